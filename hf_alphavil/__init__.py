@@ -1,0 +1,17 @@
+"""αVIL (arXiv 2405.07769) for the Hugging Face Trainer: a small target task, trained with auxiliary data's help."""
+
+from .modeling import MultitaskConfig, MultitaskModel
+from .tasks import Task, load_tasks
+from .trainer import MultitaskTrainer
+from .training_args import MultitaskTrainingArguments
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MultitaskConfig",
+    "MultitaskModel",
+    "MultitaskTrainer",
+    "MultitaskTrainingArguments",
+    "Task",
+    "load_tasks",
+]

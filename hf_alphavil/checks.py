@@ -1,0 +1,86 @@
+"""Set-ups that would go wrong silently, refused before training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from transformers.training_args import ParallelMode
+
+if TYPE_CHECKING:
+    from .training_args import MultitaskTrainingArguments
+
+
+def check_setup(args: MultitaskTrainingArguments) -> None:
+    """
+    Refuses launch set-ups that multitask training does not support.
+
+    Args:
+        args (`MultitaskTrainingArguments`): The settings.
+
+    Raises:
+        ValueError: Under DeepSpeed, FSDP or `nn.DataParallel`, and for settings that would break a plan's order.
+    """
+    if args.deepspeed or getattr(args, "deepspeed_plugin", None) is not None:
+        raise ValueError(
+            "DeepSpeed is not supported: it keeps float32 parameters of its own, which θ0 + Σ α δ would not reach. "
+            "Launch with DDP (`accelerate launch --multi_gpu`) instead"
+        )
+    if args.fsdp:
+        raise ValueError("FSDP is not supported yet: launch with DDP (`accelerate launch --multi_gpu`) instead")
+    if args.parallel_mode == ParallelMode.NOT_DISTRIBUTED and args.n_gpu > 1:
+        raise ValueError(
+            f"this process sees {args.n_gpu} GPUs and would use nn.DataParallel, which is not supported: use "
+            "`accelerate launch`, or make one GPU visible with CUDA_VISIBLE_DEVICES=0"
+        )
+    config = args.accelerator_config
+    for name in ("split_batches", "dispatch_batches"):
+        if getattr(config, name, None):
+            raise ValueError(f"accelerator_config.{name} would mix the batches of a plan's step: leave it off")
+    if args.ignore_data_skip:
+        raise ValueError(
+            "ignore_data_skip would resume at another place of the epoch's plan than the checkpoint's: leave it off"
+        )
+
+
+def check_parameters(model: nn.Module) -> None:
+    """
+    Refuses trainable parameters in half precision: deltas are often smaller than their last bit.
+
+    Args:
+        model (`torch.nn.Module`): The model to train.
+
+    Raises:
+        ValueError: If a trainable parameter is float16 or bfloat16, or if none is trainable.
+    """
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not trainable:
+        raise ValueError("the model has no trainable parameters: unfreeze some (`requires_grad_(True)`)")
+    for name, parameter in trainable:
+        if parameter.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(
+                f"parameter {name} is {parameter.dtype}, in which deltas round away: load the model with "
+                "dtype=torch.float32, and pass bf16=True or fp16=True for mixed precision"
+            )
+
+
+def check_heads(known: Iterable[str], wanted: Iterable[str]) -> None:
+    """
+    Refuses tasks for which the model has no head.
+
+    Args:
+        known (`Iterable[str]`): Tasks of the model.
+        wanted (`Iterable[str]`): Tasks that are to be trained or evaluated.
+
+    Raises:
+        ValueError: If a task has no head.
+    """
+    known = list(known)
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise ValueError(
+            f"the model has no head for {', '.join(missing)}, only for {', '.join(known)}: build it with "
+            "MultitaskModel.from_encoder(..., tasks=tasks) from the same tasks"
+        )

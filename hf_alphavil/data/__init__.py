@@ -1,0 +1,22 @@
+"""Plans and phases, task sampling, batches and the held-out slice. Nothing here knows of parameters."""
+
+from .batch_sampler import PlanBatchSampler
+from .holdout import split_holdout
+from .plan import JOINT_PHASE, EpochPlan, Phase
+from .sampling import allocate_steps, mixed_order, sampling_shares, steps_per_task
+from .task_dataset import TASK_KEY, TaskCollator, TaskDataset
+
+__all__ = [
+    "JOINT_PHASE",
+    "TASK_KEY",
+    "EpochPlan",
+    "Phase",
+    "PlanBatchSampler",
+    "TaskCollator",
+    "TaskDataset",
+    "allocate_steps",
+    "mixed_order",
+    "sampling_shares",
+    "split_holdout",
+    "steps_per_task",
+]

@@ -1,0 +1,106 @@
+"""An epoch is a plan of phases: what is trained, for how many optimizer steps, and from which parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+#: Name of the phase that mixes tasks. It cannot collide with a task: task names hold no parentheses.
+JOINT_PHASE = "(joint)"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """
+    A stretch of optimizer steps that belong together.
+
+    Args:
+        name (`str`): Unique within the plan; also the key of the phase's delta and of its optimizer-state slot.
+        step_tasks (`tuple[str, ...]`): The task of every optimizer step of the phase, in order.
+        fork (`bool`, *optional*, defaults to `False`):
+            Whether the phase starts from θ0 and leaves a delta (αVIL, ForkMerge) or goes on from where the last
+            phase ended (joint training, STILTs).
+        weighted (`bool`, *optional*, defaults to `False`):
+            Whether the task weight w_t applies to the phase's steps.
+        stretch (`tuple[float, float]`, *optional*, defaults to `(0.0, 1.0)`):
+            The part of the epoch, in [0, 1], whose learning rates the phase walks. Forks of one epoch share it, so
+            that a delta does not depend on the order of the tasks.
+    """
+
+    name: str
+    step_tasks: tuple[str, ...]
+    fork: bool = False
+    weighted: bool = False
+    stretch: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def num_steps(self) -> int:
+        """`int`: Optimizer steps of the phase."""
+        return len(self.step_tasks)
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """
+    The phases of one epoch, in order: a pure function of method, task weights, seed and epoch.
+
+    Args:
+        epoch (`int`): The epoch, from 0.
+        phases (`tuple[Phase, ...]`): At least one phase; each has at least one step.
+        nominal_steps (`int`):
+            Optimizer steps of the longest plan of the run, N. A plan may be shorter (a task of weight 0 is skipped);
+            learning rates are read on the nominal scale.
+    """
+
+    epoch: int
+    phases: tuple[Phase, ...]
+    nominal_steps: int
+
+    @property
+    def num_steps(self) -> int:
+        """`int`: Optimizer steps of this plan."""
+        return sum(phase.num_steps for phase in self.phases)
+
+    def locate(self, step: int) -> tuple[Phase, int]:
+        """
+        Finds the phase of an optimizer step.
+
+        Args:
+            step (`int`): Optimizer step within the plan, from 0.
+
+        Returns:
+            `tuple[Phase, int]`: The phase and the step within it, from 0.
+
+        Raises:
+            IndexError: If the plan has no such step.
+        """
+        if step >= 0:
+            ends = accumulate(phase.num_steps for phase in self.phases)
+            for phase, end in zip(self.phases, ends, strict=True):
+                if step < end:
+                    return phase, step - (end - phase.num_steps)
+        raise IndexError(f"step {step} lies outside the plan of epoch {self.epoch}, which has {self.num_steps} steps")
+
+    def schedule_position(self, step: int) -> float:
+        """
+        The place on the learning-rate schedule of an optimizer step.
+
+        All forks of an epoch walk the same stretch: step i of a phase of K steps stands at
+        N·(e + a + (b − a)·i/K), with [a, b] the phase's stretch of the epoch (our reading; the paper is silent).
+
+        Args:
+            step (`int`): Optimizer step within the plan, from 0.
+
+        Returns:
+            `float`: Position in optimizer steps of the schedule, which spans `epochs · nominal_steps`.
+        """
+        phase, step_in_phase = self.locate(step)
+        start, end = phase.stretch
+        within_epoch = start + (end - start) * step_in_phase / phase.num_steps
+        return self.nominal_steps * (self.epoch + within_epoch)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterates over the task of every optimizer step."""
+        for phase in self.phases:
+            yield from phase.step_tasks

@@ -1,0 +1,142 @@
+"""How many steps and which rows every task gets in an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+import torch
+
+from ..seeding import derive_seed
+
+
+def sampled_rows(num_rows: int, fraction: float) -> int:
+    """
+    Rows of a task that an epoch samples: the random share ρ of its training data, at least one.
+
+    Args:
+        num_rows (`int`): Training rows of the task.
+        fraction (`float`): The share ρ in (0, 1].
+    """
+    return max(1, round(fraction * num_rows))
+
+
+def steps_per_task(
+    num_rows: Mapping[str, int], global_batch_size: int, fraction: float = 1.0, max_phase_steps: int | None = None
+) -> dict[str, int]:
+    """
+    Optimizer steps in which every task sees its sampled rows once.
+
+    Args:
+        num_rows (`Mapping[str, int]`): Training rows per task.
+        global_batch_size (`int`): Rows per optimizer step: per-device batch × accumulation steps × ranks.
+        fraction (`float`, *optional*, defaults to 1.0): The share ρ of a task's rows that an epoch samples.
+        max_phase_steps (`int`, *optional*): Upper limit of a task's steps, so that no task swamps an epoch.
+
+    Returns:
+        `dict[str, int]`: Steps per task; a last short group counts as a step and is filled by wrapping round.
+    """
+    steps = {task: math.ceil(sampled_rows(rows, fraction) / global_batch_size) for task, rows in num_rows.items()}
+    if max_phase_steps is not None:
+        steps = {task: min(count, max_phase_steps) for task, count in steps.items()}
+    return steps
+
+
+class RowStream:
+    """
+    The rows of one task in one epoch: a random share ρ, in random order, repeated when it is used up.
+
+    Args:
+        num_rows (`int`): Training rows of the task.
+        fraction (`float`): The share ρ.
+        seed (`int`): Seed of the draw; equal on all ranks.
+    """
+
+    def __init__(self, num_rows: int, fraction: float, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self._rows = torch.randperm(num_rows, generator=generator)[: sampled_rows(num_rows, fraction)].tolist()
+        self._taken = 0
+
+    def take(self, count: int) -> list[int]:
+        """Returns the next `count` rows, wrapping round at the end of the share."""
+        rows = [self._rows[(self._taken + i) % len(self._rows)] for i in range(count)]
+        self._taken += count
+        return rows
+
+
+def sampling_shares(
+    strategy: str, steps: Mapping[str, int], task_weights: Mapping[str, float], temperature: float
+) -> dict[str, Fraction]:
+    """
+    Shares of a joint phase's steps per task.
+
+    Args:
+        strategy (`str`):
+            `proportional` (to the tasks' steps, hence rows), `uniform`, `temperature` (steps to the power
+            1/`temperature`) or `weights` (the task weights).
+        steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once.
+        task_weights (`Mapping[str, float]`): Task weights w_t; negative ones count as 0.
+        temperature (`float`): Temperature of `temperature`: 1 is proportional, infinity uniform.
+
+    Returns:
+        `dict[str, Fraction]`: Exact shares that sum to 1.
+    """
+    mass: Callable[[str], float] = {
+        "proportional": lambda task: steps[task],
+        "uniform": lambda task: 1,
+        "temperature": lambda task: steps[task] ** (1.0 / temperature),
+        "weights": lambda task: max(task_weights[task], 0.0),
+    }[strategy]
+    masses = {task: Fraction(mass(task)) for task in steps}
+    total = sum(masses.values())
+    if total == 0:
+        raise ValueError("every task has weight 0, so nothing is left to train: raise `min_task_weight` above 0")
+    return {task: value / total for task, value in masses.items()}
+
+
+def allocate_steps(total: int, shares: Mapping[str, Fraction]) -> dict[str, int]:
+    """
+    Splits `total` steps by `shares` with the method of largest remainders (ties go to the first name).
+
+    Args:
+        total (`int`): Steps to split.
+        shares (`Mapping[str, Fraction]`): Shares that sum to 1, exact: in floats ties would break at random.
+
+    Returns:
+        `dict[str, int]`: Steps per task, summing to `total`.
+    """
+    quotas = {task: total * share for task, share in shares.items()}
+    counts = {task: math.floor(quota) for task, quota in quotas.items()}
+    by_remainder = sorted(quotas, key=lambda task: (counts[task] - quotas[task], task))
+    for task in by_remainder[: total - sum(counts.values())]:
+        counts[task] += 1
+    return counts
+
+
+def mixed_order(counts: Mapping[str, int], seed: int) -> tuple[str, ...]:
+    """
+    A random order of steps with exactly `counts[task]` steps of every task.
+
+    Args:
+        counts (`Mapping[str, int]`): Steps per task.
+        seed (`int`): Seed of the order; it does not depend on the order of the mapping.
+    """
+    ordered = [task for task in sorted(counts) for _ in range(counts[task])]
+    permutation = torch.randperm(len(ordered), generator=torch.Generator().manual_seed(seed))
+    return tuple(ordered[i] for i in permutation.tolist())
+
+
+def epoch_streams(num_rows: Mapping[str, int], fraction: float, data_seed: int, epoch: int) -> dict[str, RowStream]:
+    """
+    The row streams of one epoch: one per task, drawn anew from (data seed, epoch, task).
+
+    Args:
+        num_rows (`Mapping[str, int]`): Training rows per task.
+        fraction (`float`): The share ρ.
+        data_seed (`int`): The run's data seed.
+        epoch (`int`): The epoch, from 0.
+    """
+    return {
+        task: RowStream(rows, fraction, derive_seed(data_seed, epoch, task, "rows")) for task, rows in num_rows.items()
+    }

@@ -1,0 +1,104 @@
+"""Datasets that know their task, and batches that carry its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sized
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+#: Key under which an example, a batch and `forward` carry the name of the task.
+TASK_KEY = "task"
+
+
+class TaskDataset(Dataset):
+    """
+    A map-style dataset whose examples carry the name of their task.
+
+    Args:
+        dataset (`torch.utils.data.Dataset` or `datasets.Dataset`):
+            Any map-style dataset whose examples are mappings from column to value.
+        task (`str`): The task's name, added to every example under `"task"`.
+
+    Raises:
+        TypeError: If the dataset is iterable-style or has no length.
+    """
+
+    def __init__(self, dataset: Any, task: str) -> None:
+        if not hasattr(dataset, "__getitem__") or not isinstance(dataset, Sized):
+            raise TypeError(
+                f"the dataset of task {task!r} is a {type(dataset).__name__}, which has no length or no random "
+                "access; "
+                "as one of several tasks pass a map-style dataset (for a `datasets.IterableDataset`: "
+                "`datasets.Dataset.from_list(list(iterable))`)"
+            )
+        self.dataset: Any = dataset
+        self.task = task
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.dataset[index], TASK_KEY: self.task}
+
+    def labels(self) -> list[Any] | None:
+        """`list`, *optional*: The label of every row (`None` where the dataset has none)."""
+        for name in ("labels", "label"):
+            columns = getattr(self.dataset, "column_names", None)
+            if isinstance(columns, list):
+                if name in columns:
+                    return list(self.dataset[name])
+            elif len(self) > 0 and name in self.dataset[0]:
+                return [self.dataset[i][name] for i in range(len(self))]
+        return None
+
+
+class TaskCollator:
+    """
+    Collates the examples of one task and puts the task's name into the batch.
+
+    Args:
+        collators (`Mapping[str, Callable]`): The data collator of every task.
+        columns (`set[str]`, *optional*):
+            The columns that the model takes; all others are dropped. `None` keeps every column.
+        keep_unknown_tensors (`bool`, *optional*, defaults to `False`):
+            Keep columns that are not in `columns` too unless they hold text: for models whose `forward` takes
+            `**inputs`.
+    """
+
+    def __init__(
+        self,
+        collators: Mapping[str, Callable[[list[dict[str, Any]]], Any]],
+        columns: set[str] | None = None,
+        keep_unknown_tensors: bool = False,
+    ) -> None:
+        self.collators = dict(collators)
+        self.columns = columns
+        self.keep_unknown_tensors = keep_unknown_tensors
+
+    def __call__(self, examples: list[dict[str, Any]]) -> Any:
+        tasks = {example[TASK_KEY] for example in examples}
+        if len(tasks) != 1:
+            raise ValueError(f"a batch must hold one task, got {sorted(tasks)}")
+        (task,) = tasks
+        batch = self.collators[task](
+            [
+                {name: value for name, value in example.items() if name != TASK_KEY and self._keeps(name, value)}
+                for example in examples
+            ]
+        )
+        # A string, not a tensor of task ids: reading it costs no synchronisation with the device.
+        batch[TASK_KEY] = task
+        return batch
+
+    def _keeps(self, name: str, value: Any) -> bool:
+        if self.columns is None or name in self.columns:
+            return True
+        return self.keep_unknown_tensors and _is_tensor_like(value)
+
+
+def _is_tensor_like(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and _is_tensor_like(value[0])
+    return isinstance(value, (bool, int, float, torch.Tensor)) or hasattr(value, "__array__")

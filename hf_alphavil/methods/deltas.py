@@ -1,0 +1,191 @@
+"""θ0 and the deltas that the phases of an epoch leave: tensors only, nothing of data or losses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class DeltaBank:
+    """
+    Holds θ0, the delta δ of every finished phase, and builds θ0 + Σ α δ in the model's own parameters.
+
+    Covers the trainable parameters by name (tied ones once), never the state dict. Parameters are always written in
+    place, so optimizers, DDP and compiled graphs keep their references. Buffers (batch-norm statistics) go back to
+    θ0's at each fork and take the values of one chosen phase at the merge.
+
+    Args:
+        model (`torch.nn.Module`): The bare model.
+        unscaled (`Collection[str]`, *optional*, defaults to `()`):
+            Parameters on which coefficients do not act: their deltas are merged with coefficient 1 and leave no
+            inner product (`alpha_applies_to="encoder"` puts the heads here).
+    """
+
+    def __init__(self, model: nn.Module, unscaled: Collection[str] = ()) -> None:
+        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.names: list[str] = list(named)
+        self.parameters: list[nn.Parameter] = list(named.values())
+        self.buffers: dict[str, Tensor] = dict(model.named_buffers())
+        self._scaled = [name not in unscaled for name in self.names]
+        self._start: list[Tensor] | None = None
+        self._start_buffers: dict[str, Tensor] = {}
+        self._deltas: dict[str, list[Tensor]] = {}
+        self._kept_buffers: dict[str, Tensor] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """`bool`: Whether a θ0 is held: between the first fork of a plan and its merge."""
+        return self._start is not None
+
+    @property
+    def phases(self) -> list[str]:
+        """`list[str]`: Names of the finished phases, sorted: sums run in this order, whatever order they ran in."""
+        return sorted(self._deltas)
+
+    def delta(self, phase: str) -> dict[str, Tensor]:
+        """`dict[str, Tensor]`: δ of a finished phase by parameter name. Not a copy."""
+        return dict(zip(self.names, self._deltas[phase], strict=True))
+
+    def start(self) -> dict[str, Tensor]:
+        """`dict[str, Tensor]`: θ0 by parameter name. Not a copy."""
+        return dict(zip(self.names, self._opened(), strict=True))
+
+    @torch.no_grad()
+    def open(self) -> None:
+        """Takes the model's present parameters and buffers as θ0."""
+        self._start = [p.detach().clone() for p in self.parameters]
+        self._start_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+
+    @torch.no_grad()
+    def rewind(self) -> None:
+        """Puts θ0 and its buffers back into the model."""
+        _copy(self.parameters, self._opened())
+        self._write_buffers(self._start_buffers)
+
+    @torch.no_grad()
+    def record(self, phase: str, keep_buffers: bool = False) -> None:
+        """
+        Records δ = θ − θ0 of the phase that has just ended.
+
+        Args:
+            phase (`str`): The phase's name.
+            keep_buffers (`bool`, *optional*, defaults to `False`): Whether the merge takes this phase's buffers.
+        """
+        self._deltas[phase] = list(torch._foreach_sub(list(self.parameters), self._opened()))
+        if keep_buffers:
+            self._kept_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+
+    @torch.no_grad()
+    def combine(self, coefficients: Mapping[str, float]) -> None:
+        """
+        Sets the model to θ0 + Σ c_p δ_p, with the kept buffers.
+
+        Args:
+            coefficients (`Mapping[str, float]`): c_p by phase; phases that left no delta are passed over.
+        """
+        _copy(self.parameters, self._opened())
+        for phase in self.phases:
+            for parameter, delta, scaled in zip(self.parameters, self._deltas[phase], self._scaled, strict=True):
+                parameter.add_(delta, alpha=coefficients[phase] if scaled else 1.0)
+        self._write_buffers(self._kept_buffers or self._start_buffers)
+
+    @torch.no_grad()
+    def inner_products(self, gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """
+        ⟨g, δ_p⟩ of every finished phase.
+
+        Args:
+            gradients (`Sequence[Tensor | None]`): One gradient per parameter; `None` counts as zero.
+
+        Returns:
+            `dict[str, Tensor]`: Scalar float64 tensors by phase, left on the device.
+        """
+        used = [i for i, gradient in enumerate(gradients) if gradient is not None and self._scaled[i]]
+        products = {}
+        for phase, deltas in self._deltas.items():
+            terms = [torch.dot(gradients[i].flatten(), deltas[i].flatten()) for i in used]  # type: ignore[union-attr]
+            products[phase] = (
+                torch.stack(terms).sum(dtype=torch.float64) if terms else torch.zeros((), dtype=torch.float64)
+            )
+        return products
+
+    def close(self) -> None:
+        """Forgets θ0 and the deltas; the model keeps its present parameters."""
+        self._start = None
+        self._start_buffers, self._kept_buffers, self._deltas = {}, {}, {}
+
+    @contextmanager
+    def start_in_model(self) -> Iterator[None]:
+        """Puts θ0 into the model for the duration of a `with` block: what evaluation and saving must meet."""
+        if not self.is_open:
+            yield
+            return
+        running = [p.detach().clone() for p in self.parameters]
+        running_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        self.rewind()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                _copy(self.parameters, running)
+            self._write_buffers(running_buffers)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """
+        What a checkpoint must hold beside θ0, which is the checkpoint's model.
+
+        Returns:
+            `dict[str, Tensor]`: `theta/<name>`, `delta/<phase>/<name>`, `buffer/<name>`, `kept_buffer/<name>`; empty
+            outside a plan of forks.
+        """
+        if not self.is_open:
+            return {}
+        tensors = {f"theta/{name}": p.detach() for name, p in zip(self.names, self.parameters, strict=True)}
+        for phase, deltas in self._deltas.items():
+            tensors.update({f"delta/{phase}/{name}": d for name, d in zip(self.names, deltas, strict=True)})
+        tensors.update({f"buffer/{name}": buffer for name, buffer in self.buffers.items()})
+        tensors.update({f"kept_buffer/{name}": buffer for name, buffer in self._kept_buffers.items()})
+        return tensors
+
+    @torch.no_grad()
+    def load_state_tensors(self, tensors: Mapping[str, Tensor], phases: Sequence[str]) -> None:
+        """
+        Inverse of [`state_tensors`], for a model that holds θ0.
+
+        Args:
+            tensors (`Mapping[str, Tensor]`): What [`state_tensors`] returned.
+            phases (`Sequence[str]`): Names of the finished phases.
+
+        Raises:
+            KeyError: If a tensor of a trainable parameter is missing.
+        """
+        self.open()
+        for phase in phases:
+            self._deltas[phase] = [
+                tensors[f"delta/{phase}/{name}"].to(p.device)
+                for name, p in zip(self.names, self.parameters, strict=True)
+            ]
+        _copy(self.parameters, [tensors[f"theta/{name}"] for name in self.names])
+        self._write_buffers({name: tensors[f"buffer/{name}"] for name in self.buffers})
+        self._kept_buffers = {
+            name: tensors[f"kept_buffer/{name}"].to(buffer.device)
+            for name, buffer in self.buffers.items()
+            if f"kept_buffer/{name}" in tensors
+        }
+
+    def _opened(self) -> list[Tensor]:
+        if self._start is None:
+            raise RuntimeError("no θ0 is held: call open() first")
+        return self._start
+
+    def _write_buffers(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.buffers[name].copy_(value)
+
+
+def _copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)

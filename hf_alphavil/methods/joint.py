@@ -1,0 +1,65 @@
+"""Baselines of one phase: the target alone, and standard multitask training; and the phase that mixes tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..data.plan import JOINT_PHASE, EpochPlan, Phase
+from ..data.sampling import allocate_steps, mixed_order, sampling_shares
+from ..seeding import derive_seed
+from .base import Method
+
+if TYPE_CHECKING:
+    from ..training_args import MultitaskTrainingArguments
+
+
+def joint_phase(
+    args: MultitaskTrainingArguments,
+    epoch: int,
+    num_steps: int,
+    steps: Mapping[str, int],
+    task_weights: Mapping[str, float],
+    stretch: tuple[float, float] = (0.0, 1.0),
+) -> Phase:
+    """
+    A phase of `num_steps` optimizer steps that mixes tasks by `args.task_sampling`, one task per step.
+
+    Every task gets exactly its share of the steps, in a random order drawn from (data seed, epoch).
+
+    Args:
+        args (`MultitaskTrainingArguments`): The settings.
+        epoch (`int`): The epoch, from 0.
+        num_steps (`int`): Steps of the phase.
+        steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once.
+        task_weights (`Mapping[str, float]`): Present task weights.
+        stretch (`tuple[float, float]`, *optional*): The part of the epoch's learning rates that the phase walks.
+    """
+    shares = sampling_shares(args.task_sampling, steps, task_weights, args.sampling_temperature)
+    order = mixed_order(allocate_steps(num_steps, shares), derive_seed(args.resolved_data_seed, epoch, "joint"))
+    # A weight that chose how often a task is drawn must not scale its steps again.
+    return Phase(JOINT_PHASE, order, weighted=args.task_sampling != "weights", stretch=stretch)
+
+
+class Single(Method):
+    """The target alone, on all its training rows: what every auxiliary has to beat."""
+
+    name = "single"
+
+    @classmethod
+    def trains(cls, task: str, target: str) -> bool:
+        return task == target
+
+    def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
+        target = self.args.target_task
+        return EpochPlan(epoch, (Phase(target, (target,) * steps[target]),), steps[target])
+
+
+class Multitask(Method):
+    """Standard multitask training: one joint phase over all tasks, mixed by `task_sampling`, all weights 1."""
+
+    name = "multitask"
+
+    def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
+        num_steps = sum(steps.values())
+        return EpochPlan(epoch, (joint_phase(self.args, epoch, num_steps, steps, self.task_weights),), num_steps)

@@ -1,0 +1,55 @@
+"""Multiple choice with a one-label sequence classifier, for architectures without a multiple-choice class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import MultipleChoiceModelOutput
+
+# Inputs with a choice dimension, and their number of dimensions.
+CHOICE_INPUTS = {"input_ids": 3, "attention_mask": 3, "token_type_ids": 3, "position_ids": 3, "inputs_embeds": 4}
+
+
+def score_choices(native: PreTrainedModel, inputs: dict[str, Any]) -> MultipleChoiceModelOutput | tuple:
+    """
+    Score every choice by itself and compare the scores of one example.
+
+    Args:
+        native (`PreTrainedModel`): A sequence classifier with one label.
+        inputs (`dict`): The inputs of a multiple-choice model: tensors of shape `(batch, choices, length)`
+            (`inputs_embeds`: `(batch, choices, length, hidden)`) and `labels` of shape `(batch,)`, the right choices.
+
+    Returns:
+        `MultipleChoiceModelOutput` or, with `return_dict=False`, a `tuple`: The cross entropy over the choices (if
+        `labels` are given) and logits of shape `(batch, choices)`.
+
+    Raises:
+        `ValueError`: If an input has no choice dimension.
+    """
+    inputs = dict(inputs)
+    labels = inputs.pop("labels", None)
+    return_dict = inputs.pop("return_dict", native.config.return_dict)
+
+    num_choices = None
+    for name, dimensions in CHOICE_INPUTS.items():
+        if name not in inputs:
+            continue
+        if inputs[name].dim() != dimensions:
+            raise ValueError(
+                f"{name} of a multiple-choice task must have {dimensions} dimensions (batch, choices, length, ...), "
+                f"got shape {tuple(inputs[name].shape)}"
+            )
+        num_choices = inputs[name].shape[1]
+        inputs[name] = inputs[name].flatten(0, 1)
+    if num_choices is None:
+        raise ValueError("a multiple-choice task needs input_ids or inputs_embeds")
+
+    outputs = native(**inputs, return_dict=True)
+    logits = outputs.logits.view(-1, num_choices)
+    loss = None if labels is None else F.cross_entropy(logits, labels)
+    result = MultipleChoiceModelOutput(
+        loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+    )
+    return result if return_dict else result.to_tuple()

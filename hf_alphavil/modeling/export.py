@@ -1,0 +1,50 @@
+"""Writes one task of a multitask model as an ordinary folder of its native class."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from .builder import meta_native, name_in_model
+from .configuration import MultitaskConfig
+from .kinds import KINDS
+
+
+def export_native(
+    config: MultitaskConfig,
+    task: str,
+    path: str | os.PathLike[str],
+    state_dict: dict[str, torch.Tensor],
+    dtype: torch.dtype = torch.float32,
+    processing_class: Any = None,
+) -> None:
+    """
+    Save the native model of one task with the weights of a multitask model.
+
+    Args:
+        config (`MultitaskConfig`): The multitask model's configuration.
+        task (`str`): Task name.
+        path (`str` or `os.PathLike`): Folder to write to.
+        state_dict (`dict[str, torch.Tensor]`): The multitask model's weights, under its names.
+        dtype (`torch.dtype`, *optional*, defaults to `torch.float32`): What the configuration names as the dtype.
+        processing_class (`PreTrainedTokenizerBase`, *optional*): Saved into the same folder.
+
+    Raises:
+        `ValueError`: If there is no such task, or weights that it needs are not in `state_dict`.
+    """
+    native_config = config.task_config(task)
+    native = meta_native(KINDS[config.tasks[task]["kind"]].native_class(config.encoder), native_config)
+    native.to(dtype)  # type: ignore[arg-type]
+    # A fresh native model says what it needs: its base may be smaller than the shared encoder (no pooler).
+    sources = {name: name_in_model(native, task, name) for name in native.state_dict()}
+    if lacking := [source for source in sources.values() if source not in state_dict]:
+        raise ValueError(
+            f"cannot export task {task!r}: the model has no weights named {lacking[:3]}"
+            + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+            + ". If it carries adapters, merge them first (`merge_and_unload()`)"
+        )
+    native.save_pretrained(path, state_dict={name: state_dict[source] for name, source in sources.items()})
+    if processing_class is not None:
+        processing_class.save_pretrained(path)

@@ -1,0 +1,265 @@
+"""The multitask model: one encoder, registered once, and the native task models on it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+
+from .builder import build_native, required_encoder, take_ties
+from .configuration import MultitaskConfig
+from .encoder_reference import rebind_references
+from .export import export_native
+from .kinds import KINDS
+from .loading import load_encoder
+
+
+class MultitaskModel(PreTrainedModel):
+    """
+    One encoder shared by the native Hugging Face model of every task.
+
+    `encoder` holds the only copy of the base model. `tasks[name]` is what the Auto class of that kind of task builds
+    for the encoder's architecture (for instance `BertForSequenceClassification`), but for its base model, which it
+    reaches through a reference. A task's forward pass, loss, initialisation and configuration are therefore those of
+    the library.
+
+    Args:
+        config (`MultitaskConfig`): Encoder and tasks.
+        encoder (`PreTrainedModel`, *optional*):
+            An encoder to share instead of a new one with random weights. It is used as it is, not copied.
+
+    Raises:
+        `ValueError`: If there is no task, if the architecture lacks a class for one of them, or if the tasks cannot
+            share the encoder.
+    """
+
+    config_class = MultitaskConfig
+    config: MultitaskConfig
+    # Natives take **kwargs and so seem to divide their loss by num_items_in_batch, which Trainer would then not do.
+    # They ignore it: without this line losses and gradients are multiplied by the accumulation steps.
+    accepts_loss_kwargs = False
+    # The encoder decides, and says so with its own name in the message.
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: MultitaskConfig, encoder: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        base_class, arguments = required_encoder(config)
+        if encoder is None:
+            encoder = base_class(config.encoder, **arguments)
+        # One object, so that what is set on the configuration reaches the layers. Only after the encoder's own
+        # constructor has it an attention implementation, which the copies for the natives need.
+        config.encoder = encoder.config
+        config._attn_implementation = encoder.config._attn_implementation
+
+        self.encoder = encoder  # first: a deepcopy of the model must meet it before the references to it
+        self.tasks = nn.ModuleDict()
+        ties: dict[str, str] = {}
+        for task, head in config.tasks.items():
+            native_class = KINDS[head["kind"]].native_class(config.encoder)
+            native = build_native(native_class, config.task_config(task), encoder)
+            ties |= take_ties(native, task)
+            self.tasks[task] = native
+        self._tied_weights_keys = ties
+        self._take_flags()
+        self.post_init()
+
+    @property
+    def _natives(self) -> dict[str, PreTrainedModel]:
+        return cast("dict[str, PreTrainedModel]", dict(self.tasks.items()))
+
+    def _take_flags(self) -> None:
+        # The base class gathers what direct children declare, which the encoder is. Natives are one level deeper.
+        self.main_input_name = self.encoder.main_input_name
+        self.supports_gradient_checkpointing = self.encoder.supports_gradient_checkpointing
+        for flag in ("_supports_sdpa", "_supports_flash_attn", "_supports_flex_attn", "_supports_attention_backend"):
+            setattr(self, flag, getattr(self.encoder, flag))
+        for flag in (
+            "_keep_in_fp32_modules",
+            "_keep_in_fp32_modules_strict",
+            "_no_split_modules",
+            "_skip_keys_device_placement",
+            "_keys_to_ignore_on_load_missing",
+            "_keys_to_ignore_on_load_unexpected",
+        ):
+            setattr(self, flag, set().union(*(getattr(native, flag) or () for native in self._natives.values())))
+        self._keys_to_ignore_on_save = {
+            f"tasks.{task}.{key}"
+            for task, native in self._natives.items()
+            for key in native._keys_to_ignore_on_save or ()
+            if not key.startswith(native.base_model_prefix + ".")
+        }
+
+    @classmethod
+    def from_encoder(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], tasks: Any, **kwargs: Any
+    ) -> MultitaskModel:
+        """
+        Put new task heads on a pretrained encoder.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`):
+                A model id or a folder, of any architecture that has the Auto classes of the tasks.
+            tasks (`dict[str, Task]` or `dict[str, dict]`):
+                Task name to an object whose `head` is the description of its head, or to the description itself:
+                `{"kind", "labels", "problem_type"}`, see [`MultitaskConfig`].
+            dtype (`str` or `torch.dtype`, *optional*, defaults to `torch.float32`):
+                Unlike the library, which loads a checkpoint in the precision it is stored in, the default is float32:
+                the differences that multitask methods take between two states of a model are lost in half precision.
+                `"auto"` gives the library's behaviour.
+            kwargs (`dict`, *optional*):
+                What the encoder's `from_pretrained` takes: `revision`, `cache_dir`, `attn_implementation`, values of
+                its configuration, ...
+
+        Returns:
+            `MultitaskModel`: In evaluation mode, as after `from_pretrained`. Heads have random weights.
+
+        Raises:
+            `FileNotFoundError`: If a folder is named that does not exist or holds no configuration.
+            `TypeError`, `ValueError`: If a task is described wrongly or the tasks cannot share the encoder.
+        """
+        config, encoder = load_encoder(pretrained_model_name_or_path, tasks, **kwargs)
+        return cls(config, encoder=encoder).eval()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
+        """
+        Load a saved multitask model. See `PreTrainedModel.from_pretrained` for the arguments.
+
+        Raises:
+            `ValueError`: If this is not the checkpoint of a multitask model.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        loaded: Any = super().from_pretrained(
+            pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
+        )
+        model, info = loaded
+        if model.encoder_parameter_names() <= set(info["missing_keys"]):
+            raise ValueError(
+                f"{pretrained_model_name_or_path} holds no weight of the shared encoder, so it is not the checkpoint "
+                "of this multitask model. To put task heads on an encoder use MultitaskModel.from_encoder(...)"
+            )
+        return (model, info) if with_info else model
+
+    def forward(
+        self,
+        task: str,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Run one task on a batch.
+
+        Args:
+            task (`str`): Task name, the same for the whole batch.
+            input_ids, attention_mask, token_type_ids, position_ids (`torch.Tensor`, *optional*):
+                Of shape `(batch, length)`, or `(batch, choices, length)` for multiple choice.
+            inputs_embeds (`torch.Tensor`, *optional*): As `input_ids`, with a last dimension of the hidden size.
+            labels (`torch.Tensor`, *optional*): What the task's native model takes, mostly of shape `(batch,)`.
+            kwargs (`dict`, *optional*): Passed on to the native model.
+
+        Returns:
+            `ModelOutput`: The native model's output, with `loss` (if `labels` are given) and `logits`.
+
+        Raises:
+            `ValueError`: If there is no such task.
+        """
+        if task not in self.config.tasks:
+            raise ValueError(f"unknown task {task!r}, known tasks are {list(self.config.tasks)}")
+        named = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "inputs_embeds": inputs_embeds,
+            "labels": labels,
+        }
+        inputs = {name: value for name, value in (named | kwargs).items() if value is not None}
+        native = self._natives[task]
+        # Decoders look for padding with the native's copy of the configuration, Trainer sets only the encoder's.
+        if native.config.get_text_config().pad_token_id != self.pad_token_id:
+            self.pad_token_id = self.pad_token_id
+        return KINDS[self.config.tasks[task]["kind"]].forward(native, inputs)
+
+    def encoder_parameter_names(self) -> set[str]:
+        """Names in `named_parameters()` of the shared encoder's parameters. All others belong to heads."""
+        return {name for name, _ in self.named_parameters() if name.startswith("encoder.")}
+
+    def export_task(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        processing_class: Any = None,
+        state_dict: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        """
+        Write one task as an ordinary folder of its native class, which loads without this package.
+
+        Args:
+            name (`str`): Task name.
+            path (`str` or `os.PathLike`): Folder to write to.
+            processing_class (`PreTrainedTokenizerBase`, *optional*): Saved beside the model, for `pipeline()`.
+            state_dict (`dict[str, torch.Tensor]`, *optional*, defaults to `self.state_dict()`):
+                The full weights of this model, for a model whose own are sharded.
+
+        Raises:
+            `ValueError`: If there is no such task, or weights of it have other names, as with unmerged adapters.
+        """
+        state_dict = self.state_dict() if state_dict is None else state_dict
+        export_native(self.config, name, path, state_dict, dtype=self.dtype, processing_class=processing_class)
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """`int`, *optional*: The padding token, which decoders with heads need for batches of more than one."""
+        return self.config.pad_token_id
+
+    @pad_token_id.setter
+    def pad_token_id(self, value: int | None) -> None:
+        self.config.pad_token_id = value
+        for native in self._natives.values():
+            native.config.get_text_config().pad_token_id = value
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.encoder.set_input_embeddings(value)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        embeddings = self.encoder.resize_token_embeddings(*args, **kwargs)
+        for native in self._natives.values():
+            native.config.get_text_config().vocab_size = self.config.get_text_config().vocab_size
+        self.tie_weights()
+        return embeddings
+
+    def initialize_weights(self) -> None:
+        # The base class takes modules without parameters of their own in classes from outside transformers for
+        # initialised, and would skip what a native class does for its head as a whole (ModernBERT, T5). So every
+        # library model starts its own initialisation; what it has done or what was loaded is marked and kept.
+        for model in (self.encoder, *self._natives.values()):
+            model.initialize_weights()
+        super().initialize_weights()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "encoder" and "tasks" in self._modules:
+            rebind_references(self.tasks, value)
+
+    def _replicate_for_data_parallel(self) -> Any:
+        raise NotImplementedError(
+            "nn.DataParallel is not supported: its replicas would all use the first device's encoder. Start one "
+            "process per device with `torchrun` or `accelerate launch`, or show one device in CUDA_VISIBLE_DEVICES"
+        )
+
+
+AutoModel.register(MultitaskConfig, MultitaskModel, exist_ok=True)

@@ -1,0 +1,70 @@
+"""What the user says about the tasks of a model, checked and in one form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from .kinds import KINDS
+
+# Names become parts of parameter names, of metric names and of file names.
+_TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_FIELDS = ("kind", "labels", "problem_type")
+
+
+def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
+    """
+    Check the tasks of a model and bring every head description into its full form.
+
+    Args:
+        tasks (`dict[str, dict]` or `dict[str, Task]` or `list[dict]`): Name to head description `{"kind", "labels",
+            "problem_type"}`, or to an object whose `head` is one; or the list of descriptions with their `name` that
+            a saved configuration holds (a list, because configuration files sort the keys of dicts).
+
+    Returns:
+        `dict[str, dict]`: Name to `{"kind": str, "labels": list[str] or None, "problem_type": str or None}`, in order.
+
+    Raises:
+        `TypeError`: If `tasks` or one of its values is of another type.
+        `ValueError`: If a name, a kind, the labels or the problem type are wrong.
+    """
+    if isinstance(tasks, (list, tuple)):
+        tasks = {task["name"]: {key: task[key] for key in task if key != "name"} for task in tasks}
+    if not isinstance(tasks, Mapping):
+        raise TypeError(f"tasks must be a dict from task name to task, got {type(tasks).__name__}")
+    return {_check_name(name): _check_head(name, getattr(task, "head", task)) for name, task in tasks.items()}
+
+
+def _check_name(name: Any) -> str:
+    if not isinstance(name, str) or not _TASK_NAME.fullmatch(name):
+        raise ValueError(f"a task name is made of the characters A-Z a-z 0-9 _ and -, got {name!r}")
+    if hasattr(nn.ModuleDict, name) or hasattr(nn.ModuleDict(), name):
+        raise ValueError(
+            f"the task name {name!r} is taken: every torch module has an attribute of that name. Use another one, "
+            f"such as {name + '_task'!r}"
+        )
+    return name
+
+
+def _check_head(name: str, head: Any) -> dict[str, Any]:
+    if not isinstance(head, Mapping):
+        raise TypeError(f"task {name!r} must be a dict with {_FIELDS} or have a `head` that is one, got {head!r}")
+    if unknown := set(head) - set(_FIELDS):
+        raise ValueError(f"task {name!r} has unknown fields {sorted(map(str, unknown))}, known are {_FIELDS}")
+    kind, labels = head.get("kind"), head.get("labels")
+    if kind not in KINDS:
+        raise ValueError(f"task {name!r} is of the unknown kind {kind!r}, known are {sorted(KINDS)}")
+    if labels is not None:
+        if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
+            raise ValueError(f"labels of task {name!r} must be a list of strings in id order, got {labels!r}")
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"labels of task {name!r} must differ from each other, got {labels!r}")
+        labels = list(labels)
+    try:
+        problem_type = KINDS[kind].check(labels, head.get("problem_type"))
+    except ValueError as error:
+        raise ValueError(f"task {name!r}: {error}") from None
+    return {"kind": kind, "labels": labels, "problem_type": problem_type}

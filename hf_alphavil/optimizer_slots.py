@@ -1,0 +1,106 @@
+"""Optimizer state of every phase's own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers.optimization import Adafactor
+
+#: Optimizers that build their state lazily and keep all of it in `Optimizer.state`, so that it can be swapped.
+SWAPPABLE: tuple[type[Optimizer], ...] = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.Adadelta,
+    Adafactor,
+)
+
+
+class OptimizerSlots:
+    """
+    Swaps the state of an optimizer between phases, so that no task's momentum moves another's parameters.
+
+    Swapping exchanges references; nothing is copied. Every slot costs the memory of one optimizer state.
+
+    Args:
+        optimizer (`torch.optim.Optimizer`): The bare optimizer (not accelerate's wrapper).
+        keep (`bool`): `True` keeps every slot's state over the epochs, `False` starts each phase without state.
+
+    Raises:
+        ValueError: If the optimizer keeps state that cannot be swapped.
+    """
+
+    def __init__(self, optimizer: Optimizer, keep: bool) -> None:
+        if type(optimizer) not in SWAPPABLE:
+            raise ValueError(
+                f"methods that fork give every phase optimizer state of its own, which {type(optimizer).__name__} "
+                "does not "
+                f"support: choose an `optim` that is one of {', '.join(cls.__name__ for cls in SWAPPABLE)} (for "
+                "example "
+                "`optim='adamw_torch'`)"
+            )
+        self.optimizer = optimizer
+        self.keep = keep
+        self.active: str | None = None
+        self._slots: dict[str, defaultdict[Tensor, Any]] = {}
+
+    def switch(self, slot: str) -> None:
+        """Makes the state of `slot` the optimizer's state: its own from before, or none."""
+        if not self.keep:
+            self.optimizer.state = defaultdict(dict)
+        elif slot != self.active:
+            if self.active is not None:
+                self._slots[self.active] = self.optimizer.state
+            self.optimizer.state = self._slots.pop(slot, defaultdict(dict))
+        self.active = slot
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """
+        The state of the slots that are not active; the active one is in the optimizer, hence in Trainer's own file.
+
+        Returns:
+            `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<slot>/<parameter number>/<key>`, and what remains,
+            ready for JSON.
+        """
+        tensors: dict[str, Tensor] = {}
+        values: dict[str, dict[str, dict[str, Any]]] = {}
+        active_state = self.optimizer.state
+        for slot, state in self._slots.items():
+            self.optimizer.state = state
+            values[slot] = {}
+            for number, entries in self.optimizer.state_dict()["state"].items():
+                values[slot][str(number)] = {}
+                for key, value in entries.items():
+                    if isinstance(value, Tensor):
+                        tensors[f"optimizer/{slot}/{number}/{key}"] = value
+                    else:
+                        values[slot][str(number)][key] = value
+        self.optimizer.state = active_state
+        return tensors, {"active": self.active, "values": values}
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
+        """Inverse of [`state_dict`]; the active slot's state must already be in the optimizer."""
+        active_state = self.optimizer.state
+        groups = self.optimizer.state_dict()["param_groups"]
+        self._slots = {}
+        for slot, numbered in rest["values"].items():
+            state: dict[int, dict[str, Any]] = {int(number): dict(entries) for number, entries in numbered.items()}
+            prefix = f"optimizer/{slot}/"
+            for name, tensor in tensors.items():
+                if name.startswith(prefix):
+                    number, key = name[len(prefix) :].split("/", 1)
+                    state[int(number)][key] = tensor
+            # The optimizer's own loading knows which entries follow the parameter's device and dtype.
+            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            self._slots[slot] = self.optimizer.state  # type: ignore[assignment]
+        self.optimizer.state = active_state
+        self.active = rest["active"]

@@ -1,0 +1,345 @@
+"""Runs the plans: position, forks, optimizer state, learning rates, the merge, and the state of all of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerControl, set_seed
+from transformers.trainer_utils import SaveStrategy
+
+from .callbacks import PlanProgressCallback
+from .data import EpochPlan, Phase, TaskDataset
+from .meta_objective import TargetObjective
+from .methods import DeltaBank, Method
+from .optimizer_slots import OptimizerSlots
+from .schedule import PositionedSchedule
+from .seeding import derive_seed
+
+if TYPE_CHECKING:
+    from .trainer import MultitaskTrainer
+
+logger = logging.getLogger(__name__)
+
+
+class PlanRunner:
+    """
+    The state of one `train()` call, and what happens at its steps and phase boundaries.
+
+    Args:
+        trainer (`MultitaskTrainer`): Whose model, optimizer, accelerator and logs are used.
+        method (`Method`): Makes the plans and merges the deltas.
+        steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once, K_t.
+        meta_set (`TaskDataset`, *optional*): What α is fitted on.
+    """
+
+    def __init__(
+        self, trainer: MultitaskTrainer, method: Method, steps: Mapping[str, int], meta_set: TaskDataset | None
+    ) -> None:
+        self.trainer = trainer
+        self.method = method
+        self.steps = dict(steps)
+        self.meta_set = meta_set
+        self.epoch = 0
+        self.step = 0
+        self.history: list[dict[str, Any]] = []
+        self.evaluation_pending = False
+        model = trainer.model
+        self.deltas = DeltaBank(model, unscaled=trainer.unscaled_parameters() if method.forks else ())
+        self._slots: OptimizerSlots | None = None
+        self._schedule: PositionedSchedule | None = None
+        self._losses: dict[str, Tensor] = {}
+        self._loss_steps: dict[str, int] = {}
+        self._warned_of_evaluation = False
+        self._plan = method.plan(0, self.steps)
+
+    # ---- Where the run stands
+
+    @property
+    def plan(self) -> EpochPlan:
+        """`EpochPlan`: The plan of the running epoch, under the task weights in force."""
+        if self._plan.epoch != self.epoch:
+            self._plan = self.method.plan(self.epoch, self.steps)
+        return self._plan
+
+    @property
+    def in_plan(self) -> bool:
+        """`bool`: Whether a plan of forks has begun and is not merged yet."""
+        return self.method.forks and self.step > 0
+
+    @property
+    def learning_rate(self) -> float | None:
+        """`float`, *optional*: The last step's learning rate, unweighted; `None` where Trainer's scheduler has it."""
+        return None if self._schedule is None else self._schedule.learning_rate
+
+    # ---- Events of Trainer's loop
+
+    def attach(self) -> None:
+        """Takes hold of the optimizer and the scheduler once Trainer has prepared them."""
+        if self.method.forks and self._slots is None:
+            self._schedule = PositionedSchedule(self.trainer.lr_scheduler)
+            keep = self.trainer.args.phase_optimizer_state == "per_task"
+            self._slots = OptimizerSlots(self._bare_optimizer(), keep)
+            if keep:
+                self._log_expected_memory()
+
+    def begin_step(self) -> None:
+        """At a phase's first step: rewinds to θ0, switches the optimizer's state, seeds every generator."""
+        phase, step_in_phase = self.plan.locate(self.step)
+        if step_in_phase == 0:
+            self._begin_phase(phase)
+        self._show(f"{phase.name} {step_in_phase + 1}/{phase.num_steps}")
+
+    def _begin_phase(self, phase: Phase) -> None:
+        if phase.fork:
+            if self.deltas.is_open:
+                self.deltas.rewind()
+            else:
+                self.deltas.open()
+        if self._slots is not None:
+            self._slots.switch(phase.name)
+        kind = "fork" if phase.fork else "joint"
+        set_seed(derive_seed(self.trainer.args.seed, self.epoch, phase.name, kind))
+
+    def observe_loss(self, task: str, loss: Tensor) -> None:
+        """
+        Adds a micro-batch's unweighted loss to its task's mean.
+
+        Args:
+            task (`str`): The micro-batch's task.
+            loss (`torch.Tensor`): Its loss, divided by the accumulation steps; left on the device.
+        """
+        phase, step_in_phase = self.plan.locate(self.step)
+        planned = phase.step_tasks[step_in_phase]
+        if planned != task:
+            raise RuntimeError(f"the plan's step is of task {planned!r}, the batch of {task!r}")
+        self._losses[task] = self._losses[task] + loss if task in self._losses else loss.clone()
+
+    def before_optimizer_step(self) -> None:
+        """Sets the step's learning rate and applies the task weight, after gradients were clipped."""
+        phase, step_in_phase = self.plan.locate(self.step)
+        task = phase.step_tasks[step_in_phase]
+        self._loss_steps[task] = self._loss_steps.get(task, 0) + 1
+        weight = self.method.task_weights[task] if phase.weighted else 1.0
+        on_learning_rate = self.trainer.args.weight_applies_to == "learning_rate"
+        if self._schedule is not None:
+            position = self.plan.schedule_position(self.step)
+            self._schedule.apply(self._bare_optimizer(), position, weight if on_learning_rate else 1.0)
+        if not on_learning_rate and weight != 1.0:
+            # The loss's weight as a factor of its clipped gradient: clipping the weighted one would cancel it.
+            gradients = [p.grad for p in self.deltas.parameters if p.grad is not None]
+            torch._foreach_mul_(gradients, weight)
+
+    def end_step(self) -> None:
+        """At a phase's last step: logs its losses, records δ; at the plan's last step: merges."""
+        phase, step_in_phase = self.plan.locate(self.step)
+        self.step += 1
+        if step_in_phase + 1 == phase.num_steps:
+            self._end_phase(phase)
+        if self.step == self.plan.num_steps:
+            self._end_plan()
+
+    def _end_phase(self, phase: Phase) -> None:
+        if phase.fork:
+            self.deltas.record(phase.name, keep_buffers=phase.name == self.trainer.args.target_task)
+        self._log({f"loss_{task}": loss for task, loss in self._mean_losses().items()})
+        self._losses, self._loss_steps = {}, {}
+
+    def _end_plan(self) -> None:
+        weights_used = dict(self.method.task_weights)
+        was_short = self.plan.num_steps < self.plan.nominal_steps
+        record = self.method.merge(self.deltas, self._meta_objective(), self.epoch, self._show_alpha_step)
+        self.deltas.close()
+        self.epoch, self.step = self.epoch + 1, 0
+        self.history.append(
+            {
+                "epoch": self.epoch,
+                **record,
+                "task_weights": dict(self.method.task_weights),
+                "task_weights_used": weights_used,
+            }
+        )
+        if self.method.forks:
+            self._log(
+                {f"alpha_{task}": value for task, value in record["alpha"].items()}
+                | {f"weight_{task}": value for task, value in self.method.task_weights.items()}
+                | {"meta_loss": record["meta_loss"][-1]}
+            )
+        state = self.trainer.state
+        if (
+            was_short
+            and self.epoch == state.num_train_epochs
+            and self.trainer.args.save_strategy == SaveStrategy.STEPS
+        ):
+            # Trainer saves at max_steps, which a shortened last plan never reaches.
+            self.trainer.control.should_save = True
+
+    def settle_control(self, control: TrainerControl) -> None:
+        """
+        Holds an evaluation that was asked for inside a plan to the plan's last step, where a merged model exists.
+
+        Args:
+            control (`TrainerControl`): Trainer's flags, after all callbacks have spoken.
+        """
+        args = self.trainer.args
+        if self.in_plan:
+            if control.should_evaluate:
+                control.should_evaluate = False
+                self.evaluation_pending = True
+                if not self._warned_of_evaluation:
+                    self._warned_of_evaluation = True
+                    logger.warning(
+                        "An evaluation was due inside an epoch's plan. Only merged parameters are evaluated: it is "
+                        "held "
+                        "to the plan's last step (this is said once; `eval_strategy='epoch'` avoids it)."
+                    )
+            if control.should_training_stop and args.save_strategy != SaveStrategy.NO:
+                control.should_save = True
+        elif self.evaluation_pending:
+            self.evaluation_pending = False
+            control.should_evaluate = True
+            if args.load_best_model_at_end:
+                control.should_save = True
+
+    def abandon(self) -> None:
+        """Leaves θ0 in the model where a plan was stopped before its merge."""
+        if self.deltas.is_open:
+            self.deltas.rewind()
+            self.deltas.close()
+
+    # ---- State
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """
+        All that a resumed run needs beside Trainer's own files. Called on every rank.
+
+        Returns:
+            `tuple[dict[str, Tensor], dict]`: Tensors, and what is ready for JSON.
+        """
+        tensors, slots = self._slots.state_dict() if self._slots is not None else ({}, None)
+        tensors.update(self.deltas.state_tensors())
+        return tensors, {
+            "run": self._fingerprint(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "finished_phases": self.deltas.phases,
+            "is_open": self.deltas.is_open,
+            "method": self.method.state_dict(),
+            "history": self.history,
+            "evaluation_pending": self.evaluation_pending,
+            "mean_losses": self._mean_losses(),
+            "loss_steps": self._loss_steps,
+            "optimizer_slots": slots,
+        }
+
+    def load_position(self, state: Mapping[str, Any]) -> None:
+        """
+        Puts the run where the checkpoint was written; before optimizer and scheduler exist.
+
+        Args:
+            state (`Mapping`): The JSON part of [`state_dict`].
+
+        Raises:
+            ValueError: If the checkpoint belongs to a run with other tasks, rows, method or global batch size.
+        """
+        for name, mine in self._fingerprint().items():
+            theirs = state["run"].get(name)
+            if theirs != mine:
+                raise ValueError(
+                    f"the checkpoint was written with {name}={theirs}, this run has {mine}: its plan would differ, "
+                    "and the "
+                    f"run could not go on exactly. Resume with {name}={theirs}, or start anew from the checkpoint's "
+                    "weights"
+                )
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.method.load_state_dict(state["method"])
+        self._plan = self.method.plan(self.epoch, self.steps)
+        self.history = list(state["history"])
+        self.evaluation_pending = state["evaluation_pending"]
+
+    def load_tensors(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """
+        Puts the running phase's parameters, finished deltas and optimizer slots back.
+
+        Args:
+            tensors (`Mapping[str, Tensor]`): The tensors of [`state_dict`]; the model holds θ0.
+            state (`Mapping`): The JSON part of [`state_dict`].
+        """
+        self.attach()
+        if state["is_open"]:
+            self.deltas.load_state_tensors(tensors, state["finished_phases"])
+        if self._slots is not None and state["optimizer_slots"] is not None:
+            self._slots.load_state_dict(tensors, state["optimizer_slots"])
+        self._loss_steps = dict(state["loss_steps"])
+        device = self.trainer.args.device
+        self._losses = {
+            task: torch.tensor(mean * self._loss_steps[task], device=device)
+            for task, mean in state["mean_losses"].items()
+        }
+
+    def _fingerprint(self) -> dict[str, Any]:
+        args = self.trainer.args
+        return {
+            "method": self.method.name,
+            "target_task": args.target_task,
+            "tasks": {name: len(dataset) for name, dataset in self.trainer.train_datasets.items()},
+            "global_batch_size": self.trainer.global_batch_size,
+            "data_seed": args.resolved_data_seed,
+            "steps_per_epoch": self.plan.nominal_steps,
+        }
+
+    # ---- Helpers
+
+    def _mean_losses(self) -> dict[str, float]:
+        """Mean unweighted loss per task of the running phase, over all ranks."""
+        tasks = sorted(self._losses)
+        if not tasks:
+            return {}
+        means = torch.stack([self._losses[task].float() / self._loss_steps[task] for task in tasks])
+        means = self.trainer.accelerator.reduce(means, reduction="mean")
+        return dict(zip(tasks, means.tolist(), strict=True))
+
+    def _meta_objective(self) -> TargetObjective | None:
+        if self.meta_set is None:
+            return None
+        trainer = self.trainer
+        return TargetObjective(
+            model=trainer.model,
+            parameters=self.deltas.parameters,
+            dataset=self.meta_set,
+            collator=trainer.data_collator,
+            prepare_inputs=trainer._prepare_inputs,
+            accelerator=trainer.accelerator,
+            micro_batch_size=trainer._train_batch_size,
+        )
+
+    def _bare_optimizer(self) -> torch.optim.Optimizer:
+        optimizer = self.trainer.optimizer
+        return getattr(optimizer, "optimizer", optimizer)
+
+    def _log(self, logs: dict[str, float]) -> None:
+        # A log of our own must not use up the flag by which a callback asked for Trainer's.
+        should_log = self.trainer.control.should_log
+        self.trainer.log(logs)
+        self.trainer.control.should_log = should_log
+
+    def _show(self, text: str) -> None:
+        for callback in self.trainer.callback_handler.callbacks:
+            if isinstance(callback, PlanProgressCallback):
+                callback.show(text)
+
+    def _show_alpha_step(self, step: int) -> None:
+        self._show(f"α {step}/{self.trainer.args.alpha_steps}")
+
+    def _log_expected_memory(self) -> None:
+        parameter_bytes = sum(p.numel() * p.element_size() for p in self.deltas.parameters)
+        tasks = len(self.steps)
+        logger.info(
+            "  Expected memory for θ0, deltas and optimizer states of %d tasks beyond a plain run: up to %.2f GB with "
+            "AdamW (as much in a checkpoint written inside an epoch)",
+            tasks,
+            (3 * tasks + 1) * parameter_bytes / 1e9,
+        )

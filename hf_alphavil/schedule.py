@@ -1,0 +1,48 @@
+"""Learning rates read by position in the plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class PositionedSchedule:
+    """
+    Reads a `LambdaLR` at any (fractional) position, so that all forks of an epoch see the same learning rates.
+
+    Args:
+        scheduler (`LambdaLR`): The Trainer's scheduler. Its own step counter is not used.
+
+    Raises:
+        ValueError: If the scheduler is not a function of the step.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        if not isinstance(scheduler, LambdaLR):
+            raise ValueError(
+                f"methods that fork read the learning rate by position, which {type(scheduler).__name__} cannot give: "
+                "pass `lr_scheduler_type` linear, cosine, constant, polynomial, inverse_sqrt or another that is a "
+                "function "
+                "of the step (not reduce_lr_on_plateau or greedy), or a torch LambdaLR"
+            )
+        self.scheduler = scheduler
+        self.learning_rate = float(scheduler.get_last_lr()[0])
+
+    def apply(self, optimizer: Optimizer, position: float, weight: float = 1.0) -> None:
+        """
+        Sets the learning rates of the step that is about to be taken.
+
+        Args:
+            optimizer (`torch.optim.Optimizer`): Its parameter groups are written.
+            position (`float`): Position on the schedule, in optimizer steps.
+            weight (`float`, *optional*, defaults to 1.0): Task weight; `learning_rate` stays unweighted for the logs.
+        """
+        rates = [
+            float(base) * factor(position)  # type: ignore[arg-type]  # a fraction of a step is meant
+            for base, factor in zip(self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * weight
+        self.learning_rate = float(rates[0])

@@ -1,0 +1,33 @@
+"""The one error that reading task data raises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """
+    Task data that cannot be used as it stands.
+
+    Args:
+        reason (`str`):
+            What is wrong.
+        file (`str` or `Path`, *optional*):
+            The file that holds the fault.
+        line (`int`, *optional*):
+            Its line in the file, counted from 1.
+        advice (`str`, *optional*):
+            What to do about it.
+    """
+
+    def __init__(
+        self, reason: str, file: str | Path | None = None, line: int | None = None, advice: str | None = None
+    ) -> None:
+        self.reason, self.file, self.line, self.advice = reason, file, line, advice
+        super().__init__(reason, file, line, advice)
+
+    def __str__(self) -> str:
+        place = ""
+        if self.file is not None:
+            place = f"{self.file}, line {self.line}: " if self.line is not None else f"{self.file}: "
+        return place + self.reason + (f" {self.advice}" if self.advice else "")

@@ -1,0 +1,55 @@
+"""Keys that are equal in every process for equal content: what a cache needs to hit in the next run."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tokenizers
+import transformers
+import xxhash
+from datasets.fingerprint import Hasher
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def hash_of(*parts: Any) -> str:
+    """A hash of `parts` (bytes, or anything that JSON can write) as 16 hexadecimal digits."""
+    digest = xxhash.xxh64()
+    for part in parts:
+        content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
+        digest.update(len(content).to_bytes(8, "little"))  # so that ("a", "bc") and ("ab", "c") differ
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
+    """
+    A hash of all that decides how a tokenizer splits text: equal in the next process, other after `add_tokens`.
+
+    The padding and truncation that a fast tokenizer remembers from its last call do not count: with them, the first
+    call would change the identity and the cache would never hit.
+    """
+    settings = [
+        transformers.__version__,
+        tokenizers.__version__,
+        f"{type(tokenizer).__module__}.{type(tokenizer).__qualname__}",
+        list(tokenizer.model_input_names),
+        tokenizer.truncation_side,
+        int(tokenizer.model_max_length),
+        {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+    ]
+    if tokenizer.is_fast:
+        state = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+        state["padding"] = state["truncation"] = None
+        return hash_of(*settings, state)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer.save_pretrained(folder)
+            files = [file for file in sorted(Path(folder).rglob("*")) if file.is_file()]
+            return hash_of(*settings, *[file.read_bytes() for file in files])
+    except (NotImplementedError, OSError, ValueError):  # a tokenizer of the user's own that cannot be saved
+        return hash_of(*settings, Hasher.hash(tokenizer))

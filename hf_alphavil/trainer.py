@@ -1,0 +1,512 @@
+"""`MultitaskTrainer`: wires tasks, plan and method into `transformers.Trainer`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils.data import ConcatDataset, DataLoader
+from transformers import ProgressCallback, Trainer, TrainingArguments
+from transformers.trainer_utils import PredictionOutput, seed_worker
+
+from .callbacks import PlanCallback, PlanProgressCallback
+from .checkpoint import load_run_state, load_run_tensors, save_run_state
+from .checks import check_heads, check_parameters, check_setup
+from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
+from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
+from .methods import METHODS
+from .modeling import MultitaskModel
+from .runner import PlanRunner
+from .score_choice import choose_best_metric
+from .training_args import MultitaskTrainingArguments
+
+if TYPE_CHECKING:
+    from .tasks import Task
+
+logger = logging.getLogger(__name__)
+
+
+class MultitaskTrainer(Trainer):
+    """
+    A `transformers.Trainer` that trains a target task with the help of auxiliary tasks, by αVIL or another method.
+
+    Given one plain `train_dataset` and no `tasks` it *is* `transformers.Trainer`. Given several tasks, each epoch is a
+    plan of phases that Trainer's own loop runs: mixed precision, accumulation, clipping, logging and checkpoints stay
+    Hugging Face's.
+
+    Args:
+        model (`PreTrainedModel` or `torch.nn.Module`, *optional*):
+            A [`MultitaskModel`], or any module whose `forward(task="name", **inputs)` returns a dict with a `loss`, or
+            a tuple that starts with it.
+        args (`MultitaskTrainingArguments`, *optional*): The settings; plain `TrainingArguments` in plain mode.
+        data_collator (`Callable` or `dict[str, Callable]`, *optional*):
+            One collator for all tasks or one by task. Defaults to padding by the tokenizer.
+        train_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
+            Tokenised map-style datasets by task, target included. Defaults to `tasks`' training rows.
+        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
+            Tokenised map-style datasets by task. Defaults to `tasks`' validation rows.
+        compute_metrics (`Callable` or `dict[str, Callable]`, *optional*):
+            One function for all tasks or one by task. Defaults to `tasks`' metrics.
+        tasks (`dict[str, Task]`, *optional*): Tasks by name, from [`load_tasks`].
+
+    All other arguments are `transformers.Trainer`'s.
+
+    Attributes:
+        history (`list[dict]`):
+            One entry per finished epoch: `epoch` (from 1), `alpha`, `task_weights` (after the update),
+            `task_weights_used` (before it), `meta_loss` (S+1 values).
+        train_datasets (`dict[str, TaskDataset]`): What is trained on, without the held-out slice.
+        meta_set (`TaskDataset`, *optional*): What α is fitted on.
+
+    Raises:
+        ValueError: For a missing target, an empty auxiliary, a held-out slice too small, half-precision parameters,
+            DeepSpeed, FSDP or `nn.DataParallel`; before any training.
+        TypeError: For an iterable dataset as one of several tasks.
+    """
+
+    # Trainer's own attributes; `args` are MultitaskTrainingArguments in multitask mode, any others in plain mode.
+    args: Any
+    model: Any
+    eval_dataset: Any
+    optimizer: Any
+
+    # What overrides read while Trainer.__init__ runs.
+    is_multitask: bool = False
+    tasks: dict[str, Task] | None = None
+    meta_set: TaskDataset | None = None
+    _runner: PlanRunner | None = None
+
+    def __init__(
+        self,
+        model: Any = None,
+        args: TrainingArguments | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        model_init: Callable | None = None,
+        compute_loss_func: Callable | None = None,
+        compute_metrics: Any = None,
+        callbacks: list | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        optimizer_cls_and_kwargs: tuple[Any, dict[str, Any]] | None = None,
+        preprocess_logits_for_metrics: Callable | None = None,
+        tasks: Mapping[str, Task] | None = None,
+    ) -> None:
+        self.is_multitask = tasks is not None or isinstance(train_dataset, dict)
+        if self.is_multitask:
+            if not isinstance(args, MultitaskTrainingArguments):
+                raise TypeError(
+                    f"several tasks need MultitaskTrainingArguments, got {type(args).__name__}: they take all fields "
+                    "of "
+                    "TrainingArguments and add `target_task`, `method` and the like"
+                )
+            check_setup(args)
+            self.tasks = dict(tasks) if tasks is not None else None
+            train_dataset, eval_dataset = self._prepare_datasets(args, train_dataset, eval_dataset, processing_class)
+            user_metrics, compute_metrics = compute_metrics, None
+            # Heads of the tasks that a step does not train get no gradient. Trainer turns this off under gradient
+            # checkpointing, where it is needed as much.
+            if args.ddp_find_unused_parameters is None:
+                args.ddp_find_unused_parameters = True
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=data_collator if not isinstance(data_collator, Mapping) else None,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            model_init=model_init,
+            compute_loss_func=compute_loss_func,
+            compute_metrics=compute_metrics,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
+            preprocess_logits_for_metrics=preprocess_logits_for_metrics,
+        )
+        if self.is_multitask:
+            self._set_up_tasks(data_collator, user_metrics)
+
+    # ---- Set-up
+
+    def _prepare_datasets(
+        self, args: MultitaskTrainingArguments, train_dataset: Any, eval_dataset: Any, processing_class: Any
+    ) -> tuple[Any, Any]:
+        """Datasets by task: sets `train_datasets`, `meta_set`, `all_train_rows`; returns what Trainer is to hold."""
+        tasks = self.tasks or {}
+        if train_dataset is None and any(task.train is not None for task in tasks.values()):
+            train_dataset = tokenized_split(tasks, "train", processing_class, args)
+            for name in tasks:
+                if name not in train_dataset:
+                    raise ValueError(f"task {name!r} has no training rows: give it some, or leave it out of the tasks")
+        if eval_dataset is None and any(task.validation is not None for task in tasks.values()):
+            eval_dataset = tokenized_split(tasks, "validation", processing_class, args)
+        names = list(train_dataset if train_dataset is not None else tasks)
+        args.target_task = target = check_target(args, names)
+        if eval_dataset is not None and not isinstance(eval_dataset, dict):
+            eval_dataset = {target: eval_dataset}
+        evaluated = {name: TaskDataset(dataset, name) for name, dataset in (eval_dataset or {}).items()}
+        self.task_names = names + [name for name in evaluated if name not in names]
+        self.train_datasets: dict[str, TaskDataset] = {}
+        if train_dataset is not None:
+            check_train_datasets(train_dataset)
+            method = METHODS[args.method]
+            trained = {
+                name: TaskDataset(dataset, name)
+                for name, dataset in train_dataset.items()
+                if method.trains(name, target)
+            }
+            self.train_datasets, self.meta_set = split_meta_set(args, target, trained, evaluated, self.tasks)
+        trained_on = list(self.train_datasets.values())
+        return ConcatDataset[Any](trained_on) if trained_on else None, evaluated or None
+
+    def _set_up_tasks(self, data_collator: Any, compute_metrics: Any) -> None:
+        args, model = self.args, self.accelerator.unwrap_model(self.model)
+        kinds = {name: task.kind for name, task in (self.tasks or {}).items()}
+        if isinstance(model, MultitaskModel):
+            check_heads(model.config.tasks, self.task_names)
+            kinds = {name: task["kind"] for name, task in model.config.tasks.items()} | kinds
+        check_parameters(model)
+        self.kinds: dict[str, str] = kinds
+        self.data_collator = make_collator(args, model, self.task_names, kinds, data_collator, self.processing_class)
+        self._metrics: dict[str, Callable | None] = {
+            name: task.compute_metrics for name, task in (self.tasks or {}).items()
+        }
+        if isinstance(compute_metrics, Mapping):
+            self._metrics.update(compute_metrics)
+        elif compute_metrics is not None:
+            self._metrics.update(dict.fromkeys(self.task_names, compute_metrics))
+        choose_best_metric(args, self.task_names, (self.tasks or {}).get(args.target_task))
+        # The loss of a task-pure batch is a mean over its rows; there is no token count to divide by.
+        self.model_accepts_loss_kwargs = False
+        if not self.label_names:
+            self.label_names = ["labels"]
+        callbacks = self.callback_handler.callbacks
+        callbacks.insert(0, PlanCallback(self))
+        for i, callback in enumerate(callbacks):
+            if type(callback) is ProgressCallback:
+                callbacks[i] = PlanProgressCallback(callback.max_str_len)
+
+    @property
+    def global_batch_size(self) -> int:
+        """`int`: Rows per optimizer step: per-device batch × accumulation steps × processes."""
+        return self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """`list[dict]`: What every finished epoch did: α, task weights and meta loss."""
+        return self._runner.history if self._runner is not None else []
+
+    @property
+    def runner(self) -> PlanRunner:
+        """`PlanRunner`: The state of the running (or next) `train()` call."""
+        if self._runner is None:
+            self._runner = self._new_runner()
+        return self._runner
+
+    def _new_runner(self) -> PlanRunner:
+        args = self.args
+        num_rows = {name: len(dataset) for name, dataset in self.train_datasets.items()}
+        steps = steps_per_task(num_rows, self.global_batch_size, args.delta_fraction, args.max_phase_steps)
+        return PlanRunner(self, METHODS[args.method](args, list(num_rows)), steps, self.meta_set)
+
+    def unscaled_parameters(self) -> set[str]:
+        """`set[str]`: Trainable parameters that are merged with coefficient 1: the heads, if α is the encoder's."""
+        if self.args.alpha_applies_to == "all":
+            return set()
+        names = {name for name, _ in self.model.named_parameters()}
+        shared = {name for name in names if name.startswith("encoder.")}
+        if not shared:
+            raise ValueError(
+                "alpha_applies_to='encoder' needs a model whose shared part is its attribute `encoder`, as "
+                "MultitaskModel has it: pass such a model, or alpha_applies_to='all'"
+            )
+        return names - shared
+
+    # ---- Training
+
+    def get_train_dataloader(self) -> DataLoader:
+        """
+        Returns the training loader: in multitask mode over all tasks, in the order of the running epoch's plan.
+
+        Raises:
+            ValueError: If there is no training data.
+        """
+        if not self.is_multitask or self.train_dataset is None:
+            return super().get_train_dataloader()
+        args = self.args
+        sampler = PlanBatchSampler(
+            current_plan=lambda: self.runner.plan,
+            num_rows={name: len(dataset) for name, dataset in self.train_datasets.items()},
+            batch_size=self._train_batch_size,
+            batches_per_step=args.gradient_accumulation_steps * args.world_size,
+            fraction=args.delta_fraction,
+            data_seed=args.resolved_data_seed,
+        )
+        return self.accelerator.prepare(
+            DataLoader(
+                self.train_dataset,
+                batch_sampler=sampler,
+                collate_fn=self.data_collator,
+                num_workers=args.dataloader_num_workers,
+                pin_memory=args.dataloader_pin_memory,
+                persistent_workers=args.dataloader_persistent_workers,
+                multiprocessing_context=args.dataloader_multiprocessing_context,
+                prefetch_factor=args.dataloader_prefetch_factor,
+                in_order=args.dataloader_in_order,
+                worker_init_fn=partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index),
+            )
+        )
+
+    def num_examples(self, dataloader: DataLoader) -> int:
+        """Rows of an epoch: in multitask training those of the plan, not of the datasets."""
+        if self.is_multitask and self.train_dataset is not None and dataloader.dataset is self.train_dataset:
+            return self.runner.plan.nominal_steps * self.global_batch_size
+        return super().num_examples(dataloader)
+
+    def set_initial_training_values(self, args: TrainingArguments, dataloader: DataLoader) -> tuple:
+        """Trainer's values; methods that fork round a run up to whole plans, with a warning."""
+        values = super().set_initial_training_values(args, dataloader)
+        if not self.is_multitask or not self.runner.method.forks:
+            return values
+        _, steps_per_epoch, num_examples, _, batch_size, steps_in_epoch, max_steps = values
+        epochs = math.ceil(max_steps / steps_per_epoch)
+        if epochs * steps_per_epoch != max_steps:
+            logger.warning(
+                f"{max_steps} steps end inside an epoch's plan of {steps_per_epoch} steps; a model exists only when "
+                "its "
+                f"deltas are merged, so the run is rounded up to {epochs} epochs of {epochs * steps_per_epoch} steps."
+            )
+        return (
+            epochs, steps_per_epoch, num_examples, epochs * num_examples, batch_size, steps_in_epoch,
+            epochs * steps_per_epoch,
+        )  # fmt: skip
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Trainer's scheduler; methods that fork check that it can be read by position."""
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        if self.is_multitask and self._runner is not None:
+            self.runner.attach()
+        return scheduler
+
+    def _inner_training_loop(
+        self,
+        batch_size: int | None = None,
+        args: Any = None,
+        resume_from_checkpoint: str | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
+        """Trainer's loop, with a run state of its own: batch-size search and hyper-parameter search enter it again."""
+        if not self.is_multitask:
+            return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
+        check_setup(self.args)
+        if self.args.auto_find_batch_size and batch_size is not None:
+            self._train_batch_size = batch_size
+        check_parameters(self.model)
+        self._runner = None
+        try:
+            return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
+        finally:
+            self.runner.abandon()
+
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        epochs, batches = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+        )
+        if self.is_multitask and resume_from_checkpoint is not None:
+            # Plans may be shorter than the longest, so global_step does not tell the place; the run's state does.
+            self.runner.load_position(load_run_state(resume_from_checkpoint))
+            epochs, batches = self.runner.epoch, self.runner.step * self.args.gradient_accumulation_steps
+        return epochs, batches
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Trainer's step; in multitask training the unweighted loss is also added to its task's mean."""
+        if not self.is_multitask:
+            return super().training_step(model, inputs, num_items_in_batch)
+        task = inputs[TASK_KEY]
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.runner.observe_loss(task, loss)
+        return loss
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Trainer's loss, unweighted; label smoothing is for tasks with classes alone."""
+        smoother = self.label_smoother
+        if self.is_multitask and self.kinds.get(inputs[TASK_KEY]) == "regression":
+            self.label_smoother = None
+        try:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        finally:
+            self.label_smoother = smoother
+
+    def _get_learning_rate(self) -> float:
+        rate = self._runner.learning_rate if self._runner is not None and self.is_in_train else None
+        return super()._get_learning_rate() if rate is None else rate
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        if self.is_multitask:
+            self.runner.settle_control(self.control)
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        if self.is_multitask:
+            # Before the best model is loaded, which θ0 must not overwrite.
+            self.runner.abandon()
+        return super()._finalize_training(*args, **kwargs)
+
+    # ---- Evaluation
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """
+        Evaluates a task: in multitask mode metrics are named `eval_<task>_<metric>`.
+
+        Args:
+            eval_dataset (`str`, `Dataset` or `dict[str, Dataset]`, *optional*):
+                A task's name, datasets by task, or a dataset of the target. Defaults to the target's validation set
+                (with `eval_auxiliaries`, every task's).
+            ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
+            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Start of the metrics' names.
+
+        Returns:
+            `dict[str, float]`: Loss and metrics.
+
+        Raises:
+            ValueError: For an unknown task, or without a validation set.
+        """
+        if not self.is_multitask:
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        if eval_dataset is None:
+            eval_dataset = self.args.target_task
+            if self.args.eval_auxiliaries and self.eval_dataset:
+                eval_dataset = dict.fromkeys([eval_dataset, *self.eval_dataset])
+        if not isinstance(eval_dataset, dict):
+            name = self._task_of(eval_dataset)
+            eval_dataset = {name: None if isinstance(eval_dataset, str) else eval_dataset}
+        metrics: dict[str, float] = {}
+        for name, dataset in eval_dataset.items():
+            with self._metrics_of(name):
+                # By name, Trainer keeps persistent workers' loaders apart.
+                given = name if dataset is None else dataset
+                metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
+        return metrics
+
+    def predict(
+        self, test_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
+    ) -> PredictionOutput:
+        """
+        Predicts the test rows of a task.
+
+        Args:
+            test_dataset (`str` or `Dataset`, *optional*):
+                In multitask mode a task's name, or a dataset of the target; defaults to the target's test set.
+            ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
+            metric_key_prefix (`str`, *optional*, defaults to `"test"`): Start of the metrics' names.
+        """
+        if not self.is_multitask:
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
+        name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
+        with self._metrics_of(name):
+            given: Any = name if test_dataset is None else test_dataset
+            return super().predict(given, ignore_keys, f"{metric_key_prefix}_{name}")
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Trainer's loader; in multitask mode of a task's name, or a dataset of the task being evaluated."""
+        if not self.is_multitask:
+            return super().get_eval_dataloader(eval_dataset)
+        name = self._task_of(self.args.target_task if eval_dataset is None else eval_dataset)
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            if name not in (self.eval_dataset or {}):
+                raise ValueError(f"there is no validation set of {name!r}: pass it in `eval_dataset`")
+            return super().get_eval_dataloader(name)
+        # Trainer keeps a loader of persistent workers under one key for all datasets that come without a name.
+        getattr(self, "_eval_dataloaders", {}).pop("eval", None)
+        return super().get_eval_dataloader(self._with_task(eval_dataset, name))
+
+    def get_test_dataloader(self, test_dataset: Any = None) -> DataLoader:
+        """Trainer's loader; in multitask mode of a task's name (its test rows), or a dataset of the target."""
+        if not self.is_multitask:
+            return super().get_test_dataloader(test_dataset)
+        name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
+        if test_dataset is None or isinstance(test_dataset, str):
+            task = (self.tasks or {}).get(name)
+            if task is None or task.test is None:
+                raise ValueError(f"there are no test rows of {name!r}: pass a tokenised dataset")
+            test_dataset = tokenized_split({name: task}, "test", self.processing_class, self.args)[name]
+        return super().get_test_dataloader(self._with_task(test_dataset, name))
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's loop, at merged parameters: inside a plan of forks that is θ0."""
+        with self._merged_parameters():
+            return super().evaluation_loop(*args, **kwargs)
+
+    def _task_of(self, dataset: Any) -> str:
+        name = dataset if isinstance(dataset, str) else getattr(dataset, "task", self._evaluated_task)
+        if name not in self.task_names:
+            raise ValueError(f"unknown task {name!r}: the tasks are {', '.join(self.task_names)}")
+        return name
+
+    @property
+    def _evaluated_task(self) -> str:
+        return getattr(self, "_task_under_evaluation", None) or self.args.target_task
+
+    @staticmethod
+    def _with_task(dataset: Any, name: str) -> TaskDataset:
+        return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, name)
+
+    @contextlib.contextmanager
+    def _metrics_of(self, name: str) -> Iterator[None]:
+        """Trainer knows one compute_metrics: for the time of a task's evaluation it is the task's."""
+        self._task_under_evaluation: str | None = name
+        previous, self.compute_metrics = self.compute_metrics, self._metrics.get(name)
+        try:
+            yield
+        finally:
+            self.compute_metrics, self._task_under_evaluation = previous, None
+
+    def _get_collator_with_removed_columns(self, data_collator: Callable, description: str | None = None) -> Callable:
+        # In multitask mode the collator drops unused columns itself: it keeps the task's name.
+        if self.is_multitask:
+            return data_collator
+        return super()._get_collator_with_removed_columns(data_collator, description)
+
+    # ---- Saving and resuming
+
+    @contextlib.contextmanager
+    def _merged_parameters(self) -> Iterator[None]:
+        with self._runner.deltas.start_in_model() if self._runner is not None else contextlib.nullcontext():
+            yield
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Trainer's saving, of merged parameters: inside a plan of forks that is θ0."""
+        with self._merged_parameters():
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.is_multitask:
+            tensors, state = self.runner.state_dict()
+            if self.args.should_save:
+                save_run_state(output_dir, tensors, state)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.is_multitask and checkpoint is not None:
+            self.runner.load_tensors(load_run_tensors(checkpoint), load_run_state(checkpoint))

@@ -1,0 +1,165 @@
+"""Every setting of multitask training, documented once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from .methods import METHODS
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "alpha_optimizer": ("sgd", "adam"),
+    "alpha_data": ("train_holdout", "train", "validation"),
+    "phase_optimizer_state": ("per_task", "reset"),
+    "weight_applies_to": ("learning_rate", "loss"),
+    "alpha_applies_to": ("all", "encoder"),
+    "task_sampling": ("proportional", "uniform", "temperature", "weights"),
+}
+
+
+@dataclass
+class MultitaskTrainingArguments(TrainingArguments):
+    """
+    `TrainingArguments` with the settings of multitask training and αVIL (arXiv 2405.07769).
+
+    Where the paper leaves a decision open, the default is ours; `docs/settings.md` says which and why. All fields of
+    `transformers.TrainingArguments` keep their meaning. `max_steps` and a fractional `num_train_epochs` are rounded up
+    to whole epochs by methods that fork, whose model exists only when an epoch's deltas are merged.
+
+    Raises:
+        ValueError: If a setting lies outside its range; the message says what to pass instead.
+    """
+
+    target_task: str = field(
+        default="", metadata={"help": "The task that the others are to help. Required with several tasks."}
+    )
+    method: str = field(default="alphavil", metadata={"help": f"How to train: one of {', '.join(METHODS)}."})
+    max_length: int | None = field(
+        default=128, metadata={"help": "Tokens per sequence after truncation, for datasets made from tasks."}
+    )
+    delta_fraction: float = field(
+        default=1.0,
+        metadata={"help": "ρ: random share of every task's training rows that an epoch samples, in (0, 1]."},
+    )
+    max_phase_steps: int | None = field(
+        default=None,
+        metadata={"help": "Upper limit of a task's optimizer steps in an epoch, so that no huge auxiliary swamps it."},
+    )
+    alpha_steps: int = field(default=10, metadata={"help": "S: gradient steps on α in every epoch."})
+    alpha_learning_rate: float = field(
+        default=0.1,
+        metadata={
+            "help": "Step size of α. With `sgd` the gradient is divided by the norm of the run's first α gradient, so "
+            "that the first step moves α by this much whatever the loss's scale."
+        },
+    )
+    alpha_optimizer: str = field(
+        default="sgd", metadata={"help": "Optimizer of α: `sgd` or `adam`; fresh each epoch."}
+    )
+    alpha_init: str = field(
+        default="1", metadata={"help": "Where every α starts in each epoch: a number above 0, or `mean` for 1/T."}
+    )
+    alpha_batch_size: int = field(
+        default=64, metadata={"help": "Held-out target rows per α step, over all processes."}
+    )
+    alpha_data: str = field(
+        default="train_holdout",
+        metadata={
+            "help": "What α is fitted on: `train_holdout` (a slice of the target's training rows, held out), `train` "
+            "(the training rows themselves) or `validation` (the paper's way; the validation score is then "
+            "optimistic)."
+        },
+    )
+    alpha_holdout_fraction: float = field(
+        default=0.1, metadata={"help": "Share of the target's training rows held out by `alpha_data=train_holdout`."}
+    )
+    phase_optimizer_state: str = field(
+        default="per_task",
+        metadata={
+            "help": "`per_task`: every task keeps optimizer state of its own over the epochs; `reset`: each phase "
+            "starts with none (less memory)."
+        },
+    )
+    weight_applies_to: str = field(
+        default="learning_rate",
+        metadata={
+            "help": "Where the task weight acts: on the phase's `learning_rate` (adaptive optimizers cancel a loss "
+            "weight) or on the `loss` (the paper's letter; applied after gradient clipping)."
+        },
+    )
+    min_task_weight: float = field(
+        default=0.1,
+        metadata={"help": "Lower bound of a task weight. 0 is absorbing: such a task never comes back."},
+    )
+    max_task_weight: float | None = field(default=None, metadata={"help": "Upper bound of a task weight."})
+    normalize_task_weights: bool | None = field(
+        default=None,
+        metadata={"help": "Scale weights to mean 1 after each update. Default: with `learning_rate` yes, `loss` no."},
+    )
+    alpha_applies_to: str = field(
+        default="all",
+        metadata={"help": "`all` parameters take α, or the `encoder` alone (heads are merged with α = 1)."},
+    )
+    joint_fraction: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of an epoch's steps given to one joint multitask phase before the forks, in [0, 1); 0 is "
+            "the paper's algorithm."
+        },
+    )
+    task_sampling: str = field(
+        default="proportional",
+        metadata={
+            "help": "How joint phases mix tasks: `proportional` (to rows), `uniform`, `temperature`, or `weights` (by "
+            "task weight; the steps are then not weighted again)."
+        },
+    )
+    sampling_temperature: float = field(
+        default=2.0, metadata={"help": "Temperature of `task_sampling=temperature`: 1 is proportional, ∞ uniform."}
+    )
+    eval_auxiliaries: bool = field(
+        default=False, metadata={"help": "Whether `evaluate()` scores the auxiliary tasks beside the target."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r}: pass one of {', '.join(choices)}")
+        self._require("delta_fraction", 0 < self.delta_fraction <= 1, "a share in (0, 1]")
+        self._require("joint_fraction", 0 <= self.joint_fraction < 1, "a share in [0, 1)")
+        self._require("alpha_holdout_fraction", 0 < self.alpha_holdout_fraction < 1, "a share in (0, 1)")
+        self._require("max_phase_steps", self.max_phase_steps is None or self.max_phase_steps > 0, "a positive number")
+        self._require("alpha_steps", self.alpha_steps >= 0, "a number of steps, 0 or more")
+        self._require("alpha_learning_rate", self.alpha_learning_rate > 0, "a positive step size")
+        self._require("alpha_batch_size", self.alpha_batch_size > 0, "a positive number of rows")
+        self._require("sampling_temperature", self.sampling_temperature > 0, "a positive temperature")
+        self._require("max_length", self.max_length is None or self.max_length > 0, "a positive number of tokens")
+        self._require("min_task_weight", self.min_task_weight >= 0, "0 or more: a negative weight would be ascent")
+        self._require(
+            "max_task_weight",
+            self.max_task_weight is None or self.max_task_weight >= max(self.min_task_weight, 1.0),
+            "1 or more, and no less than min_task_weight (weights start at 1)",
+        )
+        self._require("min_task_weight", self.min_task_weight <= 1, "at most 1, where weights start")
+        self.alpha_init = str(self.alpha_init)
+        if self.alpha_init != "mean":
+            try:
+                valid = 0 < float(self.alpha_init) < float("inf")
+            except ValueError:
+                valid = False
+            self._require("alpha_init", valid, "a number above 0, or 'mean' for 1/T")
+        if self.normalize_task_weights is None:
+            self.normalize_task_weights = self.weight_applies_to == "learning_rate"
+
+    def _require(self, name: str, valid: bool, wanted: str) -> None:
+        if not valid:
+            raise ValueError(f"{name}={getattr(self, name)!r}: pass {wanted}")
+
+    @property
+    def resolved_data_seed(self) -> int:
+        """`int`: `data_seed`, or `seed` where none is given: the seed of row draws, mixtures and meta batches."""
+        return self.seed if self.data_seed is None else self.data_seed

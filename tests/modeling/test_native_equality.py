@@ -1,0 +1,146 @@
+"""A task of the multitask model computes what the library's own model computes with the same weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import DECODERS, ENCODERS, TASKS, make_batch, shake
+from torch.nn import functional as F
+from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassification
+
+from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
+
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def library_model(model, task, config):
+    """Built from the encoder's configuration by the library alone, then given the multitask model's weights."""
+    kind = TASKS[task]["kind"]
+    if kind == "multiple_choice" and config.model_type not in DECODERS:
+        auto_class = AutoModelForMultipleChoice
+    else:
+        auto_class = AutoModelForSequenceClassification
+        labels = TASKS[task]["labels"]
+        config.num_labels = 1 if kind in ("regression", "multiple_choice") else len(labels)
+        config.problem_type = {"tags": "multi_label_classification", "sts-b": "regression"}.get(task)
+    library = auto_class.from_config(config)
+    prefix = library.base_model_prefix + "."
+    ours = model.state_dict()
+    weights = {
+        key: ours["encoder." + key[len(prefix) :] if key.startswith(prefix) else f"tasks.{task}.{key}"]
+        for key in library.state_dict()
+    }
+    library.load_state_dict(weights, strict=True)
+    return library.eval()
+
+
+def run_library(library, task, batch):
+    if task != "copa" or isinstance(library, tuple(AutoModelForMultipleChoice._model_mapping.values())):
+        output = library(**batch)
+        return output.loss, output.logits
+    # No multiple-choice class: the oracle runs the choices one after another.
+    scores = [
+        library(input_ids=batch["input_ids"][:, choice], attention_mask=batch["attention_mask"][:, choice]).logits
+        for choice in range(2)
+    ]
+    logits = torch.cat(scores, dim=1)
+    return F.cross_entropy(logits, batch["labels"]), logits
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_loss_logits_and_gradients_are_the_library_s(model, encoder_config, architecture, task):
+    batch = make_batch(task, pad=encoder_config.pad_token_id)
+    library = library_model(model, task, encoder_config)
+    loss, logits = run_library(library, task, batch)
+    output = model(task=task, **batch)
+
+    torch.testing.assert_close(output.logits, logits, **TOLERANCE)
+    torch.testing.assert_close(output.loss, loss, **TOLERANCE)
+
+    loss.backward()
+    output.loss.backward()
+    prefix = library.base_model_prefix + "."
+    ours = dict(model.named_parameters())
+    for name, parameter in library.named_parameters():
+        mine = ours["encoder." + name[len(prefix) :] if name.startswith(prefix) else f"tasks.{task}.{name}"]
+        if parameter.grad is None:
+            assert mine.grad is None, name
+        else:
+            torch.testing.assert_close(mine.grad, parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_step_of_one_task_leaves_other_heads_without_gradient(bert):
+    bert(task="rte", **make_batch("rte")).loss.backward()
+    with_gradient = {name.split(".")[1] for name, p in bert.named_parameters() if p.grad is not None and "tasks" in name}
+    assert with_gradient == {"rte"}
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "electra", "modernbert", "qwen2"])
+def test_attention_implementation_reaches_every_module(architecture, implementation):
+    # Built from a configuration that no model has completed yet: the attention implementation of such a one is None,
+    # and layers built with None, or later pointed at another configuration, compute something slightly else.
+    config = ENCODERS[architecture]()
+    config._attn_implementation = implementation
+    model = shake(MultitaskModel(MultitaskConfig(encoder=config, tasks=TASKS))).eval()
+
+    assert model.config.encoder is model.encoder.config
+    assert model.config._attn_implementation == implementation
+    for name, module in model.named_modules():
+        if hasattr(module, "config"):
+            assert module.config._attn_implementation == implementation, name
+
+    library_config = ENCODERS[architecture]()
+    library_config._attn_implementation = implementation
+    batch = make_batch("rte", pad=config.pad_token_id)
+    loss, logits = run_library(library_model(model, "rte", library_config), "rte", batch)
+    torch.testing.assert_close(model(task="rte", **batch).logits, logits, **TOLERANCE)
+
+
+@pytest.mark.parametrize("architecture", list(ENCODERS))
+def test_default_attention_implementation_is_the_library_s(architecture):
+    model = MultitaskModel(MultitaskConfig(encoder=ENCODERS[architecture](), tasks=TASKS))
+    library = AutoModelForSequenceClassification.from_config(ENCODERS[architecture]())
+    expected = library.config._attn_implementation
+    assert expected is not None
+    modules = [module for module in model.modules() if hasattr(module, "config")]
+    assert {module.config._attn_implementation for module in modules} == {expected}
+
+
+def test_attention_implementation_can_be_changed_later(bert):
+    batch = make_batch("rte")
+    before = bert(task="rte", **batch).logits
+    bert.set_attn_implementation("eager")
+    assert {m.config._attn_implementation for m in bert.modules() if hasattr(m, "config")} == {"eager"}
+    torch.testing.assert_close(bert(task="rte", **batch).logits, before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("embeds", [False, True])
+@pytest.mark.parametrize("architecture", ["bert", "qwen2"])
+def test_multiple_choice_takes_embeddings_and_tuples(model, embeds):
+    batch = make_batch("copa")
+    if embeds:
+        # Without ids decoders cannot see padding and take the last position: no padding here.
+        ids = batch["input_ids"].clamp(min=5)
+        batch = {"labels": batch["labels"]}
+        expected = model(task="copa", input_ids=ids, **batch)
+        output = model(task="copa", inputs_embeds=model.get_input_embeddings()(ids), **batch)
+    else:
+        expected = model(task="copa", **batch)
+        loss, logits = model(task="copa", return_dict=False, **batch)[:2]
+        output = type(expected)(loss=loss, logits=logits)
+    torch.testing.assert_close(output.logits, expected.logits, **TOLERANCE)
+    torch.testing.assert_close(output.loss, expected.loss, **TOLERANCE)
+
+
+@pytest.mark.parametrize("architecture", ["qwen2"])
+def test_multiple_choice_of_a_decoder_needs_the_choice_dimension(model):
+    with pytest.raises(ValueError, match=r"input_ids .* 3 dimensions .*\(3, 7\)"):
+        model(task="copa", **make_batch("rte"))
+    with pytest.raises(ValueError, match="input_ids or inputs_embeds"):
+        model(task="copa", attention_mask=torch.ones(3, 2, 7))
+
+
+def test_unknown_task_names_the_known_ones(bert):
+    with pytest.raises(ValueError, match=r"unknown task 'mnli'.*'rte', 'cb', 'tags', 'sts-b', 'copa'"):
+        bert(task="mnli", **make_batch("rte"))
