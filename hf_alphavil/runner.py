@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import broadcast
 from torch import Tensor
 from transformers import TrainerControl, set_seed
 from transformers.trainer_utils import SaveStrategy
@@ -144,6 +145,7 @@ class PlanRunner:
 
     def _end_phase(self, phase: Phase) -> None:
         if phase.fork:
+            self._synchronise_buffers()
             self.deltas.record(phase.name, keep_buffers=phase.name == self.trainer.args.target_task)
         self._log({f"loss_{task}": loss for task, loss in self._mean_losses().items()})
         self._losses, self._loss_steps = {}, {}
@@ -301,6 +303,11 @@ class PlanRunner:
         means = torch.stack([self._losses[task].float() / self._loss_steps[task] for task in tasks])
         means = self.trainer.accelerator.reduce(means, reduction="mean")
         return dict(zip(tasks, means.tolist(), strict=True))
+
+    def _synchronise_buffers(self) -> None:
+        """Gives every rank rank 0's buffers, as DDP does at each forward pass: batch-norm statistics are local."""
+        for buffer in self.deltas.buffers.values():
+            buffer.copy_(broadcast(buffer))
 
     def _meta_objective(self) -> TargetObjective | None:
         if self.meta_set is None:

@@ -50,7 +50,9 @@ def required_encoder(config: MultitaskConfig) -> tuple[type[PreTrainedModel], di
     return base_class, arguments
 
 
-def build_native(native_class: type[PreTrainedModel], config: PreTrainedConfig, encoder: PreTrainedModel):
+def build_native(
+    native_class: type[PreTrainedModel], config: PreTrainedConfig, encoder: PreTrainedModel
+) -> PreTrainedModel:
     """
     Build a native task model that reaches the shared encoder through a reference.
 
@@ -63,16 +65,12 @@ def build_native(native_class: type[PreTrainedModel], config: PreTrainedConfig, 
         `PreTrainedModel`: The native model without a base model of its own. Its head is not initialised yet.
 
     Raises:
-        `ValueError`: If the encoder is not what the native model needs.
+        `ValueError`: If the encoder lacks weights that the native model needs.
     """
     native = meta_native(native_class, config)
     base = base_of(native)
-    lacking = base.state_dict().keys() - encoder.state_dict().keys()
-    if not isinstance(encoder, type(base)) or lacking:
-        raise ValueError(
-            f"{native_class.__name__} needs a {type(base).__name__} as its encoder, got a {type(encoder).__name__}"
-            + (f" without {sorted(lacking)}" if lacking else "")
-        )
+    if lacking := base.state_dict().keys() - encoder.state_dict().keys():
+        raise ValueError(f"{native_class.__name__} needs an encoder with {sorted(lacking)}")
     prefix = native.base_model_prefix
     delattr(native, prefix)
     setattr(native, prefix, EncoderReference(encoder))

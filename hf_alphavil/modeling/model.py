@@ -52,6 +52,8 @@ class MultitaskModel(PreTrainedModel):
         base_class, arguments = required_encoder(config)
         if encoder is None:
             encoder = base_class(config.encoder, **arguments)
+        elif not isinstance(encoder, base_class):
+            raise ValueError(f"these tasks need a {base_class.__name__} as encoder, got a {type(encoder).__name__}")
         # One object, so that what is set on the configuration reaches the layers. Only after the encoder's own
         # constructor has it an attention implementation, which the copies for the natives need.
         config.encoder = encoder.config

@@ -97,9 +97,7 @@ class Task:
         self.text_columns, self.choice_columns = tuple(self.text_columns), tuple(self.choice_columns)
         if self.kind == "multiple_choice":
             if self.context_template is None or len(self.choice_columns) < 2:
-                raise ValueError(
-                    f"task {self.name!r}: multiple choice needs a context_template and two choice_columns"
-                )
+                raise ValueError(f"task {self.name!r}: pass a context_template and two or more choice_columns")
         elif len(self.text_columns) not in (1, 2):
             raise ValueError(f"task {self.name!r}: pass one or two text_columns, not {self.text_columns}")
         self._check_labels()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import ENCODERS, TASKS
+from modeling_helpers import ENCODERS, TASKS
 from transformers import AutoConfig, BertConfig
 
 from hf_alphavil.modeling import MultitaskConfig

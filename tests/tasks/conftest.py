@@ -1,0 +1,42 @@
+"""Fixtures: small official files of invented rows, a tokenizer of a few words, and the real files where they are."""
+
+import os
+from pathlib import Path
+
+import pytest
+from official_miniatures import FOLDERS, SPLIT_FILES, make_tokenizer, miniature_lines
+from transformers import PreTrainedTokenizerFast
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real official files."""
+    default = Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("HF_ALPHAVIL_DATA_DIR", default))
+    if not (folder / "glue").is_dir():
+        pytest.skip(
+            f"the official GLUE and SuperGLUE files are not at {folder}; HF_ALPHAVIL_DATA_DIR names their folder"
+        )
+    return folder
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture
+def miniature(tmp_path):
+    """Writes a task's miniature files; `lines` replaces those of the file `file_name`. Returns the data folder."""
+
+    def write(task: str, file_name: str | None = None, lines: list[str] | bytes | None = None) -> Path:
+        folder = tmp_path / FOLDERS[task]
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, name in SPLIT_FILES[FOLDERS[task].split("/")[0]].items():
+            content = lines if name == file_name and lines is not None else miniature_lines(task, split)
+            if not isinstance(content, bytes):
+                content = "".join(f"{line}\n" for line in content).encode()
+            (folder / name).write_bytes(content)
+        return tmp_path
+
+    return write

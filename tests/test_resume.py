@@ -1,0 +1,142 @@
+"""Exact resume: from a checkpoint at any step, the run ends bit for bit as the one that was never stopped."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from launching import ROOT, launch
+from safetensors.torch import load_file
+from toy_run import run_toy
+
+# Two plans with dropout, batch norm, AdamW and accumulation, a checkpoint at every step.
+RUN = {
+    "noisy": True,
+    "num_train_epochs": 2,
+    "optim": "adamw_torch",
+    "learning_rate": 0.01,
+    "weight_decay": 0.1,
+    "max_grad_norm": 1.0,
+    "weight_applies_to": "learning_rate",
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "save_strategy": "steps",
+    "save_steps": 1,
+    "logging_strategy": "steps",
+    "logging_steps": 3,
+}
+VARIANTS = {
+    "forks": {},
+    "joint_phase": {"joint_fraction": 0.3, "max_phase_steps": 3},
+    "reset": {"phase_optimizer_state": "reset", "max_phase_steps": 2},
+    "loss_weights_skip": {"weight_applies_to": "loss", "min_task_weight": 0.0, "alpha_learning_rate": 6.0},
+    "sgd_momentum": {"optim": "sgd", "optim_args": "momentum=0.9", "max_phase_steps": 2},
+    "held_evaluation": {"eval_strategy": "steps", "eval_steps": 4, "max_phase_steps": 3},
+    "multitask": {"method": "multitask", "max_phase_steps": 2},
+    "single": {"method": "single"},
+}
+# Trainer's own running mean of the training loss begins anew at a resume; times differ in any case.
+NOT_COMPARED = ("runtime", "per_second")
+
+
+def comparable(entry):
+    return {key: value for key, value in entry.items() if key != "loss" and not key.endswith(NOT_COMPARED)}
+
+
+def assert_same_run(one, other):
+    assert one["state"].keys() == other["state"].keys()
+    for name, tensor in one["state"].items():
+        assert torch.equal(tensor, other["state"][name]), name
+    assert one["history"] == other["history"]
+    assert len(one["log_history"]) == len(other["log_history"])
+    # All but the last entry, which sums the whole call up.
+    for mine, theirs in zip(one["log_history"][:-1], other["log_history"][:-1], strict=True):
+        mine, theirs = comparable(mine), comparable(theirs)
+        # A phase's mean loss is summed in another order after a resume; all else is equal to the last bit.
+        assert mine == pytest.approx(theirs, rel=1e-5), (mine, theirs)
+
+
+def checkpoints(folder):
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_resume_at_every_step(variant, tmp_path):
+    settings = RUN | VARIANTS[variant]
+    whole = run_toy(tmp_path / "whole", **settings)
+    for checkpoint in checkpoints(tmp_path / "whole"):
+        resumed = run_toy(
+            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | {"save_strategy": "no"}
+        )
+        assert_same_run(whole, resumed)
+        if checkpoint != checkpoints(tmp_path / "whole")[-1]:  # Trainer reads no generators where no step is left
+            assert torch.equal(whole["torch_rng"], resumed["torch_rng"])
+    shutil.rmtree(tmp_path / "whole")
+
+
+def test_the_variants_reach_every_kind_of_phase(tmp_path):
+    """A plan with a skipped task is shorter, and the noisy toy does depend on its generators."""
+    skipping = run_toy(tmp_path / "skip", **RUN | VARIANTS["loss_weights_skip"] | {"save_strategy": "no"})
+    assert 0.0 in skipping["history"][0]["task_weights"].values()
+    one = run_toy(tmp_path / "1", **RUN | {"save_strategy": "no"})
+    other = run_toy(tmp_path / "2", **RUN | {"save_strategy": "no", "seed": 1, "data_seed": 42})
+    assert not torch.equal(one["state"]["encoder.0.weight"], other["state"]["encoder.0.weight"])
+
+
+@pytest.mark.slow
+def test_resume_with_workers(tmp_path):
+    settings = RUN | {"dataloader_num_workers": 2, "max_phase_steps": 2}
+    whole = run_toy(tmp_path / "whole", **settings)
+    without_workers = run_toy(tmp_path / "none", **settings | {"dataloader_num_workers": 0, "save_strategy": "no"})
+    assert_same_run(whole, without_workers)
+    for checkpoint in checkpoints(tmp_path / "whole"):
+        resumed = run_toy(
+            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | {"save_strategy": "no"}
+        )
+        assert_same_run(whole, resumed)
+
+
+def test_every_checkpoint_is_a_merged_model(tmp_path):
+    """`model.safetensors` holds the last merged parameters, in whatever phase it was written."""
+    settings = RUN | {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
+    run = run_toy(tmp_path, **settings)
+    steps_per_plan = len(checkpoints(tmp_path)) // 2
+    for checkpoint in checkpoints(tmp_path):
+        model = load_file(checkpoint / "model.safetensors")
+        step = int(checkpoint.name.split("-")[1])
+        plan = step // steps_per_plan
+        expected = run["epochs"][plan]["theta0"] if plan < 2 else run["epochs"][1]["theta"]
+        for name, tensor in expected.items():
+            assert torch.equal(tensor, model[name]), (checkpoint.name, name)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_at_every_step_on_two_processes(workers, tmp_path):
+    settings = RUN | {
+        "per_device_train_batch_size": 2,
+        "max_phase_steps": 2,
+        "joint_fraction": 0.3,
+        "dataloader_num_workers": workers,
+    }
+    num_steps = 2 * (2 + 1 + 1 + 1)  # joint, and three forks shortened from 2 to 1
+    whole = {"output_dir": str(tmp_path / "whole"), **settings}
+    resumed = [
+        {
+            "output_dir": str(tmp_path / "resumed"),
+            "resume_from_checkpoint": str(tmp_path / "whole" / f"checkpoint-{step}"),
+            **settings,
+            "save_strategy": "no",
+        }
+        for step in range(1, num_steps + 1)
+    ]
+    (tmp_path / "runs.json").write_text(json.dumps([whole, *resumed]), encoding="utf-8")
+    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt")
+    assert len(checkpoints(tmp_path / "whole")) == num_steps
+    results = torch.load(tmp_path / "result.pt", weights_only=False)
+    for result in results:
+        assert result["rank_checksum"][0] == result["rank_checksum"][1]
+        assert_same_run(results[0], result)

@@ -1,0 +1,132 @@
+"""Runs of the toy model that tests compare, in this process or as a script for `accelerate launch`.
+
+As a script: `toy_run.py RUNS.json RESULT.pt` runs every entry of RUNS.json (see `run_toy`) and rank 0 saves the list of
+results.
+"""
+
+import copy
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+sys.path[:0] = [str(Path(__file__).parent / "reference"), str(Path(__file__).parents[1])]
+
+from toy import ToyModel, toy_tasks
+
+from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+
+SIZES = {"a": 37, "b": 50, "c": 23}
+LABELS = {"a": 2, "b": 3, "c": 2}
+TARGET = "a"
+META_ROWS = 40
+
+
+class NoisyToyModel(ToyModel):
+    """The toy with dropout (hence random states) and batch norm (hence buffers), in float32."""
+
+    def __init__(self, n_labels, **kwargs):
+        super().__init__(n_labels, **kwargs)
+        self.encoder = nn.Sequential(*self.encoder, nn.BatchNorm1d(self.encoder[-2].out_features), nn.Dropout(0.2))
+        self.float()
+
+    def forward(self, task, x=None, labels=None):
+        return super().forward(task, x.float(), labels)
+
+
+class RecordingTrainer(MultitaskTrainer):
+    """Keeps θ0, every δ and the merged θ of every epoch."""
+
+    def _new_runner(self):
+        runner = super()._new_runner()
+        merge = runner.method.merge
+        self.epochs = []
+
+        def recording_merge(deltas, *args):
+            snapshot = {
+                "theta0": {k: v.clone() for k, v in deltas.start().items()} if deltas.is_open else {},
+                "delta": {p: {k: v.clone() for k, v in deltas.delta(p).items()} for p in deltas.phases},
+            }
+            record = merge(deltas, *args)
+            theta = dict(zip(deltas.names, deltas.parameters, strict=True))
+            snapshot["theta"] = {name: p.detach().clone() for name, p in theta.items()}
+            self.epochs.append(snapshot)
+            return record
+
+        runner.method.merge = recording_merge
+        return runner
+
+
+def toy_data(order=tuple(SIZES), seed=0):
+    """Training sets in the given order of tasks, and the meta set."""
+    train, meta = toy_tasks(SIZES, seed, target=TARGET, n_labels=LABELS, meta_rows=META_ROWS)
+    return {task: train[task] for task in order}, meta
+
+
+def toy_model(noisy=False):
+    """The toy model, always with the same initial parameters."""
+    return (NoisyToyModel if noisy else ToyModel)(LABELS)
+
+
+def toy_args(output_dir, **settings):
+    """Training arguments of the toy runs: plain SGD and the paper's letter, unless told otherwise."""
+    defaults = {
+        "target_task": TARGET,
+        "use_cpu": True,
+        "num_train_epochs": 3,
+        "learning_rate": 0.1,
+        "optim": "sgd",
+        "per_device_train_batch_size": 8,
+        "max_grad_norm": 0.0,
+        "weight_applies_to": "loss",
+        "alpha_data": "validation",
+        "alpha_steps": 5,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+    }
+    return MultitaskTrainingArguments(output_dir=str(output_dir), **(defaults | settings))
+
+
+def toy_trainer(output_dir, order=tuple(SIZES), noisy=False, callbacks=None, trainer_class=RecordingTrainer, **settings):
+    """A trainer on the toy data; the meta set is the target's validation set."""
+    train, meta = toy_data(order)
+    args = toy_args(output_dir, **settings)
+    return trainer_class(
+        model=toy_model(noisy), args=args, train_dataset=train, eval_dataset={TARGET: meta}, callbacks=callbacks
+    )
+
+
+def run_toy(output_dir, resume_from_checkpoint=None, **settings):
+    """
+    Trains the toy and returns what comparisons need.
+
+    Args:
+        output_dir: Folder of the run.
+        resume_from_checkpoint: A checkpoint folder.
+        settings: See `toy_trainer`.
+    """
+    trainer = toy_trainer(output_dir, **settings)
+    trainer.train(resume_from_checkpoint=resume_from_checkpoint)
+    state = {name: tensor.clone() for name, tensor in trainer.accelerator.unwrap_model(trainer.model).state_dict().items()}
+    return {
+        "history": copy.deepcopy(trainer.history),
+        "epochs": trainer.epochs,
+        "state": state,
+        "log_history": copy.deepcopy(trainer.state.log_history),
+        "rank_checksum": trainer.accelerator.gather(
+            torch.stack([p.double().sum() for p in trainer.model.parameters()]).sum().reshape(1)
+        ).tolist(),
+        "torch_rng": torch.get_rng_state(),
+    }
+
+
+if __name__ == "__main__":
+    runs = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    results = [run_toy(**run) for run in runs]
+    if os.environ.get("RANK", "0") == "0":
+        torch.save(results, sys.argv[2])
