@@ -30,6 +30,9 @@ AUXILIARY_ROWS = {"train": 1500, "validation": 200}
 
 HIDDEN_SIZE = 64
 NUM_LAYERS = 2
+INITIALIZER_RANGE = 0.05
+#: How far a group's trace moves a word's embedding, in standard deviations of one of its dimensions.
+TRACE = 1.0
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 # Independent streams of one seed, so that a change in one part leaves the others as they are.
@@ -114,9 +117,9 @@ def demo_encoder(directory: str | Path, seed: int = 0) -> None:
     Saves a tiny BERT encoder and its word-level tokenizer: a folder for `AutoModel` and `AutoTokenizer`.
 
     The weights are random, but for one thing: each word's embedding carries a faint trace of the two groups that it
-    belongs to, about as strong as a single dimension's noise. It stands for what pretraining leaves. In a wholly random encoder each task's head
-    reads a direction of its own, so a step on one task says nothing about another's loss, and there is nothing for α
-    to weigh until the heads have found each other.
+    belongs to, about as strong as a single dimension's noise. It stands for what pretraining leaves. In a wholly
+    random encoder each task's head reads a direction of its own, so a step on one task says nothing about another's
+    loss, and there is nothing for α to weigh until the heads have found each other.
 
     Args:
         directory (`str` or `Path`): The folder to write; made where it is missing.
@@ -131,6 +134,7 @@ def demo_encoder(directory: str | Path, seed: int = 0) -> None:
         num_attention_heads=4,
         intermediate_size=2 * HIDDEN_SIZE,
         max_position_embeddings=32,
+        initializer_range=INITIALIZER_RANGE,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         pad_token_id=0,
@@ -142,7 +146,7 @@ def demo_encoder(directory: str | Path, seed: int = 0) -> None:
     rng = np.random.default_rng((seed, _ENCODER))
     for group in (lexicon.warm, lexicon.round):
         direction = rng.normal(size=HIDDEN_SIZE)
-        direction *= config.initializer_range / np.linalg.norm(direction)
+        direction *= TRACE * INITIALIZER_RANGE / np.linalg.norm(direction)
         trace = np.where(group, 1.0, -1.0)[:, None] * direction
         with torch.no_grad():
             embeddings = encoder.get_input_embeddings().weight[len(SPECIAL_TOKENS) :]

@@ -16,6 +16,7 @@ from transformers import ProgressCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import PredictionOutput, seed_worker
 
 from .callbacks import PlanCallback, PlanProgressCallback
+from .card import write_card_of
 from .checkpoint import load_run_state, load_run_tensors, save_run_state
 from .checks import check_heads, check_parameters, check_setup
 from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
@@ -228,6 +229,10 @@ class MultitaskTrainer(Trainer):
                 "MultitaskModel has it: pass such a model, or alpha_applies_to='all'"
             )
         return names - shared
+
+    def rows_of(self, name: str) -> int:
+        """`int`: Rows of a task that are trained on; 0 where there are none."""
+        return len(self.train_datasets[name]) if name in self.train_datasets else 0
 
     # ---- Training
 
@@ -498,6 +503,13 @@ class MultitaskTrainer(Trainer):
         """Trainer's saving, of merged parameters: inside a plan of forks that is θ0."""
         with self._merged_parameters():
             super().save_model(output_dir, _internal_call)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Trainer's card; in multitask mode one that shows the tasks, their weights and how honest the scores are."""
+        if not self.is_multitask:
+            super().create_model_card(*args, **kwargs)
+        elif self.is_world_process_zero():
+            write_card_of(self, kwargs.get("model_name"))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

@@ -36,7 +36,11 @@ class MultitaskTrainingArguments(TrainingArguments):
     )
     method: str = field(default="alphavil", metadata={"help": f"How to train: one of {', '.join(METHODS)}."})
     max_length: int | None = field(
-        default=128, metadata={"help": "Tokens per sequence after truncation, for datasets made from tasks."}
+        default=128,
+        metadata={
+            "help": "Tokens per sequence after truncation, for datasets made from tasks.",
+            "aliases": ["--max_seq_length"],
+        },
     )
     delta_fraction: float = field(
         default=1.0,

@@ -49,7 +49,8 @@ def score_choices(native: PreTrainedModel, inputs: dict[str, Any]) -> MultipleCh
     outputs = native(**inputs, return_dict=True)
     logits = outputs.logits.view(-1, num_choices)
     loss = None if labels is None else F.cross_entropy(logits, labels)
+    # Encoder-decoder models have these under other names, one for each half.
     result = MultipleChoiceModelOutput(
-        loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        loss=loss, logits=logits, hidden_states=outputs.get("hidden_states"), attentions=outputs.get("attentions")
     )
     return result if return_dict else result.to_tuple()

@@ -19,8 +19,7 @@ class EncoderReference:
         encoder (`nn.Module`): The shared encoder.
     """
 
-    __slots__ = ("_encoder",)
-
+    # No __slots__: torch.compile guards the attributes of what a module holds through its __dict__.
     _encoder: nn.Module
 
     def __init__(self, encoder: nn.Module) -> None:

@@ -134,6 +134,15 @@ def test_compiled_encoder_has_the_same_names_and_values(bert):
     assert list(bert.state_dict()) == names
 
 
+@pytest.mark.parametrize("architecture", ["bert", "qwen2"])
+def test_whole_model_compiles_to_one_graph_per_task(model):
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for task in ("rte", "copa", "sts-b"):
+        batch = make_batch(task)
+        torch.testing.assert_close(compiled(task=task, **batch).logits, model(task=task, **batch).logits)
+
+
 def test_data_parallel_is_refused(bert):
     with pytest.raises(NotImplementedError, match="torchrun"):
         bert._replicate_for_data_parallel()
@@ -265,6 +274,7 @@ def test_head_tied_to_the_encoder_stays_tied(more_kinds, tmp_path):
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     for each in (model, loaded, copy.deepcopy(model)):
+        each.tie_weights()  # as resizing and merging do
         decoder = each.tasks["mlm-1"].cls.predictions.decoder
         assert decoder.weight is each.get_input_embeddings().weight
         assert decoder.bias is each.tasks["mlm-1"].cls.predictions.bias

@@ -198,6 +198,12 @@ def test_ties_inside_the_encoder_survive(t5, tmp_path):
     assert no_problems(info)
     torch.testing.assert_close(exported(ids).logits, t5("rte", ids).logits)
 
+    choices = t5("copa", ids[None], labels=torch.tensor([1]))
+    assert choices.logits.shape == (1, 2)
+    t5.export_task("copa", tmp_path / "copa")
+    exported = AutoModelForSequenceClassification.from_pretrained(tmp_path / "copa")
+    torch.testing.assert_close(exported(ids).logits.view(1, 2), choices.logits)
+
 
 # --- export
 

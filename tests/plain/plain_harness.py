@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import json
 import random
@@ -17,7 +18,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hf_alphavil import MultitaskTrainer
 
-VOLATILE = ("_runtime", "_per_second")
+VOLATILE = ("_runtime", "_per_second", "_preparation_time")
 
 
 class EventLog(TrainerCallback):
@@ -169,10 +170,12 @@ def compare(
     """Differences between stock Trainer's run of a scenario and another class's."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    gc.freeze()  # Trainer collects garbage before each run, which over all imported modules takes longer than the run
     try:
         stock = observe(scenario, Side(Trainer, TrainingArguments, folder / "stock"))
         other = observe(scenario, Side(trainer_class, args_class, folder / "other"))
     finally:
+        gc.unfreeze()
         torch.set_num_threads(threads)
     return differences(stock, other)
 

@@ -104,9 +104,7 @@ def early_stopping(side: Side) -> Trainer:
         "load_best_model_at_end": True, "metric_for_best_model": "accuracy", "save_total_limit": 1,
     }  # fmt: skip
     stopping = [EarlyStoppingCallback(early_stopping_patience=2)]
-    trainer = trained(
-        side, settings, eval_dataset=sentences(9, seed=1), compute_metrics=accuracy, callbacks=stopping
-    )
+    trainer = trained(side, settings, eval_dataset=sentences(9, seed=1), compute_metrics=accuracy, callbacks=stopping)
     assert trainer.state.global_step < trainer.state.max_steps
     return trainer
 
@@ -124,10 +122,28 @@ def predict(side: Side) -> Trainer:
 
 
 @scenario
+def ignored_outputs(side: Side) -> Trainer:
+    """Outputs of the model that evaluation is told to leave out, by position and by name."""
+    model = bert()
+    model.config.output_hidden_states = True
+
+    def count(prediction: EvalPrediction) -> dict[str, int]:
+        return {"outputs": len(prediction.predictions) if isinstance(prediction.predictions, tuple) else 0}
+
+    rows = sentences(9, seed=1)
+    trainer = side.trainer({"eval_strategy": "epoch"}, model=model, eval_dataset=rows, compute_metrics=count)
+    trainer.train(None, None, ["hidden_states"])
+    side.notes["all"], side.notes["logits"] = trainer.evaluate(), trainer.evaluate(ignore_keys=["hidden_states"])
+    side.notes["predicted"] = tuple(trainer.predict(rows, ["hidden_states"]))
+    assert [side.notes[name]["eval_outputs"] for name in ("all", "logits")] == [2, 0]
+    return trainer
+
+
+@scenario
 def hub_data(side: Side) -> Trainer:
-    """A `datasets.Dataset` with an unused column, padded by the tokenizer's default collator."""
+    """An unused text column, in a `datasets.Dataset` and in a list, and the tokenizer's default collator."""
     settings = {"eval_strategy": "epoch", "save_strategy": "epoch"}
-    data = {"train_dataset": hub_dataset(22), "eval_dataset": hub_dataset(9, seed=1)}
+    data = {"train_dataset": hub_dataset(22), "eval_dataset": list(hub_dataset(9, seed=1))}
     return trained(side, settings, processing_class=tokenizer(), compute_metrics=accuracy, **data)
 
 

@@ -95,6 +95,43 @@ def test_the_train_loader_may_be_built_at_any_time(side: Side) -> None:
     assert trainer.num_examples(trainer.get_train_dataloader()) == 22
 
 
+class CallableDict(dict):
+    """A collator that is a mapping as well."""
+
+    def __call__(self, examples: list) -> dict:
+        return pad(examples)
+
+
+@pytest.mark.xfail(strict=True, reason="the constructor drops every Mapping, in plain mode as well")
+def test_a_collator_may_be_a_mapping(side: Side) -> None:
+    collator = CallableDict()
+    assert side.trainer(data_collator=collator).data_collator is collator
+
+
+TAKEN = pytest.mark.xfail(strict=True, reason="multitask mode's attribute is in the way in plain mode")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tasks", "meta_set", "kinds", "train_datasets", pytest.param("history", marks=TAKEN),
+        pytest.param("global_batch_size", marks=TAKEN), pytest.param("runner", marks=TAKEN),
+        pytest.param("_runner", marks=TAKEN),
+    ],
+)  # fmt: skip
+def test_a_subclass_may_use_a_name_that_multitask_mode_uses(name: str, side: Side) -> None:
+    """`self.history = []` in a user's subclass is common, and works with stock."""
+
+    class Mine(MultitaskTrainer):
+        def __init__(self, **kwargs: object) -> None:
+            super().__init__(**kwargs)
+            setattr(self, name, ["mine"])
+
+    trainer = side.trainer({"max_steps": 1}, cls=Mine)
+    trainer.train()
+    assert getattr(trainer, name) == ["mine"]
+
+
 @pytest.mark.parametrize("cls", [Trainer, MultitaskTrainer])
 def test_same_errors(cls: type, tmp_path: Path) -> None:
     side = Side(cls, TrainingArguments, tmp_path)

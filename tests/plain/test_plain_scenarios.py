@@ -51,4 +51,3 @@ def test_setting_acts_as_in_stock(name: str, tmp_path: Path) -> None:
         return trainer
 
     assert_same(run, tmp_path)
-

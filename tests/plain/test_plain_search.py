@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -41,7 +42,9 @@ def search(side: Side, **kwargs: Any) -> Trainer:
 
 
 def test_search_runs_as_stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "optuna", ModuleType("optuna"))
+    monkeypatch.setitem(sys.modules, "optuna", stub := ModuleType("optuna"))
+    monkeypatch.setattr(stub, "__spec__", ModuleSpec("optuna", None))
+    monkeypatch.setattr(stub, "trial", SimpleNamespace(BaseTrial=SimpleNamespace), raising=False)
     monkeypatch.setitem(ALL_HYPERPARAMETER_SEARCH_BACKENDS, HPSearchBackend.OPTUNA, GridBackend)
     assert_same(lambda side: search(side, hp_space=lambda trial: trial.params), tmp_path)
 

@@ -1,0 +1,99 @@
+"""The model card of a trainer's run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .methods import METHODS
+from .reporting import CardScore, CardTask, write_model_card
+
+if TYPE_CHECKING:
+    from .trainer import MultitaskTrainer
+
+#: What Trainer logs of an evaluation beside scores.
+NOT_SCORES = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+
+#: The settings that a reader needs to do the run again.
+SETTINGS = (
+    "learning_rate",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "lr_scheduler_type",
+    "seed",
+)
+ALPHA_SETTINGS = (
+    "delta_fraction",
+    "alpha_steps",
+    "alpha_learning_rate",
+    "alpha_optimizer",
+    "alpha_init",
+    "alpha_batch_size",
+    "alpha_data",
+    "phase_optimizer_state",
+    "weight_applies_to",
+    "min_task_weight",
+    "joint_fraction",
+)
+
+
+def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[CardScore]:
+    """
+    The last validation scores of every task in a Trainer's log.
+
+    Args:
+        log_history (`list[dict]`): `trainer.state.log_history`.
+        tasks (`list[str]`): Tasks to look for.
+    """
+    scores: dict[tuple[str, str], CardScore] = {}
+    for entry in log_history:
+        for key, value in entry.items():
+            for task in tasks:
+                metric = key.removeprefix(f"eval_{task}_")
+                if metric != key and metric not in NOT_SCORES:
+                    scores[task, metric] = CardScore(task, "validation", metric, value)
+    return list(scores.values())
+
+
+def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> Path:
+    """
+    Writes `README.md` into the trainer's output folder.
+
+    Args:
+        trainer (`MultitaskTrainer`): A trainer of several tasks.
+        model_name (`str`, *optional*): Defaults to the output folder's name.
+    """
+    args = trainer.args
+    target = args.target_task
+    output_dir = Path(args.output_dir)
+    names = list(trainer.train_datasets) or [target]
+    forks = METHODS[args.method].forks
+    plot = Path("plots") / "task_weights.png"
+    exported = Path("export") / target
+    settings = SETTINGS + (ALPHA_SETTINGS if forks else ())
+    return write_model_card(
+        output_dir,
+        model_name=model_name or output_dir.resolve().name,
+        target=target,
+        method=args.method,
+        tasks=[
+            CardTask(name, trainer.kinds.get(name, "sequence_classification"), trainer.rows_of(name)) for name in names
+        ],
+        scores=last_scores(trainer.state.log_history, names),
+        history=trainer.history,
+        alpha_data=args.alpha_data if forks else None,
+        meta_rows=len(trainer.meta_set) if trainer.meta_set is not None else None,
+        selected_on="validation" if args.load_best_model_at_end else None,
+        base_model=_base_model(trainer),
+        training={name: getattr(args, name) for name in settings} | {"processes": args.world_size},
+        exported_to=exported.as_posix() if (output_dir / exported).is_dir() else None,
+        plot=plot.as_posix() if (output_dir / plot).is_file() else None,
+    )
+
+
+def _base_model(trainer: MultitaskTrainer) -> str | None:
+    config = getattr(trainer.accelerator.unwrap_model(trainer.model), "config", None)
+    encoder = getattr(config, "encoder", config)
+    return getattr(encoder, "_name_or_path", None) or None

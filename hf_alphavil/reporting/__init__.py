@@ -1,0 +1,18 @@
+"""What a run leaves behind: its history, a picture of the task weights, tables and a model card."""
+
+from .history import HISTORY_FILE, read_history, write_history
+from .model_card import CardScore, CardTask, write_model_card
+from .plots import plot_task_weights
+from .summary import format_comparison_table, format_summary_table
+
+__all__ = [
+    "HISTORY_FILE",
+    "CardScore",
+    "CardTask",
+    "format_comparison_table",
+    "format_summary_table",
+    "plot_task_weights",
+    "read_history",
+    "write_history",
+    "write_model_card",
+]

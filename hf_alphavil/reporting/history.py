@@ -1,0 +1,103 @@
+"""The history of a run as a file: α, task weights and meta loss of every epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HISTORY_FILE = "alphavil_history.json"
+
+#: One epoch: `epoch`, `alpha`, `task_weights`, `task_weights_used` and `meta_loss`.
+EpochRecord = dict[str, Any]
+
+
+def write_history(history: Sequence[EpochRecord], directory: str | os.PathLike[str]) -> Path:
+    """
+    Writes a run's history to `alphavil_history.json`; a reader never meets a half-written file.
+
+    Args:
+        history (`Sequence[dict]`):
+            [`MultitaskTrainer`]'s `history`. Infinite values and NaN, for which JSON has no form, are written as null.
+        directory (`str` or `os.PathLike`): The folder to write to; made where it is missing.
+
+    Returns:
+        `Path`: The file.
+    """
+    path = Path(directory) / HISTORY_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_map_numbers(list(history), _none_if_not_finite), indent=2, ensure_ascii=False, allow_nan=False)
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{HISTORY_FILE}.")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes a file that only its owner may read.
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_history(path: str | os.PathLike[str]) -> list[EpochRecord]:
+    """
+    Reads a history that [`write_history`] wrote.
+
+    Args:
+        path (`str` or `os.PathLike`): The file, or the folder that holds it.
+
+    Returns:
+        `list[dict]`: One record per epoch; NaN where null was written.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no history.
+    """
+    path = Path(path)
+    path = path / HISTORY_FILE if path.is_dir() else path
+    try:
+        history = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}, line {error.lineno}: not JSON ({error.msg}); pass a run's {HISTORY_FILE}"
+        ) from error
+    if not isinstance(history, list) or not all(isinstance(record, dict) and "epoch" in record for record in history):
+        raise ValueError(f"{path}: not a list of epochs; pass a run's {HISTORY_FILE}")
+    return _map_numbers(history, lambda value: math.nan if value is None else value)
+
+
+def tasks_of(history: Iterable[EpochRecord], target: str) -> list[str]:
+    """
+    The tasks of a history, the target first, the others in their order of appearance.
+
+    Args:
+        history (`Iterable[dict]`): A run's history.
+        target (`str`): The target task; it comes first even where the history does not name it.
+
+    Returns:
+        `list[str]`: Task names.
+    """
+    names = [target]
+    for record in history:
+        for key in ("task_weights_used", "task_weights", "alpha"):
+            names += [name for name in record.get(key, {}) if name not in names]
+    return names
+
+
+def _none_if_not_finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _map_numbers(value: Any, convert: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _map_numbers(item, convert) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_map_numbers(item, convert) for item in value]
+    return convert(value)

@@ -1,0 +1,255 @@
+"""The model card: a README.md with front matter for the Hub, and text that says how far its scores can be trusted."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from .history import EpochRecord
+from .trust import alpha_data_in_words, score_in_words
+
+PAPER = "https://arxiv.org/abs/2405.07769"
+CITATION = """@article{kourdis2024alphavil,
+  title   = {{$\\alpha$VIL}: Learning to Leverage Auxiliary Tasks for Multitask Learning},
+  author  = {Kourdis, Rafael and Gordon-Hall, Gabriel and Gorinski, Philip John},
+  journal = {arXiv preprint arXiv:2405.07769},
+  year    = {2024}
+}"""
+TAGS = ("alphavil", "multitask-learning", "generated_from_trainer", "arxiv:2405.07769")
+HUB_TASKS = {
+    "sequence_classification": "text-classification",
+    "regression": "text-classification",
+    "multiple_choice": "multiple-choice",
+}
+
+
+@dataclass(frozen=True)
+class CardTask:
+    """
+    A task as the card names it.
+
+    Args:
+        name (`str`): The task's name.
+        kind (`str`): `"sequence_classification"`, `"regression"` or `"multiple_choice"`.
+        rows (`int`): Rows trained on.
+        dataset (`str`, *optional*): The data's id on the Hub, such as `"nyu-mll/glue"`, or a name of it.
+        config (`str`, *optional*): The dataset's configuration, such as `"rte"`.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    dataset: str | None = None
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class CardScore:
+    """
+    A score that the card reports.
+
+    Args:
+        task (`str`): The task.
+        split (`str`): What it was measured on: `"validation"` or `"test"`.
+        metric (`str`): The metric's id, such as `"accuracy"`.
+        value (`float`): Its value; a fraction, not a percentage.
+    """
+
+    task: str
+    split: str
+    metric: str
+    value: float
+
+
+def write_model_card(
+    output_dir: str | os.PathLike[str],
+    *,
+    model_name: str,
+    target: str,
+    method: str,
+    tasks: Sequence[CardTask],
+    scores: Sequence[CardScore] = (),
+    history: Sequence[EpochRecord] = (),
+    alpha_data: str | None = None,
+    meta_rows: int | None = None,
+    selected_on: str | None = None,
+    base_model: str | None = None,
+    training: Mapping[str, Any] | None = None,
+    exported_to: str | None = None,
+    license: str | None = None,
+    language: str | None = None,
+    plot: str | None = None,
+) -> Path:
+    """
+    Writes `README.md`: front matter with a `model-index`, the tasks, the scores and how honest they are, the settings.
+
+    Args:
+        output_dir (`str` or `os.PathLike`): The folder to write to; made where it is missing.
+        model_name (`str`): The model's name.
+        target (`str`): The target task, one of `tasks`.
+        method (`str`): How the tasks were trained, such as `"alphavil"`.
+        tasks (`Sequence[CardTask]`): All tasks that were trained.
+        scores (`Sequence[CardScore]`, *optional*): What was measured.
+        history (`Sequence[dict]`, *optional*): The run's history; its last α and weights are shown.
+        alpha_data (`str`, *optional*):
+            What α was fitted on: `"train_holdout"`, `"train"` or `"validation"`; `None` for methods without α.
+        meta_rows (`int`, *optional*): On how many rows α was fitted.
+        selected_on (`str`, *optional*):
+            The split on which the best checkpoint, or the stopping point, was chosen; `None` where the last was kept.
+        base_model (`str`, *optional*): The encoder: an id on the Hub goes to the front matter, a local path does not.
+        training (`Mapping[str, Any]`, *optional*): Training settings to list.
+        exported_to (`str`, *optional*):
+            Where the target's exported model lies: a folder or an id. `None` leaves a placeholder in the example.
+        license (`str`, *optional*): The model's license, as an id of the Hub.
+        language (`str`, *optional*): The language, as an ISO 639 code.
+        plot (`str`, *optional*): A picture of the task weights, relative to `output_dir`.
+
+    Returns:
+        `Path`: The card.
+
+    Raises:
+        ValueError: If the target, or a score's task, is not among `tasks`.
+    """
+    by_name = {task.name: task for task in tasks}
+    for name in (target, *(score.task for score in scores)):
+        if name not in by_name:
+            raise ValueError(f"{name!r} is none of the card's tasks ({', '.join(by_name)}); pass a CardTask for it")
+    is_on_hub = base_model is not None and is_hub_id(base_model)
+    hub_datasets = dict.fromkeys(task.dataset for task in tasks if task.dataset and "/" in task.dataset)
+    data = ModelCardData(
+        library_name="transformers",
+        model_name=model_name,
+        base_model=base_model if is_on_hub else None,
+        tags=list(TAGS),
+        license=license,
+        language=language,
+        datasets=[name for name in hub_datasets if name and is_hub_id(name)] or None,
+        metrics=list(dict.fromkeys(score.metric for score in scores)) or None,
+        # pipeline() has no multiple choice.
+        pipeline_tag=None if by_name[target].kind == "multiple_choice" else HUB_TASKS[by_name[target].kind],
+        eval_results=[_eval_result(by_name[score.task], score) for score in scores if math.isfinite(score.value)],
+    )
+    encoder = (
+        f"[{base_model}](https://huggingface.co/{base_model})" if is_on_hub else f"`{base_model or 'an encoder'}`"
+    )
+    others = ", ".join(f"`{task.name}`" for task in tasks if task.name != target)
+    sections = [
+        f"# {model_name}",
+        f"{encoder}, fine-tuned on the target task `{target}`"
+        + (f" with the auxiliary tasks {others}" if others else "")
+        + f" by the method `{method}` of [hf_alphavil]({PAPER}), an implementation of αVIL for the Hugging Face "
+        "Trainer.",
+        "## Tasks\n\n" + _task_table(tasks, target, history),
+    ]
+    if plot is not None:
+        sections.append(f"![Task weights over training]({plot})")
+    if scores:
+        sections.append("## Results\n\n" + _score_table(scores, target, alpha_data, selected_on))
+    if alpha_data is not None:
+        sections.append("## How α was fitted\n\n" + alpha_data_in_words(alpha_data, target, meta_rows))
+    if training:
+        settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in training.items()]
+        sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))
+    sections += ["## How to use\n\n" + _usage(by_name[target], exported_to)]
+    sections.append(f"## Citation\n\nαVIL is due to [Kourdis, Gordon-Hall and Gorinski]({PAPER}):\n\n"
+                    f"```bibtex\n{CITATION}\n```")  # fmt: skip
+    card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
+    path = Path(output_dir) / "README.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    card.save(path)
+    return path
+
+
+def is_hub_id(name: str) -> bool:
+    """
+    Whether `name` can be an id on the Hub, rather than a local path. The Hub is not asked.
+
+    Args:
+        name (`str`): An id or a path.
+    """
+    if os.path.exists(name):
+        return False
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
+    hub_task = HUB_TASKS[task.kind]
+    return EvalResult(
+        task_type=hub_task,
+        task_name=task.name,
+        dataset_type=task.dataset or task.name,
+        dataset_name=task.name,
+        dataset_config=task.config,
+        dataset_split=score.split,
+        metric_type=score.metric,
+        metric_name=score.metric,
+        metric_value=score.value,
+    )
+
+
+def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[EpochRecord]) -> str:
+    last = history[-1] if history else {}
+    rows = []
+    for task in sorted(tasks, key=lambda task: task.name != target):
+        name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
+        numbers = [last.get(column, {}).get(task.name) for column in ("task_weights", "alpha")]
+        rows.append(
+            [name, task.kind.replace("_", " "), str(task.rows), *("–" if n is None else f"{n:.3f}" for n in numbers)]
+        )
+    table = markdown_table(["task", "kind", "rows trained on", "final weight", "last α"], rows)
+    return table
+
+
+def _score_table(scores: Sequence[CardScore], target: str, alpha_data: str | None, selected_on: str | None) -> str:
+    rows = []
+    for score in scores:
+        trust = score_in_words(score.split, score.task == target, alpha_data, selected_on)
+        rows.append([_cell(score.task), score.split, _cell(score.metric), f"{score.value:.4f}", trust])
+    return markdown_table(["task", "split", "metric", "value", "remark"], rows)
+
+
+def _usage(target: CardTask, exported_to: str | None) -> str:
+    place = exported_to or f"path/to/exported/{target.name}"
+    if target.kind == "multiple_choice":
+        return (
+            f"The exported `{target.name}` is an ordinary folder of `AutoModelForMultipleChoice`:\n\n```python\n"
+            "from transformers import AutoModelForMultipleChoice, AutoTokenizer\n\n"
+            f'model = AutoModelForMultipleChoice.from_pretrained("{place}")\n'
+            f'tokenizer = AutoTokenizer.from_pretrained("{place}")\n```'
+        )
+    return (
+        f"The exported `{target.name}` is an ordinary Hugging Face folder; nothing but `transformers` is needed:\n\n"
+        "```python\nfrom transformers import pipeline\n\n"
+        f'classify = pipeline("text-classification", model="{place}")\n'
+        'print(classify({"text": "The first text.", "text_pair": "The second text, if the task has two."}))\n```'
+    )
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """
+    A table in Markdown.
+
+    Args:
+        header (`Sequence[str]`): The headings.
+        rows (`Sequence[Sequence[str]]`): The cells, row by row.
+
+    Returns:
+        `str`: Its lines.
+    """
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,145 @@
+"""Trains a GLUE or SuperGLUE target with auxiliary tasks by αVIL (arXiv 2405.07769).
+
+accelerate launch run_glue_avil.py --target rte --output_dir out/rte
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
+from hf_alphavil.launch import start_missing_processes
+from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
+from hf_alphavil.tasks import write_submission
+
+#: The tasks of the paper's NLU setups: each is a target with the other four as auxiliaries.
+PAPER_TASKS = ("cb", "copa", "mrpc", "rte", "wnli")
+
+
+@dataclass
+class DriverArguments:
+    """What to train, on which data, from which encoder."""
+
+    target: str | None = field(
+        default=None, metadata={"help": "The task to train, such as rte. Required without --demo."}
+    )
+    auxiliary: list[str] = field(
+        default_factory=lambda: ["paper"],
+        metadata={"help": "Auxiliary tasks: names, `paper` (the paper's setup for the target) or `none`."},
+    )
+    data_dir: str | None = field(
+        default=None, metadata={"help": "Folder with the official GLUE/SuperGLUE files; without it, the Hub."}
+    )
+    data_revision: str | None = field(default=None, metadata={"help": "Revision of the Hub datasets."})
+    model_name_or_path: str = field(
+        default="roberta-base", metadata={"help": "Encoder by Hub id or folder, or a folder saved by this script."}
+    )
+    model_revision: str | None = field(default=None, metadata={"help": "Revision of the encoder on the Hub."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Rows of each task's training set to use."})
+    max_eval_samples: int | None = field(
+        default=None, metadata={"help": "Rows of each task's validation and test set to use."}
+    )
+    demo: bool = field(
+        default=False, metadata={"help": "Run the built-in demo suite: no network, about a minute on two cores."}
+    )
+
+
+def parse_arguments() -> tuple[DriverArguments, MultitaskTrainingArguments]:
+    """Reads the command line, or the YAML or JSON file that is its only word."""
+    parser = HfArgumentParser((DriverArguments, MultitaskTrainingArguments))
+    if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml", ".json")):
+        read = parser.parse_json_file if sys.argv[1].endswith(".json") else parser.parse_yaml_file
+        return read(sys.argv[1])
+    return parser.parse_args_into_dataclasses()
+
+
+def task_names(target: str, auxiliary: list[str]) -> list[str]:
+    """The target and its auxiliaries, the target first."""
+    if auxiliary == ["none"]:
+        return [target]
+    names = [name for word in auxiliary for name in (PAPER_TASKS if word == "paper" else (word,))]
+    return list(dict.fromkeys([target, *names]))
+
+
+def load_model(driver: DriverArguments, tasks: dict[str, Task]) -> MultitaskModel:
+    """A multitask model of a plain encoder, or one that this script has saved."""
+    path, revision = driver.model_name_or_path, driver.model_revision
+    if AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type:
+        return MultitaskModel.from_pretrained(path, revision=revision)
+    return MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
+
+
+def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> None:
+    """Loads, trains, evaluates, predicts, exports and pushes."""
+    if driver.target is None:
+        raise ValueError("which task is to be trained? Pass --target, for example --target rte (or --demo)")
+    if not (args.do_train or args.do_eval or args.do_predict):
+        args.do_train = args.do_eval = True
+    loaded = load_tasks(
+        task_names(driver.target, driver.auxiliary), data_dir=driver.data_dir, revision=driver.data_revision
+    )
+    tasks = {
+        name: task.select(driver.max_train_samples, driver.max_eval_samples, seed=args.resolved_data_seed)
+        for name, task in loaded.items()
+    }
+    target = args.target_task = next(iter(tasks))
+    tokenizer = AutoTokenizer.from_pretrained(driver.model_name_or_path, revision=driver.model_revision)
+    set_seed(args.seed)
+    model = load_model(driver, tasks)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        model.pad_token_id = tokenizer.pad_token_id
+    trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)
+    output_dir = Path(args.output_dir)
+
+    if args.do_train:
+        checkpoint = args.resume_from_checkpoint
+        checkpoint = get_last_checkpoint(args.output_dir) if checkpoint in ("true", "True") else checkpoint
+        metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+        trainer.save_model()
+        trainer.log_metrics("train", metrics)
+        trainer.save_metrics("train", metrics)
+        trainer.save_state()
+    scores = {}
+    if args.do_eval:
+        scores = trainer.evaluate()
+        trainer.log_metrics("eval", scores)
+        trainer.save_metrics("eval", scores)
+    if args.do_predict:
+        predictions = trainer.predict(target).predictions
+        if trainer.is_world_process_zero():
+            print(f"wrote {write_submission(tasks[target], predictions, output_dir / 'predictions')}")
+    if trainer.is_world_process_zero():
+        write_history(trainer.history, output_dir / "alphavil_history.json")
+        if trainer.history:
+            plot_task_weights(trainer.history, target, output_dir / "plots" / "task_weights.png")
+        trainer.model.export_task(target, output_dir / "export" / target, processing_class=tokenizer)
+        trainer.create_model_card()
+        metric = f"eval_{target}_{tasks[target].main_metric}"
+        print(format_summary_table(target, metric, scores.get(metric), trainer.history, args.method))
+    if args.push_to_hub:
+        trainer.push_to_hub()
+    trainer.accelerator.end_training()
+
+
+def main() -> None:
+    """Entry point."""
+    start_missing_processes()
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    driver, args = parse_arguments()
+    if driver.demo:
+        from hf_alphavil.demo_run import run_demo
+
+        run_demo(args)
+    else:
+        run(driver, args)
+
+
+if __name__ == "__main__":
+    main()

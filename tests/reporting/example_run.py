@@ -1,0 +1,30 @@
+"""A short history with numbers that are easy to follow."""
+
+from typing import Any
+
+HISTORY: list[dict[str, Any]] = [
+    {
+        "epoch": 1,
+        "alpha": {"rte": 1.5, "mrpc": 0.25},
+        "task_weights_used": {"rte": 1.0, "mrpc": 1.0},
+        "task_weights": {"rte": 1.5, "mrpc": 0.25},
+        "meta_loss": [0.75, 0.5, 0.25],
+    },
+    {
+        "epoch": 2,
+        "alpha": {"rte": 1.25, "mrpc": -0.5},
+        "task_weights_used": {"rte": 1.5, "mrpc": 0.25},
+        "task_weights": {"rte": 1.75, "mrpc": 0.1},
+        "meta_loss": [0.25, 0.125, 0.0625],
+    },
+]
+
+WITHOUT_ALPHA: list[dict[str, Any]] = [
+    {
+        "epoch": 1,
+        "alpha": {},
+        "task_weights_used": {"rte": 1.0, "mrpc": 1.0},
+        "task_weights": {"rte": 1.0, "mrpc": 1.0},
+        "meta_loss": [],
+    }
+]

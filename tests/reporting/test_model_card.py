@@ -1,0 +1,146 @@
+"""The model card: the Hub's own classes read it, and its words say how far the scores can be trusted."""
+
+import math
+
+import pytest
+import yaml
+from example_run import HISTORY
+from huggingface_hub import ModelCard
+
+from hf_alphavil.reporting import CardScore, CardTask, write_model_card
+from hf_alphavil.reporting.model_card import is_hub_id
+
+TASKS = [
+    CardTask("mrpc", "sequence_classification", 3668, "nyu-mll/glue", "mrpc"),
+    CardTask("rte", "sequence_classification", 2241, "nyu-mll/glue", "rte"),
+]
+SCORES = [CardScore("rte", "validation", "accuracy", 0.75), CardScore("rte", "test", "accuracy", 0.7)]
+
+
+def write(tmp_path, **changes):
+    settings = {
+        "model_name": "rte-alphavil",
+        "target": "rte",
+        "method": "alphavil",
+        "tasks": TASKS,
+        "scores": SCORES,
+        "history": HISTORY,
+        "alpha_data": "train_holdout",
+        "meta_rows": 249,
+        "base_model": "FacebookAI/roberta-base",
+        "training": {"learning_rate": 2e-5, "seed": 42},
+    }
+    return write_model_card(tmp_path / "model", **{**settings, **changes})
+
+
+def test_the_card_loads_and_keeps_its_metadata(tmp_path):
+    card = ModelCard.load(write(tmp_path, license="mit", language="en"))
+    data = card.data
+    assert data.library_name == "transformers"
+    assert data.base_model == "FacebookAI/roberta-base"
+    assert data.pipeline_tag == "text-classification"
+    assert data.datasets == ["nyu-mll/glue"]
+    assert data.metrics == ["accuracy"]
+    assert (data.license, data.language) == ("mit", "en")
+    assert "alphavil" in data.tags
+    assert [(r.dataset_config, r.dataset_split, r.metric_value) for r in data.eval_results] == [
+        ("rte", "validation", 0.75),
+        ("rte", "test", 0.7),
+    ]
+
+
+def test_the_front_matter_has_a_model_index(tmp_path):
+    _, front_matter, _ = write(tmp_path).read_text(encoding="utf-8").split("---\n", 2)
+    (entry,) = yaml.safe_load(front_matter)["model-index"]
+    assert entry["name"] == "rte-alphavil"
+    result = entry["results"][0]
+    assert result["task"] == {"type": "text-classification", "name": "rte"}
+    assert result["dataset"] == {"name": "rte", "type": "nyu-mll/glue", "config": "rte", "split": "validation"}
+    assert result["metrics"] == [{"type": "accuracy", "value": 0.75, "name": "accuracy"}]
+
+
+def test_the_task_table_starts_with_the_target(tmp_path):
+    text = write(tmp_path).read_text(encoding="utf-8")
+    target = "| **rte** (target) | sequence classification | 2241 | 1.750 | 1.250 |"
+    auxiliary = "| mrpc | sequence classification | 3668 | 0.100 | -0.500 |"
+    assert f"{target}\n{auxiliary}" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "validation_remark"),
+    [
+        ({}, ""),
+        ({"alpha_data": "validation"}, "optimistic: α was fitted on this split"),
+        ({"selected_on": "validation"}, "optimistic: the best model was selected on it"),
+        (
+            {"alpha_data": "validation", "selected_on": "validation"},
+            "optimistic: α was fitted on this split and the best model was selected on it",
+        ),
+        ({"alpha_data": None}, ""),
+    ],
+)
+def test_optimistic_scores_say_so_and_others_do_not(tmp_path, settings, validation_remark):
+    text = write(tmp_path, **settings).read_text(encoding="utf-8")
+    assert f"| rte | validation | accuracy | 0.7500 | {validation_remark} |" in text
+    assert "| rte | test | accuracy | 0.7000 |  |" in text
+    assert ("How α was fitted" in text) == (settings.get("alpha_data", "train_holdout") is not None)
+    assert ("therefore optimistic" in text) == (settings.get("alpha_data") == "validation")
+
+
+def test_held_out_rows_are_named(tmp_path):
+    assert "α was fitted on 249 rows of `rte`'s training data that were held out" in write(tmp_path).read_text("utf-8")
+    with pytest.raises(ValueError, match="train_holdout"):
+        write(tmp_path, alpha_data="test")
+
+
+def test_a_local_base_model_stays_out_of_the_metadata(tmp_path):
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    card = ModelCard.load(write(tmp_path, base_model=str(encoder)))
+    assert card.data.base_model is None
+    assert "huggingface.co/" + str(encoder) not in card.text
+
+
+def test_hub_ids_and_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    assert is_hub_id("google-bert/bert-base-cased")
+    assert is_hub_id("gpt2")
+    for path in ("out", "./encoder", "/models/bert", "a/b/c", "~/bert"):
+        assert not is_hub_id(path)
+
+
+def test_multiple_choice_is_loaded_by_its_auto_class(tmp_path):
+    card = ModelCard.load(write(tmp_path, target="copa", tasks=[CardTask("copa", "multiple_choice", 400)], scores=[]))
+    assert card.data.pipeline_tag is None
+    assert "AutoModelForMultipleChoice" in card.text
+    assert "pipeline(" not in card.text
+
+
+def test_scores_that_are_not_finite_stay_out_of_the_index(tmp_path):
+    card = ModelCard.load(write(tmp_path, scores=[CardScore("rte", "test", "accuracy", math.nan)]))
+    assert not card.data.eval_results
+    assert "| nan |" in card.text
+
+
+def test_unusual_values_do_not_break_the_tables(tmp_path):
+    text = write(tmp_path, training={"note": "a|b\nc"}, model_name='a: "b" # c').read_text(encoding="utf-8")
+    assert "| `note` | a\\|b c |" in text
+    assert ModelCard(text).data.model_name == 'a: "b" # c'
+
+
+def test_paper_usage_and_picture_are_there(tmp_path):
+    text = write(tmp_path, exported_to="me/rte", plot="plots/task_weights.png").read_text(encoding="utf-8")
+    for part in (
+        "2405.07769",
+        "@article{",
+        'model="me/rte"',
+        "](plots/task_weights.png)",
+        "| `learning_rate` | 2e-05 |",
+    ):
+        assert part in text
+
+
+def test_unknown_tasks_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'cb' is none of the card's tasks"):
+        write(tmp_path, target="cb")

@@ -1,0 +1,52 @@
+"""The tables' exact text."""
+
+import math
+
+from example_run import HISTORY, WITHOUT_ALPHA
+
+from hf_alphavil.reporting import format_comparison_table, format_summary_table
+
+
+def test_summary_table():
+    assert format_summary_table("rte", "validation accuracy", 0.61234, HISTORY, "alphavil").splitlines() == [
+        "rte: validation accuracy 0.6123  (method alphavil, epochs 2)",
+        "",
+        "task           alpha  weight",
+        "------------  ------  ------",
+        "rte (target)   1.250   1.750",
+        "mrpc          -0.500   0.100",
+    ]
+
+
+def test_summary_table_puts_the_target_first():
+    lines = format_summary_table("mrpc", "f1", 0.5, HISTORY, "alphavil").splitlines()
+    assert [line.split()[0] for line in lines[4:]] == ["mrpc", "rte"]
+
+
+def test_summary_table_without_alpha_or_score():
+    assert format_summary_table("rte", "accuracy", None, WITHOUT_ALPHA, "multitask").splitlines() == [
+        "rte: accuracy -  (method multitask, epochs 1)",
+        "",
+        "task          alpha  weight",
+        "------------  -----  ------",
+        "rte (target)      -   1.000",
+        "mrpc              -   1.000",
+    ]
+
+
+def test_summary_table_before_the_first_epoch():
+    lines = format_summary_table("rte", "accuracy", math.nan, [], "single").splitlines()
+    assert lines[0] == "rte: accuracy nan  (method single, epochs 0)"
+    assert lines[-1] == "rte (target)      -       -"
+
+
+def test_comparison_table():
+    alone = [{**WITHOUT_ALPHA[0], "task_weights_used": {"rte": 1.0}, "task_weights": {"rte": 1.0}}]
+    runs = {"single": (0.5, alone), "multitask": (0.55555, WITHOUT_ALPHA), "alphavil": (0.75, HISTORY)}
+    assert format_comparison_table("rte", "test accuracy", runs).splitlines() == [
+        "method     rte test accuracy  w(rte)  w(mrpc)",
+        "---------  -----------------  ------  -------",
+        "single                0.5000   1.000        -",
+        "multitask             0.5555   1.000    1.000",
+        "alphavil              0.7500   1.750    0.100",
+    ]
