@@ -52,11 +52,13 @@ class DriverArguments:
 
 def parse_arguments() -> tuple[DriverArguments, MultitaskTrainingArguments]:
     """Reads the command line, or the YAML or JSON file that is its only word."""
-    parser = HfArgumentParser((DriverArguments, MultitaskTrainingArguments))
+    parser = HfArgumentParser([DriverArguments, MultitaskTrainingArguments])
     if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml", ".json")):
         read = parser.parse_json_file if sys.argv[1].endswith(".json") else parser.parse_yaml_file
-        return read(sys.argv[1])
-    return parser.parse_args_into_dataclasses()
+        driver, args = read(sys.argv[1])
+    else:
+        driver, args = parser.parse_args_into_dataclasses()
+    return driver, args
 
 
 def task_names(target: str, auxiliary: list[str]) -> list[str]:
@@ -96,7 +98,7 @@ def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> None:
         tokenizer.pad_token = tokenizer.eos_token
         model.pad_token_id = tokenizer.pad_token_id
     trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)
-    output_dir = Path(args.output_dir)
+    output_dir = Path(str(args.output_dir))
 
     if args.do_train:
         checkpoint = args.resume_from_checkpoint

@@ -67,7 +67,7 @@ def run_demo(args: MultitaskTrainingArguments) -> None:
         args (`MultitaskTrainingArguments`):
             Its output folder, seed, `use_cpu` and `disable_tqdm` are used; all else is the demo's own.
     """
-    folder = Path(args.output_dir)
+    folder = Path(str(args.output_dir))
     encoder = folder / "encoder"
     demo_encoder(encoder, args.seed)
     tasks = demo_tasks(args.seed)

@@ -25,6 +25,7 @@ from .methods import METHODS
 from .modeling import MultitaskModel
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
+from .shadowable import shadowable_property
 from .training_args import MultitaskTrainingArguments
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class MultitaskTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=data_collator if not isinstance(data_collator, Mapping) else None,
+            data_collator=None if self.is_multitask and isinstance(data_collator, Mapping) else data_collator,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -194,17 +195,17 @@ class MultitaskTrainer(Trainer):
             if type(callback) is ProgressCallback:
                 callbacks[i] = PlanProgressCallback(callback.max_str_len)
 
-    @property
+    @shadowable_property
     def global_batch_size(self) -> int:
         """`int`: Rows per optimizer step: per-device batch × accumulation steps × processes."""
         return self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
 
-    @property
+    @shadowable_property
     def history(self) -> list[dict[str, Any]]:
         """`list[dict]`: What every finished epoch did: α, task weights and meta loss."""
         return self._runner.history if self._runner is not None else []
 
-    @property
+    @shadowable_property
     def runner(self) -> PlanRunner:
         """`PlanRunner`: The state of the running (or next) `train()` call."""
         if self._runner is None:
@@ -296,7 +297,7 @@ class MultitaskTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Trainer's scheduler; methods that fork check that it can be read by position."""
         scheduler = super().create_scheduler(num_training_steps, optimizer)
-        if self.is_multitask and self._runner is not None:
+        if self.is_multitask and self.is_in_train:
             self.runner.attach()
         return scheduler
 
@@ -358,7 +359,7 @@ class MultitaskTrainer(Trainer):
             self.label_smoother = smoother
 
     def _get_learning_rate(self) -> float:
-        rate = self._runner.learning_rate if self._runner is not None and self.is_in_train else None
+        rate = self.runner.learning_rate if self.is_multitask and self.is_in_train else None
         return super()._get_learning_rate() if rate is None else rate
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
@@ -496,7 +497,8 @@ class MultitaskTrainer(Trainer):
 
     @contextlib.contextmanager
     def _merged_parameters(self) -> Iterator[None]:
-        with self._runner.deltas.start_in_model() if self._runner is not None else contextlib.nullcontext():
+        has_run = self.is_multitask and self._runner is not None
+        with self.runner.deltas.start_in_model() if has_run else contextlib.nullcontext():
             yield
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

@@ -54,8 +54,8 @@ class MultitaskTrainingArguments(TrainingArguments):
     alpha_learning_rate: float = field(
         default=0.1,
         metadata={
-            "help": "Step size of α. With `sgd` the gradient is divided by the norm of the run's first α gradient, so "
-            "that the first step moves α by this much whatever the loss's scale."
+            "help": "Step size of α. With `sgd` in units of the largest first gradient of an epoch so far: an epoch's "
+            "first step moves α by at most this much, whatever the loss's scale."
         },
     )
     alpha_optimizer: str = field(

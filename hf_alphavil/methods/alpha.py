@@ -26,7 +26,7 @@ class AlphaSettings:
 
     Args:
         steps (`int`): Gradient steps on α, S.
-        learning_rate (`float`): Step size; for `sgd` in units of the run's first gradient norm.
+        learning_rate (`float`): Step size; for `sgd` in units of the largest first gradient of an epoch so far.
         optimizer (`str`): `sgd` or `adam`.
         initial (`float`): Where every α starts in every epoch; above 0.
         batch_size (`int`): Meta rows per step, over all ranks.
@@ -52,14 +52,14 @@ class AlphaFit:
             S+1 values: the loss of every step's batch before the step, then that of the last batch under the final α.
         judged_loss (`tuple[float, float]`): Loss on the judged meta rows at the start and under the fitted α.
         diverged (`bool`): Whether the fitted α was worse than the start, which then stands.
-        gradient_scale (`float`, *optional*): Norm of the run's first α gradient, the unit of `sgd`'s step size.
+        gradient_scale (`float`): The unit of `sgd`'s step size, to be passed on to the next epoch.
     """
 
     alpha: dict[str, float]
     meta_loss: list[float]
     judged_loss: tuple[float, float]
     diverged: bool
-    gradient_scale: float | None
+    gradient_scale: float
 
 
 def meta_batches(num_rows: int, batch_size: int, steps: int, seed: int) -> list[list[int]]:
@@ -90,7 +90,7 @@ def fit_alpha(
     meta: MetaObjective,
     tasks: Sequence[str],
     settings: AlphaSettings,
-    gradient_scale: float | None = None,
+    gradient_scale: float = 0.0,
     progress: Callable[[int], None] = lambda step: None,
 ) -> AlphaFit:
     """
@@ -98,15 +98,16 @@ def fit_alpha(
 
     The gradient of one α_t is ⟨∇θ L_*, δ_t⟩ at the merged parameters: an ordinary forward and backward pass and one
     inner product per task. αVIL's α optimisation (arXiv 2405.07769); three rules are ours: the unit of the SGD step
-    size (the norm of the run's first gradient, so that one learning rate fits any loss scale), the judgement on the
-    meta set that lets a diverged α fall back to its start, and a fresh α optimizer each epoch.
+    size (the largest norm of an epoch's first gradient so far in the run: one learning rate fits any loss scale, a run
+    whose first deltas did nothing does not blow up later, and small late gradients still make small steps), the
+    judgement on the meta set that lets a diverged α fall back to its start, and a fresh α optimizer each epoch.
 
     Args:
         deltas (`DeltaBank`): θ0 and the deltas; the model holds some combination of them afterwards.
         meta (`MetaObjective`): The target's held-out loss.
         tasks (`Sequence[str]`): All tasks; one that left no delta keeps the start value.
         settings (`AlphaSettings`): Steps, step size, optimizer, start, batch size, seed.
-        gradient_scale (`float`, *optional*): Norm of the run's first α gradient, once known.
+        gradient_scale (`float`, *optional*, defaults to 0.0): The unit of `sgd`'s step size after the epochs before.
         progress (`Callable[[int], None]`, *optional*): Told the number of every finished step.
 
     Returns:
@@ -131,8 +132,8 @@ def fit_alpha(
         gradient = torch.tensor([products.get(name, 0.0) for name in names], dtype=torch.float64)
         if settings.optimizer == "sgd":
             norm = gradient.norm().item()
-            if gradient_scale is None and math.isfinite(norm) and norm > 0:
-                gradient_scale = norm
+            if step == 0 and math.isfinite(norm):
+                gradient_scale = max(gradient_scale, norm)
             gradient = gradient / (gradient_scale or 1.0)
         alpha.grad = gradient
         optimizer.step()

@@ -36,7 +36,7 @@ class AlphaVIL(Method):
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self.alpha_init = 1.0 / len(self.tasks) if args.alpha_init == "mean" else float(args.alpha_init)
-        self.gradient_scale: float | None = None
+        self.gradient_scale = 0.0
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         fraction = self.args.joint_fraction

@@ -102,23 +102,15 @@ class CallableDict(dict):
         return pad(examples)
 
 
-@pytest.mark.xfail(strict=True, reason="the constructor drops every Mapping, in plain mode as well")
 def test_a_collator_may_be_a_mapping(side: Side) -> None:
     collator = CallableDict()
     assert side.trainer(data_collator=collator).data_collator is collator
 
 
-TAKEN = pytest.mark.xfail(strict=True, reason="multitask mode's attribute is in the way in plain mode")
-
-
 @pytest.mark.parametrize(
     "name",
-    [
-        "tasks", "meta_set", "kinds", "train_datasets", pytest.param("history", marks=TAKEN),
-        pytest.param("global_batch_size", marks=TAKEN), pytest.param("runner", marks=TAKEN),
-        pytest.param("_runner", marks=TAKEN),
-    ],
-)  # fmt: skip
+    ["tasks", "meta_set", "kinds", "train_datasets", "history", "global_batch_size", "runner", "_runner"],
+)
 def test_a_subclass_may_use_a_name_that_multitask_mode_uses(name: str, side: Side) -> None:
     """`self.history = []` in a user's subclass is common, and works with stock."""
 

@@ -131,7 +131,7 @@ def straight_line_avil(
     w = dict.fromkeys(tasks, 1.0)
     start_alpha = 1.0 / len(tasks) if alpha_init == "mean" else float(alpha_init)
     states = {}  # phase name -> {parameter name -> momentum}
-    first_alpha_norm = None  # c: kept for the whole run
+    largest_first_norm = 0.0  # c: kept for the whole run
 
     # The plan's lengths are the same in every epoch.
     m = {t: max(1, round(delta_fraction * len(train[t]))) for t in tasks}
@@ -211,7 +211,7 @@ def straight_line_avil(
         adam = torch.optim.Adam([alpha], lr=alpha_learning_rate, betas=(0.9, 0.999), eps=1e-8)
         batch = take(meta, range(b))  # stands for the last batch where alpha_steps is 0
         alpha_trace, meta_loss, alpha_grads = [], [], []
-        for _ in range(alpha_steps):
+        for s in range(alpha_steps):
             if b < M:
                 if len(queue) < b:
                     queue = torch.randperm(M, generator=generator).tolist()
@@ -226,9 +226,9 @@ def straight_line_avil(
                 alpha.grad = g
                 adam.step()
             else:
-                if first_alpha_norm is None:
-                    first_alpha_norm = float(g.norm()) or 1.0
-                alpha = (alpha - alpha_learning_rate * g / first_alpha_norm).detach().requires_grad_()
+                if s == 0:
+                    largest_first_norm = max(largest_first_norm, float(g.norm()))
+                alpha = (alpha - alpha_learning_rate * g / (largest_first_norm or 1.0)).detach().requires_grad_()
         final = dict(zip(tasks, alpha.tolist(), strict=True))
         alpha_trace.append(final)
         with torch.no_grad():
