@@ -52,7 +52,7 @@ class DriverArguments:
 
 def parse_arguments() -> tuple[DriverArguments, MultitaskTrainingArguments]:
     """Reads the command line, or the YAML or JSON file that is its only word."""
-    parser = HfArgumentParser([DriverArguments, MultitaskTrainingArguments])
+    parser = HfArgumentParser((DriverArguments, MultitaskTrainingArguments))  # type: ignore[arg-type]
     if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml", ".json")):
         read = parser.parse_json_file if sys.argv[1].endswith(".json") else parser.parse_yaml_file
         driver, args = read(sys.argv[1])

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from transformers.training_args import ParallelMode
 
 if TYPE_CHECKING:
     from .training_args import MultitaskTrainingArguments
@@ -30,7 +29,7 @@ def check_setup(args: MultitaskTrainingArguments) -> None:
         )
     if args.fsdp:
         raise ValueError("FSDP is not supported yet: launch with DDP (`accelerate launch --multi_gpu`) instead")
-    if args.parallel_mode == ParallelMode.NOT_DISTRIBUTED and args.n_gpu > 1:
+    if args.n_gpu > 1:  # a distributed process sees one
         raise ValueError(
             f"this process sees {args.n_gpu} GPUs and would use nn.DataParallel, which is not supported: use "
             "`accelerate launch`, or make one GPU visible with CUDA_VISIBLE_DEVICES=0"

@@ -124,7 +124,9 @@ def test_the_cases_are_not_trivial(tmp_path):
     skipped = reference(**CASES["skipped_task"][1])
     assert any(0.0 in record["task_weights_used"].values() for record in skipped)
     clipped = reference(max_grad_norm=0.1)
-    assert clipped[0]["delta"]["b"]["encoder.0.weight"].norm() < 0.5 * plain[0]["delta"]["b"]["encoder.0.weight"].norm()
+    assert (
+        clipped[0]["delta"]["b"]["encoder.0.weight"].norm() < 0.5 * plain[0]["delta"]["b"]["encoder.0.weight"].norm()
+    )
 
 
 def test_diverged_alpha_falls_back(tmp_path, caplog):

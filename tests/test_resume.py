@@ -29,7 +29,12 @@ VARIANTS = {
     "forks": {},
     "joint_phase": {"joint_fraction": 0.3, "max_phase_steps": 3},
     "reset": {"phase_optimizer_state": "reset", "max_phase_steps": 2},
-    "loss_weights_skip": {"weight_applies_to": "loss", "min_task_weight": 0.0, "alpha_learning_rate": 6.0, "alpha_steps": 12},
+    "loss_weights_skip": {
+        "weight_applies_to": "loss",
+        "min_task_weight": 0.0,
+        "alpha_learning_rate": 6.0,
+        "alpha_steps": 12,
+    },
     "sgd_momentum": {"optim": "sgd", "optim_args": "momentum=0.9", "max_phase_steps": 2},
     "held_evaluation": {"eval_strategy": "steps", "eval_steps": 4, "max_phase_steps": 3},
     "multitask": {"method": "multitask", "max_phase_steps": 2},

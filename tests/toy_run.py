@@ -92,7 +92,9 @@ def toy_args(output_dir, **settings):
     return MultitaskTrainingArguments(output_dir=str(output_dir), **(defaults | settings))
 
 
-def toy_trainer(output_dir, order=tuple(SIZES), noisy=False, callbacks=None, trainer_class=RecordingTrainer, **settings):
+def toy_trainer(
+    output_dir, order=tuple(SIZES), noisy=False, callbacks=None, trainer_class=RecordingTrainer, **settings
+):
     """A trainer on the toy data; the meta set is the target's validation set."""
     train, meta = toy_data(order)
     args = toy_args(output_dir, **settings)
@@ -112,7 +114,9 @@ def run_toy(output_dir, resume_from_checkpoint=None, **settings):
     """
     trainer = toy_trainer(output_dir, **settings)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint)
-    state = {name: tensor.clone() for name, tensor in trainer.accelerator.unwrap_model(trainer.model).state_dict().items()}
+    state = {
+        name: tensor.clone() for name, tensor in trainer.accelerator.unwrap_model(trainer.model).state_dict().items()
+    }
     return {
         "history": copy.deepcopy(trainer.history),
         "epochs": trainer.epochs,
