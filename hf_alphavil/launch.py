@@ -17,8 +17,8 @@ def start_missing_processes() -> None:
     Replaces this process by `n` of them where `accelerate launch --cpu --num_processes n` started one.
 
     accelerate starts several processes on CPUs through MPI alone; without it, it silently starts one
-    (huggingface/accelerate#2741, seen in 1.15). The processes are torch's own elastic launch, as accelerate's for GPUs.
-    Does nothing in any other situation, and nothing in the processes that it starts.
+    (huggingface/accelerate#2741, seen in 1.15). The processes are started by torch's own launcher, as accelerate does
+    for GPUs. Does nothing in any other situation, and nothing in the processes that it starts.
 
     Raises:
         ValueError: If several processes were asked for but their number cannot be read.

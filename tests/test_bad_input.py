@@ -87,7 +87,7 @@ def test_iterable_dataset_as_one_of_several(tmp_path):
             yield from ()
 
     train, _ = toy_data()
-    with pytest.raises(TypeError, match="training set of task 'b' is a Stream; .* pass a map-style dataset"):
+    with pytest.raises(TypeError, match=r"training set of task 'b' is a Stream; .* pass a map-style dataset"):
         trainer(tmp_path, train=train | {"b": Stream()})
 
 
@@ -118,9 +118,9 @@ def test_data_parallel_and_deepspeed_and_fsdp(tmp_path):
         return SimpleNamespace(**{name: getattr(args, name) for name in names} | changes)
 
     check_setup(with_changes())
-    with pytest.raises(ValueError, match="would use nn.DataParallel.*accelerate launch"):
+    with pytest.raises(ValueError, match=r"would use nn.DataParallel.*accelerate launch"):
         check_setup(with_changes(n_gpu=2))
-    with pytest.raises(ValueError, match="DeepSpeed is not supported.*DDP"):
+    with pytest.raises(ValueError, match=r"DeepSpeed is not supported.*DDP"):
         check_setup(with_changes(deepspeed="zero3.json"))
     with pytest.raises(ValueError, match="FSDP is not supported yet"):
         check_setup(with_changes(fsdp=True))

@@ -1,7 +1,7 @@
 """Runs of the toy model that tests compare, in this process or as a script for `accelerate launch`.
 
-As a script: `toy_run.py RUNS.json RESULT.pt` runs every entry of RUNS.json (see `run_toy`) and rank 0 saves the list of
-results.
+As a script: `toy_run.py RUNS.json RESULT.pt` runs every entry of RUNS.json (see `run_toy`) and rank 0 saves the list
+of results.
 """
 
 import copy

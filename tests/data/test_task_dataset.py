@@ -1,0 +1,34 @@
+"""Batches carry their task's name, hold one task, and only what the model takes."""
+
+import pytest
+import torch
+from transformers import default_data_collator
+
+from hf_alphavil.data import TASK_KEY, TaskCollator, TaskDataset
+
+ROWS = [{"x": torch.ones(2), "idx": i, "text": "word", "labels": i % 2} for i in range(4)]
+
+
+def test_examples_and_batches_carry_the_name():
+    dataset = TaskDataset(ROWS, "rte")
+    assert dataset[1][TASK_KEY] == "rte"
+    assert dataset.labels() == [0, 1, 0, 1]
+    batch = TaskCollator({"rte": default_data_collator}, {"x", "labels"})([dataset[0], dataset[1]])
+    assert set(batch) == {"x", "labels", TASK_KEY}
+    assert batch[TASK_KEY] == "rte"
+
+
+def test_open_ended_forward_keeps_tensors_and_drops_text():
+    collate = TaskCollator({"rte": default_data_collator}, {"labels"}, keep_unknown_tensors=True)
+    assert set(collate([TaskDataset(ROWS, "rte")[0]])) == {"x", "idx", "labels", TASK_KEY}
+
+
+def test_mixed_tasks_are_refused():
+    collate = TaskCollator({"rte": default_data_collator, "cb": default_data_collator})
+    with pytest.raises(ValueError, match=r"must hold one task, got \['cb', 'rte'\]"):
+        collate([TaskDataset(ROWS, "rte")[0], TaskDataset(ROWS, "cb")[0]])
+
+
+def test_iterable_dataset_is_refused():
+    with pytest.raises(TypeError, match="no length or no random access"):
+        TaskDataset(iter(ROWS), "rte")
