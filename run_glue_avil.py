@@ -10,11 +10,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
 from hf_alphavil.launch import start_missing_processes
+from hf_alphavil.methods import METHODS
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
 from hf_alphavil.tasks import write_submission
 
@@ -83,9 +85,11 @@ def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> None:
         raise ValueError("which task is to be trained? Pass --target, for example --target rte (or --demo)")
     if not (args.do_train or args.do_eval or args.do_predict):
         args.do_train = args.do_eval = True
-    loaded = load_tasks(
-        task_names(driver.target, driver.auxiliary), data_dir=driver.data_dir, revision=driver.data_revision
-    )
+    # Pinned memory speeds up copies to an accelerator; without one it only warns.
+    args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
+    trains = METHODS[args.method].trains
+    names = [name for name in task_names(driver.target, driver.auxiliary) if trains(name, driver.target)]
+    loaded = load_tasks(names, data_dir=driver.data_dir, revision=driver.data_revision)
     tasks = {
         name: task.select(driver.max_train_samples, driver.max_eval_samples, seed=args.resolved_data_seed)
         for name, task in loaded.items()
@@ -118,13 +122,14 @@ def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> None:
         if trainer.is_world_process_zero():
             print(f"wrote {write_submission(tasks[target], predictions, output_dir / 'predictions')}")
     if trainer.is_world_process_zero():
-        write_history(trainer.history, output_dir / "alphavil_history.json")
+        write_history(trainer.history, output_dir)
         if trainer.history:
             plot_task_weights(trainer.history, target, output_dir / "plots" / "task_weights.png")
         trainer.model.export_task(target, output_dir / "export" / target, processing_class=tokenizer)
         trainer.create_model_card()
-        metric = f"eval_{target}_{tasks[target].main_metric}"
-        print(format_summary_table(target, metric, scores.get(metric), trainer.history, args.method))
+        metric = tasks[target].main_metric
+        score = scores.get(f"eval_{target}_{metric}")
+        print(format_summary_table(target, f"validation {metric}", score, trainer.history, args.method))
     if args.push_to_hub:
         trainer.push_to_hub()
     trainer.accelerator.end_training()

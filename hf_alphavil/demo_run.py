@@ -45,7 +45,7 @@ def run_demo_method(
     Returns:
         `tuple[float, list[dict]]`: The target's accuracy on its fresh test rows, and the history.
     """
-    options = DEMO_SETTINGS | {"report_to": []} | settings
+    options = DEMO_SETTINGS | {"report_to": [], "dataloader_pin_memory": False} | settings
     args = MultitaskTrainingArguments(output_dir=str(output_dir), target_task=DEMO_TARGET, method=method, **options)
     set_seed(args.seed)
     trainer = MultitaskTrainer(
@@ -84,11 +84,9 @@ def run_demo(args: MultitaskTrainingArguments) -> None:
         )
         print(f"{method}: target test accuracy {runs[method][0]:.4f}", flush=True)
     score, history = runs["alphavil"]
-    write_history(history, folder / "alphavil_history.json")
+    write_history(history, folder)
     picture = plot_task_weights(history, DEMO_TARGET, folder / "plots" / "task_weights.png")
-    print(
-        "\nThe suite's truth: `helpful` shares the target's rule, `unrelated` has another, `noise` has random labels.\n"
-    )
+    print("\nThe suite's truth: `helpful` shares the target's rule, `unrelated` has another, `noise` random labels.\n")
     print(format_summary_table(DEMO_TARGET, "test accuracy", score, history, "alphavil"))
     print()
     print(format_comparison_table(DEMO_TARGET, "test accuracy", runs))

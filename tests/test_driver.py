@@ -1,0 +1,117 @@
+"""The command line on real data with a real encoder, as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from launching import ROOT
+
+from hf_alphavil.launch import requested_processes
+
+SMALL = ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--disable_tqdm", "true"]
+SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
+
+# Loads the export in a process that must not import this package.
+USE_EXPORT = """
+import sys
+from transformers import pipeline
+classify = pipeline("text-classification", model=sys.argv[1], device="cpu")
+print(classify({"text": "It rains.", "text_pair": "It is wet."})["label"])
+assert "hf_alphavil" not in sys.modules
+"""
+
+
+def drive(*arguments, launcher=(), cwd=ROOT):
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        *launcher,
+        str(ROOT / "run_glue_avil.py"),
+        *arguments,
+    ]
+    finished = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, cwd=cwd, timeout=900
+    )
+    assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-6000:]
+    return finished
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
+    out = tmp_path / "out"
+    finished = drive(
+        "--target", "cb", "--auxiliary", "copa", "stsb", "--data_dir", data_dir, "--model_name_or_path", real_encoder,
+        "--output_dir", out, "--num_train_epochs", "2", "--do_train", "--do_eval", "--do_predict", *SMALL,
+        launcher=["--num_processes", "1", "--cpu"],
+    )  # fmt: skip
+    results = read(out / "all_results.json")
+    assert read(out / "eval_results.json").items() <= results.items()
+    assert {"eval_cb_accuracy", "eval_cb_f1", "eval_cb_combined_score", "eval_cb_loss", "train_loss"} <= set(results)
+    history = read(out / "alphavil_history.json")
+    assert [entry["epoch"] for entry in history] == [1, 2]
+    for entry in history:
+        tasks = {"cb", "copa", "stsb"}
+        assert set(entry["alpha"]) == set(entry["task_weights"]) == set(entry["task_weights_used"]) == tasks
+        assert len(entry["meta_loss"]) == 11
+    assert history[1]["task_weights_used"] == history[0]["task_weights"]
+    assert (out / "plots" / "task_weights.png").read_bytes().startswith(b"\x89PNG")
+    predictions = [json.loads(line) for line in (out / "predictions" / "CB.jsonl").read_text().splitlines()]
+    assert len(predictions) == 32
+    assert {row["label"] for row in predictions} <= {"entailment", "contradiction", "neutral"}
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "model-index" in card
+    assert f"{results['eval_cb_accuracy']:.4f}" in card
+    last_lines = finished.stdout.strip().splitlines()[-6:]
+    assert f"cb: validation combined_score {results['eval_cb_combined_score']:.4f}" in finished.stdout
+    assert [line.split()[0] for line in last_lines[-3:]] == ["cb", "copa", "stsb"]
+
+    label = subprocess.run(
+        [sys.executable, "-c", USE_EXPORT, str(out / "export" / "cb")], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert label.stdout.strip() in {"entailment", "contradiction", "neutral"}, label.stderr[-3000:]
+
+    # The saved multitask model can be evaluated again, to the same score, from a configuration file.
+    again = {"target": "cb", "auxiliary": ["copa", "stsb"], "data_dir": str(data_dir), "do_eval": True}
+    again |= {"model_name_or_path": str(out), "output_dir": str(tmp_path / "again"), "max_eval_samples": 32}
+    again |= {"max_length": 32, "use_cpu": True, "disable_tqdm": True}
+    (tmp_path / "again.json").write_text(json.dumps(again), encoding="utf-8")
+    drive(tmp_path / "again.json", launcher=["--num_processes", "1", "--cpu"])
+    assert read(tmp_path / "again" / "eval_results.json")["eval_cb_loss"] == pytest.approx(
+        results["eval_cb_loss"], rel=1e-4
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
+    """The command of the README with two processes on CPUs: the plan, α and weights of one with twice the batch."""
+    common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir, "--model_name_or_path", real_encoder]
+    common += ["--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
+    two = drive(
+        *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4",
+        launcher=["--num_processes", "2", "--cpu", "--main_process_port", "29555"],
+    )  # fmt: skip
+    assert "starting 2 with torch's launcher" in two.stderr
+    assert two.stdout.count("rte: validation accuracy") == 1
+    drive(
+        *common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8",
+        launcher=["--num_processes", "1", "--cpu"],
+    )  # fmt: skip
+    one, two = (read(tmp_path / name / "alphavil_history.json")[0] for name in ("one", "two"))
+    # The encoder has dropout, whose masks depend on how a batch is split: close, not equal.
+    for task in ("rte", "wnli"):
+        assert one["task_weights"][task] == pytest.approx(two["task_weights"][task], abs=0.5)
+    assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
+
+
+def test_requested_processes():
+    assert requested_processes(["accelerate", "launch", "--num_processes", "2", "x.py"]) == 2
+    assert requested_processes(["accelerate", "launch", "--num_processes=4", "x.py"]) == 4
+    assert requested_processes(["accelerate", "launch", "x.py"]) is None
+    assert requested_processes(["--num_processes"]) is None
