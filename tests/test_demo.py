@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from benchmarks.demo_suite import FRESH_SEEDS, check_claims, format_results, run_seed
 from hf_alphavil.demo_run import DEMO_METHODS
 
