@@ -117,7 +117,7 @@ def test_best_model_is_loaded_at_the_end(tmp_path):
         eval_strategy="epoch",
         save_strategy="epoch",
         load_best_model_at_end=True,
-        learning_rate=3.0,
+        learning_rate=1.0,
         num_train_epochs=6,
     )
     trainer.train()
