@@ -1,8 +1,8 @@
 """Compares αVIL with multitask and single-task training on the demo suite, over seeds.
 
-python benchmarks/demo_suite.py --seeds 10 11 12 13 14 --output demo_suite.json
+python benchmarks/demo_suite.py --seeds 20 21 22 23 24 --output demo_suite.json
 
-The demo's settings were chosen on seeds 0 to 4: only other seeds tell anything.
+The demo's settings were chosen on seeds 0 to 4 and 10 to 13: only other seeds tell anything.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hf_alphavil.demo import DEMO_TARGET, demo_encoder, demo_tasks
 from hf_alphavil.demo_run import DEMO_METHODS, DEMO_SETTINGS, run_demo_method
 
 #: Seeds that had no part in the choice of any constant.
-FRESH_SEEDS = (10, 11, 12, 13, 14)
+FRESH_SEEDS = (20, 21, 22, 23, 24)
 
 
 def run_seed(seed: int) -> dict[str, Any]:
