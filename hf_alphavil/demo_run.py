@@ -17,8 +17,8 @@ from .training_args import MultitaskTrainingArguments
 DEMO_METHODS = ("single", "multitask", "alphavil")
 
 #: Chosen on seeds 0 to 4 and 10 to 13 of the suite; benchmarks/demo_suite.py shows them on others. All methods share
-#: them. Half of an epoch is a joint phase: after a few steps of its own the target's head knows too little for α to tell
-#: the tasks apart. Joint phases draw tasks by weight, which for `multitask` is uniformly: the better baseline here.
+#: them. Half of an epoch is a joint phase: after a few steps of its own, the target's head knows too little for α to
+#: tell the tasks apart. Joint phases draw tasks by weight, which for `multitask` is uniformly: the better baseline.
 DEMO_SETTINGS: dict[str, Any] = {
     "num_train_epochs": 6.0,
     "learning_rate": 4e-4,
