@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +18,6 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from .tasks import Task
 
 DEMO_TARGET = "target"
-
-#: Training arguments that suit the suite: a run of a method takes about 15 seconds on one core.
-DEMO_SETTINGS: dict[str, Any] = {
-    "learning_rate": 5e-4,
-    "num_train_epochs": 8,
-    "per_device_train_batch_size": 32,
-    "alpha_holdout_fraction": 0.25,
-}
-#: The target alone has 5 steps in an epoch, so it takes more epochs until it stops to improve.
-SINGLE_TASK_EPOCHS = 40
 
 NUM_WORDS = 1000
 #: Words of a sentence, both ends included.

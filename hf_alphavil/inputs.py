@@ -68,8 +68,7 @@ def check_target(args: MultitaskTrainingArguments, names: Sequence[str]) -> str:
     if args.target_task not in names:
         raise ValueError(
             f"target_task={args.target_task!r} is not among the datasets, which are of {', '.join(names)}: add its "
-            "data, "
-            "or name one of those"
+            "data, or name one of those"
         )
     return args.target_task
 
@@ -90,8 +89,7 @@ def check_train_datasets(datasets: Mapping[str, Any]) -> None:
         if is_iterable or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise TypeError(
                 f"the training set of task {name!r} is a {type(dataset).__name__}; as one of several tasks pass a "
-                "map-style "
-                "dataset with a length (`datasets.Dataset.from_list(list(iterable))` makes one)"
+                "map-style dataset with a length (`datasets.Dataset.from_list(list(iterable))` makes one)"
             )
         if len(dataset) == 0:
             raise ValueError(f"task {name!r} has no training rows: give it some, or leave it out of the tasks")
@@ -133,8 +131,7 @@ def split_meta_set(
             )
         logger.warning(
             "α is fitted on the target's validation rows (alpha_data='validation', the paper's way): scores on them "
-            "are "
-            "optimistic. Report another set's, or hold out training rows with alpha_data='train_holdout'."
+            "are optimistic. Report another set's, or hold out training rows with alpha_data='train_holdout'."
         )
         return train, validation[target]
     task = tasks.get(target) if tasks is not None else None

@@ -43,10 +43,8 @@ class OptimizerSlots:
         if type(optimizer) not in SWAPPABLE:
             raise ValueError(
                 f"methods that fork give every phase optimizer state of its own, which {type(optimizer).__name__} "
-                "does not "
-                f"support: choose an `optim` that is one of {', '.join(cls.__name__ for cls in SWAPPABLE)} (for "
-                "example "
-                "`optim='adamw_torch'`)"
+                f"does not support: choose an `optim` that is one of {', '.join(cls.__name__ for cls in SWAPPABLE)} "
+                "(for example `optim='adamw_torch'`)"
             )
         self.optimizer = optimizer
         self.keep = keep

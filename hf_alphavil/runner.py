@@ -195,8 +195,7 @@ class PlanRunner:
                     self._warned_of_evaluation = True
                     logger.warning(
                         "An evaluation was due inside an epoch's plan. Only merged parameters are evaluated: it is "
-                        "held "
-                        "to the plan's last step (this is said once; `eval_strategy='epoch'` avoids it)."
+                        "held to the plan's last step (this is said once; `eval_strategy='epoch'` avoids it)."
                     )
             if control.should_training_stop and args.save_strategy != SaveStrategy.NO:
                 control.should_save = True
@@ -252,9 +251,8 @@ class PlanRunner:
             if theirs != mine:
                 raise ValueError(
                     f"the checkpoint was written with {name}={theirs}, this run has {mine}: its plan would differ, "
-                    "and the "
-                    f"run could not go on exactly. Resume with {name}={theirs}, or start anew from the checkpoint's "
-                    "weights"
+                    f"and the run could not go on exactly. Resume with {name}={theirs}, or start anew from the "
+                    "checkpoint's weights"
                 )
         self.epoch, self.step = state["epoch"], state["step"]
         self.method.load_state_dict(state["method"])

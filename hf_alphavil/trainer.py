@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
-from transformers import ProgressCallback, Trainer, TrainingArguments
-from transformers.trainer_utils import PredictionOutput, seed_worker
+from transformers import ProgressCallback, TrainingArguments
+from transformers.trainer_utils import seed_worker
 
 from .callbacks import PlanCallback, PlanProgressCallback
 from .card import write_card_of
@@ -26,6 +26,7 @@ from .modeling import MultitaskModel
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
+from .task_evaluation import TaskEvaluation
 from .training_args import MultitaskTrainingArguments
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class MultitaskTrainer(Trainer):
+class MultitaskTrainer(TaskEvaluation):
     """
     A `transformers.Trainer` that trains a target task with the help of auxiliary tasks, by αVIL or another method.
 
@@ -72,15 +73,10 @@ class MultitaskTrainer(Trainer):
         TypeError: For an iterable dataset as one of several tasks.
     """
 
-    # Trainer's own attributes; `args` are MultitaskTrainingArguments in multitask mode, any others in plain mode.
-    args: Any
     model: Any
-    eval_dataset: Any
     optimizer: Any
 
-    # What overrides read while Trainer.__init__ runs.
-    is_multitask: bool = False
-    tasks: dict[str, Task] | None = None
+    # Read while Trainer.__init__ runs, as those of TaskEvaluation.
     meta_set: TaskDataset | None = None
     _runner: PlanRunner | None = None
 
@@ -105,9 +101,8 @@ class MultitaskTrainer(Trainer):
         if self.is_multitask:
             if not isinstance(args, MultitaskTrainingArguments):
                 raise TypeError(
-                    f"several tasks need MultitaskTrainingArguments, got {type(args).__name__}: they take all fields "
-                    "of "
-                    "TrainingArguments and add `target_task`, `method` and the like"
+                    f"several tasks need MultitaskTrainingArguments, got {type(args).__name__}: they take all "
+                    "fields of TrainingArguments and add `target_task`, `method` and the like"
                 )
             check_setup(args)
             self.tasks = dict(tasks) if tasks is not None else None
@@ -140,7 +135,7 @@ class MultitaskTrainer(Trainer):
     def _prepare_datasets(
         self, args: MultitaskTrainingArguments, train_dataset: Any, eval_dataset: Any, processing_class: Any
     ) -> tuple[Any, Any]:
-        """Datasets by task: sets `train_datasets`, `meta_set`, `all_train_rows`; returns what Trainer is to hold."""
+        """Datasets by task: sets `train_datasets` and `meta_set`; returns what Trainer is to hold."""
         tasks = self.tasks or {}
         if train_dataset is None and any(task.train is not None for task in tasks.values()):
             train_dataset = tokenized_split(tasks, "train", processing_class, args)
@@ -286,8 +281,8 @@ class MultitaskTrainer(Trainer):
         if epochs * steps_per_epoch != max_steps:
             logger.warning(
                 f"{max_steps} steps end inside an epoch's plan of {steps_per_epoch} steps; a model exists only when "
-                "its "
-                f"deltas are merged, so the run is rounded up to {epochs} epochs of {epochs * steps_per_epoch} steps."
+                f"its deltas are merged, so the run is rounded up to {epochs} epochs of {epochs * steps_per_epoch} "
+                "steps."
             )
         return (
             epochs, steps_per_epoch, num_examples, epochs * num_examples, batch_size, steps_in_epoch,
@@ -373,137 +368,18 @@ class MultitaskTrainer(Trainer):
             self.runner.abandon()
         return super()._finalize_training(*args, **kwargs)
 
-    # ---- Evaluation
-
-    def evaluate(
-        self,
-        eval_dataset: Any = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> dict[str, float]:
-        """
-        Evaluates a task: in multitask mode metrics are named `eval_<task>_<metric>`.
-
-        Args:
-            eval_dataset (`str`, `Dataset` or `dict[str, Dataset]`, *optional*):
-                A task's name, datasets by task, or a dataset of the target. Defaults to the target's validation set
-                (with `eval_auxiliaries`, every task's).
-            ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
-            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Start of the metrics' names.
-
-        Returns:
-            `dict[str, float]`: Loss and metrics.
-
-        Raises:
-            ValueError: For an unknown task, or without a validation set.
-        """
-        if not self.is_multitask:
-            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-        if eval_dataset is None:
-            eval_dataset = self.args.target_task
-            if self.args.eval_auxiliaries and self.eval_dataset:
-                eval_dataset = dict.fromkeys([eval_dataset, *self.eval_dataset])
-        if not isinstance(eval_dataset, dict):
-            name = self._task_of(eval_dataset)
-            eval_dataset = {name: None if isinstance(eval_dataset, str) else eval_dataset}
-        metrics: dict[str, float] = {}
-        for name, dataset in eval_dataset.items():
-            with self._metrics_of(name):
-                # By name, Trainer keeps persistent workers' loaders apart.
-                given = name if dataset is None else dataset
-                metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
-        return metrics
-
-    def predict(
-        self, test_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
-    ) -> PredictionOutput:
-        """
-        Predicts the test rows of a task.
-
-        Args:
-            test_dataset (`str` or `Dataset`, *optional*):
-                In multitask mode a task's name, or a dataset of the target; defaults to the target's test set.
-            ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
-            metric_key_prefix (`str`, *optional*, defaults to `"test"`): Start of the metrics' names.
-        """
-        if not self.is_multitask:
-            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
-        name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
-        with self._metrics_of(name):
-            given: Any = name if test_dataset is None else test_dataset
-            return super().predict(given, ignore_keys, f"{metric_key_prefix}_{name}")
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Trainer's loader; in multitask mode of a task's name, or a dataset of the task being evaluated."""
-        if not self.is_multitask:
-            return super().get_eval_dataloader(eval_dataset)
-        name = self._task_of(self.args.target_task if eval_dataset is None else eval_dataset)
-        if eval_dataset is None or isinstance(eval_dataset, str):
-            if name not in (self.eval_dataset or {}):
-                raise ValueError(f"there is no validation set of {name!r}: pass it in `eval_dataset`")
-            return super().get_eval_dataloader(name)
-        # Trainer keeps a loader of persistent workers under one key for all datasets that come without a name.
-        getattr(self, "_eval_dataloaders", {}).pop("eval", None)
-        return super().get_eval_dataloader(self._with_task(eval_dataset, name))
-
-    def get_test_dataloader(self, test_dataset: Any = None) -> DataLoader:
-        """Trainer's loader; in multitask mode of a task's name (its test rows), or a dataset of the target."""
-        if not self.is_multitask:
-            return super().get_test_dataloader(test_dataset)
-        name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
-        if test_dataset is None or isinstance(test_dataset, str):
-            task = (self.tasks or {}).get(name)
-            if task is None or task.test is None:
-                raise ValueError(f"there are no test rows of {name!r}: pass a tokenised dataset")
-            test_dataset = tokenized_split({name: task}, "test", self.processing_class, self.args)[name]
-        return super().get_test_dataloader(self._with_task(test_dataset, name))
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's loop, at merged parameters: inside a plan of forks that is θ0."""
-        with self._merged_parameters():
-            return super().evaluation_loop(*args, **kwargs)
-
-    def _task_of(self, dataset: Any) -> str:
-        name = dataset if isinstance(dataset, str) else getattr(dataset, "task", self._evaluated_task)
-        if name not in self.task_names:
-            raise ValueError(f"unknown task {name!r}: the tasks are {', '.join(self.task_names)}")
-        return name
-
-    @property
-    def _evaluated_task(self) -> str:
-        return getattr(self, "_task_under_evaluation", None) or self.args.target_task
-
-    @staticmethod
-    def _with_task(dataset: Any, name: str) -> TaskDataset:
-        return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, name)
-
-    @contextlib.contextmanager
-    def _metrics_of(self, name: str) -> Iterator[None]:
-        """Trainer knows one compute_metrics: for the time of a task's evaluation it is the task's."""
-        self._task_under_evaluation: str | None = name
-        previous, self.compute_metrics = self.compute_metrics, self._metrics.get(name)
-        try:
-            yield
-        finally:
-            self.compute_metrics, self._task_under_evaluation = previous, None
-
-    def _get_collator_with_removed_columns(self, data_collator: Callable, description: str | None = None) -> Callable:
-        # In multitask mode the collator drops unused columns itself: it keeps the task's name.
-        if self.is_multitask:
-            return data_collator
-        return super()._get_collator_with_removed_columns(data_collator, description)
-
     # ---- Saving and resuming
 
     @contextlib.contextmanager
-    def _merged_parameters(self) -> Iterator[None]:
+    def merged_parameters(self) -> Iterator[None]:
+        """The last merged parameters: inside a plan of forks that is θ0."""
         has_run = self.is_multitask and self._runner is not None
         with self.runner.deltas.start_in_model() if has_run else contextlib.nullcontext():
             yield
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Trainer's saving, of merged parameters: inside a plan of forks that is θ0."""
-        with self._merged_parameters():
+        with self.merged_parameters():
             super().save_model(output_dir, _internal_call)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:

@@ -81,7 +81,7 @@ def test_groups_are_halves_and_independent():
 def test_no_sentence_occurs_twice(tasks):
     texts = [text for task in tasks.values() for rows in splits_of(task).values() for text in rows["text"]]
     assert len(set(texts)) == len(texts)
-    assert {len(text.split(" ")) for text in texts} <= set(range(8, 17))
+    assert {len(text.split(" ")) for text in texts} <= set(range(8, 15))
 
 
 def test_the_encoder_is_an_ordinary_folder(tmp_path, tasks):

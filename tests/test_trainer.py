@@ -10,7 +10,7 @@ from straight_line import joint_counts, seeded_permutation, sgd_step, take, task
 from toy_run import LABELS, SIZES, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from hf_alphavil import MultitaskTrainer
+from hf_alphavil import MultitaskModel, MultitaskTrainer
 from hf_alphavil.callbacks import PlanProgressCallback
 
 
@@ -332,3 +332,39 @@ def test_only_a_steps_own_head_moves(tmp_path):
     for after in heads:
         assert sum(not torch.equal(before[task], after[task]) for task in LABELS) == 1
         before = after
+
+
+def test_alpha_step_is_the_same_under_gradient_checkpointing(tmp_path):
+    """Checkpointing layers recompute in the α step too, and dropout stays off: the same α, δ and θ."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    heads = {name: {"kind": "sequence_classification", "labels": ["x", "y"]} for name in ("a", "b")}
+    generator = np.random.default_rng(0)
+    rows = {
+        name: [
+            {"input_ids": generator.integers(0, 30, 6).tolist(), "attention_mask": [1] * 6, "labels": int(i % 2)}
+            for i in range(24)
+        ]
+        for name in heads
+    }
+
+    def train(checkpointing):
+        torch.manual_seed(0)
+        model = MultitaskModel.from_encoder(tmp_path / "bert", tasks=heads)
+        if checkpointing:
+            model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        args = toy_args(tmp_path, num_train_epochs=1, alpha_data="train", max_grad_norm=1.0)
+        trainer = RecordingTrainer(model=model, args=args, train_dataset=rows)
+        trainer.train()
+        return trainer
+
+    plain, checkpointed = train(False), train(True)
+    assert checkpointed.history[0]["alpha"] == pytest.approx(plain.history[0]["alpha"], rel=1e-4)
+    assert checkpointed.history[0]["alpha"]["a"] != 1.0
+    for name, tensor in plain.epochs[0]["theta"].items():
+        torch.testing.assert_close(checkpointed.epochs[0]["theta"][name], tensor, rtol=1e-4, atol=1e-6)

@@ -65,7 +65,6 @@ def _too_small(held_out: int, num_rows: int, fraction: float, missing: set[Hasha
     return (
         f"the held-out slice on which α is fitted would have {held_out} of the target's {num_rows} training rows "
         f"(alpha_holdout_fraction={fraction}){without}; it needs at least {MIN_HOLDOUT_ROWS} rows with every class, "
-        "and "
-        "rows left to train on: change `alpha_holdout_fraction`, or fit α on other data with `alpha_data='train'` or "
-        "'validation'"
+        "and rows left to train on: change `alpha_holdout_fraction`, or fit α on other data with "
+        "`alpha_data='train'` or 'validation'"
     )

@@ -29,8 +29,7 @@ class TaskDataset(Dataset):
         if not hasattr(dataset, "__getitem__") or not isinstance(dataset, Sized):
             raise TypeError(
                 f"the dataset of task {task!r} is a {type(dataset).__name__}, which has no length or no random "
-                "access; "
-                "as one of several tasks pass a map-style dataset (for a `datasets.IterableDataset`: "
+                "access; as one of several tasks pass a map-style dataset (for a `datasets.IterableDataset`: "
                 "`datasets.Dataset.from_list(list(iterable))`)"
             )
         self.dataset: Any = dataset

@@ -150,8 +150,8 @@ def fit_alpha(
     if diverged:
         logger.warning(
             "The α step made the target's held-out loss worse (%.4f → %.4f on %d meta rows): α falls back to its "
-            "start "
-            "of %g for this epoch. Should this happen often, lower `alpha_learning_rate` or hold out more rows.",
+            "start of %g for this epoch. Should this happen often, lower `alpha_learning_rate` or hold out more "
+            "rows.",
             judged_start,
             judged_end,
             len(judged),

@@ -14,6 +14,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from .history import EpochRecord
+from .summary import markdown_table
 from .trust import alpha_data_in_words, score_in_words
 
 PAPER = "https://arxiv.org/abs/2405.07769"
@@ -235,20 +236,6 @@ def _usage(target: CardTask, exported_to: str | None) -> str:
         f'classify = pipeline("text-classification", model="{place}")\n'
         'print(classify({"text": "The first text.", "text_pair": "The second text, if the task has two."}))\n```'
     )
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """
-    A table in Markdown.
-
-    Args:
-        header (`Sequence[str]`): The headings.
-        rows (`Sequence[Sequence[str]]`): The cells, row by row.
-
-    Returns:
-        `str`: Its lines.
-    """
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The plain-text tables that end a run."""
+"""Tables: in plain text, those that end a run, and in Markdown."""
 
 from __future__ import annotations
 
@@ -81,6 +81,20 @@ def align_columns(rows: Sequence[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(aligned).rstrip())
     return "\n".join(lines)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """
+    A table in Markdown.
+
+    Args:
+        header (`Sequence[str]`): The headings.
+        rows (`Sequence[Sequence[str]]`): The cells, row by row.
+
+    Returns:
+        `str`: Its lines.
+    """
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
 def _number(value: float | None, decimals: int = 3) -> str:

@@ -1,0 +1,160 @@
+"""Evaluation and prediction by task: the half of the trainer that takes no step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader
+from transformers import Trainer
+from transformers.trainer_utils import PredictionOutput
+
+from .data import TaskDataset
+from .inputs import tokenized_split
+
+if TYPE_CHECKING:
+    from .tasks import Task
+
+
+class TaskEvaluation(Trainer):
+    """
+    A `transformers.Trainer` that, in multitask mode, evaluates and predicts a task by its name.
+
+    [`MultitaskTrainer`] sets `is_multitask`, `tasks`, `task_names` and the metrics by task.
+    """
+
+    # Trainer's own attributes; `args` are MultitaskTrainingArguments in multitask mode, any others in plain mode.
+    args: Any
+    eval_dataset: Any
+
+    # Read while Trainer.__init__ runs.
+    is_multitask: bool = False
+    tasks: dict[str, Task] | None = None
+    task_names: list[str]
+    _metrics: dict[str, Callable | None]
+    _task_under_evaluation: str | None = None
+
+    @contextlib.contextmanager
+    def merged_parameters(self) -> Iterator[None]:
+        """Puts the parameters that may be evaluated and saved into the model for the time of a `with` block."""
+        yield
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """
+        Evaluates a task: in multitask mode metrics are named `eval_<task>_<metric>`.
+
+        Args:
+            eval_dataset (`str`, `Dataset` or `dict[str, Dataset]`, *optional*):
+                A task's name, datasets by task, or a dataset of the target. Defaults to the target's validation set
+                (with `eval_auxiliaries`, every task's).
+            ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
+            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Start of the metrics' names.
+
+        Returns:
+            `dict[str, float]`: Loss and metrics.
+
+        Raises:
+            ValueError: For an unknown task, or without a validation set.
+        """
+        if not self.is_multitask:
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        if eval_dataset is None:
+            eval_dataset = self.args.target_task
+            if self.args.eval_auxiliaries and self.eval_dataset:
+                eval_dataset = dict.fromkeys([eval_dataset, *self.eval_dataset])
+        if not isinstance(eval_dataset, dict):
+            name = self._task_of(eval_dataset)
+            eval_dataset = {name: None if isinstance(eval_dataset, str) else eval_dataset}
+        metrics: dict[str, float] = {}
+        for name, dataset in eval_dataset.items():
+            with self._metrics_of(name):
+                # By name, Trainer keeps persistent workers' loaders apart.
+                given = name if dataset is None else dataset
+                metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
+        return metrics
+
+    def predict(
+        self, test_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
+    ) -> PredictionOutput:
+        """
+        Predicts the test rows of a task.
+
+        Args:
+            test_dataset (`str` or `Dataset`, *optional*):
+                In multitask mode a task's name, or a dataset of the target; defaults to the target's test set.
+            ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
+            metric_key_prefix (`str`, *optional*, defaults to `"test"`): Start of the metrics' names.
+        """
+        if not self.is_multitask:
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
+        name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
+        with self._metrics_of(name):
+            given: Any = name if test_dataset is None else test_dataset
+            return super().predict(given, ignore_keys, f"{metric_key_prefix}_{name}")
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Trainer's loader; in multitask mode of a task's name, or a dataset of the task being evaluated."""
+        if not self.is_multitask:
+            return super().get_eval_dataloader(eval_dataset)
+        name = self._task_of(self.args.target_task if eval_dataset is None else eval_dataset)
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            if name not in (self.eval_dataset or {}):
+                raise ValueError(f"there is no validation set of {name!r}: pass it in `eval_dataset`")
+            return super().get_eval_dataloader(name)
+        # Trainer keeps a loader of persistent workers under one key for all datasets that come without a name.
+        getattr(self, "_eval_dataloaders", {}).pop("eval", None)
+        return super().get_eval_dataloader(self._with_task(eval_dataset, name))
+
+    def get_test_dataloader(self, test_dataset: Any = None) -> DataLoader:
+        """Trainer's loader; in multitask mode of a task's name (its test rows), or a dataset of the target."""
+        if not self.is_multitask:
+            return super().get_test_dataloader(test_dataset)
+        name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
+        if test_dataset is None or isinstance(test_dataset, str):
+            task = (self.tasks or {}).get(name)
+            if task is None or task.test is None:
+                raise ValueError(f"there are no test rows of {name!r}: pass a tokenised dataset")
+            test_dataset = tokenized_split({name: task}, "test", self.processing_class, self.args)[name]
+        return super().get_test_dataloader(self._with_task(test_dataset, name))
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's loop, at merged parameters: inside a plan of forks that is θ0."""
+        with self.merged_parameters():
+            return super().evaluation_loop(*args, **kwargs)
+
+    def _task_of(self, dataset: Any) -> str:
+        name = dataset if isinstance(dataset, str) else self._owner(dataset)
+        if name not in self.task_names:
+            raise ValueError(f"unknown task {name!r}: the tasks are {', '.join(self.task_names)}")
+        return name
+
+    def _owner(self, dataset: Any) -> str:
+        if isinstance(dataset, TaskDataset):
+            return dataset.task
+        return self._task_under_evaluation or self.args.target_task
+
+    @staticmethod
+    def _with_task(dataset: Any, name: str) -> TaskDataset:
+        return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, name)
+
+    @contextlib.contextmanager
+    def _metrics_of(self, name: str) -> Iterator[None]:
+        """Trainer knows one compute_metrics: for the time of a task's evaluation it is the task's."""
+        self._task_under_evaluation = name
+        previous, self.compute_metrics = self.compute_metrics, self._metrics.get(name)
+        try:
+            yield
+        finally:
+            self.compute_metrics, self._task_under_evaluation = previous, None
+
+    def _get_collator_with_removed_columns(self, data_collator: Callable, description: str | None = None) -> Callable:
+        # In multitask mode the collator drops unused columns itself: it keeps the task's name.
+        if self.is_multitask:
+            return data_collator
+        return super()._get_collator_with_removed_columns(data_collator, description)
