@@ -343,13 +343,19 @@ class MultitaskTrainer(TaskEvaluation):
         self.runner.observe_loss(task, loss)
         return loss
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
         """Trainer's loss, unweighted; label smoothing is for tasks with classes alone."""
         smoother = self.label_smoother
         if self.is_multitask and self.kinds.get(inputs[TASK_KEY]) == "regression":
             self.label_smoother = None
         try:
-            return super().compute_loss(model, inputs, *args, **kwargs)
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         finally:
             self.label_smoother = smoother
 
