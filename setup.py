@@ -26,12 +26,14 @@ setup(
         "safetensors>=0.6",
         "pyyaml>=6",
         "matplotlib>=3.8",
+        "psutil",
     ],
     extras_require={
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6",
+            "peft>=0.18",
             "ruff>=0.9",
             "mypy>=1.14",
             "types-PyYAML",
