@@ -315,7 +315,8 @@ class MultitaskTrainer(TaskEvaluation):
         try:
             return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
         finally:
-            self.runner.abandon()
+            if self._runner is not None:
+                self._runner.abandon()
 
     def _init_training_state(
         self,
