@@ -167,8 +167,12 @@ def test_ranks_with_different_tasks_stay_equal(bert_folder, tmp_path):
             dist.all_gather(gathered, parameter.detach())
             assert torch.equal(*gathered), name
         print("replicas agree", flush=True)
-        dist.barrier()  # no rank tears its connections down while another still uses them
-        dist.destroy_process_group()
+        dist.barrier()  # no rank leaves while another still uses its connections
+        # Gloo's threads abort now and then when the interpreter tears them down ("terminate called without an active
+        # exception"); what is tested is done, so leave without teardown.
+        import os
+
+        os._exit(0)
     """
     (tmp_path / "ranks.py").write_text(textwrap.dedent(script))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
