@@ -72,6 +72,7 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
     forks = METHODS[args.method].forks
     plot = Path("plots") / "task_weights.png"
     exported = Path("export") / target
+    values = args.to_dict()
     settings = SETTINGS + (ALPHA_SETTINGS if forks else ())
     return write_model_card(
         output_dir,
@@ -87,7 +88,7 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
         meta_rows=len(trainer.meta_set) if trainer.meta_set is not None else None,
         selected_on="validation" if args.load_best_model_at_end else None,
         base_model=_base_model(trainer),
-        training={name: args.to_dict()[name] for name in settings} | {"processes": args.world_size},
+        training={name: values[name] for name in settings} | {"processes": args.world_size},
         exported_to=exported.as_posix() if (output_dir / exported).is_dir() else None,
         plot=plot.as_posix() if (output_dir / plot).is_file() else None,
     )
