@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
-from hf_alphavil.launch import start_missing_processes
+from hf_alphavil.launch import end_process_group, start_missing_processes
 from hf_alphavil.methods import METHODS
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
 from hf_alphavil.tasks import write_submission
@@ -146,6 +146,7 @@ def main() -> None:
         run_demo(args)
     else:
         run(driver, args)
+    end_process_group()
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ import sys
 import pytest
 from launching import ROOT
 
-from hf_alphavil.launch import requested_processes
-
 SMALL = ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--disable_tqdm", "true"]
 SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
 
@@ -108,10 +106,3 @@ def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
     for task in ("rte", "wnli"):
         assert one["task_weights"][task] == pytest.approx(two["task_weights"][task], abs=0.5)
     assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
-
-
-def test_requested_processes():
-    assert requested_processes(["accelerate", "launch", "--num_processes", "2", "x.py"]) == 2
-    assert requested_processes(["accelerate", "launch", "--num_processes=4", "x.py"]) == 4
-    assert requested_processes(["accelerate", "launch", "x.py"]) is None
-    assert requested_processes(["--num_processes"]) is None

@@ -18,6 +18,7 @@ sys.path[:0] = [str(Path(__file__).parent / "reference"), str(Path(__file__).par
 from toy import ToyModel, toy_tasks
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.launch import end_process_group
 
 SIZES = {"a": 37, "b": 50, "c": 23}
 LABELS = {"a": 2, "b": 3, "c": 2}
@@ -134,3 +135,4 @@ if __name__ == "__main__":
     results = [run_toy(**run) for run in runs]
     if os.environ.get("RANK", "0") == "0":
         torch.save(results, sys.argv[2])
+    end_process_group()

@@ -146,6 +146,7 @@ def test_ranks_with_different_tasks_stay_equal(bert_folder, tmp_path):
     script = """
         import sys, torch, torch.distributed as dist
         from torch.nn.parallel import DistributedDataParallel
+        from hf_alphavil.launch import end_process_group
         from hf_alphavil.modeling import MultitaskModel
 
         dist.init_process_group("gloo")
@@ -167,12 +168,8 @@ def test_ranks_with_different_tasks_stay_equal(bert_folder, tmp_path):
             dist.all_gather(gathered, parameter.detach())
             assert torch.equal(*gathered), name
         print("replicas agree", flush=True)
-        dist.barrier()  # no rank leaves while another still uses its connections
-        # Gloo's threads abort now and then when the interpreter tears them down ("terminate called without an active
-        # exception"); what is tested is done, so leave without teardown.
-        import os
-
-        os._exit(0)
+        del wrapped  # with it, the process group's threads end
+        end_process_group()
     """
     (tmp_path / "ranks.py").write_text(textwrap.dedent(script))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

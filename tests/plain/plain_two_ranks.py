@@ -10,6 +10,7 @@ from plain_toys import sentences
 from transformers import Trainer
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.launch import end_process_group
 
 NAMES = ["accumulation", "dict_evaluation", "group_by_length", "iterable", "own_subclass", "predict"]
 
@@ -46,3 +47,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    end_process_group()
