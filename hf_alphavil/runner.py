@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import broadcast
 from torch import Tensor
 from transformers import TrainerControl, set_seed
-from transformers.trainer_utils import SaveStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .callbacks import PlanProgressCallback
 from .data import EpochPlan, Phase, TaskDataset
@@ -326,6 +326,8 @@ class PlanRunner:
         return getattr(optimizer, "optimizer", optimizer)
 
     def _log(self, logs: dict[str, float]) -> None:
+        if self.trainer.args.logging_strategy == IntervalStrategy.NO:
+            return
         # A log of our own must not use up the flag by which a callback asked for Trainer's.
         should_log = self.trainer.control.should_log
         self.trainer.log(logs)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from straight_line import joint_counts, seeded_permutation, sgd_step, take, task_gradient
+from straight_line import joint_counts, loss_of, seeded_permutation, sgd_step, take, task_gradient
 from toy_run import LABELS, SIZES, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 from transformers import EarlyStoppingCallback, TrainerCallback
 
@@ -75,7 +75,9 @@ def test_scores_are_right(tmp_path):
 
 
 def test_auxiliaries_are_evaluated_when_asked_for(tmp_path):
-    trainer = evaluating_trainer(tmp_path, eval_auxiliaries=True, eval_strategy="epoch", num_train_epochs=1)
+    trainer = evaluating_trainer(
+        tmp_path, logging_strategy="epoch", eval_auxiliaries=True, eval_strategy="epoch", num_train_epochs=1
+    )
     trainer.train()
     logged = set().union(*trainer.state.log_history)
     assert {"eval_a_accuracy", "eval_b_accuracy", "loss_a", "loss_b", "loss_c", "alpha_b", "weight_b"} <= logged
@@ -284,13 +286,17 @@ def test_alpha_on_the_training_rows(tmp_path):
 
 def test_multitask_is_a_plain_loop_over_the_mixture(tmp_path):
     """One joint phase by hand: the reference's draws and its SGD with momentum, a linear schedule."""
-    run = run_toy(tmp_path, method="multitask", optim_args="momentum=0.9", num_train_epochs=2)
+    run = run_toy(
+        tmp_path, method="multitask", optim_args="momentum=0.9", num_train_epochs=2, logging_strategy="epoch"
+    )
     train, _ = toy_data()
     model, rows_per_step = toy_model(), 8
     theta = {name: p.detach().clone() for name, p in model.named_parameters()}
     steps = {task: math.ceil(size / rows_per_step) for task, size in SIZES.items()}
     total, buffers = sum(steps.values()), {}
+    mean_losses = []
     for epoch in range(2):
+        losses = {task: [] for task in SIZES}
         counts = joint_counts(total, steps)
         assert counts == steps
         laid_out = [task for task in sorted(counts) for _ in range(counts[task])]
@@ -301,12 +307,20 @@ def test_multitask_is_a_plain_loop_over_the_mixture(tmp_path):
             batch = [rows[task][(taken[task] + j) % SIZES[task]] for j in range(rows_per_step)]
             taken[task] += rows_per_step
             rate = 0.1 * (1 - (epoch * total + i) / (2 * total))
-            theta = sgd_step(
-                theta, task_gradient(model, theta, task, take(train[task], batch)), buffers, rate, 0.9, 0.0
-            )
+            batch = take(train[task], batch)
+            losses[task].append(float(loss_of(model, theta, task, batch)))
+            theta = sgd_step(theta, task_gradient(model, theta, task, batch), buffers, rate, 0.9, 0.0)
+        mean_losses.append({f"loss_{task}": sum(values) / len(values) for task, values in losses.items()})
     for name, tensor in theta.items():
         torch.testing.assert_close(run["state"][name], tensor, rtol=0, atol=1e-6)
     assert [entry["alpha"] for entry in run["history"]] == [{}, {}]
+    logged = [{key: entry[key] for key in mean_losses[0]} for entry in run["log_history"] if "loss_a" in entry]
+    assert logged == [pytest.approx(losses, rel=1e-6) for losses in mean_losses]
+
+
+def test_nothing_is_logged_where_logging_is_off(tmp_path):
+    run = run_toy(tmp_path, logging_strategy="no", num_train_epochs=1)
+    assert [set(entry) & {"loss_a", "alpha_a"} for entry in run["log_history"]] == [set()]
 
 
 def test_single_trains_the_target_alone(tmp_path):
