@@ -6,13 +6,13 @@ accelerate launch run_glue_avil.py --target rte --output_dir out/rte
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
 from hf_alphavil.launch import end_process_group, start_missing_processes
@@ -22,6 +22,9 @@ from hf_alphavil.tasks import write_submission
 
 #: The tasks of the paper's NLU setups: each is a target with the other four as auxiliaries.
 PAPER_TASKS = ("cb", "copa", "mrpc", "rte", "wnli")
+
+#: The exit status that shells give a process ended by SIGTERM: a scheduler takes the run for unfinished.
+STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
 
 
 @dataclass
@@ -52,9 +55,18 @@ class DriverArguments:
     )
 
 
+@dataclass
+class DriverTrainingArguments(MultitaskTrainingArguments):
+    """The trainer's arguments, for a script that a scheduler may stop."""
+
+    enable_jit_checkpoint: bool = field(
+        default=True, metadata={"help": "Whether SIGTERM writes a checkpoint and ends the script."}
+    )
+
+
 def parse_arguments() -> tuple[DriverArguments, MultitaskTrainingArguments]:
     """Reads the command line, or the YAML or JSON file that is its only word."""
-    parser = HfArgumentParser((DriverArguments, MultitaskTrainingArguments))  # type: ignore[arg-type]
+    parser = HfArgumentParser((DriverArguments, DriverTrainingArguments))  # type: ignore[arg-type]
     if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml", ".json")):
         read = parser.parse_json_file if sys.argv[1].endswith(".json") else parser.parse_yaml_file
         driver, args = read(sys.argv[1])
@@ -79,8 +91,8 @@ def load_model(driver: DriverArguments, tasks: dict[str, Task]) -> MultitaskMode
     return MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
 
 
-def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> None:
-    """Loads, trains, evaluates, predicts, exports and pushes."""
+def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> int:
+    """Loads, trains, evaluates, predicts, exports and pushes; returns the script's exit status."""
     if driver.target is None:
         raise ValueError("which task is to be trained? Pass --target, for example --target rte (or --demo)")
     if not (args.do_train or args.do_eval or args.do_predict):
@@ -105,9 +117,11 @@ def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> None:
     output_dir = Path(str(args.output_dir))
 
     if args.do_train:
-        checkpoint = args.resume_from_checkpoint
-        checkpoint = get_last_checkpoint(args.output_dir) if checkpoint in ("true", "True") else checkpoint
+        checkpoint = True if args.resume_from_checkpoint in ("true", "True") else args.resume_from_checkpoint
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+        if trainer.preempted:
+            print("stopped by SIGTERM; `--resume_from_checkpoint auto` goes on from the checkpoint")
+            return STOPPED_BY_SIGTERM
         trainer.save_model()
         trainer.log_metrics("train", metrics)
         trainer.save_metrics("train", metrics)
@@ -133,10 +147,11 @@ def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> None:
     if args.push_to_hub:
         trainer.push_to_hub()
     trainer.accelerator.end_training()
+    return 0
 
 
-def main() -> None:
-    """Entry point."""
+def main() -> int:
+    """Entry point; returns the exit status."""
     start_missing_processes()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     driver, args = parse_arguments()
@@ -144,10 +159,12 @@ def main() -> None:
         from hf_alphavil.demo_run import run_demo
 
         run_demo(args)
+        status = 0
     else:
-        run(driver, args)
+        status = run(driver, args)
     end_process_group()
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from transformers import ProgressCallback, TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 if TYPE_CHECKING:
     from .trainer import MultitaskTrainer
@@ -46,3 +48,26 @@ class PlanProgressCallback(ProgressCallback):
         """
         if self.training_bar is not None:
             self.training_bar.set_postfix_str(text, refresh=text.startswith("α"))
+
+
+def restore_callbacks(callbacks: Iterable[TrainerCallback], stored: Mapping[str, Any]) -> None:
+    """
+    Gives callbacks back what they had counted when a checkpoint was written, such as early stopping's patience.
+
+    Trainer does so only with `restore_callback_states_from_checkpoint`, and then replaces the objects.
+
+    Args:
+        callbacks (`Iterable[TrainerCallback]`): The run's callbacks, changed in place; their settings stay.
+        stored (`Mapping`): `stateful_callbacks` of the checkpoint's `TrainerState`.
+    """
+    taken: dict[str, int] = {}
+    for callback in callbacks:
+        name = type(callback).__name__
+        if not isinstance(callback, ExportableState) or name not in stored:
+            continue
+        # One entry per object, or the entry itself where there is one object of the class.
+        states = stored[name] if isinstance(stored[name], list) else [stored[name]]
+        number = taken[name] = taken.get(name, -1) + 1
+        if number < len(states):
+            for attribute, value in states[number].get("attributes", {}).items():
+                setattr(callback, attribute, value)

@@ -24,12 +24,16 @@ SWAPPABLE: tuple[type[Optimizer], ...] = (
     Adafactor,
 )
 
+#: The name of the copy of a phase's start in a checkpoint; task names hold no parentheses.
+_AT_START = "(start)"
+
 
 class OptimizerSlots:
     """
     Swaps the state of an optimizer between phases, so that no task's momentum moves another's parameters.
 
-    Swapping exchanges references; nothing is copied. Every slot costs the memory of one optimizer state.
+    Swapping exchanges references. Every slot costs the memory of one optimizer state, and so does the copy of the
+    running phase's start, to which a phase that diverged is rolled back.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The bare optimizer (not accelerate's wrapper).
@@ -50,9 +54,10 @@ class OptimizerSlots:
         self.keep = keep
         self.active: str | None = None
         self._slots: dict[str, defaultdict[Tensor, Any]] = {}
+        self._at_start: defaultdict[Tensor, Any] | None = None
 
-    def switch(self, slot: str) -> None:
-        """Makes the state of `slot` the optimizer's state: its own from before, or none."""
+    def begin_phase(self, slot: str) -> None:
+        """Makes the state of `slot` the optimizer's state, its own from before or none, and keeps a copy of it."""
         if not self.keep:
             self.optimizer.state = defaultdict(dict)
         elif slot != self.active:
@@ -60,10 +65,23 @@ class OptimizerSlots:
                 self._slots[self.active] = self.optimizer.state
             self.optimizer.state = self._slots.pop(slot, defaultdict(dict))
         self.active = slot
+        self._at_start = _copy(self.optimizer.state)
+
+    def end_phase(self, roll_back: bool = False) -> None:
+        """
+        Drops the copy of the phase's start.
+
+        Args:
+            roll_back (`bool`, *optional*, defaults to `False`): Whether the optimizer's state becomes that copy again.
+        """
+        if roll_back and self._at_start is not None:
+            self.optimizer.state = self._at_start
+        self._at_start = None
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """
-        The state of the slots that are not active; the active one is in the optimizer, hence in Trainer's own file.
+        The state of the slots that are not active, and the active one's at the start of a running phase. The active
+        one itself is in the optimizer, hence in Trainer's own file.
 
         Returns:
             `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<slot>/<parameter number>/<key>`, and what remains,
@@ -72,7 +90,7 @@ class OptimizerSlots:
         tensors: dict[str, Tensor] = {}
         values: dict[str, dict[str, dict[str, Any]]] = {}
         active_state = self.optimizer.state
-        for slot, state in self._slots.items():
+        for slot, state in self._stored().items():
             self.optimizer.state = state
             values[slot] = {}
             for number, entries in self.optimizer.state_dict()["state"].items():
@@ -100,5 +118,18 @@ class OptimizerSlots:
             # The optimizer's own loading knows which entries follow the parameter's device and dtype.
             self.optimizer.load_state_dict({"state": state, "param_groups": groups})
             self._slots[slot] = self.optimizer.state  # type: ignore[assignment]
+        self._at_start = self._slots.pop(_AT_START, None)
         self.optimizer.state = active_state
         self.active = rest["active"]
+
+    def _stored(self) -> dict[str, defaultdict[Tensor, Any]]:
+        return self._slots if self._at_start is None else {**self._slots, _AT_START: self._at_start}
+
+
+def _copy(state: Mapping[Tensor, Any]) -> defaultdict[Tensor, Any]:
+    copied: defaultdict[Tensor, Any] = defaultdict(dict)
+    for parameter, entries in state.items():
+        copied[parameter] = {
+            key: value.clone() if isinstance(value, Tensor) else value for key, value in entries.items()
+        }
+    return copied

@@ -14,9 +14,11 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .callbacks import PlanProgressCallback
 from .data import EpochPlan, Phase, TaskDataset
+from .divergence import DivergenceError, diverged
 from .meta_objective import TargetObjective
 from .methods import DeltaBank, Method
 from .optimizer_slots import OptimizerSlots
+from .phase_losses import PhaseLosses
 from .schedule import PositionedSchedule
 from .seeding import derive_seed
 
@@ -52,8 +54,8 @@ class PlanRunner:
         self.deltas = DeltaBank(model, unscaled=trainer.unscaled_parameters() if method.forks else ())
         self._slots: OptimizerSlots | None = None
         self._schedule: PositionedSchedule | None = None
-        self._losses: dict[str, Tensor] = {}
-        self._loss_steps: dict[str, int] = {}
+        self._losses = PhaseLosses()
+        self._dropped: dict[str, int] = {}
         self._warned_of_evaluation = False
         self._plan = method.plan(0, self.steps)
 
@@ -95,13 +97,13 @@ class PlanRunner:
         self._show(f"{phase.name} {step_in_phase + 1}/{phase.num_steps}")
 
     def _begin_phase(self, phase: Phase) -> None:
-        if phase.fork:
-            if self.deltas.is_open:
-                self.deltas.rewind()
-            else:
-                self.deltas.open()
+        if self.deltas.is_open:
+            self.deltas.rewind()
+        elif self.method.forks:
+            # For a joint phase too: what it starts from is what checkpoints hold, and what is left if it diverges.
+            self.deltas.open()
         if self._slots is not None:
-            self._slots.switch(phase.name)
+            self._slots.begin_phase(phase.name)
         kind = "fork" if phase.fork else "joint"
         set_seed(derive_seed(self.trainer.args.seed, self.epoch, phase.name, kind))
 
@@ -117,13 +119,13 @@ class PlanRunner:
         planned = phase.step_tasks[step_in_phase]
         if planned != task:
             raise RuntimeError(f"the plan's step is of task {planned!r}, the batch of {task!r}")
-        self._losses[task] = self._losses[task] + loss if task in self._losses else loss.clone()
+        self._losses.observe(task, loss, step_in_phase)
 
     def before_optimizer_step(self) -> None:
         """Sets the step's learning rate and applies the task weight, after gradients were clipped."""
         phase, step_in_phase = self.plan.locate(self.step)
         task = phase.step_tasks[step_in_phase]
-        self._loss_steps[task] = self._loss_steps.get(task, 0) + 1
+        self._losses.count_step(task)
         weight = self.method.task_weights[task] if phase.weighted else 1.0
         on_learning_rate = self.trainer.args.weight_applies_to == "learning_rate"
         if self._schedule is not None:
@@ -144,13 +146,53 @@ class PlanRunner:
             self._end_plan()
 
     def _end_phase(self, phase: Phase) -> None:
-        if phase.fork:
+        means, first_bad = self._losses.reduce(self._gather)
+        self._log({f"loss_{task}": loss for task, loss in means.items()})
+        self._losses = PhaseLosses()
+        if self.method.forks:
             self._synchronise_buffers()
-            self.deltas.record(phase.name, keep_buffers=phase.name == self.trainer.args.target_task)
-        self._log({f"loss_{task}": loss for task, loss in self._mean_losses().items()})
-        self._losses, self._loss_steps = {}, {}
+            failed = self._failure(phase, first_bad)
+            if self._slots is not None:
+                self._slots.end_phase(roll_back=failed is not None)
+            if failed is not None:
+                self._drop(phase, *failed)
+            elif phase.fork:
+                self.deltas.record(phase.name, keep_buffers=phase.name == self.trainer.args.target_task)
+            if not phase.fork:
+                self.deltas.close()
+        elif first_bad:
+            raise self._diverged(first_bad)
+
+    def _failure(self, phase: Phase, first_bad: Mapping[str, int]) -> tuple[str, int] | None:
+        """The task and step at which a phase went wrong, on any rank; parameters may do so after the last loss."""
+        if first_bad:
+            return min(first_bad.items(), key=lambda item: item[1])
+        finite = torch.tensor([self.deltas.model_is_finite()], dtype=torch.float64, device=self.trainer.args.device)
+        if self._gather(finite).min() == 1:
+            return None
+        return phase.step_tasks[-1], phase.num_steps - 1
+
+    def _drop(self, phase: Phase, task: str, step: int) -> None:
+        self.deltas.rewind()
+        self._dropped[phase.name] = step
+        if self.trainer.is_world_process_zero():
+            what = f"its δ is dropped, task {task!r} keeps its weight" if phase.fork else "it is undone"
+            logger.warning(
+                "The loss of task %r became NaN or infinite at step %d of %d of the phase %r in epoch %d: %s, its "
+                "optimizer state is put back and the run goes on. Should this happen again, lower `learning_rate`, "
+                "clip gradients (`max_grad_norm`), or look at the task's rows.",
+                task, step + 1, phase.num_steps, phase.name, self.epoch + 1, what,
+            )  # fmt: skip
+
+    def _diverged(self, first_bad: Mapping[str, int]) -> DivergenceError:
+        task, step = min(first_bad.items(), key=lambda item: item[1])
+        what = f"the loss of task {task!r} became NaN or infinite at step {step + 1} of epoch {self.epoch + 1}"
+        return diverged(what, self.trainer.run_dir, self.epoch, step)
 
     def _end_plan(self) -> None:
+        if self.method.forks and not self.deltas.phases:
+            what = f"every task's loss became NaN or infinite in epoch {self.epoch + 1}"
+            raise diverged(what, self.trainer.run_dir, self.epoch, 0)
         weights_used = dict(self.method.task_weights)
         was_short = self.plan.num_steps < self.plan.nominal_steps
         record = self.method.merge(self.deltas, self._meta_objective(), self.epoch, self._show_alpha_step)
@@ -162,8 +204,10 @@ class PlanRunner:
                 **record,
                 "task_weights": dict(self.method.task_weights),
                 "task_weights_used": weights_used,
+                "dropped": self._dropped,
             }
         )
+        self._dropped = {}
         if self.method.forks:
             self._log(
                 {f"alpha_{task}": value for task, value in record["alpha"].items()}
@@ -220,6 +264,9 @@ class PlanRunner:
         Returns:
             `tuple[dict[str, Tensor], dict]`: Tensors, and what is ready for JSON.
         """
+        losses = self._losses.state_dict(self._gather)
+        if losses["first_bad"] and not self.method.forks:
+            raise self._diverged(losses["first_bad"])  # rather than a checkpoint of NaN
         tensors, slots = self._slots.state_dict() if self._slots is not None else ({}, None)
         tensors.update(self.deltas.state_tensors())
         return tensors, {
@@ -231,8 +278,8 @@ class PlanRunner:
             "method": self.method.state_dict(),
             "history": self.history,
             "evaluation_pending": self.evaluation_pending,
-            "mean_losses": self._mean_losses(),
-            "loss_steps": self._loss_steps,
+            "losses": losses,
+            "dropped": self._dropped,
             "optimizer_slots": slots,
         }
 
@@ -259,6 +306,7 @@ class PlanRunner:
         self._plan = self.method.plan(self.epoch, self.steps)
         self.history = list(state["history"])
         self.evaluation_pending = state["evaluation_pending"]
+        self._dropped = dict(state["dropped"])
 
     def load_tensors(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """
@@ -273,12 +321,7 @@ class PlanRunner:
             self.deltas.load_state_tensors(tensors, state["finished_phases"])
         if self._slots is not None and state["optimizer_slots"] is not None:
             self._slots.load_state_dict(tensors, state["optimizer_slots"])
-        self._loss_steps = dict(state["loss_steps"])
-        device = self.trainer.args.device
-        self._losses = {
-            task: torch.tensor(mean * self._loss_steps[task], device=device)
-            for task, mean in state["mean_losses"].items()
-        }
+        self._losses.load_state_dict(state["losses"], self.trainer.args.device)
 
     def _fingerprint(self) -> dict[str, Any]:
         args = self.trainer.args
@@ -293,14 +336,8 @@ class PlanRunner:
 
     # ---- Helpers
 
-    def _mean_losses(self) -> dict[str, float]:
-        """Mean unweighted loss per task of the running phase, over all ranks."""
-        tasks = sorted(self._losses)
-        if not tasks:
-            return {}
-        means = torch.stack([self._losses[task].float() / self._loss_steps[task] for task in tasks])
-        means = self.trainer.accelerator.reduce(means, reduction="mean")
-        return dict(zip(tasks, means.tolist(), strict=True))
+    def _gather(self, values: Tensor) -> Tensor:
+        return self.trainer.accelerator.gather(values)
 
     def _synchronise_buffers(self) -> None:
         """Gives every rank rank 0's buffers, as DDP does at each forward pass: batch-norm statistics are local."""

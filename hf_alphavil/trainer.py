@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +14,19 @@ from torch.utils.data import ConcatDataset, DataLoader
 from transformers import ProgressCallback, TrainingArguments
 from transformers.trainer_utils import seed_worker
 
-from .callbacks import PlanCallback, PlanProgressCallback
+from .callbacks import PlanCallback, PlanProgressCallback, restore_callbacks
 from .card import write_card_of
-from .checkpoint import load_run_state, load_run_tensors, save_run_state
+from .checkpoint import load_run_state
 from .checks import check_heads, check_parameters, check_setup
 from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
 from .modeling import MultitaskModel
+from .preemption import PreemptionCallback
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
-from .task_evaluation import TaskEvaluation
+from .task_checkpoints import TaskCheckpoints
 from .training_args import MultitaskTrainingArguments
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class MultitaskTrainer(TaskEvaluation):
+class MultitaskTrainer(TaskCheckpoints):
     """
     A `transformers.Trainer` that trains a target task with the help of auxiliary tasks, by αVIL or another method.
 
@@ -66,6 +66,7 @@ class MultitaskTrainer(TaskEvaluation):
             `task_weights_used` (before it), `meta_loss` (S+1 values).
         train_datasets (`dict[str, TaskDataset]`): What is trained on, without the held-out slice.
         meta_set (`TaskDataset`, *optional*): What α is fitted on.
+        preempted (`bool`): Whether SIGTERM ended the last `train()`, with `enable_jit_checkpoint`.
 
     Raises:
         ValueError: For a missing target, an empty auxiliary, a held-out slice too small, half-precision parameters,
@@ -112,6 +113,8 @@ class MultitaskTrainer(TaskEvaluation):
             # checkpointing, where it is needed as much.
             if args.ddp_find_unused_parameters is None:
                 args.ddp_find_unused_parameters = True
+            # Trainer's own callback for it is not exact; see PreemptionCallback.
+            saves_on_sigterm, args.enable_jit_checkpoint = args.enable_jit_checkpoint, False
         super().__init__(
             model=model,
             args=args,
@@ -128,6 +131,7 @@ class MultitaskTrainer(TaskEvaluation):
             preprocess_logits_for_metrics=preprocess_logits_for_metrics,
         )
         if self.is_multitask:
+            self.args.enable_jit_checkpoint = saves_on_sigterm
             self._set_up_tasks(data_collator, user_metrics)
 
     # ---- Set-up
@@ -186,6 +190,8 @@ class MultitaskTrainer(TaskEvaluation):
             self.label_names = ["labels"]
         callbacks = self.callback_handler.callbacks
         callbacks.insert(0, PlanCallback(self))
+        if args.enable_jit_checkpoint:
+            self.add_callback(PreemptionCallback(self))
         for i, callback in enumerate(callbacks):
             if type(callback) is ProgressCallback:
                 callbacks[i] = PlanProgressCallback(callback.max_str_len)
@@ -312,6 +318,7 @@ class MultitaskTrainer(TaskEvaluation):
             self._train_batch_size = batch_size
         check_parameters(self.model)
         self._runner = None
+        self.run_dir = self._get_output_dir(trial)
         try:
             return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
         finally:
@@ -332,6 +339,7 @@ class MultitaskTrainer(TaskEvaluation):
         if self.is_multitask and resume_from_checkpoint is not None:
             # Plans may be shorter than the longest, so global_step does not tell the place; the run's state does.
             self.runner.load_position(load_run_state(resume_from_checkpoint))
+            restore_callbacks(self.callback_handler.callbacks, self.state.stateful_callbacks or {})  # type: ignore[arg-type]
             epochs, batches = self.runner.epoch, self.runner.step * self.args.gradient_accumulation_steps
         return epochs, batches
 
@@ -375,35 +383,9 @@ class MultitaskTrainer(TaskEvaluation):
             self.runner.abandon()
         return super()._finalize_training(*args, **kwargs)
 
-    # ---- Saving and resuming
-
-    @contextlib.contextmanager
-    def merged_parameters(self) -> Iterator[None]:
-        """The last merged parameters: inside a plan of forks that is θ0."""
-        has_run = self.is_multitask and self._runner is not None
-        with self.runner.deltas.start_in_model() if has_run else contextlib.nullcontext():
-            yield
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Trainer's saving, of merged parameters: inside a plan of forks that is θ0."""
-        with self.merged_parameters():
-            super().save_model(output_dir, _internal_call)
-
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Trainer's card; in multitask mode one that shows the tasks, their weights and how honest the scores are."""
         if not self.is_multitask:
             super().create_model_card(*args, **kwargs)
         elif self.is_world_process_zero():
             write_card_of(self, kwargs.get("model_name"))
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.is_multitask:
-            tensors, state = self.runner.state_dict()
-            if self.args.should_save:
-                save_run_state(output_dir, tensors, state)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if self.is_multitask and checkpoint is not None:
-            self.runner.load_tensors(load_run_tensors(checkpoint), load_run_state(checkpoint))

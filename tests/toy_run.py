@@ -16,6 +16,7 @@ from torch import nn
 sys.path[:0] = [str(Path(__file__).parent / "reference"), str(Path(__file__).parents[1])]
 
 from toy import ToyModel, toy_tasks
+from transformers import EarlyStoppingCallback
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
 from hf_alphavil.launch import end_process_group
@@ -127,6 +128,16 @@ def run_toy(output_dir, resume_from_checkpoint=None, **settings):
             torch.stack([p.double().sum() for p in trainer.model.parameters()]).sum().reshape(1)
         ).tolist(),
         "torch_rng": torch.get_rng_state(),
+        "counted": {
+            "best_metric": trainer.state.best_metric,
+            "best_global_step": trainer.state.best_global_step,
+            "global_step": trainer.state.global_step,
+            "patience": [
+                callback.early_stopping_patience_counter
+                for callback in trainer.callback_handler.callbacks
+                if isinstance(callback, EarlyStoppingCallback)
+            ],
+        },
     }
 
 

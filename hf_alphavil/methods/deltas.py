@@ -28,12 +28,17 @@ class DeltaBank:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names: list[str] = list(named)
         self.parameters: list[nn.Parameter] = list(named.values())
-        self.buffers: dict[str, Tensor] = dict(model.named_buffers())
+        self._model = model
         self._scaled = [name not in unscaled for name in self.names]
         self._start: list[Tensor] | None = None
         self._start_buffers: dict[str, Tensor] = {}
         self._deltas: dict[str, list[Tensor]] = {}
         self._kept_buffers: dict[str, Tensor] = {}
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """`dict[str, Tensor]`: The model's buffers. Read anew each time: DDP replaces them when it wraps a model."""
+        return dict(self._model.named_buffers())
 
     @property
     def is_open(self) -> bool:
@@ -77,6 +82,12 @@ class DeltaBank:
         self._deltas[phase] = list(torch._foreach_sub(list(self.parameters), self._opened()))
         if keep_buffers:
             self._kept_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+
+    @torch.no_grad()
+    def model_is_finite(self) -> bool:
+        """`bool`: Whether the model's present parameters hold neither NaN nor infinity."""
+        norms = torch._foreach_norm(list(self.parameters), ord=1)
+        return bool(torch.isfinite(torch.stack(norms)).all())
 
     @torch.no_grad()
     def combine(self, coefficients: Mapping[str, float]) -> None:
@@ -182,8 +193,9 @@ class DeltaBank:
         return self._start
 
     def _write_buffers(self, values: Mapping[str, Tensor]) -> None:
+        buffers = self.buffers
         for name, value in values.items():
-            self.buffers[name].copy_(value)
+            buffers[name].copy_(value)
 
 
 def _copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:

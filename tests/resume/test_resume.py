@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from comparing import assert_same_run
 from launching import ROOT, launch
 from safetensors.torch import load_file
 from toy_run import run_toy
@@ -40,25 +41,6 @@ VARIANTS = {
     "multitask": {"method": "multitask", "max_phase_steps": 2},
     "single": {"method": "single"},
 }
-# Trainer's own running mean of the training loss begins anew at a resume; times differ in any case.
-NOT_COMPARED = ("runtime", "per_second")
-
-
-def comparable(entry):
-    return {key: value for key, value in entry.items() if key != "loss" and not key.endswith(NOT_COMPARED)}
-
-
-def assert_same_run(one, other):
-    assert one["state"].keys() == other["state"].keys()
-    for name, tensor in one["state"].items():
-        assert torch.equal(tensor, other["state"][name]), name
-    assert one["history"] == other["history"]
-    assert len(one["log_history"]) == len(other["log_history"])
-    # All but the last entry, which sums the whole call up.
-    for mine, theirs in zip(one["log_history"][:-1], other["log_history"][:-1], strict=True):
-        mine, theirs = comparable(mine), comparable(theirs)
-        # A phase's mean loss is summed in another order after a resume; all else is equal to the last bit.
-        assert mine == pytest.approx(theirs, rel=1e-5), (mine, theirs)
 
 
 def checkpoints(folder):

@@ -1,0 +1,156 @@
+"""Saving and resuming: the half of the trainer that lets a run be stopped at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate.utils import broadcast_object_list
+from torch import nn
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+from .checkpoint import load_run_state, load_run_tensors, save_run_state
+from .checkpoint_folder import ASIDE_NAME, find_checkpoint, move_into_place, seal
+from .task_evaluation import TaskEvaluation
+
+if TYPE_CHECKING:
+    from .runner import PlanRunner
+
+
+class TaskCheckpoints(TaskEvaluation):
+    """
+    A trainer whose checkpoints, in multitask mode, hold merged parameters and are whole or not there.
+
+    [`MultitaskTrainer`] sets `runner`, whose state is written and read here.
+    """
+
+    runner: Any
+    accelerator: Any
+
+    # Read while Trainer.__init__ runs.
+    preempted: bool = False
+    _runner: PlanRunner | None = None
+    _writes_aside: bool = False
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
+        """
+        Trainer's `train`. In multitask mode a checkpoint's files are checked before anything is loaded.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                A checkpoint folder, `True` for the last one in `output_dir`, or, in multitask mode, `"auto"` for the
+                last one there that is whole; where there is none, training starts anew.
+            trial (`optuna.Trial` or `dict`, *optional*): The trial of a hyper-parameter search.
+            ignore_keys_for_eval (`list[str]`, *optional*): Outputs of the model to leave out in evaluations.
+
+        Raises:
+            ValueError: If the checkpoint is damaged (the file is named), or of a run that differs.
+            DivergenceError: If losses became NaN or infinite and no finite model is left.
+        """
+        if self.is_multitask and resume_from_checkpoint:
+            resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
+        return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    def _checked_checkpoint(self, wanted: str | bool) -> str | None:
+        """The checkpoint to resume from, read through by one process of each machine."""
+        found: list[str | None] = [None, None]
+        if self.accelerator.is_local_main_process:
+            try:
+                found[0] = find_checkpoint(wanted, self.args.output_dir)
+            except ValueError as error:
+                found[1] = str(error)
+        # The first machine's word holds for all: ranks must not go different ways.
+        path, problem = broadcast_object_list(found)
+        if problem is not None:
+            raise ValueError(problem)
+        return path
+
+    @contextlib.contextmanager
+    def merged_parameters(self) -> Iterator[None]:
+        """The last merged parameters: inside a plan of forks that is θ0."""
+        has_run = self.is_multitask and self._runner is not None
+        with self.runner.deltas.start_in_model() if has_run else contextlib.nullcontext():
+            yield
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Trainer's saving, of merged parameters: inside a plan of forks that is θ0."""
+        with self.merged_parameters():
+            super().save_model(output_dir, _internal_call)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return os.path.join(folder, ASIDE_NAME) if self._writes_aside else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Trainer's checkpoint; in multitask mode it is written aside, sealed and moved: whole or not there."""
+        if not self.is_multitask:
+            super()._save_checkpoint(model, trial)
+            return
+        run_dir = Path(self._get_output_dir(trial))
+        aside = run_dir / ASIDE_NAME
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.args.should_save:
+            shutil.rmtree(aside, ignore_errors=True)  # what a killed run has left
+        self.accelerator.wait_for_everyone()
+        best_before = self.state.best_model_checkpoint
+        self._writes_aside = True
+        try:
+            super()._save_checkpoint(model, trial)
+        except BaseException:
+            if self.args.should_save:
+                shutil.rmtree(aside, ignore_errors=True)
+            raise
+        finally:
+            self._writes_aside = False
+        self.state.best_model_checkpoint = self._best_checkpoint(run_dir, name, best_before)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            # Once more, since Trainer looked for the best checkpoint beside the one that lies aside.
+            self.state.save_to_json(str(aside / name / TRAINER_STATE_NAME))
+            seal(aside / name)
+            move_into_place(aside / name, run_dir / name)
+            aside.rmdir()
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(run_dir / name))
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir=str(run_dir),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # The push goes on in the background: it must not begin with a folder that is about to be moved.
+        if not self._writes_aside:
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def _best_checkpoint(self, run_dir: Path, name: str, before: str | None) -> str | None:
+        """Trainer's rule: the folder of the best step, if there is one; the one being written counts."""
+        best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+        if self.state.best_global_step and (best == name or (run_dir / best).is_dir()):
+            return str(run_dir / best)
+        return before
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.is_multitask:
+            tensors, state = self.runner.state_dict()
+            if self.args.should_save:
+                save_run_state(output_dir, tensors, state)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.is_multitask and checkpoint is not None:
+            self.runner.load_tensors(load_run_tensors(checkpoint), load_run_state(checkpoint))
