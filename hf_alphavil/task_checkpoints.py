@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from .checkpoint import load_run_state, load_run_tensors, save_run_state
-from .checkpoint_folder import ASIDE_NAME, find_checkpoint, move_into_place, seal
+from .checkpoint_folder import ASIDE_NAME, find_checkpoint, move_into_place, seal, whole_checkpoints
 from .task_evaluation import TaskEvaluation
 
 if TYPE_CHECKING:
     from .runner import PlanRunner
+
+logger = logging.getLogger(__name__)
 
 
 class TaskCheckpoints(TaskEvaluation):
@@ -109,6 +112,8 @@ class TaskCheckpoints(TaskEvaluation):
         except BaseException:
             if self.args.should_save:
                 shutil.rmtree(aside, ignore_errors=True)
+                last = next(whole_checkpoints(run_dir), None)
+                logger.error("%s could not be written and is not there; the last whole one is %s", name, last)
             raise
         finally:
             self._writes_aside = False

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def launch(script, *arguments, num_processes=2, timeout=600):
+def launch(script, *arguments, num_processes=2, timeout=600, options=(), variables=None):
     """
     Runs a script with `accelerate launch` on gloo processes of one thread each; fails with its output.
 
@@ -18,6 +18,8 @@ def launch(script, *arguments, num_processes=2, timeout=600):
         arguments: Its arguments.
         num_processes: Number of processes.
         timeout: Seconds.
+        options: More flags of `accelerate launch`.
+        variables: More environment variables.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -26,8 +28,9 @@ def launch(script, *arguments, num_processes=2, timeout=600):
     # is torchrun with gloo.
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
     command += ["--num_processes", str(num_processes), "--main_process_port", str(port), "--mixed_precision", "no"]
-    command += ["--dynamo_backend", "no", str(script), *map(str, arguments)]
+    command += ["--dynamo_backend", "no", *options, str(script), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment |= variables or {}
     finished = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )
