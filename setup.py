@@ -34,6 +34,7 @@ setup(
             "pytest-xdist>=3.6",
             "hypothesis>=6",
             "peft>=0.18",
+            "optuna>=4",
             "ruff>=0.9",
             "mypy>=1.14",
             "types-PyYAML",

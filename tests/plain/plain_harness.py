@@ -88,12 +88,14 @@ def observe(scenario: Callable[[Side], Trainer], side: Side) -> dict[str, Any]:
     trainer = scenario(side)
     state = dataclasses.asdict(trainer.state)
     optimizer, scheduler = trainer.optimizer, trainer.lr_scheduler
+    # A search by Optuna leaves no model; its scenario notes the weights of every trial.
+    model = trainer.model and trainer.accelerator.unwrap_model(trainer.model)
     seen = {
         "generators": generator_states(),
         "events": side.log.events,
         "log_history": state.pop("log_history"),
         "state": state,
-        "weights": dict(trainer.accelerator.unwrap_model(trainer.model).state_dict()),
+        "weights": dict(model.state_dict()) if model is not None else None,
         "optimizer": optimizer.state_dict() if hasattr(optimizer, "state_dict") else None,
         "scheduler": scheduler.state_dict() if hasattr(scheduler, "state_dict") else None,
         "callbacks": [type(callback).__name__ for callback in trainer.callback_handler.callbacks],

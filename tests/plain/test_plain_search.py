@@ -1,59 +1,40 @@
-"""Hyper-parameter search in plain mode: model_init and a new training loop for every trial."""
+"""Hyper-parameter search in plain mode, with Optuna: model_init and a new training loop for every trial."""
 
-import importlib.util
-import sys
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import pytest
+from optuna.samplers import RandomSampler
 from plain_harness import Side, assert_same
 from plain_toys import bert, sentences
-from transformers import Trainer
-from transformers.hyperparameter_search import ALL_HYPERPARAMETER_SEARCH_BACKENDS
-from transformers.trainer_utils import BestRun, HPSearchBackend
-
-RATES = [1e-2, 1e-3]
+from transformers import Trainer, TrainerCallback
 
 
-class GridBackend:
-    """Stands in for optuna and walks a list: Trainer's side of a search is then stock's own code."""
+class KeepWeights(TrainerCallback):
+    """Keeps every trial's final weights: after a search the trainer holds no model."""
 
-    def ensure_available(self) -> None:
-        pass
+    def __init__(self) -> None:
+        self.weights: list[dict[str, Any]] = []
 
-    def run(self, trainer: Trainer, n_trials: int, direction: str) -> BestRun:
-        objectives = []
-        for number, rate in enumerate(RATES[:n_trials]):
-            trainer.objective = None
-            trainer.train(trial=SimpleNamespace(number=number, params={"learning_rate": rate}))
-            objectives.append(trainer.objective)
-        best = objectives.index(min(objectives))
-        return BestRun(str(best), objectives[best], {"learning_rate": RATES[best]})
+    def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        self.weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
 
-def search(side: Side, **kwargs: Any) -> Trainer:
+def space(trial: Any) -> dict[str, float]:
+    return {"learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-2, log=True)}
+
+
+def search(side: Side) -> Trainer:
     settings = {"num_train_epochs": 1, "eval_strategy": "epoch", "save_strategy": "epoch"}
-    trainer = side.trainer(settings, model_init=lambda: bert(), eval_dataset=sentences(9, seed=1))
-    best = trainer.hyperparameter_search(n_trials=2, direction="minimize", backend="optuna", **kwargs)
+    kept = KeepWeights()
+    trainer = side.trainer(settings, model_init=lambda: bert(), eval_dataset=sentences(9, seed=1), callbacks=[kept])
+    best = trainer.hyperparameter_search(
+        n_trials=3, direction="minimize", backend="optuna", hp_space=space, sampler=RandomSampler(seed=0)
+    )
     side.notes["best"] = [best.run_id, best.objective, best.hyperparameters]
+    side.notes["weights"] = kept.weights
+    assert len(kept.weights) == 3
     return trainer
 
 
-def test_search_runs_as_stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "optuna", stub := ModuleType("optuna"))
-    monkeypatch.setattr(stub, "__spec__", ModuleSpec("optuna", None))
-    monkeypatch.setattr(stub, "trial", SimpleNamespace(BaseTrial=SimpleNamespace), raising=False)
-    monkeypatch.setitem(ALL_HYPERPARAMETER_SEARCH_BACKENDS, HPSearchBackend.OPTUNA, GridBackend)
-    assert_same(lambda side: search(side, hp_space=lambda trial: trial.params), tmp_path)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="optuna is not installed")
 def test_search_with_optuna_runs_as_stock(tmp_path: Path) -> None:
-    from optuna.samplers import RandomSampler
-
-    def space(trial: Any) -> dict[str, float]:
-        return {"learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-2, log=True)}
-
-    assert_same(lambda side: search(side, hp_space=space, sampler=RandomSampler(seed=0)), tmp_path)
+    assert_same(search, tmp_path)
