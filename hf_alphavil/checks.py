@@ -1,7 +1,8 @@
-"""Set-ups that would go wrong silently, refused before training starts."""
+"""Set-ups that would go wrong silently, refused or named before training starts."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,10 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
+    from .modeling import MultitaskModel
     from .training_args import MultitaskTrainingArguments
+
+logger = logging.getLogger(__name__)
 
 
 def check_setup(args: MultitaskTrainingArguments) -> None:
@@ -65,21 +69,29 @@ def check_parameters(model: nn.Module) -> None:
             )
 
 
-def check_heads(known: Iterable[str], wanted: Iterable[str]) -> None:
+def check_heads(model: MultitaskModel, wanted: Iterable[str], trained: Iterable[str]) -> None:
     """
-    Refuses tasks for which the model has no head.
+    Refuses tasks for which the model has no head, and warns of heads that training would leave as they are.
 
     Args:
-        known (`Iterable[str]`): Tasks of the model.
+        model (`MultitaskModel`): The model.
         wanted (`Iterable[str]`): Tasks that are to be trained or evaluated.
+        trained (`Iterable[str]`): Tasks that are to be trained.
 
     Raises:
         ValueError: If a task has no head.
     """
-    known = list(known)
+    known = list(model.config.tasks)
     missing = [name for name in wanted if name not in known]
     if missing:
         raise ValueError(
             f"the model has no head for {', '.join(missing)}, only for {', '.join(known)}: build it with "
             "MultitaskModel.from_encoder(..., tasks=tasks) from the same tasks"
+        )
+    frozen = [name for name in trained if not any(p.requires_grad for p in model.tasks[name].parameters())]
+    if frozen:
+        logger.warning(
+            "The heads of %s have no trainable parameter and stay as they are. With adapters, let them train by "
+            "`modules_to_save=hf_alphavil.modeling.head_modules(model)` in the adapter's configuration.",
+            ", ".join(frozen),
         )

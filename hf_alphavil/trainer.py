@@ -22,7 +22,7 @@ from .checks import check_heads, check_parameters, check_setup
 from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
-from .modeling import MultitaskModel
+from .modeling import MultitaskModel, without_adapters
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
@@ -46,7 +46,7 @@ class MultitaskTrainer(TaskEvaluation):
     Args:
         model (`PreTrainedModel` or `torch.nn.Module`, *optional*):
             A [`MultitaskModel`], or any module whose `forward(task="name", **inputs)` returns a dict with a `loss`, or
-            a tuple that starts with it.
+            a tuple that starts with it; or either in a `peft.PeftModel`, of which the trainable parameters have δ.
         args (`MultitaskTrainingArguments`, *optional*): The settings; plain `TrainingArguments` in plain mode.
         data_collator (`Callable` or `dict[str, Callable]`, *optional*):
             One collator for all tasks or one by task. Defaults to padding by the tokenizer.
@@ -164,10 +164,10 @@ class MultitaskTrainer(TaskEvaluation):
         return ConcatDataset[Any](trained_on) if trained_on else None, evaluated or None
 
     def _set_up_tasks(self, data_collator: Any, compute_metrics: Any) -> None:
-        args, model = self.args, self.accelerator.unwrap_model(self.model)
+        args, model = self.args, without_adapters(self.accelerator.unwrap_model(self.model))
         kinds = {name: task.kind for name, task in (self.tasks or {}).items()}
         if isinstance(model, MultitaskModel):
-            check_heads(model.config.tasks, self.task_names)
+            check_heads(model, self.task_names, self.train_datasets)
             kinds = {name: task["kind"] for name, task in model.config.tasks.items()} | kinds
         check_parameters(model)
         self.kinds: dict[str, str] = kinds
@@ -217,14 +217,15 @@ class MultitaskTrainer(TaskEvaluation):
         """`set[str]`: Trainable parameters that are merged with coefficient 1: the heads, if α is the encoder's."""
         if self.args.alpha_applies_to == "all":
             return set()
-        names = {name for name, _ in self.model.named_parameters()}
-        shared = {name for name in names if name.startswith("encoder.")}
-        if not shared:
+        encoder = getattr(without_adapters(self.accelerator.unwrap_model(self.model)), "encoder", None)
+        if not isinstance(encoder, nn.Module):
             raise ValueError(
                 "alpha_applies_to='encoder' needs a model whose shared part is its attribute `encoder`, as "
                 "MultitaskModel has it: pass such a model, or alpha_applies_to='all'"
             )
-        return names - shared
+        # By identity: wrappers and adapters change names.
+        shared = {id(parameter) for parameter in encoder.parameters()}
+        return {name for name, parameter in self.model.named_parameters() if id(parameter) not in shared}
 
     def rows_of(self, name: str) -> int:
         """`int`: Rows of a task that are trained on; 0 where there are none."""
