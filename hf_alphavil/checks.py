@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
+from .modeling import MultitaskModel, without_adapters
+
 if TYPE_CHECKING:
-    from .modeling import MultitaskModel
     from .training_args import MultitaskTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,23 @@ def check_setup(args: MultitaskTrainingArguments) -> None:
         )
 
 
+def check_precision(accelerator: Accelerator) -> None:
+    """
+    Refuses fp16 where accelerate would train in float32 without a word.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): Trainer's.
+
+    Raises:
+        ValueError: For fp16 on a CPU.
+    """
+    if accelerator.mixed_precision == "fp16" and not accelerator.native_amp:
+        raise ValueError(
+            f"fp16=True does nothing on the device {accelerator.device.type!r}: accelerate has fp16 autocast and a "
+            "gradient scaler for accelerators alone, and training would run in float32. Pass bf16=True, or neither"
+        )
+
+
 def check_parameters(model: nn.Module) -> None:
     """
     Refuses trainable parameters in half precision: deltas are often smaller than their last bit.
@@ -56,7 +75,8 @@ def check_parameters(model: nn.Module) -> None:
         model (`torch.nn.Module`): The model to train.
 
     Raises:
-        ValueError: If a trainable parameter is float16 or bfloat16, or if none is trainable.
+        ValueError: If a trainable parameter is float16 or bfloat16 (of a [`MultitaskModel`], a frozen one too), or if
+            none is trainable.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
@@ -67,6 +87,14 @@ def check_parameters(model: nn.Module) -> None:
                 f"parameter {name} is {parameter.dtype}, in which deltas round away: load the model with "
                 "dtype=torch.float32, and pass bf16=True or fp16=True for mixed precision"
             )
+    if isinstance(without_adapters(model), MultitaskModel):
+        # Its layers do not convert between types, and the α step has no autocast that would.
+        for name, parameter in model.named_parameters():
+            if parameter.dtype in (torch.float16, torch.bfloat16):
+                raise ValueError(
+                    f"the frozen parameter {name} is {parameter.dtype}, which the α step could not mix with float32 "
+                    "adapters and heads: load the model with dtype=torch.float32"
+                )
 
 
 def check_heads(model: MultitaskModel, wanted: Iterable[str], trained: Iterable[str]) -> None:

@@ -18,7 +18,8 @@ from transformers.trainer_utils import seed_worker
 from .callbacks import PlanCallback, PlanProgressCallback
 from .card import write_card_of
 from .checkpoint import load_run_state, load_run_tensors, save_run_state
-from .checks import check_heads, check_parameters, check_setup
+from .checks import check_heads, check_parameters, check_precision, check_setup
+from .compilation import compile_encoder
 from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
@@ -69,7 +70,7 @@ class MultitaskTrainer(TaskEvaluation):
 
     Raises:
         ValueError: For a missing target, an empty auxiliary, a held-out slice too small, half-precision parameters,
-            DeepSpeed, FSDP or `nn.DataParallel`; before any training.
+            DeepSpeed, FSDP, `nn.DataParallel`, or fp16 on a CPU; before any training.
         TypeError: For an iterable dataset as one of several tasks.
     """
 
@@ -170,6 +171,7 @@ class MultitaskTrainer(TaskEvaluation):
             check_heads(model, self.task_names, self.train_datasets)
             kinds = {name: task["kind"] for name, task in model.config.tasks.items()} | kinds
         check_parameters(model)
+        check_precision(self.accelerator)
         self.kinds: dict[str, str] = kinds
         self.data_collator = make_collator(args, model, self.task_names, kinds, data_collator, self.processing_class)
         self._metrics: dict[str, Callable | None] = {
@@ -289,6 +291,11 @@ class MultitaskTrainer(TaskEvaluation):
             epochs, steps_per_epoch, num_examples, epochs * num_examples, batch_size, steps_in_epoch,
             epochs * steps_per_epoch,
         )  # fmt: skip
+
+    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: DataLoader | None = None) -> nn.Module:
+        if self.is_multitask:
+            compile_encoder(self.accelerator.unwrap_model(self.model), self.args, self.accelerator)
+        return super()._wrap_model(model, training, dataloader)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Trainer's scheduler; methods that fork check that it can be read by position."""

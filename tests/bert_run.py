@@ -17,6 +17,7 @@ from launching import run_listed
 from toy_run import RecordingTrainer, toy_args
 
 from hf_alphavil import MultitaskConfig, MultitaskModel
+from hf_alphavil.lora import LoraArguments, add_lora
 
 TARGET = "a"
 HEADS = {
@@ -36,6 +37,13 @@ def bert_model(dropout=0.0):
     )  # fmt: skip
     torch.manual_seed(0)
     return MultitaskModel(MultitaskConfig(encoder=config, tasks=HEADS))
+
+
+def adapted(model=None, **settings):
+    """The model with small LoRA adapters, always the same."""
+    model = bert_model() if model is None else model
+    torch.manual_seed(1)
+    return add_lora(model, LoraArguments(**{"lora_r": 2, "lora_alpha": 4, "lora_dropout": 0.0} | settings))
 
 
 def bert_data():
@@ -90,11 +98,12 @@ def bert_trainer(output_dir, dropout=0.0, model=None, callbacks=None, **settings
     )
 
 
-def run_bert(output_dir, resume_from_checkpoint=None, **settings):
+def run_bert(output_dir, lora=False, **settings):
     """Trains, and returns what comparisons need, as `run_toy`."""
     watch = HeadWatch()
-    trainer = watch.trainer = bert_trainer(output_dir, callbacks=[watch], **settings)
-    trainer.train(resume_from_checkpoint=resume_from_checkpoint)
+    model = adapted() if lora else None
+    trainer = watch.trainer = bert_trainer(output_dir, model=model, callbacks=[watch], **settings)
+    trainer.train()
     model = trainer.accelerator.unwrap_model(trainer.model)
     return {
         "history": copy.deepcopy(trainer.history),

@@ -1,9 +1,12 @@
-"""αVIL of a model with native heads under DistributedDataParallel: idle heads, gradient checkpointing."""
+"""αVIL of a model with native heads under DistributedDataParallel: idle heads, checkpointing, compilation, LoRA."""
 
 import pytest
 import torch
 from bert_run import HEADS, run_bert
 from launching import launch_runs
+
+# PEFT itself asks for a deprecated name.
+ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 RUN = {"learning_rate": 0.05, "weight_decay": 0.1, "optim_args": "momentum=0.9"}
 # Accumulation: DDP looks for unused heads in the last micro-batch alone.
@@ -11,7 +14,8 @@ RUNS = {
     "plain": {},
     "accumulation": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
     "checkpointing": {"activation_checkpointing": True},
-    "joint": {"joint_fraction": 0.4},
+    "compiled": {"torch_compile": True, "torch_compile_backend": "eager"},
+    "lora": {"lora": True},
 }
 # Adam turns gradients that are zero but for rounding into steps of full size: not for comparisons.
 ADAM = {"optim": "adamw_torch", "learning_rate": 0.01, "weight_decay": 0.5, "optim_args": None}
@@ -41,6 +45,7 @@ def on_two_processes(tmp_path_factory):
     return dict(zip(WATCHED, launch_runs("bert_run.py", runs, folder), strict=True))
 
 
+@ignore_peft
 @pytest.mark.distributed
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_equal_one(name, on_two_processes, tmp_path):
