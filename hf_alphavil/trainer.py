@@ -295,6 +295,11 @@ class MultitaskTrainer(TaskEvaluation):
     def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: DataLoader | None = None) -> nn.Module:
         if self.is_multitask:
             compile_encoder(self.accelerator.unwrap_model(self.model), self.args, self.accelerator)
+            if training and model is self.model and self.args.world_size > 1 and not self.is_fsdp_enabled:
+                # An evaluation before training marks the bare model as prepared: accelerate would leave it without
+                # DDP, and ranks would drift apart without a word.
+                model._is_accelerate_prepared = False
+                model.forward = vars(model).pop("_original_forward", model.forward)
         return super()._wrap_model(model, training, dataloader)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -98,11 +98,13 @@ def bert_trainer(output_dir, dropout=0.0, model=None, callbacks=None, **settings
     )
 
 
-def run_bert(output_dir, lora=False, **settings):
+def run_bert(output_dir, lora=False, evaluate_first=False, **settings):
     """Trains, and returns what comparisons need, as `run_toy`."""
     watch = HeadWatch()
     model = adapted() if lora else None
     trainer = watch.trainer = bert_trainer(output_dir, model=model, callbacks=[watch], **settings)
+    if evaluate_first:
+        trainer.evaluate()
     trainer.train()
     model = trainer.accelerator.unwrap_model(trainer.model)
     return {

@@ -16,6 +16,7 @@ RUNS = {
     "checkpointing": {"activation_checkpointing": True},
     "compiled": {"torch_compile": True, "torch_compile_backend": "eager"},
     "lora": {"lora": True},
+    "evaluate_first": {"evaluate_first": True},
 }
 # Adam turns gradients that are zero but for rounding into steps of full size: not for comparisons.
 ADAM = {"optim": "adamw_torch", "learning_rate": 0.01, "weight_decay": 0.5, "optim_args": None}
