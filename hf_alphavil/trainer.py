@@ -299,7 +299,8 @@ class MultitaskTrainer(TaskEvaluation):
                 # An evaluation before training marks the bare model as prepared: accelerate would leave it without
                 # DDP, and ranks would drift apart without a word.
                 model._is_accelerate_prepared = False
-                model.forward = vars(model).pop("_original_forward", model.forward)
+                if "_original_forward" in vars(model):
+                    model.forward = vars(model).pop("_original_forward")
         return super()._wrap_model(model, training, dataloader)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -8,6 +8,8 @@ from launching import launch_runs
 # PEFT itself asks for a deprecated name.
 ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
 RUN = {"learning_rate": 0.05, "weight_decay": 0.1, "optim_args": "momentum=0.9"}
 # Accumulation: DDP looks for unused heads in the last micro-batch alone.
 RUNS = {
@@ -47,7 +49,6 @@ def on_two_processes(tmp_path_factory):
 
 
 @ignore_peft
-@pytest.mark.distributed
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_equal_one(name, on_two_processes, tmp_path):
     two = on_two_processes[name]
@@ -55,7 +56,6 @@ def test_two_processes_equal_one(name, on_two_processes, tmp_path):
     assert_close_runs(two, run_bert(tmp_path, **RUN, **RUNS[name]))
 
 
-@pytest.mark.distributed
 def test_gradient_checkpointing_equals_none(on_two_processes):
     assert_close_runs(on_two_processes["checkpointing"], on_two_processes["plain"])
     epoch = on_two_processes["plain"]["epochs"][0]
@@ -63,7 +63,6 @@ def test_gradient_checkpointing_equals_none(on_two_processes):
             - epoch["theta0"]["encoder.embeddings.word_embeddings.weight"]).abs().max() > 0.01  # fmt: skip
 
 
-@pytest.mark.distributed
 @pytest.mark.parametrize("name", WATCHED)
 def test_idle_heads_keep_their_bits(name, on_two_processes):
     """Weight decay and old momentum must not reach the head of a task that does not step, on any rank."""

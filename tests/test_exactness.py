@@ -151,6 +151,7 @@ def test_order_of_tasks_changes_nothing(settings, tmp_path):
         assert mine["alpha"] == theirs["alpha"]
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 @pytest.mark.parametrize("num_processes", [2, 4])
 def test_several_processes_equal_the_reference(num_processes, tmp_path):
