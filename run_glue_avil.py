@@ -10,13 +10,16 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, set_seed
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
 from hf_alphavil.launch import end_process_group, start_missing_processes
+from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapted
 from hf_alphavil.methods import METHODS
+from hf_alphavil.modeling import merge_adapters, without_adapters
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
 from hf_alphavil.tasks import write_submission
 
@@ -64,15 +67,15 @@ class DriverTrainingArguments(MultitaskTrainingArguments):
     )
 
 
-def parse_arguments() -> tuple[DriverArguments, MultitaskTrainingArguments]:
+def parse_arguments() -> tuple[DriverArguments, LoraArguments, MultitaskTrainingArguments]:
     """Reads the command line, or the YAML or JSON file that is its only word."""
-    parser = HfArgumentParser((DriverArguments, DriverTrainingArguments))  # type: ignore[arg-type]
+    parser = HfArgumentParser((DriverArguments, LoraArguments, DriverTrainingArguments))  # type: ignore[arg-type]
     if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml", ".json")):
         read = parser.parse_json_file if sys.argv[1].endswith(".json") else parser.parse_yaml_file
-        driver, args = read(sys.argv[1])
+        driver, lora, args = read(sys.argv[1])
     else:
-        driver, args = parser.parse_args_into_dataclasses()
-    return driver, args
+        driver, lora, args = parser.parse_args_into_dataclasses()
+    return driver, lora, args
 
 
 def task_names(target: str, auxiliary: list[str]) -> list[str]:
@@ -83,15 +86,19 @@ def task_names(target: str, auxiliary: list[str]) -> list[str]:
     return list(dict.fromkeys([target, *names]))
 
 
-def load_model(driver: DriverArguments, tasks: dict[str, Task]) -> MultitaskModel:
-    """A multitask model of a plain encoder, or one that this script has saved."""
+def load_model(driver: DriverArguments, lora: LoraArguments, tasks: dict[str, Task]) -> Any:
+    """A multitask model of a plain encoder, or one that this script has saved; a `PeftModel` where it has adapters."""
     path, revision = driver.model_name_or_path, driver.model_revision
+    if holds_adapters(path):
+        return load_adapted(path, tasks)
     if AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type:
-        return MultitaskModel.from_pretrained(path, revision=revision)
-    return MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
+        model = MultitaskModel.from_pretrained(path, revision=revision)
+    else:
+        model = MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
+    return add_lora(model, lora) if lora.use_peft else model
 
 
-def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> int:
+def run(driver: DriverArguments, lora: LoraArguments, args: MultitaskTrainingArguments) -> int:
     """Loads, trains, evaluates, predicts, exports and pushes; returns the script's exit status."""
     if driver.target is None:
         raise ValueError("which task is to be trained? Pass --target, for example --target rte (or --demo)")
@@ -109,10 +116,10 @@ def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> int:
     target = args.target_task = next(iter(tasks))
     tokenizer = AutoTokenizer.from_pretrained(driver.model_name_or_path, revision=driver.model_revision)
     set_seed(args.seed)
-    model = load_model(driver, tasks)
+    model = load_model(driver, lora, tasks)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-        model.pad_token_id = tokenizer.pad_token_id
+        without_adapters(model).pad_token_id = tokenizer.pad_token_id
     trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)
     output_dir = Path(str(args.output_dir))
 
@@ -139,7 +146,7 @@ def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> int:
         write_history(trainer.history, output_dir)
         if trainer.history:
             plot_task_weights(trainer.history, target, output_dir / "plots" / "task_weights.png")
-        trainer.model.export_task(target, output_dir / "export" / target, processing_class=tokenizer)
+        merge_adapters(trainer.model).export_task(target, output_dir / "export" / target, processing_class=tokenizer)
         trainer.create_model_card()
         metric = tasks[target].main_metric
         score = scores.get(f"eval_{target}_{metric}")
@@ -154,14 +161,14 @@ def main() -> int:
     """Entry point; returns the exit status."""
     start_missing_processes()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    driver, args = parse_arguments()
+    driver, lora, args = parse_arguments()
     if driver.demo:
         from hf_alphavil.demo_run import run_demo
 
         run_demo(args)
         status = 0
     else:
-        status = run(driver, args)
+        status = run(driver, lora, args)
     end_process_group()
     return status
 

@@ -18,9 +18,9 @@ class TargetObjective:
     """
     L_*: the mean loss of the target's meta rows at the model's present parameters.
 
-    Without dropout, task weight or label smoothing, with frozen batch-norm statistics, in the parameters' dtype. Runs
-    on the bare module: passed through DDP's wrapper, the batches would leave its reducer waiting. Ranks take every
-    n-th row and sum the loss and the T inner products, which is all that they exchange.
+    Without dropout, task weight or label smoothing, with frozen batch-norm statistics, in the parameters' dtype (no
+    autocast), not compiled. Runs on the bare module: passed through DDP's wrapper, the batches would leave its reducer
+    waiting. Ranks take every n-th row and sum the loss and the T inner products, which is all that they exchange.
 
     Args:
         model (`torch.nn.Module`): The bare model.
@@ -106,7 +106,12 @@ class TargetObjective:
             for begin in range(0, len(mine), self.micro_batch_size):
                 chunk = mine[begin : begin + self.micro_batch_size]
                 inputs = self.prepare_inputs(self.collator([self.dataset[row] for row in chunk]))
-                with torch.set_grad_enabled(torch.is_grad_enabled()), torch.autocast(device_type, enabled=False):
+                with (
+                    torch.set_grad_enabled(torch.is_grad_enabled()),
+                    torch.autocast(device_type, enabled=False),
+                    # Compiling the model once more, in evaluation mode, would take longer than the few steps here.
+                    torch.compiler.set_stance("force_eager"),
+                ):
                     outputs = forward(**inputs)
                 loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
                 yield loss * (len(chunk) / len(rows))

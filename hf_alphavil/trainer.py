@@ -17,11 +17,12 @@ from transformers.trainer_utils import seed_worker
 from .callbacks import PlanCallback, PlanProgressCallback, restore_callbacks
 from .card import write_card_of
 from .checkpoint import load_run_state
-from .checks import check_heads, check_parameters, check_setup
+from .checks import check_heads, check_parameters, check_precision, check_setup
+from .compilation import compile_encoder
 from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
-from .modeling import MultitaskModel
+from .modeling import MultitaskModel, without_adapters
 from .preemption import PreemptionCallback
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
@@ -46,7 +47,7 @@ class MultitaskTrainer(TaskCheckpoints):
     Args:
         model (`PreTrainedModel` or `torch.nn.Module`, *optional*):
             A [`MultitaskModel`], or any module whose `forward(task="name", **inputs)` returns a dict with a `loss`, or
-            a tuple that starts with it.
+            a tuple that starts with it; or either in a `peft.PeftModel`, of which the trainable parameters have δ.
         args (`MultitaskTrainingArguments`, *optional*): The settings; plain `TrainingArguments` in plain mode.
         data_collator (`Callable` or `dict[str, Callable]`, *optional*):
             One collator for all tasks or one by task. Defaults to padding by the tokenizer.
@@ -70,7 +71,7 @@ class MultitaskTrainer(TaskCheckpoints):
 
     Raises:
         ValueError: For a missing target, an empty auxiliary, a held-out slice too small, half-precision parameters,
-            DeepSpeed, FSDP or `nn.DataParallel`; before any training.
+            DeepSpeed, FSDP, `nn.DataParallel`, or fp16 on a CPU; before any training.
         TypeError: For an iterable dataset as one of several tasks.
     """
 
@@ -168,12 +169,13 @@ class MultitaskTrainer(TaskCheckpoints):
         return ConcatDataset[Any](trained_on) if trained_on else None, evaluated or None
 
     def _set_up_tasks(self, data_collator: Any, compute_metrics: Any) -> None:
-        args, model = self.args, self.accelerator.unwrap_model(self.model)
+        args, model = self.args, without_adapters(self.accelerator.unwrap_model(self.model))
         kinds = {name: task.kind for name, task in (self.tasks or {}).items()}
         if isinstance(model, MultitaskModel):
-            check_heads(model.config.tasks, self.task_names)
+            check_heads(model, self.task_names, self.train_datasets)
             kinds = {name: task["kind"] for name, task in model.config.tasks.items()} | kinds
         check_parameters(model)
+        check_precision(self.accelerator)
         self.kinds: dict[str, str] = kinds
         self.data_collator = make_collator(args, model, self.task_names, kinds, data_collator, self.processing_class)
         self._metrics: dict[str, Callable | None] = {
@@ -223,14 +225,15 @@ class MultitaskTrainer(TaskCheckpoints):
         """`set[str]`: Trainable parameters that are merged with coefficient 1: the heads, if α is the encoder's."""
         if self.args.alpha_applies_to == "all":
             return set()
-        names = {name for name, _ in self.model.named_parameters()}
-        shared = {name for name in names if name.startswith("encoder.")}
-        if not shared:
+        encoder = getattr(without_adapters(self.accelerator.unwrap_model(self.model)), "encoder", None)
+        if not isinstance(encoder, nn.Module):
             raise ValueError(
                 "alpha_applies_to='encoder' needs a model whose shared part is its attribute `encoder`, as "
                 "MultitaskModel has it: pass such a model, or alpha_applies_to='all'"
             )
-        return names - shared
+        # By identity: wrappers and adapters change names.
+        shared = {id(parameter) for parameter in encoder.parameters()}
+        return {name for name, parameter in self.model.named_parameters() if id(parameter) not in shared}
 
     def rows_of(self, name: str) -> int:
         """`int`: Rows of a task that are trained on; 0 where there are none."""
@@ -294,6 +297,17 @@ class MultitaskTrainer(TaskCheckpoints):
             epochs, steps_per_epoch, num_examples, epochs * num_examples, batch_size, steps_in_epoch,
             epochs * steps_per_epoch,
         )  # fmt: skip
+
+    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: DataLoader | None = None) -> nn.Module:
+        if self.is_multitask:
+            compile_encoder(self.accelerator.unwrap_model(self.model), self.args, self.accelerator)
+            if training and model is self.model and self.args.world_size > 1 and not self.is_fsdp_enabled:
+                # An evaluation before training marks the bare model as prepared: accelerate would leave it without
+                # DDP, and ranks would drift apart without a word.
+                model._is_accelerate_prepared = False
+                if "_original_forward" in vars(model):
+                    model.forward = vars(model).pop("_original_forward")
+        return super()._wrap_model(model, training, dataloader)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Trainer's scheduler; methods that fork check that it can be read by position."""

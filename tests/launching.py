@@ -1,10 +1,15 @@
 """Real launches with several processes."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import torch
+
+from hf_alphavil.launch import end_process_group
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,3 +41,29 @@ def launch(script, *arguments, num_processes=2, timeout=600, options=(), variabl
     )
     assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-8000:]
     return finished.stdout + finished.stderr
+
+
+def launch_runs(script, runs, folder, num_processes=2):
+    """
+    Launches a script that ends in `run_listed`.
+
+    Args:
+        script: Name of the script in `tests`.
+        runs: Arguments of its runs, ready for JSON.
+        folder: Where arguments and results may lie.
+        num_processes: Number of processes.
+
+    Returns:
+        What the runs returned on rank 0.
+    """
+    (folder / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
+    launch(ROOT / "tests" / script, folder / "runs.json", folder / "result.pt", num_processes=num_processes)
+    return torch.load(folder / "result.pt", weights_only=False)
+
+
+def run_listed(run):
+    """Main of a launched script: calls `run` with every entry of argv[1], rank 0 saves the list of results."""
+    results = [run(**arguments) for arguments in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
+    if os.environ.get("RANK", "0") == "0":
+        torch.save(results, sys.argv[2])
+    end_process_group()

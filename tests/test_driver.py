@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from launching import ROOT
+from safetensors.torch import load_file
 
 SMALL = ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--disable_tqdm", "true"]
 SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
@@ -83,6 +85,33 @@ def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
     assert read(tmp_path / "again" / "eval_results.json")["eval_cb_loss"] == pytest.approx(
         results["eval_cb_loss"], rel=1e-4
     )
+
+
+@pytest.mark.slow
+def test_adapters_are_trained_merged_and_loaded_again(data_dir, real_encoder, tmp_path):
+    common = ["--target", "cb", "--auxiliary", "copa", "--data_dir", data_dir, *SMALL, "--max_phase_steps", "3"]
+    one_process = {"launcher": ["--num_processes", "1", "--cpu"]}
+    drive(
+        *common, "--model_name_or_path", real_encoder, "--output_dir", tmp_path / "out", "--num_train_epochs", "1",
+        "--use_peft", "--lora_r", "2", "--lora_target_modules", "query", "dense", "--learning_rate", "1e-3",
+        **one_process,
+    )  # fmt: skip
+    saved = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    assert any("intermediate.dense.lora_A" in name for name in saved)
+    assert any("tasks.cb.classifier" in name for name in saved)
+    drive(*common, "--model_name_or_path", tmp_path / "out", "--output_dir", tmp_path / "again", "--do_eval",
+          **one_process)  # fmt: skip
+    # Ordinary weights, without a trace of adapters, and the same from the run and from what it saved.
+    one, other = (load_file(tmp_path / folder / "export" / "cb" / "model.safetensors") for folder in ("out", "again"))
+    assert not any("lora" in name for name in one)
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=1e-6)
+    first, again = (read(tmp_path / folder / "eval_results.json")["eval_cb_loss"] for folder in ("out", "again"))
+    assert first == pytest.approx(again, rel=1e-5)
+    config = read(tmp_path / "out" / "export" / "cb" / "config.json")
+    assert list(config["id2label"].values()) == ["entailment", "contradiction", "neutral"]
 
 
 @pytest.mark.slow

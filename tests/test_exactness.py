@@ -1,10 +1,8 @@
 """αVIL is exact: every δ, α, w and θ equals an independent straight-line reference (tests/reference) to 1e-6."""
 
-import json
-
 import pytest
 import torch
-from launching import ROOT, launch
+from launching import launch_runs
 from straight_line import straight_line_avil
 from toy_run import LABELS, SIZES, TARGET, run_toy, toy_data, toy_model
 
@@ -47,6 +45,7 @@ CASES = {
     "adam_alpha": ({"alpha_optimizer": "adam"}, {"alpha_optimizer": "adam"}),
     "mean_start": ({"alpha_init": "mean"}, {"alpha_init": "mean"}),
     "meta_batches": ({"alpha_batch_size": 16}, {"alpha_batch_size": 16}),
+    "few_meta_rows": ({"alpha_batch_size": 2}, {"alpha_batch_size": 2}),
     "encoder_only": ({"alpha_applies_to": "encoder"}, {"alpha_applies_to": "encoder"}),
     "bounds": (
         {"min_task_weight": 0.9, "max_task_weight": 1.1, "normalize_task_weights": True},
@@ -152,19 +151,24 @@ def test_order_of_tasks_changes_nothing(settings, tmp_path):
         assert mine["alpha"] == theirs["alpha"]
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_equal_the_reference(tmp_path):
-    """World 2 with half the per-device batch is the same run: the same global batches, α and parameters."""
+@pytest.mark.parametrize("num_processes", [2, 4])
+def test_several_processes_equal_the_reference(num_processes, tmp_path):
+    """World n with an n-th of the per-device batch is the same run: the same global batches, α and parameters."""
+    cases = ["loss", "share_learning_rate", "accumulation", "clipping", "meta_batches", "joint", "skipped_task"]
+    if num_processes == 4:
+        # Two meta rows leave two ranks without any.
+        cases = ["share_learning_rate", "few_meta_rows", "joint"]
     runs, rules = [], []
-    for case in ("loss", "share_learning_rate", "accumulation", "clipping", "meta_batches", "joint", "skipped_task"):
+    for case in cases:
         settings, rule = CASES[case]
         settings = BATCH | settings
-        halved = {"per_device_train_batch_size": settings["per_device_train_batch_size"] // 2}
-        runs.append({"output_dir": str(tmp_path / case), **settings, **halved})
+        share = {"per_device_train_batch_size": settings["per_device_train_batch_size"] // num_processes}
+        runs.append({"output_dir": str(tmp_path / case), **settings, **share})
         rules.append(rule)
-    (tmp_path / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
-    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt")
-    for run, rule in zip(torch.load(tmp_path / "result.pt", weights_only=False), rules, strict=True):
+    results = launch_runs("toy_run.py", runs, tmp_path, num_processes)
+    for run, rule in zip(results, rules, strict=True):
         assert_equals_reference(run, reference(**rule))
-        assert len(run["rank_checksum"]) == 2
-        assert run["rank_checksum"][0] == run["rank_checksum"][1]
+        assert len(run["rank_checksum"]) == num_processes
+        assert len(set(run["rank_checksum"])) == 1

@@ -5,8 +5,6 @@ of results.
 """
 
 import copy
-import json
-import os
 import sys
 from pathlib import Path
 
@@ -15,11 +13,11 @@ from torch import nn
 
 sys.path[:0] = [str(Path(__file__).parent / "reference"), str(Path(__file__).parents[1])]
 
+from launching import run_listed
 from toy import ToyModel, toy_tasks
 from transformers import EarlyStoppingCallback
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
-from hf_alphavil.launch import end_process_group
 
 SIZES = {"a": 37, "b": 50, "c": 23}
 LABELS = {"a": 2, "b": 3, "c": 2}
@@ -142,8 +140,4 @@ def run_toy(output_dir, resume_from_checkpoint=None, **settings):
 
 
 if __name__ == "__main__":
-    runs = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    results = [run_toy(**run) for run in runs]
-    if os.environ.get("RANK", "0") == "0":
-        torch.save(results, sys.argv[2])
-    end_process_group()
+    run_listed(run_toy)
