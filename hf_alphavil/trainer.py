@@ -7,18 +7,20 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
 from transformers import ProgressCallback, TrainingArguments
+from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_utils import seed_worker
 
 from .callbacks import PlanCallback, PlanProgressCallback
 from .card import write_card_of
 from .checkpoint import load_run_state, load_run_tensors, save_run_state
-from .checks import check_heads, check_parameters, check_setup
+from .checks import check_heads, check_parameters, check_setup, check_sharding
 from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
@@ -26,6 +28,7 @@ from .modeling import MultitaskModel
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
+from .sharding import full_state_dict, is_sharded, save_sharded_model, sharding_on_cpus
 from .task_evaluation import TaskEvaluation
 from .training_args import MultitaskTrainingArguments
 
@@ -69,7 +72,7 @@ class MultitaskTrainer(TaskEvaluation):
 
     Raises:
         ValueError: For a missing target, an empty auxiliary, a held-out slice too small, half-precision parameters,
-            DeepSpeed, FSDP or `nn.DataParallel`; before any training.
+            DeepSpeed, FSDP1 or `nn.DataParallel`; before any training.
         TypeError: For an iterable dataset as one of several tasks.
     """
 
@@ -131,6 +134,13 @@ class MultitaskTrainer(TaskEvaluation):
             self._set_up_tasks(data_collator, user_metrics)
 
     # ---- Set-up
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's accelerator; in multitask mode FSDP2 shards on CPUs too, and other ways of sharding are refused."""
+        with sharding_on_cpus(self.args) if self.is_multitask else contextlib.nullcontext():
+            super().create_accelerator_and_postprocess()
+        if self.is_multitask:
+            check_sharding(self.accelerator.state)
 
     def _prepare_datasets(
         self, args: MultitaskTrainingArguments, train_dataset: Any, eval_dataset: Any, processing_class: Any
@@ -385,9 +395,30 @@ class MultitaskTrainer(TaskEvaluation):
             yield
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Trainer's saving, of merged parameters: inside a plan of forks that is θ0."""
+        """
+        Trainer's saving, of merged parameters: inside a plan of forks that is θ0.
+
+        A model that FSDP2 has sharded is gathered and saved whole as well, but for the checkpoints of a run, which hold
+        it in FSDP's own form.
+        """
         with self.merged_parameters():
             super().save_model(output_dir, _internal_call)
+            if self.is_multitask and is_sharded(self.model) and not _internal_call:
+                self._save(output_dir, state_dict=full_state_dict(self.accelerator, self.model))
+
+    def export_task(self, name: str, path: str | Path) -> None:
+        """
+        Writes one task of a [`MultitaskModel`] as an ordinary folder of its Auto class. Called by all processes.
+
+        Args:
+            name (`str`): Task name.
+            path (`str` or `Path`): Folder to write to.
+        """
+        with self.merged_parameters():
+            state_dict = full_state_dict(self.accelerator, self.model)
+            if self.is_world_process_zero():
+                model = self.accelerator.unwrap_model(self.model)
+                model.export_task(name, path, processing_class=self.processing_class, state_dict=state_dict)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Trainer's card; in multitask mode one that shows the tasks, their weights and how honest the scores are."""
@@ -396,14 +427,32 @@ class MultitaskTrainer(TaskEvaluation):
         elif self.is_world_process_zero():
             write_card_of(self, kwargs.get("model_name"))
 
+    @property
+    def _shard(self) -> tuple[int, int] | None:
+        """Number of this process and of all, where each holds shards of θ0, deltas and optimizer states."""
+        return (self.args.process_index, self.args.world_size) if is_sharded(self.model) else None
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
+        if self.is_multitask and is_sharded(self.model):
+            # Trainer would save the model here, and the optimizer in a form that cannot be loaded while some heads
+            # have no state yet: the optimizer's shards are part of our state.
+            with self.merged_parameters():
+                save_sharded_model(self.accelerator, self.model, output_dir)
+            if self.args.should_save:
+                torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
         if self.is_multitask:
             tensors, state = self.runner.state_dict()
-            if self.args.should_save:
-                save_run_state(output_dir, tensors, state)
+            if self.args.should_save or self._shard is not None:
+                save_run_state(output_dir, tensors, state, self._shard)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if self.is_multitask and checkpoint is not None:
-            self.runner.load_tensors(load_run_tensors(checkpoint), load_run_state(checkpoint))
+            if is_sharded(self.model):
+                # Trainer passes the schedule over where it finds no optimizer of its own.
+                self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
+                for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+                    group["lr"] = rate
+            self.runner.load_tensors(load_run_tensors(checkpoint, self._shard), load_run_state(checkpoint))

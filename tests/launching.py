@@ -9,24 +9,24 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def launch(script, *arguments, num_processes=2, timeout=600):
+def launch(script, *arguments, config="ddp", num_processes=2, timeout=600):
     """
     Runs a script with `accelerate launch` on gloo processes of one thread each; fails with its output.
 
     Args:
-        script: Path of the script.
+        script: Path of the script; it is to use the CPU (`use_cpu=True`).
         arguments: Its arguments.
+        config: Name of a launch file in `configs/`.
         num_processes: Number of processes.
         timeout: Seconds.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # `--cpu --num_processes 2` starts one process (huggingface/accelerate#2741); --multi_gpu on a machine without GPUs
-    # is torchrun with gloo.
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
-    command += ["--num_processes", str(num_processes), "--main_process_port", str(port), "--mixed_precision", "no"]
-    command += ["--dynamo_backend", "no", str(script), *map(str, arguments)]
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", str(ROOT / "configs" / f"{config}.yaml")]
+    command += ["--num_processes", str(num_processes), "--main_process_port", str(port)]
+    command += [str(script), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     finished = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False

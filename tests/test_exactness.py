@@ -47,6 +47,8 @@ CASES = {
     "adam_alpha": ({"alpha_optimizer": "adam"}, {"alpha_optimizer": "adam"}),
     "mean_start": ({"alpha_init": "mean"}, {"alpha_init": "mean"}),
     "meta_batches": ({"alpha_batch_size": 16}, {"alpha_batch_size": 16}),
+    # On two processes with micro-batches of 4 rows: 5 rows in two of them, and 4 in one.
+    "uneven_meta_batches": ({"alpha_batch_size": 9}, {"alpha_batch_size": 9}),
     "encoder_only": ({"alpha_applies_to": "encoder"}, {"alpha_applies_to": "encoder"}),
     "bounds": (
         {"min_task_weight": 0.9, "max_task_weight": 1.1, "normalize_task_weights": True},
@@ -70,6 +72,11 @@ CASES = {
         {"joint_fraction": 0.3, "task_sampling": "temperature", "sampling_temperature": 3.0},
     ),
 }
+
+
+TWO_PROCESS_CASES = (
+    "loss", "share_learning_rate", "accumulation", "clipping", "uneven_meta_batches", "joint", "skipped_task"
+)  # fmt: skip
 
 
 def reference(**settings):
@@ -153,18 +160,20 @@ def test_order_of_tasks_changes_nothing(settings, tmp_path):
 
 
 @pytest.mark.distributed
-def test_two_processes_equal_the_reference(tmp_path):
+@pytest.mark.parametrize("config", ["ddp", "fsdp2"])
+def test_two_processes_equal_the_reference(config, tmp_path):
     """World 2 with half the per-device batch is the same run: the same global batches, α and parameters."""
     runs, rules = [], []
-    for case in ("loss", "share_learning_rate", "accumulation", "clipping", "meta_batches", "joint", "skipped_task"):
+    for case in TWO_PROCESS_CASES:
         settings, rule = CASES[case]
         settings = BATCH | settings
         halved = {"per_device_train_batch_size": settings["per_device_train_batch_size"] // 2}
         runs.append({"output_dir": str(tmp_path / case), **settings, **halved})
         rules.append(rule)
     (tmp_path / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
-    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt")
+    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt", config=config)
     for run, rule in zip(torch.load(tmp_path / "result.pt", weights_only=False), rules, strict=True):
         assert_equals_reference(run, reference(**rule))
         assert len(run["rank_checksum"]) == 2
         assert run["rank_checksum"][0] == run["rank_checksum"][1]
+        assert run["sharded"] == (set(run["state"]) if config == "fsdp2" else set())

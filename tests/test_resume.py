@@ -119,8 +119,8 @@ def test_every_checkpoint_is_a_merged_model(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resume_at_every_step_on_two_processes(workers, tmp_path):
+@pytest.mark.parametrize(("config", "workers"), [("ddp", 0), ("ddp", 2), ("fsdp2", 0)])
+def test_resume_at_every_step_on_two_processes(config, workers, tmp_path):
     settings = RUN | {
         "per_device_train_batch_size": 2,
         "max_phase_steps": 2,
@@ -139,7 +139,7 @@ def test_resume_at_every_step_on_two_processes(workers, tmp_path):
         for step in range(1, num_steps + 1)
     ]
     (tmp_path / "runs.json").write_text(json.dumps([whole, *resumed]), encoding="utf-8")
-    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt")
+    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt", config=config)
     assert len(checkpoints(tmp_path / "whole")) == num_steps
     results = torch.load(tmp_path / "result.pt", weights_only=False)
     for result in results:
