@@ -157,7 +157,7 @@ class PlanRunner:
 
     def _end_phase(self, phase: Phase) -> None:
         if phase.fork:
-            self._synchronise_buffers()
+            self.synchronise_buffers()
             self.deltas.record(phase.name, keep_buffers=phase.name == self.trainer.args.target_task)
         self._log({f"loss_{task}": loss for task, loss in self._mean_losses().items()})
         self._losses, self._loss_steps = {}, {}
@@ -321,7 +321,7 @@ class PlanRunner:
         means = self.trainer.accelerator.reduce(means, reduction="mean")
         return dict(zip(tasks, means.tolist(), strict=True))
 
-    def _synchronise_buffers(self) -> None:
+    def synchronise_buffers(self) -> None:
         """Gives every rank rank 0's buffers, as DDP does at each forward pass: batch-norm statistics are local."""
         for buffer in self.deltas.buffers.values():
             buffer.copy_(broadcast(buffer))

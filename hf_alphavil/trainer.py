@@ -437,6 +437,7 @@ class MultitaskTrainer(TaskEvaluation):
             # Trainer would save the model here, and the optimizer in a form that cannot be loaded while some heads
             # have no state yet: the optimizer's shards are part of our state.
             with self.merged_parameters():
+                self.runner.synchronise_buffers()  # each is saved by one process, and not always by the first
                 save_sharded_model(self.accelerator, self.model, output_dir)
             if self.args.should_save:
                 torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)

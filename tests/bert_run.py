@@ -1,0 +1,104 @@
+"""A tiny BERT with three task heads, trained by `accelerate launch`: what DDP and FSDP2 must do alike.
+
+`bert_run.py SETTINGS.json RESULT.pt`: trains with the settings (see `bert_trainer`), evaluates, saves the model and
+exports the target into the output folder, and saves what is compared.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path[:0] = [str(Path(__file__).parent / "modeling"), str(Path(__file__).parents[1])]
+
+from modeling_helpers import SIZES
+from toy_run import RecordingTrainer, whole
+from transformers import BertConfig
+
+from hf_alphavil import MultitaskModel, MultitaskTrainingArguments
+from hf_alphavil.launch import end_process_group
+from hf_alphavil.modeling import MultitaskConfig
+
+ROWS = {"rte": 21, "sts-b": 16, "copa": 9}
+HEADS = {
+    "rte": {"kind": "sequence_classification", "labels": ["entailment", "not_entailment"]},
+    "sts-b": {"kind": "regression", "labels": None},
+    "copa": {"kind": "multiple_choice", "labels": ["choice1", "choice2"]},
+}
+
+
+def rows(task, number, seed):
+    """Tokenised rows of random words, whose label is whether the first word stands high in the vocabulary."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, 8) if task == "copa" else (8,)
+    made = []
+    for _ in range(number):
+        ids = torch.randint(5, 60, shape, generator=generator)
+        first = ids[..., 0].float()
+        label = first.argmax() if task == "copa" else (first / 60 if task == "sts-b" else (first > 32).long())
+        row = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": label}
+        made.append({name: value.tolist() for name, value in row.items()})
+    return made
+
+
+def bert_trainer(output_dir, **settings):
+    """A trainer of `rte` with the help of the other two; the model's initial weights are always the same."""
+    defaults = {
+        "target_task": "rte",
+        "use_cpu": True,
+        "num_train_epochs": 2,
+        "learning_rate": 0.003,
+        "weight_decay": 0.1,
+        "max_grad_norm": 1.0,
+        "per_device_train_batch_size": 4,
+        "alpha_data": "validation",
+        "alpha_batch_size": 5,
+        "alpha_steps": 4,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+    }
+    args = MultitaskTrainingArguments(output_dir=str(output_dir), **(defaults | settings))
+    torch.manual_seed(0)
+    encoder = BertConfig(
+        vocab_size=60,
+        max_position_embeddings=40,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        **SIZES,
+    )
+    return RecordingTrainer(
+        model=MultitaskModel(MultitaskConfig(encoder=encoder, tasks=HEADS)),
+        args=args,
+        train_dataset={task: rows(task, number, seed=1) for task, number in ROWS.items()},
+        eval_dataset={"rte": rows("rte", 13, seed=2)},
+        data_collator=collate,
+    )
+
+
+def collate(batch):
+    return {name: torch.tensor([row[name] for row in batch]) for name in batch[0]}
+
+
+if __name__ == "__main__":
+    settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    trainer = bert_trainer(**settings)
+    trainer.train()
+    eval_loss = trainer.evaluate()["eval_rte_loss"]
+    trainer.save_model()
+    trainer.export_task("rte", Path(trainer.args.output_dir) / "export")
+    result = {
+        "history": trainer.history,
+        "epochs": trainer.epochs,
+        "eval_loss": eval_loss,
+        "state": {name: whole(tensor) for name, tensor in trainer.model.state_dict().items()},
+        "modules": sorted(
+            name for name, module in trainer.model.named_modules() if type(module).__name__.startswith("FSDP")
+        ),
+    }
+    if trainer.is_world_process_zero():
+        torch.save(result, sys.argv[2])
+    del trainer
+    end_process_group()
