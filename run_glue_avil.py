@@ -121,11 +121,11 @@ def run(driver: DriverArguments, args: MultitaskTrainingArguments) -> None:
         predictions = trainer.predict(target).predictions
         if trainer.is_world_process_zero():
             print(f"wrote {write_submission(tasks[target], predictions, output_dir / 'predictions')}")
+    trainer.export_task(target, output_dir / "export" / target)
     if trainer.is_world_process_zero():
         write_history(trainer.history, output_dir)
         if trainer.history:
             plot_task_weights(trainer.history, target, output_dir / "plots" / "task_weights.png")
-        trainer.model.export_task(target, output_dir / "export" / target, processing_class=tokenizer)
         trainer.create_model_card()
         metric = tasks[target].main_metric
         score = scores.get(f"eval_{target}_{metric}")

@@ -23,7 +23,7 @@ def tensors_name(shard: tuple[int, int] | None = None) -> str:
     """
     if shard is None:
         return TENSORS_NAME
-    return TENSORS_NAME.replace(".", "-{:05d}-of-{:05d}.".format(shard[0] + 1, shard[1]))
+    return TENSORS_NAME.replace(".", f"-{shard[0] + 1:05d}-of-{shard[1]:05d}.")
 
 
 def save_run_state(

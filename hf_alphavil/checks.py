@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 NO_DEEPSPEED = (
-    "DeepSpeed is not supported: it keeps float32 parameters of its own, which θ0 + Σ α δ would not reach. Launch with "
-    "DDP (`accelerate launch --config_file configs/ddp.yaml`) or, for a model too large for that, with FSDP2 "
+    "DeepSpeed is not supported: it keeps float32 parameters of its own, which θ0 + Σ α δ would not reach. Launch "
+    "with DDP (`accelerate launch --config_file configs/ddp.yaml`) or, for a model too large for that, with FSDP2 "
     "(configs/fsdp2.yaml) instead"
 )
 
@@ -75,12 +75,12 @@ def check_setup(args: MultitaskTrainingArguments) -> None:
         args (`MultitaskTrainingArguments`): The settings.
 
     Raises:
-        ValueError: Under DeepSpeed or `nn.DataParallel`, for processes that do not know of each other, and for settings
-            that would break a plan's order.
+        ValueError: Under DeepSpeed or `nn.DataParallel`, for processes that do not know of each other, and for
+            settings that would break a plan's order.
     """
     if args.deepspeed or getattr(args, "deepspeed_plugin", None) is not None:
         raise ValueError(NO_DEEPSPEED)
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    launched = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
     if launched > 1 and args.world_size == 1:
         raise ValueError(
             f"{launched} processes were launched, but each would train on its own: they share no accelerator. On CPUs "

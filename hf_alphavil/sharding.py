@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, save_fsdp_model, str_to_bool
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 # ---- Tensors
 
@@ -23,7 +24,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 def local_tensor(tensor: Tensor) -> Tensor:
     """This process's shard of a sharded tensor, sharing its memory; any other tensor as it is."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor
+    return cast(DTensor, tensor.detach()).to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def sharded_like(local: Tensor, parameter: Tensor) -> Tensor:
@@ -128,6 +129,27 @@ def sharding_on_cpus(args: TrainingArguments) -> Iterator[None]:
     if asked_for and state is not None and state.distributed_type == DistributedType.MULTI_CPU:
         state.distributed_type = DistributedType.MULTI_GPU
     yield
+
+
+def choose_groups(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Keeps the plugin from sharding a model's input embeddings twice, where the user has not named the layers to wrap.
+
+    accelerate 1.15 gives the input embeddings a group of their own. Among the classes that the library names for the
+    other groups is, in BERT and its kin, the module around them (`BertEmbeddings`), and torch fails on the second
+    sharding ("Invariant encountered: value was None when it should not be").
+
+    Args:
+        accelerator (`accelerate.Accelerator`): Its plugin is changed.
+        model (`torch.nn.Module`): The model that is about to be sharded.
+    """
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    names = getattr(model, "_no_split_modules", None)
+    if plugin is None or not names or plugin.transformer_cls_names_to_wrap is not None:
+        return
+    embeddings = cast("PreTrainedModel", model).get_input_embeddings()
+    holders = {type(m).__name__ for m in model.modules() if any(child is embeddings for child in m.modules())}
+    plugin.transformer_cls_names_to_wrap = sorted(set(names) - holders)
 
 
 def save_sharded_model(accelerator: Accelerator, model: nn.Module, output_dir: str) -> None:

@@ -28,7 +28,7 @@ from .modeling import MultitaskModel
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
-from .sharding import full_state_dict, is_sharded, save_sharded_model, sharding_on_cpus
+from .sharding import choose_groups, full_state_dict, is_sharded, save_sharded_model, sharding_on_cpus
 from .task_evaluation import TaskEvaluation
 from .training_args import MultitaskTrainingArguments
 
@@ -78,6 +78,7 @@ class MultitaskTrainer(TaskEvaluation):
 
     model: Any
     optimizer: Any
+    lr_scheduler: Any
 
     # Read while Trainer.__init__ runs, as those of TaskEvaluation.
     meta_set: TaskDataset | None = None
@@ -136,7 +137,7 @@ class MultitaskTrainer(TaskEvaluation):
     # ---- Set-up
 
     def create_accelerator_and_postprocess(self) -> None:
-        """Trainer's accelerator; in multitask mode FSDP2 shards on CPUs too, and other ways of sharding are refused."""
+        """Trainer's accelerator; in multitask mode FSDP2 works on CPUs too, and other sharding is refused."""
         with sharding_on_cpus(self.args) if self.is_multitask else contextlib.nullcontext():
             super().create_accelerator_and_postprocess()
         if self.is_multitask:
@@ -321,6 +322,7 @@ class MultitaskTrainer(TaskEvaluation):
         if self.args.auto_find_batch_size and batch_size is not None:
             self._train_batch_size = batch_size
         check_parameters(self.model)
+        choose_groups(self.accelerator, self.model)
         self._runner = None
         try:
             return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
@@ -398,13 +400,14 @@ class MultitaskTrainer(TaskEvaluation):
         """
         Trainer's saving, of merged parameters: inside a plan of forks that is θ0.
 
-        A model that FSDP2 has sharded is gathered and saved whole as well, but for the checkpoints of a run, which hold
-        it in FSDP's own form.
+        A model that FSDP2 has sharded is gathered and saved whole, but for a run's checkpoints, which hold its shards.
         """
+        is_checkpoint = _internal_call and output_dir is not None
         with self.merged_parameters():
-            super().save_model(output_dir, _internal_call)
-            if self.is_multitask and is_sharded(self.model) and not _internal_call:
+            if self.is_multitask and is_sharded(self.model) and not is_checkpoint:
+                # With FSDP's sharded state dicts Trainer saves nothing here.
                 self._save(output_dir, state_dict=full_state_dict(self.accelerator, self.model))
+            super().save_model(output_dir, _internal_call)
 
     def export_task(self, name: str, path: str | Path) -> None:
         """

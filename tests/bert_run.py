@@ -9,11 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-
-sys.path[:0] = [str(Path(__file__).parent / "modeling"), str(Path(__file__).parents[1])]
-
-from modeling_helpers import SIZES
-from toy_run import RecordingTrainer, whole
+from toy_run import RecordingTrainer, whole  # puts this tree first on the path
 from transformers import BertConfig
 
 from hf_alphavil import MultitaskModel, MultitaskTrainingArguments
@@ -65,21 +61,19 @@ def bert_trainer(output_dir, **settings):
     encoder = BertConfig(
         vocab_size=60,
         max_position_embeddings=40,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        **SIZES,
     )
     return RecordingTrainer(
         model=MultitaskModel(MultitaskConfig(encoder=encoder, tasks=HEADS)),
         args=args,
         train_dataset={task: rows(task, number, seed=1) for task, number in ROWS.items()},
-        eval_dataset={"rte": rows("rte", 13, seed=2)},
-        data_collator=collate,
+        eval_dataset={"rte": rows("rte", 16, seed=2)},
     )
-
-
-def collate(batch):
-    return {name: torch.tensor([row[name] for row in batch]) for name in batch[0]}
 
 
 if __name__ == "__main__":
@@ -92,9 +86,10 @@ if __name__ == "__main__":
     result = {
         "history": trainer.history,
         "epochs": trainer.epochs,
+        "gradient_scale": trainer.runner.method.gradient_scale,
         "eval_loss": eval_loss,
         "state": {name: whole(tensor) for name, tensor in trainer.model.state_dict().items()},
-        "modules": sorted(
+        "sharded": sorted(
             name for name, module in trainer.model.named_modules() if type(module).__name__.startswith("FSDP")
         ),
     }
