@@ -58,6 +58,7 @@ def check_sharding(state: AcceleratorState) -> None:
         "fsdp_cpu_ram_efficient_loading": plugin.cpu_ram_efficient_loading,
         "fsdp_ignored_modules": plugin.ignored_modules,
         "dynamo_backend (torch_compile)": state.dynamo_plugin.backend != DynamoBackend.NO,
+        f"mixed_precision {state.mixed_precision}": state.mixed_precision not in ("no", "bf16"),
         "parallelism_config": getattr(state, "parallelism_config", None),
     }
     if unsupported := [name for name, is_on in refused.items() if is_on]:

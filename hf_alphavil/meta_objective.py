@@ -20,10 +20,9 @@ class TargetObjective:
     """
     L_*: the mean loss of the target's meta rows at the model's present parameters.
 
-    Without dropout, task weight or label smoothing, with frozen batch-norm statistics, in the parameters' dtype (of a
-    model that FSDP2 has sharded, in that of its mixed-precision policy). Runs on the bare module: passed through DDP's
-    wrapper, the batches would leave its reducer waiting. Ranks take every n-th row and sum the loss and the T inner
-    products, which is all that they exchange unless the model is sharded.
+    Without dropout, task weight or label smoothing, with frozen batch-norm statistics, in the parameters' dtype. Runs
+    on the bare module: passed through DDP's wrapper, the batches would leave its reducer waiting. Ranks take every
+    n-th row and sum the loss and the T inner products, which is all that they exchange unless the model is sharded.
 
     Args:
         model (`torch.nn.Module`): The bare model.

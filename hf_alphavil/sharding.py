@@ -131,10 +131,14 @@ def sharding_on_cpus(args: TrainingArguments) -> Iterator[None]:
     yield
 
 
-def choose_groups(accelerator: Accelerator, model: nn.Module) -> None:
+def prepare_plugin(accelerator: Accelerator, model: nn.Module) -> None:
     """
-    Keeps the plugin from sharding a model's input embeddings twice, where the user has not named the layers to wrap.
+    Sets accelerate's FSDP plugin, if it is in use, for the model that is about to be sharded.
 
+    Mixed precision is left to autocast, as under DDP: the plugin's policy would also round what the α step computes,
+    whose judgement hangs on the fourth digit of a loss.
+
+    Where the user has not named the layers to wrap, the plugin is kept from sharding the input embeddings twice.
     accelerate 1.15 gives the input embeddings a group of their own. Among the classes that the library names for the
     other groups is, in BERT and its kin, the module around them (`BertEmbeddings`), and torch fails on the second
     sharding ("Invariant encountered: value was None when it should not be").
@@ -145,7 +149,10 @@ def choose_groups(accelerator: Accelerator, model: nn.Module) -> None:
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     names = getattr(model, "_no_split_modules", None)
-    if plugin is None or not names or plugin.transformer_cls_names_to_wrap is not None:
+    if plugin is None:
+        return
+    plugin.mixed_precision_policy = None
+    if not names or plugin.transformer_cls_names_to_wrap is not None:
         return
     embeddings = cast("PreTrainedModel", model).get_input_embeddings()
     holders = {type(m).__name__ for m in model.modules() if any(child is embeddings for child in m.modules())}

@@ -28,7 +28,7 @@ from .modeling import MultitaskModel
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
-from .sharding import choose_groups, full_state_dict, is_sharded, save_sharded_model, sharding_on_cpus
+from .sharding import full_state_dict, is_sharded, prepare_plugin, save_sharded_model, sharding_on_cpus
 from .task_evaluation import TaskEvaluation
 from .training_args import MultitaskTrainingArguments
 
@@ -322,7 +322,7 @@ class MultitaskTrainer(TaskEvaluation):
         if self.args.auto_find_batch_size and batch_size is not None:
             self._train_batch_size = batch_size
         check_parameters(self.model)
-        choose_groups(self.accelerator, self.model)
+        prepare_plugin(self.accelerator, self.model)
         self._runner = None
         try:
             return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
@@ -371,6 +371,12 @@ class MultitaskTrainer(TaskEvaluation):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         finally:
             self.label_smoother = smoother
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> contextlib.AbstractContextManager:
+        """Trainer's hook; accelerate, which autocasts the forward pass of any other model, leaves FSDP2's as it is."""
+        if self.is_multitask and is_sharded(self.model):
+            return self.accelerator.autocast()
+        return super().autocast_smart_context_manager(cache_enabled)
 
     def _get_learning_rate(self) -> float:
         rate = self.runner.learning_rate if self.is_multitask and self.is_in_train else None

@@ -1,10 +1,10 @@
 """A tiny BERT with three task heads, trained by `accelerate launch`: what DDP and FSDP2 must do alike.
 
-`bert_run.py SETTINGS.json RESULT.pt`: trains with the settings (see `bert_trainer`), evaluates, saves the model and
-exports the target into the output folder, and saves what is compared.
+`bert_run.py RUNS.json RESULT.pt` does every run of RUNS.json (see `run_bert`) and saves the list of results.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -76,14 +76,14 @@ def bert_trainer(output_dir, **settings):
     )
 
 
-if __name__ == "__main__":
-    settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    trainer = bert_trainer(**settings)
+def run_bert(output_dir, **settings):
+    """Trains (see `bert_trainer`), evaluates, saves the model and exports the target; returns what is compared."""
+    trainer = bert_trainer(output_dir, **settings)
     trainer.train()
     eval_loss = trainer.evaluate()["eval_rte_loss"]
     trainer.save_model()
-    trainer.export_task("rte", Path(trainer.args.output_dir) / "export")
-    result = {
+    trainer.export_task("rte", Path(output_dir) / "export")
+    return {
         "history": trainer.history,
         "epochs": trainer.epochs,
         "gradient_scale": trainer.runner.method.gradient_scale,
@@ -93,7 +93,10 @@ if __name__ == "__main__":
             name for name, module in trainer.model.named_modules() if type(module).__name__.startswith("FSDP")
         ),
     }
-    if trainer.is_world_process_zero():
-        torch.save(result, sys.argv[2])
-    del trainer
+
+
+if __name__ == "__main__":
+    results = [run_bert(**run) for run in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
+    if os.environ["RANK"] == "0":
+        torch.save(results, sys.argv[2])
     end_process_group()
