@@ -11,7 +11,10 @@ from accelerate.utils import DynamoBackend, str_to_bool
 from torch import nn
 from torch.distributed.fsdp import CPUOffloadPolicy
 
+from .sharding import is_sharded
+
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     from .training_args import MultitaskTrainingArguments
@@ -65,6 +68,24 @@ def check_sharding(state: AcceleratorState) -> None:
         raise ValueError(
             f"FSDP2 with {', '.join(unsupported)} is not supported: leave it off (configs/fsdp2.yaml does), or launch "
             "with DDP (configs/ddp.yaml)"
+        )
+
+
+def check_evaluation(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Refuses to evaluate a model that FSDP2 is to shard and has not.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The model to evaluate.
+
+    Raises:
+        ValueError: Before `train()` under FSDP2.
+    """
+    if accelerator.is_fsdp2 and not is_sharded(model):
+        raise ValueError(
+            "accelerate's FSDP2 shards a model only together with its optimizer, so it is evaluated after `train()` "
+            "in the same process. To evaluate or predict alone, launch with configs/single.yaml or configs/ddp.yaml"
         )
 
 

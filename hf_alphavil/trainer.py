@@ -76,7 +76,6 @@ class MultitaskTrainer(TaskEvaluation):
         TypeError: For an iterable dataset as one of several tasks.
     """
 
-    model: Any
     optimizer: Any
     lr_scheduler: Any
 

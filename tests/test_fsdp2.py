@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 
 from hf_alphavil import MultitaskModel
 from hf_alphavil.checkpoint import STATE_NAME, load_run_tensors, save_run_state
-from hf_alphavil.checks import check_sharding
+from hf_alphavil.checks import check_evaluation, check_sharding
 
 TOLERANCE = 1e-6  # float32: ranks' gradients are summed in another order
 
@@ -156,6 +156,12 @@ def test_refused_ways_of_sharding(variable, value, message, monkeypatch):
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValueError, match=message):
         check_sharding(state())
+
+
+def test_evaluation_alone():
+    with pytest.raises(ValueError, match=r"after `train\(\)`.*configs/ddp.yaml"):
+        check_evaluation(SimpleNamespace(is_fsdp2=True), torch.nn.Linear(1, 1))
+    check_evaluation(SimpleNamespace(is_fsdp2=False), torch.nn.Linear(1, 1))
 
 
 def test_shards_of_another_number_of_processes(tmp_path):
