@@ -19,7 +19,7 @@ from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArgum
 from hf_alphavil.launch import end_process_group, start_missing_processes
 from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapted
 from hf_alphavil.methods import METHODS
-from hf_alphavil.modeling import merge_adapters, without_adapters
+from hf_alphavil.modeling import without_adapters
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
 from hf_alphavil.tasks import write_submission
 
@@ -142,11 +142,11 @@ def run(driver: DriverArguments, lora: LoraArguments, args: MultitaskTrainingArg
         predictions = trainer.predict(target).predictions
         if trainer.is_world_process_zero():
             print(f"wrote {write_submission(tasks[target], predictions, output_dir / 'predictions')}")
+    trainer.export_task(target, output_dir / "export" / target)
     if trainer.is_world_process_zero():
         write_history(trainer.history, output_dir)
         if trainer.history:
             plot_task_weights(trainer.history, target, output_dir / "plots" / "task_weights.png")
-        merge_adapters(trainer.model).export_task(target, output_dir / "export" / target, processing_class=tokenizer)
         trainer.create_model_card()
         metric = tasks[target].main_metric
         score = scores.get(f"eval_{target}_{metric}")

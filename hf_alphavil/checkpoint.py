@@ -14,7 +14,24 @@ STATE_NAME = "multitask_state.json"
 TENSORS_NAME = "multitask_state.safetensors"
 
 
-def save_run_state(directory: str | Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+def tensors_name(shard: tuple[int, int] | None = None) -> str:
+    """
+    File name of a run's tensors.
+
+    Args:
+        shard (`tuple[int, int]`, *optional*): Number of this process and of all, where each writes its own shards.
+    """
+    if shard is None:
+        return TENSORS_NAME
+    return TENSORS_NAME.replace(".", f"-{shard[0] + 1:05d}-of-{shard[1]:05d}.")
+
+
+def save_run_state(
+    directory: str | Path,
+    tensors: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    shard: tuple[int, int] | None = None,
+) -> None:
     """
     Writes the state of a run into a checkpoint folder.
 
@@ -22,9 +39,12 @@ def save_run_state(directory: str | Path, tensors: Mapping[str, Tensor], state: 
         directory (`str` or `Path`): The checkpoint folder; it exists.
         tensors (`Mapping[str, Tensor]`): Tensors by name; none may share memory with another.
         state (`Mapping`): What JSON can hold.
+        shard (`tuple[int, int]`, *optional*): See [`tensors_name`]; the first process writes `state`.
     """
     folder = Path(directory)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS_NAME)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / tensors_name(shard))
+    if shard is not None and shard[0] > 0:
+        return
     (folder / STATE_NAME).write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 
@@ -47,13 +67,25 @@ def load_run_state(directory: str | Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def load_run_tensors(directory: str | Path) -> dict[str, Tensor]:
+def load_run_tensors(directory: str | Path, shard: tuple[int, int] | None = None) -> dict[str, Tensor]:
     """
     Reads the tensors of a run's state, on the CPU.
 
     Args:
         directory (`str` or `Path`): The checkpoint folder.
+        shard (`tuple[int, int]`, *optional*): See [`tensors_name`].
+
+    Raises:
+        ValueError: If the checkpoint was written by another number of processes, or sharded and this run is not.
     """
+    path = Path(directory) / tensors_name(shard)
+    if not path.is_file():
+        present = ", ".join(sorted(file.name for file in Path(directory).glob("multitask_state*.safetensors")))
+        raise ValueError(
+            f"{directory} holds no {path.name}, only {present or 'no such file'}: the shards of θ0, deltas and "
+            "optimizer states go on with as many processes as have written them. Resume under the same launch file "
+            "and with the same --num_processes, or start anew from the checkpoint's weights"
+        )
     # Tensors that lie in the file's own buffer start at any byte, and vectorised sums depend on the alignment in their
     # last bit: a resumed run would not be bit-equal. Clones are aligned as all others.
-    return {name: tensor.clone() for name, tensor in load_file(Path(directory) / TENSORS_NAME).items()}
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}

@@ -3,19 +3,109 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
+from accelerate.utils import DynamoBackend, str_to_bool
 from torch import nn
+from torch.distributed.fsdp import CPUOffloadPolicy
 
 from .modeling import MultitaskModel, without_adapters
+from .sharding import is_sharded
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
     from .training_args import MultitaskTrainingArguments
 
 logger = logging.getLogger(__name__)
+
+
+NO_DEEPSPEED = (
+    "DeepSpeed is not supported: it keeps float32 parameters of its own, which θ0 + Σ α δ would not reach. Launch "
+    "with DDP (`accelerate launch --config_file configs/ddp.yaml`) or, for a model too large for that, with FSDP2 "
+    "(configs/fsdp2.yaml) instead"
+)
+
+
+def refuse_deepspeed_launch() -> None:
+    """
+    Refuses `accelerate launch --use_deepspeed` before accelerate asks for the package.
+
+    Raises:
+        ValueError: If the launcher asks for DeepSpeed.
+    """
+    if str_to_bool(os.environ.get("ACCELERATE_USE_DEEPSPEED", "false")):
+        raise ValueError(NO_DEEPSPEED)
+
+
+def check_sharding(state: AcceleratorState) -> None:
+    """
+    Refuses ways of sharding that multitask training does not support: all but accelerate's FSDP2 by itself.
+
+    Args:
+        state (`accelerate.state.AcceleratorState`): The state of the accelerator that is about to shard.
+
+    Raises:
+        ValueError: Under FSDP1, and for options of FSDP2 under which θ0 + Σ α δ was never seen to be right.
+    """
+    plugin = getattr(state, "fsdp_plugin", None)
+    if plugin is None:
+        return
+    if plugin.fsdp_version != 2:
+        raise ValueError(
+            "FSDP1 is not supported: it flattens parameters, and deltas go by parameter. Use FSDP2: pass "
+            "`--fsdp_version 2` to `accelerate launch` (configs/fsdp2.yaml does)"
+        )
+    refused = {
+        "fsdp_offload_params": isinstance(plugin.cpu_offload, CPUOffloadPolicy),
+        "fsdp_cpu_ram_efficient_loading": plugin.cpu_ram_efficient_loading,
+        "fsdp_ignored_modules": plugin.ignored_modules,
+        "dynamo_backend (torch_compile)": state.dynamo_plugin.backend != DynamoBackend.NO,
+        f"mixed_precision {state.mixed_precision}": state.mixed_precision not in ("no", "bf16"),
+        "parallelism_config": getattr(state, "parallelism_config", None),
+    }
+    if unsupported := [name for name, is_on in refused.items() if is_on]:
+        raise ValueError(
+            f"FSDP2 with {', '.join(unsupported)} is not supported: leave it off (configs/fsdp2.yaml does), or launch "
+            "with DDP (configs/ddp.yaml)"
+        )
+
+
+def check_adapters(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Refuses adapters under FSDP2, which were never seen to be merged and exported right.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The bare model.
+
+    Raises:
+        ValueError: For a `peft.PeftModel` under FSDP2.
+    """
+    if accelerator.is_fsdp2 and without_adapters(model) is not model:
+        raise ValueError("adapters are not supported under FSDP2: launch with DDP (configs/ddp.yaml)")
+
+
+def check_evaluation(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Refuses to evaluate a model that FSDP2 is to shard and has not.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The model to evaluate.
+
+    Raises:
+        ValueError: Before `train()` under FSDP2.
+    """
+    if accelerator.is_fsdp2 and not is_sharded(model):
+        raise ValueError(
+            "accelerate's FSDP2 shards a model only together with its optimizer, so it is evaluated after `train()` "
+            "in the same process. To evaluate or predict alone, launch with configs/single.yaml or configs/ddp.yaml"
+        )
 
 
 def check_setup(args: MultitaskTrainingArguments) -> None:
@@ -26,15 +116,17 @@ def check_setup(args: MultitaskTrainingArguments) -> None:
         args (`MultitaskTrainingArguments`): The settings.
 
     Raises:
-        ValueError: Under DeepSpeed, FSDP or `nn.DataParallel`, and for settings that would break a plan's order.
+        ValueError: Under DeepSpeed or `nn.DataParallel`, for processes that do not know of each other, and for
+            settings that would break a plan's order.
     """
     if args.deepspeed or getattr(args, "deepspeed_plugin", None) is not None:
+        raise ValueError(NO_DEEPSPEED)
+    launched = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if launched > 1 and args.world_size == 1:
         raise ValueError(
-            "DeepSpeed is not supported: it keeps float32 parameters of its own, which θ0 + Σ α δ would not reach. "
-            "Launch with DDP (`accelerate launch --multi_gpu`) instead"
+            f"{launched} processes were launched, but each would train on its own: they share no accelerator. On CPUs "
+            "pass --use_cpu to the script (`use_cpu=True`), which connects them with gloo"
         )
-    if args.fsdp:
-        raise ValueError("FSDP is not supported yet: launch with DDP (`accelerate launch --multi_gpu`) instead")
     if args.n_gpu > 1:  # a distributed process sees one
         raise ValueError(
             f"this process sees {args.n_gpu} GPUs and would use nn.DataParallel, which is not supported: use "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .data import TaskDataset
+from .sharding import gradients_aside, is_sharded, local_tensor
 
 
 class TargetObjective:
@@ -20,7 +22,8 @@ class TargetObjective:
 
     Without dropout, task weight or label smoothing, with frozen batch-norm statistics, in the parameters' dtype (no
     autocast), not compiled. Runs on the bare module: passed through DDP's wrapper, the batches would leave its reducer
-    waiting. Ranks take every n-th row and sum the loss and the T inner products, which is all that they exchange.
+    waiting. Ranks take every n-th row and sum the loss and the T inner products, which is all that they exchange if
+    the model is not sharded.
 
     Args:
         model (`torch.nn.Module`): The bare model.
@@ -77,11 +80,22 @@ class TargetObjective:
 
         Args:
             rows (`Sequence[int]`): Row numbers; the same on all ranks.
-            products (`Callable`): Linear map from gradients, one per parameter or `None`, to named scalars.
+            products (`Callable`):
+                Linear map from gradients, one per parameter or `None`, to named scalars; of a sharded model, from this
+                process's shards of the gradients.
 
         Returns:
             `tuple[float, dict[str, float]]`: Loss and named scalars, equal on all ranks.
         """
+        total, gradients = self._gathered_gradients(rows) if is_sharded(self.model) else self._gradients(rows)
+        named = products(gradients)
+        names = sorted(named)
+        values = torch.stack([total.double(), *(named[name].to(total.device) for name in names)])
+        loss_value, *scalars = self._sum_over_ranks(values)
+        return loss_value, dict(zip(names, scalars, strict=True))
+
+    def _gradients(self, rows: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:
+        """This rank's share of the mean loss, and its gradient."""
         total = torch.zeros((), device=self.accelerator.device)
         gradients: list[Tensor | None] = [None] * len(self.parameters)
         for loss in self._losses(rows):
@@ -90,22 +104,36 @@ class TargetObjective:
             for i, new in enumerate(torch.autograd.grad(loss, self.parameters, allow_unused=True)):
                 old = gradients[i]
                 gradients[i] = new if old is None or new is None else old + new
-        named = products(gradients)
-        names = sorted(named)
-        values = torch.stack([total.double(), *(named[name].to(total.device) for name in names)])
-        loss_value, *scalars = self._sum_over_ranks(values)
-        return loss_value, dict(zip(names, scalars, strict=True))
+        return total, gradients
+
+    def _gathered_gradients(self, rows: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:
+        """This rank's share of the mean loss, and its shard of the whole mean loss's gradient."""
+        total = torch.zeros((), device=self.accelerator.device)
+        with gradients_aside(self.parameters):
+            for loss in self._losses(rows):
+                total = total + loss.detach()
+                # Not autograd.grad(): the forward pass computes with gathered copies of the parameters, and only
+                # FSDP's hooks on backward() bring their gradients to the shards.
+                loss.backward()
+            # FSDP takes the mean over ranks, whose losses are shares of a sum.
+            num_ranks = self.accelerator.num_processes
+            gradients = [None if p.grad is None else local_tensor(p.grad) * num_ranks for p in self.parameters]
+        return total, gradients
 
     def _losses(self, rows: Sequence[int]) -> Iterator[Tensor]:
-        """This rank's share of the mean loss, one micro-batch after another."""
-        mine = rows[self.accelerator.process_index :: self.accelerator.num_processes]
+        """
+        This rank's share of the mean loss, one micro-batch after another, as many on every rank: the passes of a
+        sharded model are collectives. A rank whose rows run out computes a row of another's with weight 0.
+        """
+        num_ranks = self.accelerator.num_processes
+        mine = rows[self.accelerator.process_index :: num_ranks]
         # accelerate patches autocast into `forward`, and only the original is free of it.
         forward = getattr(self.model, "_original_forward", self.model)
         device_type = self.accelerator.device.type
         with _deterministic_mode(self.model):
-            for begin in range(0, len(mine), self.micro_batch_size):
+            for begin in range(0, math.ceil(len(rows) / num_ranks), self.micro_batch_size):
                 chunk = mine[begin : begin + self.micro_batch_size]
-                inputs = self.prepare_inputs(self.collator([self.dataset[row] for row in chunk]))
+                inputs = self.prepare_inputs(self.collator([self.dataset[row] for row in chunk or rows[:1]]))
                 with (
                     torch.set_grad_enabled(torch.is_grad_enabled()),
                     torch.autocast(device_type, enabled=False),

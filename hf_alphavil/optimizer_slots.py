@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers.optimization import Adafactor
 
+from .sharding import local_tensor, sharded_like
+
 #: Optimizers that build their state lazily and keep all of it in `Optimizer.state`, so that it can be swapped.
 SWAPPABLE: tuple[type[Optimizer], ...] = (
     torch.optim.SGD,
@@ -92,31 +94,17 @@ class OptimizerSlots:
         active_state = self.optimizer.state
         for slot, state in self._stored().items():
             self.optimizer.state = state
-            values[slot] = {}
-            for number, entries in self.optimizer.state_dict()["state"].items():
-                values[slot][str(number)] = {}
-                for key, value in entries.items():
-                    if isinstance(value, Tensor):
-                        tensors[f"optimizer/{slot}/{number}/{key}"] = value
-                    else:
-                        values[slot][str(number)][key] = value
+            slot_tensors, values[slot] = optimizer_state(self.optimizer, f"optimizer/{slot}/")
+            tensors.update(slot_tensors)
         self.optimizer.state = active_state
         return tensors, {"active": self.active, "values": values}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
         """Inverse of [`state_dict`]; the active slot's state must already be in the optimizer."""
         active_state = self.optimizer.state
-        groups = self.optimizer.state_dict()["param_groups"]
         self._slots = {}
-        for slot, numbered in rest["values"].items():
-            state: dict[int, dict[str, Any]] = {int(number): dict(entries) for number, entries in numbered.items()}
-            prefix = f"optimizer/{slot}/"
-            for name, tensor in tensors.items():
-                if name.startswith(prefix):
-                    number, key = name[len(prefix) :].split("/", 1)
-                    state[int(number)][key] = tensor
-            # The optimizer's own loading knows which entries follow the parameter's device and dtype.
-            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for slot, values in rest["values"].items():
+            load_optimizer_state(self.optimizer, tensors, values, f"optimizer/{slot}/")
             self._slots[slot] = self.optimizer.state  # type: ignore[assignment]
         self._at_start = self._slots.pop(_AT_START, None)
         self.optimizer.state = active_state
@@ -133,3 +121,51 @@ def _copy(state: Mapping[Tensor, Any]) -> defaultdict[Tensor, Any]:
             key: value.clone() if isinstance(value, Tensor) else value for key, value in entries.items()
         }
     return copied
+
+
+def optimizer_state(optimizer: Optimizer, prefix: str) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+    """
+    The state that an optimizer keeps per parameter, ready for a checkpoint.
+
+    Args:
+        optimizer (`torch.optim.Optimizer`): The optimizer.
+        prefix (`str`): Start of the tensors' names.
+
+    Returns:
+        `tuple[dict[str, Tensor], dict]`: Tensors by `<prefix><parameter number>/<key>` (of sharded parameters, this
+        process's shards), and what remains, by parameter number, ready for JSON.
+    """
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for number, entries in optimizer.state_dict()["state"].items():
+        values[str(number)] = {}
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{prefix}{number}/{key}"] = local_tensor(value)
+            else:
+                values[str(number)][key] = value
+    return tensors, values
+
+
+def load_optimizer_state(
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Mapping[str, Any]], prefix: str
+) -> None:
+    """
+    Inverse of [`optimizer_state`].
+
+    Args:
+        optimizer (`torch.optim.Optimizer`): The optimizer, over the parameters in the same order.
+        tensors (`Mapping[str, Tensor]`): Tensors by name; those without the prefix are passed over.
+        values (`Mapping`): What remains.
+        prefix (`str`): Start of the tensors' names.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Any]] = {int(number): dict(entries) for number, entries in values.items()}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            number, key = name[len(prefix) :].split("/", 1)
+            # A scalar, such as Adam's step, is never sharded.
+            value = sharded_like(tensor, parameters[int(number)]) if tensor.dim() else tensor
+            state[int(number)][key] = value
+    # The optimizer's own loading knows which entries follow the parameter's device and dtype.
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -17,15 +17,19 @@ from .data import EpochPlan, Phase, TaskDataset
 from .divergence import DivergenceError, diverged
 from .meta_objective import TargetObjective
 from .methods import DeltaBank, Method
-from .optimizer_slots import OptimizerSlots
+from .optimizer_slots import OptimizerSlots, load_optimizer_state, optimizer_state
 from .phase_losses import PhaseLosses
 from .schedule import PositionedSchedule
 from .seeding import derive_seed
+from .sharding import check_all_sharded, is_sharded, local_tensor
 
 if TYPE_CHECKING:
     from .trainer import MultitaskTrainer
 
 logger = logging.getLogger(__name__)
+
+#: Start of the names under which a checkpoint holds the optimizer's present state, of a sharded model alone.
+RUNNING_OPTIMIZER = "running_optimizer/"
 
 
 class PlanRunner:
@@ -50,14 +54,14 @@ class PlanRunner:
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self.evaluation_pending = False
-        model = trainer.model
-        self.deltas = DeltaBank(model, unscaled=trainer.unscaled_parameters() if method.forks else ())
+        self.deltas = self._new_bank()
         self._slots: OptimizerSlots | None = None
         self._schedule: PositionedSchedule | None = None
         self._losses = PhaseLosses()
         self._dropped: dict[str, int] = {}
         self._warned_of_evaluation = False
         self._plan = method.plan(0, self.steps)
+        self._attached = False
 
     # ---- Where the run stands
 
@@ -81,8 +85,16 @@ class PlanRunner:
     # ---- Events of Trainer's loop
 
     def attach(self) -> None:
-        """Takes hold of the optimizer and the scheduler once Trainer has prepared them."""
-        if self.method.forks and self._slots is None:
+        """Takes hold of the parameters, the optimizer and the scheduler once Trainer has prepared them."""
+        if self._attached:
+            return
+        self._attached = True
+        if is_sharded(self.trainer.model):
+            # FSDP2 has put sharded parameters in the place of those that the model had when this runner was made.
+            self.deltas = self._new_bank()
+            named = zip(self.deltas.names, self.deltas.parameters, strict=True)
+            check_all_sharded(named, self.trainer.accelerator.num_processes)
+        if self.method.forks:
             self._schedule = PositionedSchedule(self.trainer.lr_scheduler)
             keep = self.trainer.args.phase_optimizer_state == "per_task"
             self._slots = OptimizerSlots(self._bare_optimizer(), keep)
@@ -133,7 +145,7 @@ class PlanRunner:
             self._schedule.apply(self._bare_optimizer(), position, weight if on_learning_rate else 1.0)
         if not on_learning_rate and weight != 1.0:
             # The loss's weight as a factor of its clipped gradient: clipping the weighted one would cancel it.
-            gradients = [p.grad for p in self.deltas.parameters if p.grad is not None]
+            gradients = [local_tensor(p.grad) for p in self.deltas.parameters if p.grad is not None]
             torch._foreach_mul_(gradients, weight)
 
     def end_step(self) -> None:
@@ -150,7 +162,7 @@ class PlanRunner:
         self._log({f"loss_{task}": loss for task, loss in means.items()})
         self._losses = PhaseLosses()
         if self.method.forks:
-            self._synchronise_buffers()
+            self.synchronise_buffers()
             failed = self._failure(phase, first_bad)
             if self._slots is not None:
                 self._slots.end_phase(roll_back=failed is not None)
@@ -269,6 +281,10 @@ class PlanRunner:
             raise self._diverged(losses["first_bad"])  # rather than a checkpoint of NaN
         tensors, slots = self._slots.state_dict() if self._slots is not None else ({}, None)
         tensors.update(self.deltas.state_tensors())
+        running_optimizer = None
+        if is_sharded(self.trainer.model):
+            running_tensors, running_optimizer = optimizer_state(self._bare_optimizer(), RUNNING_OPTIMIZER)
+            tensors.update(running_tensors)
         return tensors, {
             "run": self._fingerprint(),
             "epoch": self.epoch,
@@ -281,6 +297,7 @@ class PlanRunner:
             "losses": losses,
             "dropped": self._dropped,
             "optimizer_slots": slots,
+            "running_optimizer": running_optimizer,
         }
 
     def load_position(self, state: Mapping[str, Any]) -> None:
@@ -317,6 +334,8 @@ class PlanRunner:
             state (`Mapping`): The JSON part of [`state_dict`].
         """
         self.attach()
+        if state["running_optimizer"] is not None:
+            load_optimizer_state(self._bare_optimizer(), tensors, state["running_optimizer"], RUNNING_OPTIMIZER)
         if state["is_open"]:
             self.deltas.load_state_tensors(tensors, state["finished_phases"])
         if self._slots is not None and state["optimizer_slots"] is not None:
@@ -339,10 +358,14 @@ class PlanRunner:
     def _gather(self, values: Tensor) -> Tensor:
         return self.trainer.accelerator.gather(values)
 
-    def _synchronise_buffers(self) -> None:
+    def synchronise_buffers(self) -> None:
         """Gives every rank rank 0's buffers, as DDP does at each forward pass: batch-norm statistics are local."""
         for buffer in self.deltas.buffers.values():
             buffer.copy_(broadcast(buffer))
+
+    def _new_bank(self) -> DeltaBank:
+        unscaled = self.trainer.unscaled_parameters() if self.method.forks else ()
+        return DeltaBank(self.trainer.model, unscaled=unscaled)
 
     def _meta_objective(self) -> TargetObjective | None:
         if self.meta_set is None:
@@ -379,7 +402,8 @@ class PlanRunner:
         self._show(f"α {step}/{self.trainer.args.alpha_steps}")
 
     def _log_expected_memory(self) -> None:
-        parameter_bytes = sum(p.numel() * p.element_size() for p in self.deltas.parameters)
+        shards = [local_tensor(p) for p in self.deltas.parameters]
+        parameter_bytes = sum(shard.numel() * shard.element_size() for shard in shards)
         tasks = len(self.steps)
         logger.info(
             "  Expected memory for θ0, deltas and optimizer states of %d tasks beyond a plain run: up to %.2f GB with "

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from .checkpoint import load_run_state, load_run_tensors, save_run_state
 from .checkpoint_folder import ASIDE_NAME, find_checkpoint, move_into_place, seal, whole_checkpoints
+from .modeling import merge_adapters
+from .sharding import full_state_dict, is_sharded, save_sharded_model
 from .task_evaluation import TaskEvaluation
 
 if TYPE_CHECKING:
@@ -34,6 +37,9 @@ class TaskCheckpoints(TaskEvaluation):
 
     runner: Any
     accelerator: Any
+    model: Any
+    optimizer: Any
+    lr_scheduler: Any
 
     # Read while Trainer.__init__ runs.
     preempted: bool = False
@@ -86,9 +92,33 @@ class TaskCheckpoints(TaskEvaluation):
             yield
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Trainer's saving, of merged parameters: inside a plan of forks that is θ0."""
+        """
+        Trainer's saving, of merged parameters: inside a plan of forks that is θ0.
+
+        A model that FSDP2 has sharded is gathered and saved whole, but for a run's checkpoints, which hold its shards.
+        """
+        is_checkpoint = _internal_call and output_dir is not None
         with self.merged_parameters():
+            if self.is_multitask and is_sharded(self.model) and not is_checkpoint:
+                # With FSDP's sharded state dicts Trainer saves nothing here.
+                self._save(output_dir, state_dict=full_state_dict(self.accelerator, self.model))
             super().save_model(output_dir, _internal_call)
+
+    def export_task(self, name: str, path: str | Path) -> None:
+        """
+        Writes one task of a [`MultitaskModel`] as an ordinary folder of its Auto class, adapters merged.
+
+        Called by all processes.
+
+        Args:
+            name (`str`): Task name.
+            path (`str` or `Path`): Folder to write to.
+        """
+        with self.merged_parameters():
+            state_dict = full_state_dict(self.accelerator, self.model) if is_sharded(self.model) else None
+            if self.is_world_process_zero():
+                model = merge_adapters(self.accelerator.unwrap_model(self.model))
+                model.export_task(name, path, processing_class=self.processing_class, state_dict=state_dict)
 
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
@@ -148,14 +178,33 @@ class TaskCheckpoints(TaskEvaluation):
             return str(run_dir / best)
         return before
 
+    @property
+    def _shard(self) -> tuple[int, int] | None:
+        """Number of this process and of all, where each holds shards of θ0, deltas and optimizer states."""
+        return (self.args.process_index, self.args.world_size) if is_sharded(self.model) else None
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
+        if self.is_multitask and is_sharded(self.model):
+            # Trainer would save the model here, and the optimizer in a form that cannot be loaded while some heads
+            # have no state yet: the optimizer's shards are part of our state.
+            with self.merged_parameters():
+                self.runner.synchronise_buffers()  # each is saved by one process, and not always by the first
+                save_sharded_model(self.accelerator, self.model, output_dir)
+            if self.args.should_save:
+                torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
         if self.is_multitask:
             tensors, state = self.runner.state_dict()
-            if self.args.should_save:
-                save_run_state(output_dir, tensors, state)
+            if self.args.should_save or self._shard is not None:
+                save_run_state(output_dir, tensors, state, self._shard)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if self.is_multitask and checkpoint is not None:
-            self.runner.load_tensors(load_run_tensors(checkpoint), load_run_state(checkpoint))
+            if is_sharded(self.model):
+                # Trainer passes the schedule over where it finds no optimizer of its own.
+                self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
+                for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+                    group["lr"] = rate
+            self.runner.load_tensors(load_run_tensors(checkpoint, self._shard), load_run_state(checkpoint))

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput
 
+from .checks import check_evaluation
 from .data import TaskDataset
 from .inputs import tokenized_split
 
@@ -26,6 +27,7 @@ class TaskEvaluation(Trainer):
 
     # Trainer's own attributes; `args` are MultitaskTrainingArguments in multitask mode, any others in plain mode.
     args: Any
+    model: Any
     eval_dataset: Any
 
     # Read while Trainer.__init__ runs.
@@ -125,6 +127,8 @@ class TaskEvaluation(Trainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's loop, at merged parameters: inside a plan of forks that is θ0."""
+        if self.is_multitask:
+            check_evaluation(self.accelerator, self.model)
         with self.merged_parameters():
             return super().evaluation_loop(*args, **kwargs)
 

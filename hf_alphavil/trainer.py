@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from transformers.trainer_utils import seed_worker
 from .callbacks import PlanCallback, PlanProgressCallback, restore_callbacks
 from .card import write_card_of
 from .checkpoint import load_run_state
-from .checks import check_heads, check_parameters, check_precision, check_setup
+from .checks import check_adapters, check_heads, check_parameters, check_precision, check_setup, check_sharding
 from .compilation import compile_encoder
 from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
@@ -27,6 +28,7 @@ from .preemption import PreemptionCallback
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
+from .sharding import is_sharded, prepare_plugin, sharding_on_cpus
 from .task_checkpoints import TaskCheckpoints
 from .training_args import MultitaskTrainingArguments
 
@@ -71,11 +73,10 @@ class MultitaskTrainer(TaskCheckpoints):
 
     Raises:
         ValueError: For a missing target, an empty auxiliary, a held-out slice too small, half-precision parameters,
-            DeepSpeed, FSDP, `nn.DataParallel`, or fp16 on a CPU; before any training.
+            DeepSpeed, FSDP1, `nn.DataParallel`, or fp16 on a CPU; before any training.
         TypeError: For an iterable dataset as one of several tasks.
     """
 
-    model: Any
     optimizer: Any
 
     # Read while Trainer.__init__ runs, as those of TaskEvaluation.
@@ -137,6 +138,13 @@ class MultitaskTrainer(TaskCheckpoints):
 
     # ---- Set-up
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's accelerator; in multitask mode FSDP2 works on CPUs too, and other sharding is refused."""
+        with sharding_on_cpus(self.args) if self.is_multitask else contextlib.nullcontext():
+            super().create_accelerator_and_postprocess()
+        if self.is_multitask:
+            check_sharding(self.accelerator.state)
+
     def _prepare_datasets(
         self, args: MultitaskTrainingArguments, train_dataset: Any, eval_dataset: Any, processing_class: Any
     ) -> tuple[Any, Any]:
@@ -176,6 +184,7 @@ class MultitaskTrainer(TaskCheckpoints):
             kinds = {name: task["kind"] for name, task in model.config.tasks.items()} | kinds
         check_parameters(model)
         check_precision(self.accelerator)
+        check_adapters(self.accelerator, self.accelerator.unwrap_model(self.model))
         self.kinds: dict[str, str] = kinds
         self.data_collator = make_collator(args, model, self.task_names, kinds, data_collator, self.processing_class)
         self._metrics: dict[str, Callable | None] = {
@@ -331,6 +340,7 @@ class MultitaskTrainer(TaskCheckpoints):
         if self.args.auto_find_batch_size and batch_size is not None:
             self._train_batch_size = batch_size
         check_parameters(self.model)
+        prepare_plugin(self.accelerator, self.model)
         self._runner = None
         self.run_dir = self._get_output_dir(trial)
         try:
@@ -381,6 +391,12 @@ class MultitaskTrainer(TaskCheckpoints):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         finally:
             self.label_smoother = smoother
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> contextlib.AbstractContextManager:
+        """Trainer's hook; accelerate, which autocasts the forward pass of any other model, leaves FSDP2's as it is."""
+        if self.is_multitask and is_sharded(self.model):
+            return self.accelerator.autocast()
+        return super().autocast_smart_context_manager(cache_enabled)
 
     def _get_learning_rate(self) -> float:
         rate = self.runner.learning_rate if self.is_multitask and self.is_in_train else None

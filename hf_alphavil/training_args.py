@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 
+from .checks import refuse_deepspeed_launch
 from .methods import METHODS
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -127,6 +128,7 @@ class MultitaskTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        refuse_deepspeed_launch()
         super().__post_init__()
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}")

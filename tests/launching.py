@@ -14,13 +14,14 @@ from hf_alphavil.launch import end_process_group
 ROOT = Path(__file__).parents[1]
 
 
-def launch(script, *arguments, num_processes=2, timeout=600, options=(), variables=None):
+def launch(script, *arguments, config="ddp", num_processes=2, timeout=600, options=(), variables=None):
     """
     Runs a script with `accelerate launch` on gloo processes of one thread each; fails with its output.
 
     Args:
-        script: Path of the script.
+        script: Path of the script; it is to use the CPU (`use_cpu=True`).
         arguments: Its arguments.
+        config: Name of a launch file in `configs/`.
         num_processes: Number of processes.
         timeout: Seconds.
         options: More flags of `accelerate launch`.
@@ -29,11 +30,10 @@ def launch(script, *arguments, num_processes=2, timeout=600, options=(), variabl
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # `--cpu --num_processes 2` starts one process (huggingface/accelerate#2741); --multi_gpu on a machine without GPUs
-    # is torchrun with gloo.
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
-    command += ["--num_processes", str(num_processes), "--main_process_port", str(port), "--mixed_precision", "no"]
-    command += ["--dynamo_backend", "no", *options, str(script), *map(str, arguments)]
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", str(ROOT / "configs" / f"{config}.yaml")]
+    command += ["--num_processes", str(num_processes), "--main_process_port", str(port)]
+    command += [*options, str(script), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment |= variables or {}
     finished = subprocess.run(
@@ -43,7 +43,7 @@ def launch(script, *arguments, num_processes=2, timeout=600, options=(), variabl
     return finished.stdout + finished.stderr
 
 
-def launch_runs(script, runs, folder, num_processes=2):
+def launch_runs(script, runs, folder, num_processes=2, config="ddp"):
     """
     Launches a script that ends in `run_listed`.
 
@@ -52,12 +52,15 @@ def launch_runs(script, runs, folder, num_processes=2):
         runs: Arguments of its runs, ready for JSON.
         folder: Where arguments and results may lie.
         num_processes: Number of processes.
+        config: Name of a launch file in `configs/`.
 
     Returns:
         What the runs returned on rank 0.
     """
     (folder / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
-    launch(ROOT / "tests" / script, folder / "runs.json", folder / "result.pt", num_processes=num_processes)
+    launch(
+        ROOT / "tests" / script, folder / "runs.json", folder / "result.pt", num_processes=num_processes, config=config
+    )  # fmt: skip
     return torch.load(folder / "result.pt", weights_only=False)
 
 

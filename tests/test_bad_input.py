@@ -108,12 +108,12 @@ def test_plain_arguments_with_several_tasks(tmp_path):
         MultitaskTrainer(model=NeverTrained(), args=TrainingArguments(str(tmp_path)), train_dataset=train)
 
 
-def test_data_parallel_and_deepspeed_and_fsdp(tmp_path):
+def test_data_parallel_and_deepspeed(tmp_path, monkeypatch):
     """The checks of launch set-ups that this machine cannot make, on stand-ins for their arguments."""
     args = toy_args(tmp_path)
 
     def with_changes(**changes):
-        names = ("deepspeed", "fsdp", "n_gpu", "accelerator_config", "ignore_data_skip")
+        names = ("deepspeed", "world_size", "n_gpu", "accelerator_config", "ignore_data_skip")
         return SimpleNamespace(**{name: getattr(args, name) for name in names} | changes)
 
     check_setup(with_changes())
@@ -121,8 +121,18 @@ def test_data_parallel_and_deepspeed_and_fsdp(tmp_path):
         check_setup(with_changes(n_gpu=2))
     with pytest.raises(ValueError, match=r"DeepSpeed is not supported.*DDP"):
         check_setup(with_changes(deepspeed="zero3.json"))
-    with pytest.raises(ValueError, match="FSDP is not supported yet"):
-        check_setup(with_changes(fsdp=True))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check_setup(with_changes())
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match=r"2 processes were launched.*--use_cpu"):
+        check_setup(with_changes())
+
+
+def test_deepspeed_by_the_launcher(tmp_path, monkeypatch):
+    """What `accelerate launch --use_deepspeed` sets; without the package accelerate would ask to install it."""
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ValueError, match=r"DeepSpeed is not supported.*configs/ddp.yaml"):
+        toy_args(tmp_path)
 
 
 def test_schedule_driven_by_a_metric(tmp_path):

@@ -8,6 +8,9 @@ import pytest
 import torch
 from launching import ROOT
 from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from hf_alphavil.demo import demo_encoder
 
 SMALL = ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--disable_tqdm", "true"]
 SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
@@ -135,3 +138,24 @@ def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
     for task in ("rte", "wnli"):
         assert one["task_weights"][task] == pytest.approx(two["task_weights"][task], abs=0.5)
     assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_sharded_by_the_launch_file(data_dir, tmp_path):
+    """FSDP2 on two CPU processes leaves what one process leaves, and sharded checkpoints."""
+    demo_encoder(tmp_path / "encoder")
+    out = tmp_path / "out"
+    common = ["--target", "cb", "--auxiliary", "copa", "--data_dir", data_dir, "--output_dir", out, "--use_cpu"]
+    common += ["--model_name_or_path", tmp_path / "encoder", "--num_train_epochs", "1", *SMALL]
+    common += ["--do_train", "--do_eval", "--do_predict", "--save_strategy", "steps"]
+    common += ["--save_steps", "7", "--per_device_train_batch_size", "8"]
+    launcher = ["--config_file", ROOT / "configs" / "fsdp2.yaml", "--main_process_port", "29557"]
+    drive(*common, launcher=launcher)
+    assert "eval_cb_combined_score" in read(out / "all_results.json")
+    weights = load_file(out / "model.safetensors")
+    assert (out / "checkpoint-7" / "pytorch_model_fsdp_0").is_dir()
+    assert len(read(out / "alphavil_history.json")) == 1
+    assert len((out / "predictions" / "CB.jsonl").read_text().splitlines()) == 32
+    model = AutoModelForSequenceClassification.from_pretrained(out / "export" / "cb")
+    assert torch.equal(model.classifier.weight, weights["tasks.cb.classifier.weight"])

@@ -46,6 +46,8 @@ CASES = {
     "mean_start": ({"alpha_init": "mean"}, {"alpha_init": "mean"}),
     "meta_batches": ({"alpha_batch_size": 16}, {"alpha_batch_size": 16}),
     "few_meta_rows": ({"alpha_batch_size": 2}, {"alpha_batch_size": 2}),
+    # On two processes with micro-batches of 4 rows: 5 rows in two of them, and 4 in one.
+    "uneven_meta_batches": ({"alpha_batch_size": 9}, {"alpha_batch_size": 9}),
     "encoder_only": ({"alpha_applies_to": "encoder"}, {"alpha_applies_to": "encoder"}),
     "bounds": (
         {"min_task_weight": 0.9, "max_task_weight": 1.1, "normalize_task_weights": True},
@@ -69,6 +71,16 @@ CASES = {
         {"joint_fraction": 0.3, "task_sampling": "temperature", "sampling_temperature": 3.0},
     ),
 }
+
+
+SEVERAL_PROCESS_CASES = {
+    ("ddp", 2): (
+        "loss", "share_learning_rate", "accumulation", "clipping", "uneven_meta_batches", "joint", "skipped_task",
+    ),
+    # Two meta rows leave two ranks without any.
+    ("ddp", 4): ("share_learning_rate", "few_meta_rows", "joint"),
+    ("fsdp2", 2): ("accumulation", "clipping", "uneven_meta_batches", "skipped_task"),
+}  # fmt: skip
 
 
 def reference(**settings):
@@ -153,22 +165,19 @@ def test_order_of_tasks_changes_nothing(settings, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("num_processes", [2, 4])
-def test_several_processes_equal_the_reference(num_processes, tmp_path):
+@pytest.mark.parametrize(("config", "num_processes"), [("ddp", 2), ("ddp", 4), ("fsdp2", 2)])
+def test_several_processes_equal_the_reference(config, num_processes, tmp_path):
     """World n with an n-th of the per-device batch is the same run: the same global batches, α and parameters."""
-    cases = ["loss", "share_learning_rate", "accumulation", "clipping", "meta_batches", "joint", "skipped_task"]
-    if num_processes == 4:
-        # Two meta rows leave two ranks without any.
-        cases = ["share_learning_rate", "few_meta_rows", "joint"]
     runs, rules = [], []
-    for case in cases:
+    for case in SEVERAL_PROCESS_CASES[config, num_processes]:
         settings, rule = CASES[case]
         settings = BATCH | settings
         share = {"per_device_train_batch_size": settings["per_device_train_batch_size"] // num_processes}
         runs.append({"output_dir": str(tmp_path / case), **settings, **share})
         rules.append(rule)
-    results = launch_runs("toy_run.py", runs, tmp_path, num_processes)
+    results = launch_runs("toy_run.py", runs, tmp_path, num_processes, config)
     for run, rule in zip(results, rules, strict=True):
         assert_equals_reference(run, reference(**rule))
         assert len(run["rank_checksum"]) == num_processes
         assert len(set(run["rank_checksum"])) == 1
+        assert run["sharded"] == (set(run["state"]) if config == "fsdp2" else set())

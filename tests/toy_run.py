@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 sys.path[:0] = [str(Path(__file__).parent / "reference"), str(Path(__file__).parents[1])]
 
@@ -18,6 +19,7 @@ from toy import ToyModel, toy_tasks
 from transformers import EarlyStoppingCallback
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.sharding import sharded_like
 
 SIZES = {"a": 37, "b": 50, "c": 23}
 LABELS = {"a": 2, "b": 3, "c": 2}
@@ -46,18 +48,28 @@ class RecordingTrainer(MultitaskTrainer):
         self.epochs = []
 
         def recording_merge(deltas, *args):
+            theta = dict(zip(deltas.names, deltas.parameters, strict=True))
+
+            def whole_tensors(shards):
+                return {name: whole(sharded_like(shard, theta[name])) for name, shard in shards.items()}
+
             snapshot = {
-                "theta0": {k: v.clone() for k, v in deltas.start().items()} if deltas.is_open else {},
-                "delta": {p: {k: v.clone() for k, v in deltas.delta(p).items()} for p in deltas.phases},
+                "theta0": whole_tensors(deltas.start()) if deltas.is_open else {},
+                "delta": {phase: whole_tensors(deltas.delta(phase)) for phase in deltas.phases},
             }
             record = merge(deltas, *args)
-            theta = dict(zip(deltas.names, deltas.parameters, strict=True))
-            snapshot["theta"] = {name: p.detach().clone() for name, p in theta.items()}
+            snapshot["theta"] = {name: whole(p) for name, p in theta.items()}
             self.epochs.append(snapshot)
             return record
 
         runner.method.merge = recording_merge
         return runner
+
+
+def whole(tensor):
+    """A copy of a tensor, gathered if it is sharded."""
+    tensor = tensor.detach()
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).clone()
 
 
 def toy_data(order=tuple(SIZES), seed=0):
@@ -114,16 +126,16 @@ def run_toy(output_dir, resume_from_checkpoint=None, **settings):
     """
     trainer = toy_trainer(output_dir, **settings)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint)
-    state = {
-        name: tensor.clone() for name, tensor in trainer.accelerator.unwrap_model(trainer.model).state_dict().items()
-    }
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    state = {name: whole(tensor) for name, tensor in model.state_dict().items()}
     return {
         "history": copy.deepcopy(trainer.history),
         "epochs": trainer.epochs,
         "state": state,
         "log_history": copy.deepcopy(trainer.state.log_history),
+        "sharded": {name for name, p in trainer.model.named_parameters() if isinstance(p, DTensor)},
         "rank_checksum": trainer.accelerator.gather(
-            torch.stack([p.double().sum() for p in trainer.model.parameters()]).sum().reshape(1)
+            torch.stack([whole(p).double().sum() for p in trainer.model.parameters()]).sum().reshape(1)
         ).tolist(),
         "torch_rng": torch.get_rng_state(),
         "counted": {

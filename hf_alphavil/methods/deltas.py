@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..sharding import drop_gathered, local_tensor
+
 
 class DeltaBank:
     """
@@ -15,7 +17,8 @@ class DeltaBank:
 
     Covers the trainable parameters by name (tied ones once), never the state dict. Parameters are always written in
     place, so optimizers, DDP and compiled graphs keep their references. Buffers (batch-norm statistics) go back to
-    θ0's at each fork and take the values of one chosen phase at the merge.
+    θ0's at each fork and take the values of one chosen phase at the merge. Of a sharded model (FSDP2), θ0 and deltas
+    are this process's shards, and so are the gradients whose inner products are taken.
 
     Args:
         model (`torch.nn.Module`): The bare model.
@@ -26,9 +29,9 @@ class DeltaBank:
 
     def __init__(self, model: nn.Module, unscaled: Collection[str] = ()) -> None:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.model = model
         self.names: list[str] = list(named)
         self.parameters: list[nn.Parameter] = list(named.values())
-        self._model = model
         self._scaled = [name not in unscaled for name in self.names]
         self._start: list[Tensor] | None = None
         self._start_buffers: dict[str, Tensor] = {}
@@ -38,7 +41,7 @@ class DeltaBank:
     @property
     def buffers(self) -> dict[str, Tensor]:
         """`dict[str, Tensor]`: The model's buffers. Read anew each time: DDP replaces them when it wraps a model."""
-        return dict(self._model.named_buffers())
+        return dict(self.model.named_buffers())
 
     @property
     def is_open(self) -> bool:
@@ -61,13 +64,13 @@ class DeltaBank:
     @torch.no_grad()
     def open(self) -> None:
         """Takes the model's present parameters and buffers as θ0."""
-        self._start = [p.detach().clone() for p in self.parameters]
+        self._start = [p.detach().clone() for p in self._shards()]
         self._start_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
 
     @torch.no_grad()
     def rewind(self) -> None:
         """Puts θ0 and its buffers back into the model."""
-        _copy(self.parameters, self._opened())
+        self._write(self._opened())
         self._write_buffers(self._start_buffers)
 
     @torch.no_grad()
@@ -79,14 +82,14 @@ class DeltaBank:
             phase (`str`): The phase's name.
             keep_buffers (`bool`, *optional*, defaults to `False`): Whether the merge takes this phase's buffers.
         """
-        self._deltas[phase] = list(torch._foreach_sub(list(self.parameters), self._opened()))
+        self._deltas[phase] = list(torch._foreach_sub(self._shards(), self._opened()))
         if keep_buffers:
             self._kept_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
 
     @torch.no_grad()
     def model_is_finite(self) -> bool:
-        """`bool`: Whether the model's present parameters hold neither NaN nor infinity."""
-        norms = torch._foreach_norm(list(self.parameters), ord=1)
+        """`bool`: Whether the model's present parameters, or this process's shards, hold neither NaN nor infinity."""
+        norms = torch._foreach_norm(self._shards(), ord=1)
         return bool(torch.isfinite(torch.stack(norms)).all())
 
     @torch.no_grad()
@@ -97,10 +100,11 @@ class DeltaBank:
         Args:
             coefficients (`Mapping[str, float]`): c_p by phase; phases that left no delta are passed over.
         """
-        _copy(self.parameters, self._opened())
+        self._write(self._opened())
+        shards = self._shards()
         for phase in self.phases:
-            for parameter, delta, scaled in zip(self.parameters, self._deltas[phase], self._scaled, strict=True):
-                parameter.add_(delta, alpha=coefficients[phase] if scaled else 1.0)
+            for shard, delta, scaled in zip(shards, self._deltas[phase], self._scaled, strict=True):
+                shard.add_(delta, alpha=coefficients[phase] if scaled else 1.0)
         self._write_buffers(self._kept_buffers or self._start_buffers)
 
     @torch.no_grad()
@@ -134,14 +138,13 @@ class DeltaBank:
         if not self.is_open:
             yield
             return
-        running = [p.detach().clone() for p in self.parameters]
+        running = [p.detach().clone() for p in self._shards()]
         running_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         self.rewind()
         try:
             yield
         finally:
-            with torch.no_grad():
-                _copy(self.parameters, running)
+            self._write(running)
             self._write_buffers(running_buffers)
 
     def state_tensors(self) -> dict[str, Tensor]:
@@ -154,7 +157,7 @@ class DeltaBank:
         """
         if not self.is_open:
             return {}
-        tensors = {f"theta/{name}": p.detach() for name, p in zip(self.names, self.parameters, strict=True)}
+        tensors = {f"theta/{name}": p.detach() for name, p in zip(self.names, self._shards(), strict=True)}
         for phase, deltas in self._deltas.items():
             tensors.update({f"delta/{phase}/{name}": d for name, d in zip(self.names, deltas, strict=True)})
         tensors.update({f"buffer/{name}": buffer for name, buffer in self.buffers.items()})
@@ -179,7 +182,7 @@ class DeltaBank:
                 tensors[f"delta/{phase}/{name}"].to(p.device)
                 for name, p in zip(self.names, self.parameters, strict=True)
             ]
-        _copy(self.parameters, [tensors[f"theta/{name}"] for name in self.names])
+        self._write([tensors[f"theta/{name}"] for name in self.names])
         self._write_buffers({name: tensors[f"buffer/{name}"] for name in self.buffers})
         self._kept_buffers = {
             name: tensors[f"kept_buffer/{name}"].to(buffer.device)
@@ -192,12 +195,17 @@ class DeltaBank:
             raise RuntimeError("no θ0 is held: call open() first")
         return self._start
 
+    def _shards(self) -> list[Tensor]:
+        """The parameters, or this process's shards of them; asked for each time, as FSDP2 may move them."""
+        return [local_tensor(p) for p in self.parameters]
+
+    @torch.no_grad()
+    def _write(self, values: Sequence[Tensor]) -> None:
+        drop_gathered(self.model)
+        for shard, value in zip(self._shards(), values, strict=True):
+            shard.copy_(value)
+
     def _write_buffers(self, values: Mapping[str, Tensor]) -> None:
         buffers = self.buffers
         for name, value in values.items():
             buffers[name].copy_(value)
-
-
-def _copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        target.copy_(source)

@@ -101,8 +101,8 @@ def test_every_checkpoint_is_a_merged_model(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resume_at_every_step_on_two_processes(workers, tmp_path):
+@pytest.mark.parametrize(("config", "workers"), [("ddp", 0), ("ddp", 2), ("fsdp2", 0)])
+def test_resume_at_every_step_on_two_processes(config, workers, tmp_path):
     settings = RUN | {
         "per_device_train_batch_size": 2,
         "max_phase_steps": 2,
@@ -111,6 +111,8 @@ def test_resume_at_every_step_on_two_processes(workers, tmp_path):
     }
     num_steps = 2 * (2 + 1 + 1 + 1)  # joint, and three forks shortened from 2 to 1
     whole = {"output_dir": str(tmp_path / "whole"), **settings}
+    # A step of every kind of phase, under FSDP2: joint, fork, a plan's last, and a fork of the second plan.
+    steps = range(1, num_steps + 1) if config == "ddp" else (1, 3, 5, 8)
     resumed = [
         {
             "output_dir": str(tmp_path / "resumed"),
@@ -118,10 +120,10 @@ def test_resume_at_every_step_on_two_processes(workers, tmp_path):
             **settings,
             "save_strategy": "no",
         }
-        for step in range(1, num_steps + 1)
+        for step in steps
     ]
     (tmp_path / "runs.json").write_text(json.dumps([whole, *resumed]), encoding="utf-8")
-    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt")
+    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt", config=config)
     assert len(checkpoints(tmp_path / "whole")) == num_steps
     results = torch.load(tmp_path / "result.pt", weights_only=False)
     for result in results:
