@@ -10,6 +10,7 @@ import torch
 from accelerate.utils import broadcast
 from torch import Tensor
 from transformers import TrainerControl, set_seed
+from transformers.optimization import Adafactor
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .callbacks import PlanProgressCallback
@@ -94,6 +95,11 @@ class PlanRunner:
             self.deltas = self._new_bank()
             named = zip(self.deltas.names, self.deltas.parameters, strict=True)
             check_all_sharded(named, self.trainer.accelerator.num_processes)
+            if isinstance(self._bare_optimizer(), Adafactor):
+                raise ValueError(
+                    "Adafactor keeps sums over rows and columns, which have no shard of the parameter's shape: under "
+                    "FSDP2 choose another `optim` (for example `optim='adamw_torch'`)"
+                )
         if self.method.forks:
             self._schedule = PositionedSchedule(self.trainer.lr_scheduler)
             keep = self.trainer.args.phase_optimizer_state == "per_task"

@@ -79,7 +79,7 @@ SEVERAL_PROCESS_CASES = {
     ),
     # Two meta rows leave two ranks without any.
     ("ddp", 4): ("share_learning_rate", "few_meta_rows", "joint"),
-    ("fsdp2", 2): ("accumulation", "clipping", "uneven_meta_batches", "skipped_task"),
+    ("fsdp2", 2): ("clipping_learning_rate_accumulation", "uneven_meta_batches", "skipped_task"),
 }  # fmt: skip
 
 
