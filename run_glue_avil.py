@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, set_seed
+from transformers import AutoTokenizer, HfArgumentParser, set_seed
 
-from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
+from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
 from hf_alphavil.launch import end_process_group, start_missing_processes
-from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapted
+from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapted, load_base
 from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import without_adapters
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
@@ -91,10 +91,7 @@ def load_model(driver: DriverArguments, lora: LoraArguments, tasks: dict[str, Ta
     path, revision = driver.model_name_or_path, driver.model_revision
     if holds_adapters(path):
         return load_adapted(path, tasks)
-    if AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type:
-        model = MultitaskModel.from_pretrained(path, revision=revision)
-    else:
-        model = MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
+    model = load_base(path, tasks, revision)
     return add_lora(model, lora) if lora.use_peft else model
 
 

@@ -12,12 +12,15 @@ from pathlib import Path
 import xxhash
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from .checkpoint import STATE_NAME
+
 logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.json"
 #: Where a checkpoint is written before it is moved. No checkpoint to Trainer, and left out of its pushes as `_*` is.
 ASIDE_NAME = "_incomplete"
 
+_REPLACED = "replaced-"
 _READ_BYTES = 1 << 22
 
 
@@ -46,12 +49,25 @@ def move_into_place(folder: str | os.PathLike[str], place: str | os.PathLike[str
         place (`str` or `os.PathLike`): The name under which the checkpoint is found.
     """
     folder, place = Path(folder), Path(place)
-    replaced = folder.with_name(f"replaced-{place.name}")
+    replaced = folder.with_name(_REPLACED + place.name)
     if place.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         place.rename(replaced)
     folder.rename(place)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def restore_replaced(output_dir: str | os.PathLike[str]) -> None:
+    """
+    Puts a checkpoint back that was about to be replaced when the run was killed.
+
+    Args:
+        output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
+    """
+    for replaced in (Path(output_dir) / ASIDE_NAME).glob(f"{_REPLACED}*"):
+        place = Path(output_dir) / replaced.name.removeprefix(_REPLACED)
+        if not place.exists():
+            replaced.rename(place)
 
 
 def damage(folder: str | os.PathLike[str]) -> str | None:
@@ -65,7 +81,13 @@ def damage(folder: str | os.PathLike[str]) -> str | None:
         `str`, *optional*: The damaged file and what is wrong with it, or `None` for a whole checkpoint. Files that
         were added later, by a user's callback say, do not count.
     """
-    folder = Path(folder)
+    try:
+        return _damage(Path(folder))
+    except OSError as error:
+        return f"{error.filename or folder} cannot be read ({error})"
+
+
+def _damage(folder: Path) -> str | None:
     manifest = folder / MANIFEST_NAME
     if not manifest.is_file():
         return f"{manifest} is missing: the checkpoint was not finished, or was not written by MultitaskTrainer"
@@ -113,6 +135,20 @@ def whole_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
             logger.warning("passed over the damaged checkpoint %s: %s", folder, problem)
 
 
+def resumable_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
+    """
+    The whole checkpoints of a run from which it can go on: those that hold more than the model.
+
+    Args:
+        output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
+    """
+    for folder in whole_checkpoints(output_dir):
+        if (folder / STATE_NAME).is_file():
+            yield folder
+        else:
+            logger.warning("passed over %s, which holds the model alone (save_only_model)", folder)
+
+
 def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | None) -> str | None:
     """
     The checkpoint that a run is to resume from, its files checked.
@@ -129,8 +165,9 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
         ValueError: If there is no such folder, or it is damaged: the file and what is wrong with it are named.
     """
     output_dir = output_dir or "."
+    restore_replaced(output_dir)
     if wanted == "auto":
-        found = next(whole_checkpoints(output_dir), None)
+        found = next(resumable_checkpoints(output_dir), None)
         return None if found is None else str(found)
     folder = next(iter(checkpoints(output_dir)), None) if wanted is True else Path(str(wanted))
     if folder is None or not folder.is_dir():

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from .checkpoint import load_run_state
-from .checkpoint_folder import whole_checkpoints
+from .checkpoint_folder import resumable_checkpoints
 
 
 class DivergenceError(RuntimeError):
@@ -42,7 +42,7 @@ def last_checkpoint_before(output_dir: str | os.PathLike[str], epoch: int, step:
         epoch (`int`): The place's epoch, from 0.
         step (`int`): Its step within the epoch, from 0.
     """
-    for folder in whole_checkpoints(output_dir):
+    for folder in resumable_checkpoints(output_dir):
         state = load_run_state(folder)
         if (state["epoch"], state["step"]) <= (epoch, step):
             return folder

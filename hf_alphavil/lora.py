@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from transformers import AutoConfig
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import ADAPTER_CONFIG_NAME
 
@@ -78,8 +79,22 @@ def load_adapted(path: str, tasks: Any) -> Any:
     _require_peft()
     from peft import PeftConfig, PeftModel
 
-    encoder = PeftConfig.from_pretrained(path).base_model_name_or_path
-    return PeftModel.from_pretrained(MultitaskModel.from_encoder(encoder, tasks=tasks), path, is_trainable=True)
+    base = PeftConfig.from_pretrained(path).base_model_name_or_path
+    return PeftModel.from_pretrained(load_base(base, tasks), path, is_trainable=True)
+
+
+def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskModel:
+    """
+    Loads a multitask model, or makes one of a plain encoder.
+
+    Args:
+        path (`str`): Hub id or folder of either.
+        tasks (`dict[str, Task]` or `dict[str, dict]`): The heads of a new model.
+        revision (`str`, *optional*): Revision on the Hub.
+    """
+    if AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type:
+        return MultitaskModel.from_pretrained(path, revision=revision)
+    return MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
 
 
 def holds_adapters(path: str) -> bool:

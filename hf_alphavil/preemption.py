@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +38,23 @@ class PreemptionCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._requested = self._saved = self.trainer.preempted = False
+        if args.save_only_model:
+            logger.warning("with save_only_model=True no run goes on from the checkpoint that SIGTERM writes")
         if threading.current_thread() is not threading.main_thread():
             logger.warning("SIGTERM writes no checkpoint: only a process's main thread may catch signals")
-            return
-        self._previous = signal.signal(signal.SIGTERM, self._catch)
+        elif self._previous is None:  # batch-size search begins training again
+            self._previous = signal.signal(signal.SIGTERM, self._catch)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
-        logger.warning("SIGTERM: a checkpoint is written after the running step, then training stops")
         self._requested = True
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        logger.warning("SIGTERM: a checkpoint is written after the running step, then training stops")
+
+    def release(self) -> None:
+        """Gives SIGTERM back to who had it before training, however training ended."""
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+            self._previous = None
 
     def _all_agree(self, args: Any) -> bool:
         if args.world_size == 1:
@@ -58,17 +67,25 @@ class PreemptionCallback(TrainerCallback):
             return
         self.trainer.preempted = control.should_training_stop = True
         # At an epoch's end the checkpoint waits for the evaluation that is due there.
-        self._saved = control.should_save = self.trainer.runner.step > 0
+        self._saved = self.trainer.save_due = self.trainer.runner.step > 0
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.trainer.preempted:
             return
-        control.should_save = not self._saved
+        self.trainer.save_due = not self._saved
         if self._saved:
             # Trainer takes a stop inside an epoch for its end, at which nothing is due yet.
-            control.should_log = control.should_evaluate = False
+            control.should_log = control.should_evaluate = control.should_save = False
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-            self._previous = None
+
+def start_worker(worker_id: int, initialise: Callable[[int], None]) -> None:
+    """
+    Starts a loader's worker that lets SIGTERM pass: a scheduler sends it to all processes of a job, and a worker that
+    dies of it would take the training process along before its checkpoint is written.
+
+    Args:
+        worker_id (`int`): The worker's number.
+        initialise (`Callable[[int], None]`): What the worker would start with otherwise.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    initialise(worker_id)

@@ -15,7 +15,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .callbacks import PlanProgressCallback
 from .data import EpochPlan, Phase, TaskDataset
-from .divergence import DivergenceError, diverged
+from .divergence import diverged
 from .meta_objective import TargetObjective
 from .methods import DeltaBank, Method
 from .optimizer_slots import OptimizerSlots, load_optimizer_state, optimizer_state
@@ -169,7 +169,7 @@ class PlanRunner:
         self._losses = PhaseLosses()
         if self.method.forks:
             self.synchronise_buffers()
-            failed = self._failure(phase, first_bad)
+            failed = self._failure(first_bad)
             if self._slots is not None:
                 self._slots.end_phase(roll_back=failed is not None)
             if failed is not None:
@@ -178,17 +178,39 @@ class PlanRunner:
                 self.deltas.record(phase.name, keep_buffers=phase.name == self.trainer.args.target_task)
             if not phase.fork:
                 self.deltas.close()
-        elif first_bad:
-            raise self._diverged(first_bad)
+        else:
+            self._require_finite(first_bad)
 
-    def _failure(self, phase: Phase, first_bad: Mapping[str, int]) -> tuple[str, int] | None:
-        """The task and step at which a phase went wrong, on any rank; parameters may do so after the last loss."""
+    def _failure(self, first_bad: Mapping[str, int]) -> tuple[str, int] | None:
+        """The task and step at which a phase went wrong, on any rank; parameters may do so without a loss's."""
         if first_bad:
             return min(first_bad.items(), key=lambda item: item[1])
-        finite = torch.tensor([self.deltas.model_is_finite()], dtype=torch.float64, device=self.trainer.args.device)
-        if self._gather(finite).min() == 1:
+        if self._model_is_finite():
             return None
-        return phase.step_tasks[-1], phase.num_steps - 1
+        phase, step = self.plan.locate(self.step - 1)
+        return phase.step_tasks[step], step
+
+    def _model_is_finite(self) -> bool:
+        finite = torch.tensor([float(self.deltas.model_is_finite())], device=self.trainer.args.device)
+        return bool(self._gather(finite).min() == 1)
+
+    def require_finite(self) -> None:
+        """
+        Called on every rank before a checkpoint is written and at training's end.
+
+        Raises:
+            DivergenceError: If a method of one phase has lost its model. Forks undo a phase when it ends.
+        """
+        if not self.method.forks and self.step > 0:
+            self._require_finite(self._losses.reduce(self._gather)[1])
+
+    def _require_finite(self, first_bad: Mapping[str, int]) -> None:
+        failed = self._failure(first_bad)
+        if failed is not None:
+            task, step = failed
+            what = f"the loss of task {task!r} became NaN or infinite at step {step + 1} of epoch {self.epoch + 1}"
+            # Every checkpoint was found finite when it was written.
+            raise diverged(what, self.trainer.run_dir, self.epoch, self.step)
 
     def _drop(self, phase: Phase, task: str, step: int) -> None:
         self.deltas.rewind()
@@ -202,11 +224,6 @@ class PlanRunner:
                 task, step + 1, phase.num_steps, phase.name, self.epoch + 1, what,
             )  # fmt: skip
 
-    def _diverged(self, first_bad: Mapping[str, int]) -> DivergenceError:
-        task, step = min(first_bad.items(), key=lambda item: item[1])
-        what = f"the loss of task {task!r} became NaN or infinite at step {step + 1} of epoch {self.epoch + 1}"
-        return diverged(what, self.trainer.run_dir, self.epoch, step)
-
     def _end_plan(self) -> None:
         if self.method.forks and not self.deltas.phases:
             what = f"every task's loss became NaN or infinite in epoch {self.epoch + 1}"
@@ -214,6 +231,9 @@ class PlanRunner:
         weights_used = dict(self.method.task_weights)
         was_short = self.plan.num_steps < self.plan.nominal_steps
         record = self.method.merge(self.deltas, self._meta_objective(), self.epoch, self._show_alpha_step)
+        if self.method.forks and not self._model_is_finite():
+            what = f"the merged parameters of epoch {self.epoch + 1} are NaN or infinite"
+            raise diverged(what, self.trainer.run_dir, self.epoch, 0)
         self.deltas.close()
         self.epoch, self.step = self.epoch + 1, 0
         self.history.append(
@@ -259,7 +279,11 @@ class PlanRunner:
                         "An evaluation was due inside an epoch's plan. Only merged parameters are evaluated: it is "
                         "held to the plan's last step (this is said once; `eval_strategy='epoch'` avoids it)."
                     )
-            if control.should_training_stop and args.save_strategy != SaveStrategy.NO:
+            if (
+                control.should_training_stop
+                and args.save_strategy != SaveStrategy.NO
+                and not self.trainer.preempted  # which has a checkpoint of its own
+            ):
                 control.should_save = True
         elif self.evaluation_pending:
             self.evaluation_pending = False
@@ -283,8 +307,6 @@ class PlanRunner:
             `tuple[dict[str, Tensor], dict]`: Tensors, and what is ready for JSON.
         """
         losses = self._losses.state_dict(self._gather)
-        if losses["first_bad"] and not self.method.forks:
-            raise self._diverged(losses["first_bad"])  # rather than a checkpoint of NaN
         tensors, slots = self._slots.state_dict() if self._slots is not None else ({}, None)
         tensors.update(self.deltas.state_tensors())
         running_optimizer = None

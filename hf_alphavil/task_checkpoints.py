@@ -17,7 +17,7 @@ from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from .checkpoint import load_run_state, load_run_tensors, save_run_state
-from .checkpoint_folder import ASIDE_NAME, find_checkpoint, move_into_place, seal, whole_checkpoints
+from .checkpoint_folder import ASIDE_NAME, find_checkpoint, move_into_place, restore_replaced, seal, whole_checkpoints
 from .modeling import merge_adapters
 from .sharding import full_state_dict, is_sharded, save_sharded_model
 from .task_evaluation import TaskEvaluation
@@ -43,6 +43,8 @@ class TaskCheckpoints(TaskEvaluation):
 
     # Read while Trainer.__init__ runs.
     preempted: bool = False
+    save_due: bool = False
+    num_saved: int = 0
     _runner: PlanRunner | None = None
     _writes_aside: bool = False
 
@@ -76,7 +78,7 @@ class TaskCheckpoints(TaskEvaluation):
         if self.accelerator.is_local_main_process:
             try:
                 found[0] = find_checkpoint(wanted, self.args.output_dir)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 found[1] = str(error)
         # The first machine's word holds for all: ranks must not go different ways.
         path, problem = broadcast_object_list(found)
@@ -129,32 +131,38 @@ class TaskCheckpoints(TaskEvaluation):
         if not self.is_multitask:
             super()._save_checkpoint(model, trial)
             return
+        self.runner.require_finite()
         run_dir = Path(self._get_output_dir(trial))
         aside = run_dir / ASIDE_NAME
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
+            restore_replaced(run_dir)
             shutil.rmtree(aside, ignore_errors=True)  # what a killed run has left
         self.accelerator.wait_for_everyone()
         best_before = self.state.best_model_checkpoint
-        self._writes_aside = True
         try:
-            super()._save_checkpoint(model, trial)
+            self._writes_aside = True
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._writes_aside = False
+            self.state.best_model_checkpoint = self._best_checkpoint(run_dir, name, best_before)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                # Once more, since Trainer looked for the best checkpoint beside the one that lies aside.
+                self.state.save_to_json(str(aside / name / TRAINER_STATE_NAME))
+                seal(aside / name)
+                move_into_place(aside / name, run_dir / name)
         except BaseException:
+            self.state.best_model_checkpoint = best_before
             if self.args.should_save:
                 shutil.rmtree(aside, ignore_errors=True)
                 last = next(whole_checkpoints(run_dir), None)
                 logger.error("%s could not be written and is not there; the last whole one is %s", name, last)
             raise
-        finally:
-            self._writes_aside = False
-        self.state.best_model_checkpoint = self._best_checkpoint(run_dir, name, best_before)
-        self.accelerator.wait_for_everyone()
+        self.num_saved += 1
         if self.args.should_save:
-            # Once more, since Trainer looked for the best checkpoint beside the one that lies aside.
-            self.state.save_to_json(str(aside / name / TRAINER_STATE_NAME))
-            seal(aside / name)
-            move_into_place(aside / name, run_dir / name)
-            aside.rmdir()
+            shutil.rmtree(aside, ignore_errors=True)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(run_dir / name))
         if self.args.should_save:

@@ -24,7 +24,7 @@ from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
 from .modeling import MultitaskModel, without_adapters
-from .preemption import PreemptionCallback
+from .preemption import PreemptionCallback, start_worker
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
@@ -260,6 +260,7 @@ class MultitaskTrainer(TaskCheckpoints):
         if not self.is_multitask or self.train_dataset is None:
             return super().get_train_dataloader()
         args = self.args
+        seeded: Any = partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index)
         sampler = PlanBatchSampler(
             current_plan=lambda: self.runner.plan,
             num_rows={name: len(dataset) for name, dataset in self.train_datasets.items()},
@@ -279,7 +280,7 @@ class MultitaskTrainer(TaskCheckpoints):
                 multiprocessing_context=args.dataloader_multiprocessing_context,
                 prefetch_factor=args.dataloader_prefetch_factor,
                 in_order=args.dataloader_in_order,
-                worker_init_fn=partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index),
+                worker_init_fn=partial(start_worker, initialise=seeded) if args.enable_jit_checkpoint else seeded,
             )
         )
 
@@ -348,6 +349,9 @@ class MultitaskTrainer(TaskCheckpoints):
         finally:
             if self._runner is not None:
                 self._runner.abandon()
+            for callback in self.callback_handler.callbacks:
+                if isinstance(callback, PreemptionCallback):
+                    callback.release()
 
     def _init_training_state(
         self,
@@ -403,15 +407,32 @@ class MultitaskTrainer(TaskCheckpoints):
         return super()._get_learning_rate() if rate is None else rate
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
-        if self.is_multitask:
-            self.runner.settle_control(self.control)
+        if not self.is_multitask:
+            super()._maybe_log_save_evaluate(*args, **kwargs)
+            return
+        self.runner.settle_control(self.control)
+        saved_before = self.num_saved
         super()._maybe_log_save_evaluate(*args, **kwargs)
+        if self.save_due and self.num_saved == saved_before:
+            # Trainer's flag would not do: with save_strategy="best" an evaluation overrides it.
+            self._save_checkpoint(self.model, kwargs.get("trial", args[3] if len(args) > 3 else None))
+            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        self.save_due = False
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
-        if self.is_multitask:
-            # Before the best model is loaded, which θ0 must not overwrite.
-            self.runner.abandon()
-        return super()._finalize_training(*args, **kwargs)
+        if not self.is_multitask:
+            return super()._finalize_training(*args, **kwargs)
+        self.runner.require_finite()
+        # Before the best model is loaded, which θ0 must not overwrite.
+        self.runner.abandon()
+        limit, load_best = self.args.save_total_limit, self.args.load_best_model_at_end
+        # Trainer deletes all but the best checkpoint here under a limit of 1: not what a stopped run goes on from.
+        self.args.load_best_model_at_end = load_best and not self.preempted
+        self.args.save_total_limit = limit if self.args.load_best_model_at_end else None
+        try:
+            return super()._finalize_training(*args, **kwargs)
+        finally:
+            self.args.save_total_limit, self.args.load_best_model_at_end = limit, load_best
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Trainer's card; in multitask mode one that shows the tasks, their weights and how honest the scores are."""

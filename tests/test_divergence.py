@@ -160,6 +160,46 @@ def test_methods_of_one_phase_stop(method, tmp_path):
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-2"]  # none with NaN in it
 
 
+class PoisonParameters(TrainerCallback):
+    """Makes parameters NaN while losses are still finite: a gradient that overflows does so."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if state.global_step == self.step:
+            with torch.no_grad():
+                next(model.parameters()).fill_(float("nan"))
+
+
+@pytest.mark.parametrize("settings", [{"save_steps": 2}, {"save_steps": 2, "save_only_model": True}], ids=str)
+def test_no_checkpoint_holds_nan(settings, tmp_path):
+    """Parameters that diverge at step 8, an epoch's last but one, before any loss shows it."""
+    run = trainer(tmp_path, PoisonParameters(7), method="multitask", save_strategy="steps", **settings)
+    with pytest.raises(DivergenceError, match="epoch 1"):
+        run.train()
+    assert checkpoints(tmp_path)[0].name == "checkpoint-6"
+
+
+def test_a_run_that_ends_inside_an_epoch_does_not_end_in_nan(tmp_path):
+    with pytest.raises(DivergenceError, match="at step 4 of epoch 1"):
+        trainer(tmp_path, Poison([3]), method="multitask", max_steps=5).train()
+
+
+def test_a_merge_that_overflows_stops_the_run(tmp_path):
+    """δ are finite, and their sum is not."""
+
+    class Overflow(TrainerCallback):
+        def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+            with torch.no_grad():
+                next(model.parameters()).fill_(torch.finfo(torch.float64).max * 0.9)
+
+    run = trainer(tmp_path, Overflow(), max_phase_steps=1, save_strategy="epoch")
+    with pytest.raises(DivergenceError, match="merged parameters of epoch 1 are NaN or infinite"):
+        run.train()
+    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+
+
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_ranks_agree(tmp_path):

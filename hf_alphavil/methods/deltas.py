@@ -89,8 +89,9 @@ class DeltaBank:
     @torch.no_grad()
     def model_is_finite(self) -> bool:
         """`bool`: Whether the model's present parameters, or this process's shards, hold neither NaN nor infinity."""
-        norms = torch._foreach_norm(self._shards(), ord=1)
-        return bool(torch.isfinite(torch.stack(norms)).all())
+        shards = [shard for shard in self._shards() if shard.numel() > 0]
+        largest = torch._foreach_norm(shards, ord=float("inf")) if shards else []
+        return not largest or bool(torch.isfinite(torch.stack(largest)).all())
 
     @torch.no_grad()
     def combine(self, coefficients: Mapping[str, float]) -> None:

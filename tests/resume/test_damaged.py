@@ -12,7 +12,7 @@ from comparing import assert_same_run
 from toy_run import run_toy, toy_trainer
 from transformers import TrainerCallback
 
-from hf_alphavil.checkpoint_folder import ASIDE_NAME, checkpoints, damage, move_into_place, seal
+from hf_alphavil.checkpoint_folder import ASIDE_NAME, checkpoints, damage, find_checkpoint, move_into_place, seal
 
 RUN = {"noisy": True, "num_train_epochs": 2, "optim": "adamw_torch", "learning_rate": 0.01, "max_phase_steps": 2}
 SAVING = RUN | {"save_strategy": "steps", "save_steps": 4}
@@ -82,6 +82,41 @@ def test_no_checkpoint_where_one_was_asked_for(tmp_path):
         toy_trainer(tmp_path, **RUN).train(resume_from_checkpoint=True)
     with pytest.raises(ValueError, match=r"there is no checkpoint .*checkpoint-7"):
         toy_trainer(tmp_path, **RUN).train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
+
+
+def test_auto_passes_over_a_checkpoint_without_state(whole_run, tmp_path, caplog):
+    folder, run = whole_run
+    place = copy_of(folder, tmp_path / "run")
+    last = checkpoints(place)[0]
+    (last / "multitask_state.json").unlink()
+    seal(last)
+    assert_same_run(run, run_toy(place, resume_from_checkpoint="auto", **RUN))
+    assert f"passed over {last}, which holds the model alone" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_is_damage(whole_run, tmp_path, monkeypatch):
+    folder, _ = whole_run
+    last, before, *_ = checkpoints(copy_of(folder, tmp_path / "run"))
+    opened = Path.open
+
+    def bad_disk(path, *args, **kwargs):
+        if path == last / "optimizer.pt":
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", bad_disk)
+    assert "optimizer.pt cannot be read" in damage(last)
+    assert find_checkpoint("auto", tmp_path / "run") == str(before)
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
+    aside = tmp_path / ASIDE_NAME
+    (aside / "checkpoint-4").mkdir(parents=True)
+    (aside / "replaced-checkpoint-4").mkdir()
+    (aside / "replaced-checkpoint-4" / "file").write_text("old")
+    with pytest.raises(ValueError, match="damaged"):  # an empty toy of a checkpoint
+        find_checkpoint(True, tmp_path)
+    assert (tmp_path / "checkpoint-4" / "file").read_text() == "old"
 
 
 def test_a_manifest_that_is_no_manifest(tmp_path):

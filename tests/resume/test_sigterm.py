@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 from comparing import assert_same_run
@@ -65,6 +66,68 @@ def test_without_the_flag_the_handler_stays(tmp_path):
 
     toy_trainer(tmp_path, callbacks=[Look()], **RUN | {"enable_jit_checkpoint": False}).train()
     assert set(seen) == {signal.getsignal(signal.SIGTERM)}
+
+
+BEST = {"metric_for_best_model": "loss"}
+KEEPING = {
+    "only the best": {"save_strategy": "epoch", "save_total_limit": 1},
+    "best loaded": {"save_strategy": "epoch", "save_total_limit": 1, "load_best_model_at_end": True},
+    "best saved": {"save_strategy": "best", "method": "multitask", "eval_strategy": "steps", "eval_steps": 1} | BEST,
+    "every step": {"save_strategy": "steps", "save_steps": 1},
+    "best saved, at an epoch's end": {"save_strategy": "best"} | BEST,
+}
+
+
+@pytest.mark.parametrize("settings", KEEPING.values(), ids=KEEPING)
+def test_the_checkpoint_stays_whatever_else_is_kept(settings, tmp_path):
+    """Neither a limit nor a strategy that looks at scores takes it away, and it is written once."""
+    settings = RUN | {"num_train_epochs": 3, "learning_rate": 1.0} | settings
+    whole = run_toy(tmp_path / "whole", **settings)
+    for step in (8, 11, 12):
+        folder, saved = tmp_path / str(step), []
+
+        class Saved(TrainerCallback):
+            def on_save(self, args, state, control, saved=saved, **kwargs):
+                saved.append(state.global_step)
+
+        trainer = toy_trainer(folder, callbacks=[Terminate(step), Saved()], **settings)
+        trainer.train()
+        assert trainer.preempted
+        assert checkpoints(folder)[0].name == f"checkpoint-{step}"
+        assert saved.count(step) == (2 if step == 12 and settings["save_strategy"] == "steps" else 1)
+        assert_same_run(whole, run_toy(folder, resume_from_checkpoint="auto", **settings))
+
+
+def test_workers_let_it_pass(tmp_path):
+    """A scheduler signals all processes of a job."""
+
+    class TerminateAll(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, **kwargs):
+            if state.global_step == 3:
+                children = psutil.Process().children()
+                assert len(children) >= 2
+                subprocess.run(
+                    ["kill", "-TERM", *(str(child.pid) for child in children), str(os.getpid())], check=True
+                )
+                time.sleep(1)
+
+    settings = RUN | {"dataloader_num_workers": 2}
+    trainer = toy_trainer(tmp_path / "run", callbacks=[TerminateAll()], **settings)
+    trainer.train()
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-4"]
+    whole = run_toy(tmp_path / "whole", **settings)
+    assert_same_run(whole, run_toy(tmp_path / "run", resume_from_checkpoint="auto", **settings))
+
+
+def test_an_error_in_training_gives_the_handler_back(tmp_path):
+    class Fail(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            raise KeyError("a user's error")
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyError):
+        toy_trainer(tmp_path, callbacks=[Fail()], **RUN).train()
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 @pytest.mark.slow
