@@ -162,13 +162,18 @@ def test_merging_a_model_without_adapters_is_nothing():
     assert merge_adapters(model) is without_adapters(model) is model
 
 
-def test_saved_adapters_are_complete(tmp_path):
+@pytest.mark.parametrize("base", ["encoder", "multitask model"])
+def test_saved_adapters_are_complete(base, tmp_path):
     """With the encoder, the folder of a run is all that is needed: the new pooler and the heads are in it."""
     config = BertConfig(vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
                         intermediate_size=16, max_position_embeddings=12)  # fmt: skip
     torch.manual_seed(0)
     BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "encoder")
-    model = adapted(model=MultitaskModel.from_encoder(tmp_path / "encoder", tasks=HEADS))
+    model = MultitaskModel.from_encoder(tmp_path / "encoder", tasks=HEADS)
+    if base == "multitask model":
+        model.save_pretrained(tmp_path / "saved")
+        model = MultitaskModel.from_pretrained(tmp_path / "saved")
+    model = adapted(model=model)
     trainer = bert_trainer(tmp_path / "out", model=model, **SGD)
     trainer.train()
     trainer.save_model()
