@@ -35,4 +35,5 @@ def run_differences(one, other):
 
 def assert_same_run(one, other):
     """Asserts that two results of `run_toy` are of the same run."""
-    assert run_differences(one, other) == []
+    found = run_differences(one, other)
+    assert not found, "\n".join(found)

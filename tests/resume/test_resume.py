@@ -26,6 +26,8 @@ RUN = {
     "logging_strategy": "steps",
     "logging_steps": 3,
 }
+# Not save_strategy="no", under which Trainer does not note the step of the best score.
+NO_MORE_CHECKPOINTS = {"save_steps": 1000}
 VARIANTS = {
     "forks": {},
     "joint_phase": {"joint_fraction": 0.3, "max_phase_steps": 3},
@@ -55,7 +57,7 @@ def test_resume_at_every_step(variant, tmp_path):
     whole = run_toy(tmp_path / "whole", **settings)
     for checkpoint in checkpoints(tmp_path / "whole"):
         resumed = run_toy(
-            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | {"save_strategy": "no"}
+            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | NO_MORE_CHECKPOINTS
         )
         assert_same_run(whole, resumed)
         if checkpoint != checkpoints(tmp_path / "whole")[-1]:  # Trainer reads no generators where no step is left
@@ -80,7 +82,7 @@ def test_resume_with_workers(tmp_path):
     assert_same_run(whole, without_workers)
     for checkpoint in checkpoints(tmp_path / "whole"):
         resumed = run_toy(
-            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | {"save_strategy": "no"}
+            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | NO_MORE_CHECKPOINTS
         )
         assert_same_run(whole, resumed)
 
@@ -118,7 +120,7 @@ def test_resume_at_every_step_on_two_processes(config, workers, tmp_path):
             "output_dir": str(tmp_path / "resumed"),
             "resume_from_checkpoint": str(tmp_path / "whole" / f"checkpoint-{step}"),
             **settings,
-            "save_strategy": "no",
+            **NO_MORE_CHECKPOINTS,
         }
         for step in steps
     ]
