@@ -90,7 +90,7 @@ class DeltaBank:
     def model_is_finite(self) -> bool:
         """`bool`: Whether the model's present parameters, or this process's shards, hold neither NaN nor infinity."""
         shards = [shard for shard in self._shards() if shard.numel() > 0]
-        largest = torch._foreach_norm(shards, ord=float("inf")) if shards else []
+        largest = list(torch._foreach_norm(shards, ord=float("inf"))) if shards else []
         return not largest or bool(torch.isfinite(torch.stack(largest)).all())
 
     @torch.no_grad()
