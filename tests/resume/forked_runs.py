@@ -127,17 +127,26 @@ def run(world, folder, result, settings, deadly=None, deadly_rank=0, delay=None)
         time.sleep(delay)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pids[deadly_rank], signal.SIGKILL)
-    killed, left = False, set(pids)
-    while left:
+    statuses, put_down = {}, set()
+    while len(statuses) < world:
         pid, status = os.waitpid(-1, 0)
-        left.discard(pid)
-        if status != 0:
-            killed = killed or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL)
-            if not killed:
-                raise RuntimeError(Path(f"{result}-{pids.index(pid)}.log").read_text()[-5000:])
-            for other in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(other, signal.SIGKILL)
+        statuses[pid] = status
+        if status == 0:
+            continue
+        for other in set(pids) - set(statuses):
+            # One that is dead already died by itself, and perhaps first.
+            dead, status = os.waitpid(other, os.WNOHANG)
+            if dead:
+                statuses[other] = status
+            else:
+                os.kill(other, signal.SIGKILL)
+                put_down.add(other)
+    killed = any(
+        os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and pid not in put_down
+        for pid, status in statuses.items()
+    )
+    if any(statuses.values()) and not killed:
+        raise RuntimeError("\n".join(Path(f"{result}-{rank}.log").read_text()[-3000:] for rank in range(world)))
     return killed
 
 
