@@ -52,24 +52,19 @@ class Events:
 
     def watch(self):
         """Makes this process report its events."""
-        events = self
         sys.addaudithook(self.audit)
-        products = TargetObjective.loss_and_products
+        TargetObjective.loss_and_products = self.counted("alpha", TargetObjective.loss_and_products)
+        RecordingTrainer.training_step = self.counted("micro_batch", RecordingTrainer.training_step)
 
-        def counted(*args, **kwargs):
-            result = products(*args, **kwargs)
-            events.happen("alpha")
+    def counted(self, kind, function):
+        """The function, after each call of which an event of the kind happens."""
+
+        def call(*args, **kwargs):
+            result = function(*args, **kwargs)
+            self.happen(kind)
             return result
 
-        TargetObjective.loss_and_products = counted
-        step = RecordingTrainer.training_step
-
-        def counted_step(*args, **kwargs):
-            loss = step(*args, **kwargs)
-            events.happen("micro_batch")
-            return loss
-
-        RecordingTrainer.training_step = counted_step
+        return call
 
 
 class Updates(TrainerCallback):
@@ -159,7 +154,6 @@ def scenario(name, world, settings, kills, seed, folder):
         went on from a checkpoint rather than anew (`resumed`).
     """
     rng = random.Random(seed)
-    settings = {"noisy": True, "num_train_epochs": 2, "save_strategy": "steps", **settings}
     began = time.perf_counter()
     if run(world, folder / "whole", folder / "whole-result", settings):
         raise RuntimeError("the undisturbed run was killed")

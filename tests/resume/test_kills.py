@@ -8,21 +8,10 @@ from pathlib import Path
 
 import pytest
 from launching import ROOT
+from test_resume import RUN
 
 HERE = Path(__file__).parent
-BASE = {
-    "optim": "adamw_torch",
-    "learning_rate": 0.01,
-    "weight_decay": 0.1,
-    "max_grad_norm": 1.0,
-    "weight_applies_to": "learning_rate",
-    "per_device_train_batch_size": 4,
-    "gradient_accumulation_steps": 2,
-    "save_steps": 2,
-    "logging_strategy": "steps",
-    "logging_steps": 3,
-    "max_phase_steps": 3,
-}
+BASE = RUN | {"save_steps": 2, "max_phase_steps": 3}
 SETTINGS = {
     "forks": {"save_total_limit": 2},
     "joint_phase": {"joint_fraction": 0.3, "dataloader_num_workers": 2},
