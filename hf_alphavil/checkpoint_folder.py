@@ -51,7 +51,6 @@ def move_into_place(folder: str | os.PathLike[str], place: str | os.PathLike[str
     folder, place = Path(folder), Path(place)
     replaced = folder.with_name(_REPLACED + place.name)
     if place.exists():
-        shutil.rmtree(replaced, ignore_errors=True)
         place.rename(replaced)
     folder.rename(place)
     shutil.rmtree(replaced, ignore_errors=True)
@@ -68,6 +67,17 @@ def restore_replaced(output_dir: str | os.PathLike[str]) -> None:
         place = Path(output_dir) / replaced.name.removeprefix(_REPLACED)
         if not place.exists():
             replaced.rename(place)
+
+
+def clear_aside(output_dir: str | os.PathLike[str]) -> None:
+    """
+    Removes what lies aside: of a killed run, of a checkpoint that could not be written, or nothing.
+
+    Args:
+        output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
+    """
+    restore_replaced(output_dir)
+    shutil.rmtree(Path(output_dir) / ASIDE_NAME, ignore_errors=True)
 
 
 def damage(folder: str | os.PathLike[str]) -> str | None:

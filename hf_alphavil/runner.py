@@ -279,11 +279,9 @@ class PlanRunner:
                         "An evaluation was due inside an epoch's plan. Only merged parameters are evaluated: it is "
                         "held to the plan's last step (this is said once; `eval_strategy='epoch'` avoids it)."
                     )
-            if (
-                control.should_training_stop
-                and args.save_strategy != SaveStrategy.NO
-                and not self.trainer.preempted  # which has a checkpoint of its own
-            ):
+            # Trainer takes the stop for the epoch's end and asks once more, at the same step.
+            is_saved = self.trainer.saved_steps[-1:] == [self.trainer.state.global_step]
+            if control.should_training_stop and args.save_strategy != SaveStrategy.NO and not is_saved:
                 control.should_save = True
         elif self.evaluation_pending:
             self.evaluation_pending = False

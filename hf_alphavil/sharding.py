@@ -114,10 +114,9 @@ def check_all_sharded(named_parameters: Iterable[tuple[str, nn.Parameter]], num_
 # ---- accelerate's plugin
 
 
-@contextmanager
-def sharding_on_cpus(args: TrainingArguments) -> Iterator[None]:
+def shard_on_cpus(args: TrainingArguments) -> None:
     """
-    Lets an `Accelerator` that is created in the `with` block shard on CPUs too.
+    Lets the `Accelerator` that is about to be created shard on CPUs too.
 
     accelerate 1.15 looks at its FSDP plugin for GPUs and the like alone: on CPUs the same launch is DDP, and nothing
     says so. torch's `fully_shard`, which the plugin calls, runs on CPUs with gloo. So the processes bear the name
@@ -130,7 +129,6 @@ def sharding_on_cpus(args: TrainingArguments) -> Iterator[None]:
     state = args.distributed_state
     if asked_for and state is not None and state.distributed_type == DistributedType.MULTI_CPU:
         state.distributed_type = DistributedType.MULTI_GPU
-    yield
 
 
 def prepare_plugin(accelerator: Accelerator, model: nn.Module) -> None:
@@ -164,19 +162,3 @@ def prepare_plugin(accelerator: Accelerator, model: nn.Module) -> None:
 def save_sharded_model(accelerator: Accelerator, model: nn.Module, output_dir: str) -> None:
     """Writes a sharded model in the form in which Trainer loads it again. Called by all processes."""
     save_fsdp_model(accelerator.state.fsdp_plugin, accelerator, model, output_dir, adapter_only=True)
-
-
-def full_state_dict(accelerator: Accelerator, model: nn.Module) -> dict[str, Tensor]:
-    """
-    The whole model's weights, gathered where it is sharded. Called by all processes.
-
-    Args:
-        accelerator (`accelerate.Accelerator`): The accelerator that prepared the model.
-        model (`torch.nn.Module`): The model.
-
-    Returns:
-        `dict[str, torch.Tensor]`: The weights; of a sharded model on the CPU, and on the first process alone.
-    """
-    if not is_sharded(model):
-        return accelerator.unwrap_model(model).state_dict()
-    return accelerator.get_state_dict(model)

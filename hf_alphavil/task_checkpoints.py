@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,9 @@ from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from .checkpoint import load_run_state, load_run_tensors, save_run_state
-from .checkpoint_folder import ASIDE_NAME, find_checkpoint, move_into_place, restore_replaced, seal, whole_checkpoints
+from .checkpoint_folder import ASIDE_NAME, clear_aside, find_checkpoint, move_into_place, seal, whole_checkpoints
 from .modeling import merge_adapters
-from .sharding import full_state_dict, is_sharded, save_sharded_model
+from .sharding import is_sharded, save_sharded_model
 from .task_evaluation import TaskEvaluation
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ class TaskCheckpoints(TaskEvaluation):
     """
     A trainer whose checkpoints, in multitask mode, hold merged parameters and are whole or not there.
 
-    [`MultitaskTrainer`] sets `runner`, whose state is written and read here.
+    [`MultitaskTrainer`] sets `runner`, whose state is written and read here, and empties `saved_steps`, the steps at
+    which a run's checkpoints were written, when a run begins.
     """
 
     runner: Any
@@ -44,7 +44,7 @@ class TaskCheckpoints(TaskEvaluation):
     # Read while Trainer.__init__ runs.
     preempted: bool = False
     save_due: bool = False
-    num_saved: int = 0
+    saved_steps: list[int]
     _runner: PlanRunner | None = None
     _writes_aside: bool = False
 
@@ -103,7 +103,7 @@ class TaskCheckpoints(TaskEvaluation):
         with self.merged_parameters():
             if self.is_multitask and is_sharded(self.model) and not is_checkpoint:
                 # With FSDP's sharded state dicts Trainer saves nothing here.
-                self._save(output_dir, state_dict=full_state_dict(self.accelerator, self.model))
+                self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
             super().save_model(output_dir, _internal_call)
 
     def export_task(self, name: str, path: str | Path) -> None:
@@ -117,7 +117,7 @@ class TaskCheckpoints(TaskEvaluation):
             path (`str` or `Path`): Folder to write to.
         """
         with self.merged_parameters():
-            state_dict = full_state_dict(self.accelerator, self.model) if is_sharded(self.model) else None
+            state_dict = self.accelerator.get_state_dict(self.model) if is_sharded(self.model) else None
             if self.is_world_process_zero():
                 model = merge_adapters(self.accelerator.unwrap_model(self.model))
                 model.export_task(name, path, processing_class=self.processing_class, state_dict=state_dict)
@@ -136,8 +136,7 @@ class TaskCheckpoints(TaskEvaluation):
         aside = run_dir / ASIDE_NAME
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            restore_replaced(run_dir)
-            shutil.rmtree(aside, ignore_errors=True)  # what a killed run has left
+            clear_aside(run_dir)
         self.accelerator.wait_for_everyone()
         best_before = self.state.best_model_checkpoint
         try:
@@ -156,13 +155,13 @@ class TaskCheckpoints(TaskEvaluation):
         except BaseException:
             self.state.best_model_checkpoint = best_before
             if self.args.should_save:
-                shutil.rmtree(aside, ignore_errors=True)
+                clear_aside(run_dir)
                 last = next(whole_checkpoints(run_dir), None)
                 logger.error("%s could not be written and is not there; the last whole one is %s", name, last)
             raise
-        self.num_saved += 1
+        self.saved_steps.append(self.state.global_step)
         if self.args.should_save:
-            shutil.rmtree(aside, ignore_errors=True)
+            clear_aside(run_dir)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(run_dir / name))
         if self.args.should_save:

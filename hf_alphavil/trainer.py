@@ -28,7 +28,7 @@ from .preemption import PreemptionCallback, start_worker
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
 from .shadowable import shadowable_property
-from .sharding import is_sharded, prepare_plugin, sharding_on_cpus
+from .sharding import is_sharded, prepare_plugin, shard_on_cpus
 from .task_checkpoints import TaskCheckpoints
 from .training_args import MultitaskTrainingArguments
 
@@ -140,8 +140,9 @@ class MultitaskTrainer(TaskCheckpoints):
 
     def create_accelerator_and_postprocess(self) -> None:
         """Trainer's accelerator; in multitask mode FSDP2 works on CPUs too, and other sharding is refused."""
-        with sharding_on_cpus(self.args) if self.is_multitask else contextlib.nullcontext():
-            super().create_accelerator_and_postprocess()
+        if self.is_multitask:
+            shard_on_cpus(self.args)
+        super().create_accelerator_and_postprocess()
         if self.is_multitask:
             check_sharding(self.accelerator.state)
 
@@ -177,14 +178,15 @@ class MultitaskTrainer(TaskCheckpoints):
         return ConcatDataset[Any](trained_on) if trained_on else None, evaluated or None
 
     def _set_up_tasks(self, data_collator: Any, compute_metrics: Any) -> None:
-        args, model = self.args, without_adapters(self.accelerator.unwrap_model(self.model))
+        args, bare = self.args, self.accelerator.unwrap_model(self.model)
+        model = without_adapters(bare)
         kinds = {name: task.kind for name, task in (self.tasks or {}).items()}
         if isinstance(model, MultitaskModel):
             check_heads(model, self.task_names, self.train_datasets)
             kinds = {name: task["kind"] for name, task in model.config.tasks.items()} | kinds
         check_parameters(model)
         check_precision(self.accelerator)
-        check_adapters(self.accelerator, self.accelerator.unwrap_model(self.model))
+        check_adapters(self.accelerator, bare)
         self.kinds: dict[str, str] = kinds
         self.data_collator = make_collator(args, model, self.task_names, kinds, data_collator, self.processing_class)
         self._metrics: dict[str, Callable | None] = {
@@ -344,6 +346,7 @@ class MultitaskTrainer(TaskCheckpoints):
         prepare_plugin(self.accelerator, self.model)
         self._runner = None
         self.run_dir = self._get_output_dir(trial)
+        self.saved_steps = []
         try:
             return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
         finally:
@@ -411,9 +414,9 @@ class MultitaskTrainer(TaskCheckpoints):
             super()._maybe_log_save_evaluate(*args, **kwargs)
             return
         self.runner.settle_control(self.control)
-        saved_before = self.num_saved
+        saved_before = len(self.saved_steps)
         super()._maybe_log_save_evaluate(*args, **kwargs)
-        if self.save_due and self.num_saved == saved_before:
+        if self.save_due and len(self.saved_steps) == saved_before:
             # Trainer's flag would not do: with save_strategy="best" an evaluation overrides it.
             self._save_checkpoint(self.model, kwargs.get("trial", args[3] if len(args) > 3 else None))
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)

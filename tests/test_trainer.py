@@ -192,6 +192,7 @@ def test_a_run_stopped_inside_a_plan_leaves_the_merged_model_and_resumes(tmp_pat
     stopped = toy_trainer(tmp_path / "stopped", callbacks=[StopAt(steps_per_plan + 7)], **settings)
     stopped.train()
     assert len(stopped.history) == 1
+    assert stopped.saved_steps == [steps_per_plan + 7]  # once, though Trainer asks at the epoch's end too
     for name, parameter in stopped.model.named_parameters():
         assert torch.equal(parameter, whole["epochs"][0]["theta"][name])
     resumed = run_toy(

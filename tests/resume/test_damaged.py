@@ -12,7 +12,15 @@ from comparing import assert_same_run
 from toy_run import run_toy, toy_trainer
 from transformers import TrainerCallback
 
-from hf_alphavil.checkpoint_folder import ASIDE_NAME, checkpoints, damage, find_checkpoint, move_into_place, seal
+from hf_alphavil.checkpoint_folder import (
+    ASIDE_NAME,
+    checkpoints,
+    clear_aside,
+    damage,
+    find_checkpoint,
+    move_into_place,
+    seal,
+)
 
 RUN = {"noisy": True, "num_train_epochs": 2, "optim": "adamw_torch", "learning_rate": 0.01, "max_phase_steps": 2}
 SAVING = RUN | {"save_strategy": "steps", "save_steps": 4}
@@ -117,6 +125,17 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
     with pytest.raises(ValueError, match="damaged"):  # an empty toy of a checkpoint
         find_checkpoint(True, tmp_path)
     assert (tmp_path / "checkpoint-4" / "file").read_text() == "old"
+
+
+def test_a_checkpoint_that_cannot_be_moved_leaves_the_one_before(tmp_path):
+    (tmp_path / ASIDE_NAME).mkdir()
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4" / "file").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        move_into_place(tmp_path / ASIDE_NAME / "checkpoint-4", tmp_path / "checkpoint-4")
+    clear_aside(tmp_path)
+    assert (tmp_path / "checkpoint-4" / "file").read_text() == "old"
+    assert not (tmp_path / ASIDE_NAME).exists()
 
 
 def test_a_manifest_that_is_no_manifest(tmp_path):
