@@ -74,6 +74,8 @@ def end_process_group() -> None:
     ("terminate called without an active exception", torch 2.13 on Python 3.11). The threads live as long as the group
     and every DDP wrapper on it: call this where no trainer is referenced any more. Does nothing with one process.
     """
+    # Wrappers first (a trainer is part of reference cycles): the last owner of a group joins its threads, and a DDP
+    # wrapper that is the last does so with the GIL in hand, for which a thread may be waiting.
+    gc.collect()
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-    gc.collect()  # a trainer is part of reference cycles
