@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,9 @@ class TargetObjective:
 
     Without dropout, task weight or label smoothing, with frozen batch-norm statistics, in the parameters' dtype (no
     autocast), not compiled. Runs on the bare module: passed through DDP's wrapper, the batches would leave its reducer
-    waiting. Ranks take every n-th row and sum the loss and the T inner products, which is all that they exchange if
-    the model is not sharded.
+    waiting. Ranks take every n-th micro-batch; each one's loss and T inner products are all that they exchange if the
+    model is not sharded, and are summed in order of the micro-batches: the same sum, to the last bit, on any number of
+    ranks.
 
     Args:
         model (`torch.nn.Module`): The bare model.
@@ -69,8 +70,8 @@ class TargetObjective:
             `float`: The loss, equal on all ranks.
         """
         with torch.no_grad():
-            total = sum(self._losses(rows), torch.zeros((), device=self.accelerator.device))
-        return self._sum_over_ranks(total.reshape(1).double())[0]
+            shares = {number: loss.double().reshape(1) for number, loss in self._losses(rows)}
+        return self._sum_in_order(rows, shares, 1)[0]
 
     def loss_and_products(
         self, rows: Sequence[int], products: Callable[[Sequence[Tensor | None]], dict[str, Tensor]]
@@ -87,30 +88,26 @@ class TargetObjective:
         Returns:
             `tuple[float, dict[str, float]]`: Loss and named scalars, equal on all ranks.
         """
-        total, gradients = self._gathered_gradients(rows) if is_sharded(self.model) else self._gradients(rows)
-        named = products(gradients)
-        names = sorted(named)
-        values = torch.stack([total.double(), *(named[name].to(total.device) for name in names)])
-        loss_value, *scalars = self._sum_over_ranks(values)
+        names = sorted(products([None] * len(self.parameters)))
+        shares: dict[int, Tensor] = {}
+        gradients_of = self._gathered_gradients if is_sharded(self.model) else self._gradients
+        for number, loss, gradients in gradients_of(rows):
+            named = products(gradients)
+            shares[number] = torch.stack([loss.double(), *(named[name].to(loss.device) for name in names)])
+        loss_value, *scalars = self._sum_in_order(rows, shares, 1 + len(names))
         return loss_value, dict(zip(names, scalars, strict=True))
 
-    def _gradients(self, rows: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:
-        """This rank's share of the mean loss, and its gradient."""
-        total = torch.zeros((), device=self.accelerator.device)
-        gradients: list[Tensor | None] = [None] * len(self.parameters)
-        for loss in self._losses(rows):
-            total = total + loss.detach()
+    def _gradients(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor, Sequence[Tensor | None]]]:
+        """Number, share of the mean loss and its gradient, of every micro-batch of this rank."""
+        for number, loss in self._losses(rows):
             # Not backward(): parameters' .grad and DDP's hooks stay out of it.
-            for i, new in enumerate(torch.autograd.grad(loss, self.parameters, allow_unused=True)):
-                old = gradients[i]
-                gradients[i] = new if old is None or new is None else old + new
-        return total, gradients
+            yield number, loss.detach(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
-    def _gathered_gradients(self, rows: Sequence[int]) -> tuple[Tensor, list[Tensor | None]]:
-        """This rank's share of the mean loss, and its shard of the whole mean loss's gradient."""
+    def _gathered_gradients(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor, Sequence[Tensor | None]]]:
+        """0, this rank's share of the mean loss, and its shard of the whole mean loss's gradient."""
         total = torch.zeros((), device=self.accelerator.device)
         with gradients_aside(self.parameters):
-            for loss in self._losses(rows):
+            for _, loss in self._losses(rows):
                 total = total + loss.detach()
                 # Not autograd.grad(): the forward pass computes with gathered copies of the parameters, and only
                 # FSDP's hooks on backward() bring their gradients to the shards.
@@ -118,21 +115,21 @@ class TargetObjective:
             # FSDP takes the mean over ranks, whose losses are shares of a sum.
             num_ranks = self.accelerator.num_processes
             gradients = [None if p.grad is None else local_tensor(p.grad) * num_ranks for p in self.parameters]
-        return total, gradients
+        yield 0, total, gradients
 
-    def _losses(self, rows: Sequence[int]) -> Iterator[Tensor]:
-        """
-        This rank's share of the mean loss, one micro-batch after another, as many on every rank: the passes of a
-        sharded model are collectives. A rank whose rows run out computes a row of another's with weight 0.
-        """
+    def _losses(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Number and share of the mean loss of every micro-batch of this rank."""
         num_ranks = self.accelerator.num_processes
-        mine = rows[self.accelerator.process_index :: num_ranks]
+        passes = self._num_chunks(rows)
+        if is_sharded(self.model):
+            # Its passes are collectives: a rank whose micro-batches have run out joins with a weight of 0.
+            passes = math.ceil(passes / num_ranks) * num_ranks
         # accelerate patches autocast into `forward`, and only the original is free of it.
         forward = getattr(self.model, "_original_forward", self.model)
         device_type = self.accelerator.device.type
         with _deterministic_mode(self.model):
-            for begin in range(0, math.ceil(len(rows) / num_ranks), self.micro_batch_size):
-                chunk = mine[begin : begin + self.micro_batch_size]
+            for number in range(self.accelerator.process_index, passes, num_ranks):
+                chunk = rows[number * self.micro_batch_size :][: self.micro_batch_size]
                 inputs = self.prepare_inputs(self.collator([self.dataset[row] for row in chunk or rows[:1]]))
                 with (
                     torch.set_grad_enabled(torch.is_grad_enabled()),
@@ -142,10 +139,19 @@ class TargetObjective:
                 ):
                     outputs = forward(**inputs)
                 loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
-                yield loss * (len(chunk) / len(rows))
+                yield number, loss * (len(chunk) / len(rows))
 
-    def _sum_over_ranks(self, values: Tensor) -> list[float]:
-        return self.accelerator.reduce(values, reduction="sum").tolist()
+    def _num_chunks(self, rows: Sequence[int]) -> int:
+        return math.ceil(len(rows) / self.micro_batch_size)
+
+    def _sum_in_order(self, rows: Sequence[int], shares: Mapping[int, Tensor], width: int) -> list[float]:
+        """Sums vectors of this rank's micro-batches, of shape `(width,)`, over all micro-batches of all ranks."""
+        by_chunk = torch.zeros(self._num_chunks(rows), width, dtype=torch.float64, device=self.accelerator.device)
+        for number, share in shares.items():
+            if number < len(by_chunk):
+                by_chunk[number] = share
+        # Every entry is one rank's alone, so that this sum has no order.
+        return self.accelerator.reduce(by_chunk, reduction="sum").sum(dim=0).tolist()
 
 
 @contextmanager

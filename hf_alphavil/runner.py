@@ -16,6 +16,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from .callbacks import PlanProgressCallback
 from .data import EpochPlan, Phase, TaskDataset
 from .divergence import diverged
+from .held_evaluation import HeldEvaluation
 from .meta_objective import TargetObjective
 from .methods import DeltaBank, Method
 from .optimizer_slots import OptimizerSlots, load_optimizer_state, optimizer_state
@@ -54,13 +55,12 @@ class PlanRunner:
         self.epoch = 0
         self.step = 0
         self.history: list[dict[str, Any]] = []
-        self.evaluation_pending = False
         self.deltas = self._new_bank()
         self._slots: OptimizerSlots | None = None
         self._schedule: PositionedSchedule | None = None
         self._losses = PhaseLosses()
         self._dropped: dict[str, int] = {}
-        self._warned_of_evaluation = False
+        self._evaluation = HeldEvaluation()
         self._plan = method.plan(0, self.steps)
         self._attached = False
 
@@ -268,26 +268,8 @@ class PlanRunner:
         Args:
             control (`TrainerControl`): Trainer's flags, after all callbacks have spoken.
         """
-        args = self.trainer.args
-        if self.in_plan:
-            if control.should_evaluate:
-                control.should_evaluate = False
-                self.evaluation_pending = True
-                if not self._warned_of_evaluation:
-                    self._warned_of_evaluation = True
-                    logger.warning(
-                        "An evaluation was due inside an epoch's plan. Only merged parameters are evaluated: it is "
-                        "held to the plan's last step (this is said once; `eval_strategy='epoch'` avoids it)."
-                    )
-            # Trainer takes the stop for the epoch's end and asks once more, at the same step.
-            is_saved = self.trainer.saved_steps[-1:] == [self.trainer.state.global_step]
-            if control.should_training_stop and args.save_strategy != SaveStrategy.NO and not is_saved:
-                control.should_save = True
-        elif self.evaluation_pending:
-            self.evaluation_pending = False
-            control.should_evaluate = True
-            if args.load_best_model_at_end:
-                control.should_save = True
+        is_saved = self.trainer.saved_steps[-1:] == [self.trainer.state.global_step]
+        self._evaluation.settle(control, self.trainer.args, self.in_plan, is_saved)
 
     def abandon(self) -> None:
         """Leaves θ0 in the model where a plan was stopped before its merge."""
@@ -319,7 +301,7 @@ class PlanRunner:
             "is_open": self.deltas.is_open,
             "method": self.method.state_dict(),
             "history": self.history,
-            "evaluation_pending": self.evaluation_pending,
+            "evaluation_pending": self._evaluation.pending,
             "losses": losses,
             "dropped": self._dropped,
             "optimizer_slots": slots,
@@ -348,7 +330,7 @@ class PlanRunner:
         self.method.load_state_dict(state["method"])
         self._plan = self.method.plan(self.epoch, self.steps)
         self.history = list(state["history"])
-        self.evaluation_pending = state["evaluation_pending"]
+        self._evaluation.pending = state["evaluation_pending"]
         self._dropped = dict(state["dropped"])
 
     def load_tensors(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
