@@ -82,9 +82,9 @@ def load_run_tensors(directory: str | Path, shard: tuple[int, int] | None = None
     if not path.is_file():
         present = ", ".join(sorted(file.name for file in Path(directory).glob("multitask_state*.safetensors")))
         raise ValueError(
-            f"{directory} holds no {path.name}, only {present or 'no such file'}: the shards of θ0, deltas and "
-            "optimizer states go on with as many processes as have written them. Resume under the same launch file "
-            "and with the same --num_processes, or start anew from the checkpoint's weights"
+            f"{directory} holds no {path.name}, only {present or 'no such file'}: where processes hold deltas and "
+            "optimizer states of their own (FSDP2, phase_parallel), as many go on as have written them. Resume under "
+            "the same launch file and with the same --num_processes, or start anew from the checkpoint's weights"
         )
     # Tensors that lie in the file's own buffer start at any byte, and vectorised sums depend on the alignment in their
     # last bit: a resumed run would not be bit-equal. Clones are aligned as all others.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import broadcast
+from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import TrainerControl, set_seed
 from transformers.optimization import Adafactor
@@ -20,6 +20,7 @@ from .held_evaluation import HeldEvaluation
 from .meta_objective import TargetObjective
 from .methods import DeltaBank, Method
 from .optimizer_slots import OptimizerSlots, load_optimizer_state, optimizer_state
+from .phase_groups import PhaseGroups
 from .phase_losses import PhaseLosses
 from .schedule import PositionedSchedule
 from .seeding import derive_seed
@@ -43,15 +44,22 @@ class PlanRunner:
         method (`Method`): Makes the plans and merges the deltas.
         steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once, K_t.
         meta_set (`TaskDataset`, *optional*): What α is fitted on.
+        groups (`PhaseGroups`): Which processes run which phases.
     """
 
     def __init__(
-        self, trainer: MultitaskTrainer, method: Method, steps: Mapping[str, int], meta_set: TaskDataset | None
+        self,
+        trainer: MultitaskTrainer,
+        method: Method,
+        steps: Mapping[str, int],
+        meta_set: TaskDataset | None,
+        groups: PhaseGroups,
     ) -> None:
         self.trainer = trainer
         self.method = method
         self.steps = dict(steps)
         self.meta_set = meta_set
+        self.groups = groups
         self.epoch = 0
         self.step = 0
         self.history: list[dict[str, Any]] = []
@@ -59,9 +67,12 @@ class PlanRunner:
         self._slots: OptimizerSlots | None = None
         self._schedule: PositionedSchedule | None = None
         self._losses = PhaseLosses()
+        self._phase_losses: dict[str, dict[str, float]] = {}
         self._dropped: dict[str, int] = {}
         self._evaluation = HeldEvaluation()
         self._plan = method.plan(0, self.steps)
+        #: Optimizer steps of the longest plan, where phases run side by side.
+        self.max_steps = groups.num_steps(self._plan)
         self._attached = False
 
     # ---- Where the run stands
@@ -72,6 +83,16 @@ class PlanRunner:
         if self._plan.epoch != self.epoch:
             self._plan = self.method.plan(self.epoch, self.steps)
         return self._plan
+
+    @property
+    def lane(self) -> EpochPlan:
+        """`EpochPlan`: The part of the plan that this process runs: all of it, unless phases run side by side."""
+        return self.groups.own_lane(self.plan)
+
+    @property
+    def is_idle(self) -> bool:
+        """`bool`: Whether this process has run its part of the plan and waits for others."""
+        return self.step >= self.lane.num_steps
 
     @property
     def in_plan(self) -> bool:
@@ -109,7 +130,10 @@ class PlanRunner:
 
     def begin_step(self) -> None:
         """At a phase's first step: rewinds to θ0, switches the optimizer's state, seeds every generator."""
-        phase, step_in_phase = self.plan.locate(self.step)
+        if self.is_idle:
+            self._show("waits for other processes")
+            return
+        phase, step_in_phase = self.lane.locate(self.step)
         if step_in_phase == 0:
             self._begin_phase(phase)
         self._show(f"{phase.name} {step_in_phase + 1}/{phase.num_steps}")
@@ -133,21 +157,29 @@ class PlanRunner:
             task (`str`): The micro-batch's task.
             loss (`torch.Tensor`): Its loss, divided by the accumulation steps; left on the device.
         """
-        phase, step_in_phase = self.plan.locate(self.step)
+        phase, step_in_phase = self.lane.locate(self.step)
         planned = phase.step_tasks[step_in_phase]
         if planned != task:
             raise RuntimeError(f"the plan's step is of task {planned!r}, the batch of {task!r}")
         self._losses.observe(task, loss, step_in_phase)
 
+    def idle_loss(self) -> Tensor:
+        """What a step without work adds to Trainer's mean loss: the mean of the phases that this process ran."""
+        losses = [loss for means in self._phase_losses.values() for loss in means.values()]
+        mean = sum(losses) / max(1, len(losses))
+        return torch.tensor(mean / self.trainer.args.gradient_accumulation_steps, device=self.trainer.args.device)
+
     def before_optimizer_step(self) -> None:
         """Sets the step's learning rate and applies the task weight, after gradients were clipped."""
-        phase, step_in_phase = self.plan.locate(self.step)
+        if self.is_idle:
+            return
+        phase, step_in_phase = self.lane.locate(self.step)
         task = phase.step_tasks[step_in_phase]
         self._losses.count_step(task)
         weight = self.method.task_weights[task] if phase.weighted else 1.0
         on_learning_rate = self.trainer.args.weight_applies_to == "learning_rate"
         if self._schedule is not None:
-            position = self.plan.schedule_position(self.step)
+            position = self.lane.schedule_position(self.step)
             self._schedule.apply(self._bare_optimizer(), position, weight if on_learning_rate else 1.0)
         if not on_learning_rate and weight != 1.0:
             # The loss's weight as a factor of its clipped gradient: clipping the weighted one would cancel it.
@@ -155,18 +187,23 @@ class PlanRunner:
             torch._foreach_mul_(gradients, weight)
 
     def end_step(self) -> None:
-        """At a phase's last step: logs its losses, records δ; at the plan's last step: merges."""
-        phase, step_in_phase = self.plan.locate(self.step)
-        self.step += 1
-        if step_in_phase + 1 == phase.num_steps:
-            self._end_phase(phase)
-        if self.step == self.plan.num_steps:
+        """At a phase's last step: records δ; at the plan's last step: merges."""
+        if self.is_idle:
+            self.step += 1
+        else:
+            phase, step_in_phase = self.lane.locate(self.step)
+            self.step += 1
+            if step_in_phase + 1 == phase.num_steps:
+                self._end_phase(phase)
+        if self.step == self.groups.num_steps(self.plan):
             self._end_plan()
 
     def _end_phase(self, phase: Phase) -> None:
-        means, first_bad = self._losses.reduce(self._gather)
-        self._log({f"loss_{task}": loss for task, loss in means.items()})
+        means, first_bad = self._losses.reduce(self.groups.gather)
         self._losses = PhaseLosses()
+        self._phase_losses[phase.name] = means
+        if not self.groups.are_several:
+            self._log_phase(phase)
         if self.method.forks:
             self.synchronise_buffers()
             failed = self._failure(first_bad)
@@ -181,18 +218,32 @@ class PlanRunner:
         else:
             self._require_finite(first_bad)
 
+    def _exchange_phases(self) -> None:
+        """Gives every process what the phases of all have left: losses, failures, deltas."""
+        everywhere = gather_object([(self._phase_losses, self._dropped)])
+        self._phase_losses = {phase: means for losses, _ in everywhere for phase, means in losses.items()}
+        self._dropped = {phase: step for _, dropped in everywhere for phase, step in dropped.items()}
+        for phase in self.plan.phases:
+            self._log_phase(phase)
+            if phase.name not in self._dropped:
+                is_target = phase.name == self.trainer.args.target_task
+                self.deltas.share(phase.name, self.groups.owner(phase.name), keep_buffers=is_target)
+
+    def _log_phase(self, phase: Phase) -> None:
+        self._log({f"loss_{task}": loss for task, loss in self._phase_losses[phase.name].items()})
+
     def _failure(self, first_bad: Mapping[str, int]) -> tuple[str, int] | None:
-        """The task and step at which a phase went wrong, on any rank; parameters may do so without a loss's."""
+        """Task and step at which a phase went wrong on a rank of the group; parameters may do so without a loss."""
         if first_bad:
             return min(first_bad.items(), key=lambda item: item[1])
         if self._model_is_finite():
             return None
-        phase, step = self.plan.locate(self.step - 1)
+        phase, step = self.lane.locate(self.step - 1)
         return phase.step_tasks[step], step
 
     def _model_is_finite(self) -> bool:
         finite = torch.tensor([float(self.deltas.model_is_finite())], device=self.trainer.args.device)
-        return bool(self._gather(finite).min() == 1)
+        return bool(self.groups.gather(finite).min() == 1)
 
     def require_finite(self) -> None:
         """
@@ -202,7 +253,7 @@ class PlanRunner:
             DivergenceError: If a method of one phase has lost its model. Forks undo a phase when it ends.
         """
         if not self.method.forks and self.step > 0:
-            self._require_finite(self._losses.reduce(self._gather)[1])
+            self._require_finite(self._losses.reduce(self.groups.gather)[1])
 
     def _require_finite(self, first_bad: Mapping[str, int]) -> None:
         failed = self._failure(first_bad)
@@ -215,7 +266,7 @@ class PlanRunner:
     def _drop(self, phase: Phase, task: str, step: int) -> None:
         self.deltas.rewind()
         self._dropped[phase.name] = step
-        if self.trainer.is_world_process_zero():
+        if self.groups.leads:
             what = f"its δ is dropped, task {task!r} keeps its weight" if phase.fork else "it is undone"
             logger.warning(
                 "The loss of task %r became NaN or infinite at step %d of %d of the phase %r in epoch %d: %s, its "
@@ -225,11 +276,13 @@ class PlanRunner:
             )  # fmt: skip
 
     def _end_plan(self) -> None:
+        if self.groups.are_several:
+            self._exchange_phases()
         if self.method.forks and not self.deltas.phases:
             what = f"every task's loss became NaN or infinite in epoch {self.epoch + 1}"
             raise diverged(what, self.trainer.run_dir, self.epoch, 0)
         weights_used = dict(self.method.task_weights)
-        was_short = self.plan.num_steps < self.plan.nominal_steps
+        was_short = self.step < self.max_steps
         record = self.method.merge(self.deltas, self._meta_objective(), self.epoch, self._show_alpha_step)
         if self.method.forks and not self._model_is_finite():
             what = f"the merged parameters of epoch {self.epoch + 1} are NaN or infinite"
@@ -245,7 +298,7 @@ class PlanRunner:
                 "dropped": self._dropped,
             }
         )
-        self._dropped = {}
+        self._dropped, self._phase_losses = {}, {}
         if self.method.forks:
             self._log(
                 {f"alpha_{task}": value for task, value in record["alpha"].items()}
@@ -286,27 +339,38 @@ class PlanRunner:
         Returns:
             `tuple[dict[str, Tensor], dict]`: Tensors, and what is ready for JSON.
         """
-        losses = self._losses.state_dict(self._gather)
         tensors, slots = self._slots.state_dict() if self._slots is not None else ({}, None)
         tensors.update(self.deltas.state_tensors())
         running_optimizer = None
-        if is_sharded(self.trainer.model):
+        if self.has_own_tensors:
             running_tensors, running_optimizer = optimizer_state(self._bare_optimizer(), RUNNING_OPTIMIZER)
             tensors.update(running_tensors)
-        return tensors, {
-            "run": self._fingerprint(),
-            "epoch": self.epoch,
-            "step": self.step,
+        own = {
             "finished_phases": self.deltas.phases,
             "is_open": self.deltas.is_open,
-            "method": self.method.state_dict(),
-            "history": self.history,
-            "evaluation_pending": self._evaluation.pending,
-            "losses": losses,
+            "losses": self._losses.state_dict(self.groups.gather),
+            "phase_losses": self._phase_losses,
             "dropped": self._dropped,
             "optimizer_slots": slots,
             "running_optimizer": running_optimizer,
         }
+        return tensors, {
+            "run": self._fingerprint(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "history": self.history,
+            "evaluation_pending": self._evaluation.pending,
+            "processes": gather_object([own]) if self.groups.are_several else [own],
+        }
+
+    @property
+    def has_own_tensors(self) -> bool:
+        """`bool`: Whether this process's θ, deltas and optimizer states are its own: shards, or other phases'."""
+        return self.groups.are_several or is_sharded(self.trainer.model)
+
+    def _own_part(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        return state["processes"][self.groups.process_index if self.groups.are_several else 0]
 
     def load_position(self, state: Mapping[str, Any]) -> None:
         """
@@ -331,7 +395,8 @@ class PlanRunner:
         self._plan = self.method.plan(self.epoch, self.steps)
         self.history = list(state["history"])
         self._evaluation.pending = state["evaluation_pending"]
-        self._dropped = dict(state["dropped"])
+        self._dropped = dict(self._own_part(state)["dropped"])
+        self._phase_losses = dict(self._own_part(state)["phase_losses"])
 
     def load_tensors(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """
@@ -342,13 +407,14 @@ class PlanRunner:
             state (`Mapping`): The JSON part of [`state_dict`].
         """
         self.attach()
-        if state["running_optimizer"] is not None:
-            load_optimizer_state(self._bare_optimizer(), tensors, state["running_optimizer"], RUNNING_OPTIMIZER)
-        if state["is_open"]:
-            self.deltas.load_state_tensors(tensors, state["finished_phases"])
-        if self._slots is not None and state["optimizer_slots"] is not None:
-            self._slots.load_state_dict(tensors, state["optimizer_slots"])
-        self._losses.load_state_dict(state["losses"], self.trainer.args.device)
+        own = self._own_part(state)
+        if own["running_optimizer"] is not None:
+            load_optimizer_state(self._bare_optimizer(), tensors, own["running_optimizer"], RUNNING_OPTIMIZER)
+        if own["is_open"]:
+            self.deltas.load_state_tensors(tensors, own["finished_phases"])
+        if self._slots is not None and own["optimizer_slots"] is not None:
+            self._slots.load_state_dict(tensors, own["optimizer_slots"])
+        self._losses.load_state_dict(own["losses"], self.trainer.args.device)
 
     def _fingerprint(self) -> dict[str, Any]:
         args = self.trainer.args
@@ -359,17 +425,15 @@ class PlanRunner:
             "global_batch_size": self.trainer.global_batch_size,
             "data_seed": args.resolved_data_seed,
             "steps_per_epoch": self.plan.nominal_steps,
+            "groups of processes (phase_parallel)": self.groups.num_groups,
         }
 
     # ---- Helpers
 
-    def _gather(self, values: Tensor) -> Tensor:
-        return self.trainer.accelerator.gather(values)
-
     def synchronise_buffers(self) -> None:
-        """Gives every rank rank 0's buffers, as DDP does at each forward pass: batch-norm statistics are local."""
+        """Gives every rank its group's first's buffers, as DDP does at each pass: batch-norm statistics are local."""
         for buffer in self.deltas.buffers.values():
-            buffer.copy_(broadcast(buffer))
+            buffer.copy_(self.groups.broadcast(buffer))
 
     def _new_bank(self) -> DeltaBank:
         unscaled = self.trainer.unscaled_parameters() if self.method.forks else ()

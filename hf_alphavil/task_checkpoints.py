@@ -187,8 +187,8 @@ class TaskCheckpoints(TaskEvaluation):
 
     @property
     def _shard(self) -> tuple[int, int] | None:
-        """Number of this process and of all, where each holds shards of θ0, deltas and optimizer states."""
-        return (self.args.process_index, self.args.world_size) if is_sharded(self.model) else None
+        """Number of this process and of all, where each holds θ, deltas and optimizer states of its own."""
+        return (self.args.process_index, self.args.world_size) if self.runner.has_own_tensors else None
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.is_multitask and is_sharded(self.model):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
 from transformers import ProgressCallback, TrainingArguments
@@ -20,10 +21,11 @@ from .card import write_card_of
 from .checkpoint import load_run_state
 from .checks import check_adapters, check_heads, check_parameters, check_precision, check_setup, check_sharding
 from .compilation import compile_encoder
-from .data import TASK_KEY, PlanBatchSampler, TaskDataset, steps_per_task
+from .data import TASK_KEY, PlanBatchSampler, TaskDataset, mean_tokens, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
 from .modeling import MultitaskModel, without_adapters
+from .phase_groups import PhaseGroups, count_groups
 from .preemption import PreemptionCallback, start_worker
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
@@ -211,8 +213,16 @@ class MultitaskTrainer(TaskCheckpoints):
 
     @shadowable_property
     def global_batch_size(self) -> int:
-        """`int`: Rows per optimizer step: per-device batch × accumulation steps × processes."""
-        return self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        """`int`: Rows per optimizer step of a task: per-device batch × accumulation steps × processes of a group."""
+        return self._train_batch_size * self.args.gradient_accumulation_steps * self._processes_per_group
+
+    @property
+    def _processes_per_group(self) -> int:
+        return self.args.world_size // self._num_groups
+
+    @property
+    def _num_groups(self) -> int:
+        return count_groups(self.args, METHODS[self.args.method], len(self.train_datasets), self.accelerator)
 
     @shadowable_property
     def history(self) -> list[dict[str, Any]]:
@@ -230,7 +240,14 @@ class MultitaskTrainer(TaskCheckpoints):
         args = self.args
         num_rows = {name: len(dataset) for name, dataset in self.train_datasets.items()}
         steps = steps_per_task(num_rows, self.global_batch_size, args.delta_fraction, args.max_phase_steps)
-        return PlanRunner(self, METHODS[args.method](args, list(num_rows)), steps, self.meta_set)
+        num_groups = self._num_groups
+        # What a phase costs is its tokens, as far as they can be told beforehand.
+        sizes = {
+            name: count * mean_tokens(self.train_datasets[name]) if num_groups > 1 else count
+            for name, count in steps.items()
+        }
+        groups = PhaseGroups(num_groups, sizes, args.process_index, args.world_size)
+        return PlanRunner(self, METHODS[args.method](args, list(num_rows)), steps, self.meta_set, groups)
 
     def unscaled_parameters(self) -> set[str]:
         """`set[str]`: Trainable parameters that are merged with coefficient 1: the heads, if α is the encoder's."""
@@ -264,10 +281,12 @@ class MultitaskTrainer(TaskCheckpoints):
         args = self.args
         seeded: Any = partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index)
         sampler = PlanBatchSampler(
-            current_plan=lambda: self.runner.plan,
+            current_lanes=lambda: self.runner.groups.lanes(self.runner.plan),
+            max_steps=self.runner.max_steps,
             num_rows={name: len(dataset) for name, dataset in self.train_datasets.items()},
             batch_size=self._train_batch_size,
-            batches_per_step=args.gradient_accumulation_steps * args.world_size,
+            accumulation_steps=args.gradient_accumulation_steps,
+            ranks_per_lane=self.runner.groups.size,
             fraction=args.delta_fraction,
             data_seed=args.resolved_data_seed,
         )
@@ -319,10 +338,28 @@ class MultitaskTrainer(TaskCheckpoints):
                 model._is_accelerate_prepared = False
                 if "_original_forward" in vars(model):
                     model.forward = vars(model).pop("_original_forward")
+                if self.runner.groups.are_several:
+                    return self._wrap_for_group(model)
         return super()._wrap_model(model, training, dataloader)
 
+    def _wrap_for_group(self, model: nn.Module) -> nn.Module:
+        """A model that exchanges gradients within its group of processes alone: bare where that is one process."""
+        for tensor in [*model.parameters(), *model.buffers()]:
+            dist.broadcast(tensor.data, 0)  # as DDP does, over all groups
+        model = self.accelerator.prepare_model(model, evaluation_mode=True)  # all but DDP
+        process_group = self.runner.groups.connect()
+        if process_group is None:
+            return model
+        devices = None if self.args.device.type == "cpu" else [self.args.device]
+        kwargs = self.accelerator.ddp_handler.to_kwargs() if self.accelerator.ddp_handler is not None else {}
+        return nn.parallel.DistributedDataParallel(model, devices, process_group=process_group, **kwargs)
+
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Trainer's scheduler; methods that fork check that it can be read by position."""
+        """Trainer's scheduler, over all plans' steps; methods that fork check that it can be read by position."""
+        if self.is_multitask and self.is_in_train:
+            # Side by side, phases take fewer steps of Trainer's loop than they have.
+            runner = self.runner
+            num_training_steps = num_training_steps * runner.plan.nominal_steps // runner.max_steps
         scheduler = super().create_scheduler(num_training_steps, optimizer)
         if self.is_multitask and self.is_in_train:
             self.runner.attach()
@@ -378,6 +415,8 @@ class MultitaskTrainer(TaskCheckpoints):
         """Trainer's step; in multitask training the unweighted loss is also added to its task's mean."""
         if not self.is_multitask:
             return super().training_step(model, inputs, num_items_in_batch)
+        if self.runner.is_idle:
+            return self.runner.idle_loss()
         task = inputs[TASK_KEY]
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.runner.observe_loss(task, loss)

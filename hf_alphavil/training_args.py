@@ -15,6 +15,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "phase_optimizer_state": ("per_task", "reset"),
     "weight_applies_to": ("learning_rate", "loss"),
     "alpha_applies_to": ("all", "encoder"),
+    "phase_parallel": ("off", "auto", "on"),
     "task_sampling": ("proportional", "uniform", "temperature", "weights"),
 }
 
@@ -123,6 +124,20 @@ class MultitaskTrainingArguments(TrainingArguments):
     sampling_temperature: float = field(
         default=2.0, metadata={"help": "Temperature of `task_sampling=temperature`: 1 is proportional, ∞ uniform."}
     )
+    phase_parallel: str = field(
+        default="off",
+        metadata={
+            "help": "`on`: groups of processes train different tasks at once and exchange each δ once an epoch, with "
+            "per-device batch × accumulation × group size rows per step; `auto`: where that is possible; `off`: all "
+            "processes train one task after another, data-parallel."
+        },
+    )
+    phase_group_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Processes per group of `phase_parallel`. Default: the fewest that leave no group without a task."
+        },
+    )
     eval_auxiliaries: bool = field(
         default=False, metadata={"help": "Whether `evaluate()` scores the auxiliary tasks beside the target."}
     )
@@ -139,6 +154,9 @@ class MultitaskTrainingArguments(TrainingArguments):
         self._require("joint_fraction", 0 <= self.joint_fraction < 1, "a share in [0, 1)")
         self._require("alpha_holdout_fraction", 0 < self.alpha_holdout_fraction < 1, "a share in (0, 1)")
         self._require("max_phase_steps", self.max_phase_steps is None or self.max_phase_steps > 0, "a positive number")
+        self._require(
+            "phase_group_size", self.phase_group_size is None or self.phase_group_size > 0, "a positive number"
+        )
         self._require("alpha_steps", self.alpha_steps >= 0, "a number of steps, 0 or more")
         self._require("alpha_learning_rate", self.alpha_learning_rate > 0, "a positive step size")
         self._require("alpha_batch_size", self.alpha_batch_size > 0, "a positive number of rows")

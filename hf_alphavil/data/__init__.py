@@ -2,6 +2,7 @@
 
 from .batch_sampler import PlanBatchSampler
 from .holdout import split_holdout
+from .lanes import assign_lanes, mean_tokens
 from .plan import JOINT_PHASE, EpochPlan, Phase
 from .sampling import allocate_steps, mixed_order, sampling_shares, steps_per_task
 from .task_dataset import TASK_KEY, TaskCollator, TaskDataset
@@ -15,6 +16,8 @@ __all__ = [
     "TaskCollator",
     "TaskDataset",
     "allocate_steps",
+    "assign_lanes",
+    "mean_tokens",
     "mixed_order",
     "sampling_shares",
     "split_holdout",

@@ -1,8 +1,9 @@
-"""A batch sampler that walks the plan of the running epoch."""
+"""A batch sampler that walks the plan of the running epoch, or several lanes of it side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from torch.utils.data import Sampler
 
@@ -16,16 +17,20 @@ class PlanBatchSampler(Sampler[list[int]]):
 
     All batches are full, and every optimizer step yields the batches of all ranks and of the whole accumulation
     window one after another: accelerate's `BatchSamplerShard`, which deals batch i to rank i mod n, then gives every
-    rank the same task in the same step and drops nothing.
+    rank the same task in the same step and drops nothing. Where the plan is split into lanes, the first ranks get the
+    batches of the first lane, and so on; ranks whose lane has ended get batches that are not to be used.
 
     The plan is asked for when iteration starts. There is deliberately no `set_epoch`: accelerate does not forward it
     through a resumed loader (DESIGN.md, trap 2), so the trainer owns the epoch.
 
     Args:
-        current_plan (`Callable[[], EpochPlan]`): Returns the plan of the epoch that is about to run.
+        current_lanes (`Callable[[], Sequence[EpochPlan]]`):
+            Returns the lanes of the epoch that is about to run: parts of its plan that run side by side, or the plan.
+        max_steps (`int`): Optimizer steps of the longest lane that an epoch of the run has.
         num_rows (`Mapping[str, int]`): Rows per task, in the order in which the datasets are concatenated.
         batch_size (`int`): Rows per device and batch.
-        batches_per_step (`int`): Batches per optimizer step: accumulation steps × ranks.
+        accumulation_steps (`int`): Batches per optimizer step and rank.
+        ranks_per_lane (`int`): Ranks that share a lane's steps.
         fraction (`float`): The share ρ of a task's rows that an epoch samples.
         data_seed (`int`): Seed of all draws.
     """
@@ -34,32 +39,43 @@ class PlanBatchSampler(Sampler[list[int]]):
 
     def __init__(
         self,
-        current_plan: Callable[[], EpochPlan],
+        current_lanes: Callable[[], Sequence[EpochPlan]],
+        max_steps: int,
         num_rows: Mapping[str, int],
         batch_size: int,
-        batches_per_step: int,
+        accumulation_steps: int,
+        ranks_per_lane: int,
         fraction: float,
         data_seed: int,
     ) -> None:
-        self.current_plan = current_plan
+        self.current_lanes = current_lanes
+        self.max_steps = max_steps
         self.num_rows = dict(num_rows)
         self.batch_size = batch_size
-        self.batches_per_step = batches_per_step
+        self.accumulation_steps = accumulation_steps
+        self.ranks_per_lane = ranks_per_lane
         self.fraction = fraction
         self.data_seed = data_seed
 
     def __len__(self) -> int:
         """Batches of the longest plan, over all ranks; a shorter plan ends early."""
-        return self.current_plan().nominal_steps * self.batches_per_step
+        return self.max_steps * self.accumulation_steps * self.ranks_per_lane * len(self.current_lanes())
 
     def __iter__(self) -> Iterator[list[int]]:
-        plan = self.current_plan()
-        streams = epoch_streams(self.num_rows, self.fraction, self.data_seed, plan.epoch)
+        lanes = self.current_lanes()
+        streams = epoch_streams(self.num_rows, self.fraction, self.data_seed, lanes[0].epoch)
         offsets: dict[str, int] = {}
         end = 0
         for task, rows in self.num_rows.items():
             offsets[task] = end
             end += rows
-        for task in plan:
-            for _ in range(self.batches_per_step):
-                yield [offsets[task] + row for row in streams[task].take(self.batch_size)]
+        unused = [0] * self.batch_size
+        for tasks in zip_longest(*lanes):
+            for _ in range(self.accumulation_steps):
+                for task in tasks:
+                    for _ in range(self.ranks_per_lane):
+                        yield (
+                            unused
+                            if task is None
+                            else [offsets[task] + row for row in streams[task].take(self.batch_size)]
+                        )

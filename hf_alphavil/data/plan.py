@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 #: Name of the phase that mixes tasks. It cannot collide with a task: task names hold no parentheses.
@@ -47,7 +47,7 @@ class EpochPlan:
 
     Args:
         epoch (`int`): The epoch, from 0.
-        phases (`tuple[Phase, ...]`): At least one phase; each has at least one step.
+        phases (`tuple[Phase, ...]`): The phases; each has at least one step.
         nominal_steps (`int`):
             Optimizer steps of the longest plan of the run, N. A plan may be shorter (a task of weight 0 is skipped);
             learning rates are read on the nominal scale.
@@ -81,6 +81,15 @@ class EpochPlan:
                 if step < end:
                     return phase, step - (end - phase.num_steps)
         raise IndexError(f"step {step} lies outside the plan of epoch {self.epoch}, which has {self.num_steps} steps")
+
+    def only(self, names: Collection[str]) -> EpochPlan:
+        """
+        The part of a plan that a group of processes runs, at the learning rates of the whole plan.
+
+        Args:
+            names (`Collection[str]`): Names of its phases.
+        """
+        return replace(self, phases=tuple(phase for phase in self.phases if phase.name in names))
 
     def schedule_position(self, step: int) -> float:
         """

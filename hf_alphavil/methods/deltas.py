@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..sharding import drop_gathered, local_tensor
@@ -85,6 +86,28 @@ class DeltaBank:
         self._deltas[phase] = list(torch._foreach_sub(self._shards(), self._opened()))
         if keep_buffers:
             self._kept_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+
+    @torch.no_grad()
+    def share(self, phase: str, source: int, keep_buffers: bool = False) -> None:
+        """
+        Gives every process the delta of a phase that one of them holds. A collective of all processes.
+
+        Args:
+            phase (`str`): The phase's name.
+            source (`int`): Rank of the process that has recorded it.
+            keep_buffers (`bool`, *optional*, defaults to `False`): Whether the merge takes this phase's buffers.
+        """
+        if not self.is_open:  # on a process that has run no phase
+            self.open()
+        deltas = self._deltas.get(phase) or [torch.empty_like(start) for start in self._opened()]
+        for delta in deltas:
+            dist.broadcast(delta, source)
+        self._deltas[phase] = deltas
+        if keep_buffers:
+            kept = self._kept_buffers or {name: buffer.clone() for name, buffer in self.buffers.items()}
+            for name in kept:
+                dist.broadcast(kept[name], source)
+            self._kept_buffers = kept
 
     @torch.no_grad()
     def model_is_finite(self) -> bool:

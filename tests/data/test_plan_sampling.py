@@ -105,7 +105,10 @@ def test_mixed_order_is_random_and_independent_of_the_mappings_order():
 def sampler(batch_size=2, batches_per_step=2, epoch=0, num_rows=ROWS):
     steps = steps_per_task(num_rows, batch_size * batches_per_step)
     phases = tuple(Phase(task, (task,) * count, fork=True) for task, count in steps.items())
-    return PlanBatchSampler(lambda: plan(epoch, phases), num_rows, batch_size, batches_per_step, 1.0, data_seed=7)
+    whole = plan(epoch, phases)
+    return PlanBatchSampler(
+        lambda: [whole], whole.nominal_steps, num_rows, batch_size, 1, batches_per_step, 1.0, data_seed=7
+    )
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
