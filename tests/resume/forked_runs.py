@@ -180,6 +180,8 @@ def scenario(name, world, settings, kills, seed, folder):
         for rank in range(world):
             ended = torch.load(f"{result}-{rank}", weights_only=False)
             reference = torch.load(f"{folder / 'whole-result'}-{rank}", weights_only=False)
+            if rank > 0:  # a checkpoint holds rank 0's log
+                ended["log_history"] = reference["log_history"]
             report["differences"] += [
                 f"run {number}, rank {rank}: {line}" for line in run_differences(reference, ended)
             ]

@@ -1,4 +1,4 @@
-"""SIGKILL at 48 places: a run that goes on from its last whole checkpoint ends as the undisturbed one, bit for bit."""
+"""SIGKILL at 59 places: a run that goes on from its last whole checkpoint ends as the undisturbed one, bit for bit."""
 
 import json
 import os
@@ -27,6 +27,7 @@ SETTINGS = {
         # Too high: two evaluations in a row get no better, and training stops in the middle.
         "learning_rate": 3.0,
     },
+    "phase_parallel": {"phase_parallel": "auto", "num_train_epochs": 3},  # on one process: off
     "multitask": {"method": "multitask", "eval_strategy": "steps", "eval_steps": 3},
     "single": {"method": "single"},
 }
@@ -73,6 +74,6 @@ def test_kills_of_one_of_two_processes(tmp_path):
     settings = BASE | {"per_device_train_batch_size": 2}
     scenarios = [
         {"name": name, "world": 2, "settings": settings | SETTINGS[name], "kills": 6, "seed": seed}
-        for seed, name in enumerate(("forks", "joint_phase", "early_stopping"), start=10)
+        for seed, name in enumerate(("forks", "joint_phase", "early_stopping", "phase_parallel"), start=10)
     ]
-    check(run_scenarios(scenarios, tmp_path), 18, ALL_KINDS)
+    check(run_scenarios(scenarios, tmp_path), 24, ALL_KINDS)
