@@ -391,7 +391,8 @@ class PlanRunner:
 
     def _new_bank(self) -> DeltaBank:
         unscaled = self.trainer.unscaled_parameters() if self.method.forks else ()
-        return DeltaBank(self.trainer.model, unscaled=unscaled)
+        args = self.trainer.args
+        return DeltaBank(self.trainer.model, unscaled, device=args.delta_device, dtype=args.delta_dtype)
 
     def _meta_objective(self) -> TargetObjective | None:
         if self.meta_set is None:
