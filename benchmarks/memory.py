@@ -168,13 +168,16 @@ def main() -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--encoder", help="id or folder of an encoder (default: the packaged all-MiniLM-L6-v2)")
     model.add_argument("--random_size", choices=RANDOM_SIZES, help="a BERT of this size instead")
+    for name in SETTINGS:
+        parser.add_argument(f"--{name}", nargs="+", choices=CHOICES[name], default=CHOICES[name])
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args()
     # For the processes to come: glibc gives large tensors back as soon as they are freed. Otherwise it raises the size
     # above which it does so to 32 MiB, and the peak shows how freed tensors lie among others in its arenas.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(128 * 1024)
     config = encoder_config(options.encoder, options.random_size)
-    settings = [dict(zip(SETTINGS, values, strict=True)) for values in product(*(CHOICES[name] for name in SETTINGS))]
+    chosen = [getattr(options, name) for name in SETTINGS]
+    settings = [dict(zip(SETTINGS, values, strict=True)) for values in product(*chosen)]
     results = []
     for run in (None, *settings):
         results.append({"settings": run, **measure_apart(config, run)})

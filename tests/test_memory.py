@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -90,11 +91,13 @@ def test_a_run_holds_what_is_expected(dtype, tmp_path, caplog):
 
 @pytest.mark.slow
 def test_the_benchmark_measures_what_is_expected(tmp_path):
-    command = [sys.executable, "benchmarks/memory.py", "--random_size", "tiny", "--output", str(tmp_path / "out.json")]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    command = [sys.executable, "benchmarks/memory.py", "--random_size", "tiny", "--delta_device", "device"]
+    command += ["--output", str(tmp_path / "out.json")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stderr
     plain, *results = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["results"]
-    assert run.stdout.count("\n| per_task | ") == run.stdout.count("\n| reset | ") == 4
+    assert run.stdout.count("\n| per_task | ") == run.stdout.count("\n| reset | ") == 2
     for result in results:
         # Embeddings are 9/10 of this model: sums that take one parameter at a time take about one model.
         over = (result["peak"] - plain["peak"]) / plain["parameters"]
