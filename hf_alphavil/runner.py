@@ -17,6 +17,7 @@ from .callbacks import PlanProgressCallback
 from .data import EpochPlan, Phase, TaskDataset
 from .divergence import diverged
 from .held_evaluation import HeldEvaluation
+from .memory import extra_memory
 from .meta_objective import TargetObjective
 from .methods import DeltaBank, Method
 from .optimizer_slots import OptimizerSlots, load_optimizer_state, optimizer_state
@@ -125,8 +126,7 @@ class PlanRunner:
             self._schedule = PositionedSchedule(self.trainer.lr_scheduler)
             keep = self.trainer.args.phase_optimizer_state == "per_task"
             self._slots = OptimizerSlots(self._bare_optimizer(), keep)
-            if keep:
-                self._log_expected_memory()
+            self._log_expected_memory()
 
     def begin_step(self) -> None:
         """At a phase's first step: rewinds to θ0, switches the optimizer's state, seeds every generator."""
@@ -437,7 +437,8 @@ class PlanRunner:
 
     def _new_bank(self) -> DeltaBank:
         unscaled = self.trainer.unscaled_parameters() if self.method.forks else ()
-        return DeltaBank(self.trainer.model, unscaled=unscaled)
+        args = self.trainer.args
+        return DeltaBank(self.trainer.model, unscaled, device=args.delta_device, dtype=args.delta_dtype)
 
     def _meta_objective(self) -> TargetObjective | None:
         if self.meta_set is None:
@@ -475,11 +476,11 @@ class PlanRunner:
 
     def _log_expected_memory(self) -> None:
         shards = [local_tensor(p) for p in self.deltas.parameters]
-        parameter_bytes = sum(shard.numel() * shard.element_size() for shard in shards)
-        tasks = len(self.steps)
+        on_device, on_cpu = extra_memory(shards, len(self.steps), self.trainer.args)
         logger.info(
-            "  Expected memory for θ0, deltas and optimizer states of %d tasks beyond a plain run: up to %.2f GB with "
-            "AdamW (as much in a checkpoint written inside an epoch)",
-            tasks,
-            (3 * tasks + 1) * parameter_bytes / 1e9,
+            "  Expected memory for θ0, deltas and optimizer states of %d tasks beyond a plain run, with AdamW: "
+            "%.2f GB where the parameters lie%s (a checkpoint written inside an epoch holds about as much)",
+            len(self.steps),
+            on_device / 1e9,
+            f", {on_cpu / 1e9:.2f} GB in CPU memory" if on_cpu else "",
         )

@@ -16,6 +16,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "weight_applies_to": ("learning_rate", "loss"),
     "alpha_applies_to": ("all", "encoder"),
     "phase_parallel": ("off", "auto", "on"),
+    "delta_device": ("device", "cpu"),
+    "delta_dtype": ("float32", "bfloat16"),
     "task_sampling": ("proportional", "uniform", "temperature", "weights"),
 }
 
@@ -106,6 +108,20 @@ class MultitaskTrainingArguments(TrainingArguments):
     alpha_applies_to: str = field(
         default="all",
         metadata={"help": "`all` parameters take α, or the `encoder` alone (heads are merged with α = 1)."},
+    )
+    delta_device: str = field(
+        default="device",
+        metadata={
+            "help": "Where θ0 and an epoch's deltas lie between uses: on the parameters' `device`, or in `cpu` memory "
+            "(pinned for CUDA; slower α steps)."
+        },
+    )
+    delta_dtype: str = field(
+        default="float32",
+        metadata={
+            "help": "What deltas are stored in: `float32` (the parameters' own precision) or `bfloat16` (half the "
+            "memory; each δ is rounded once, when its phase ends). θ0 and sums keep the parameters' precision."
+        },
     )
     joint_fraction: float = field(
         default=0.0,

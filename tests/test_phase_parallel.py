@@ -32,7 +32,12 @@ RUN = {
 PARALLEL = {"phase_parallel": "on"}
 VARIANTS = {
     "forks": {"alpha_batch_size": 10},  # three micro-batches, on two ranks
-    "reset": {"phase_optimizer_state": "reset", "delta_fraction": 0.6, "alpha_optimizer": "adam"},
+    "reset": {
+        "phase_optimizer_state": "reset",
+        "delta_fraction": 0.6,
+        "alpha_optimizer": "adam",
+        "delta_dtype": "bfloat16",
+    },
     "skips": {"weight_applies_to": "loss", "min_task_weight": 0.0, "alpha_learning_rate": 6.0, "alpha_steps": 12},
     "evaluates": {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True},
     "workers": {"dataloader_num_workers": 2, "max_phase_steps": 3},

@@ -26,14 +26,24 @@ class DeltaBank:
         unscaled (`Collection[str]`, *optional*, defaults to `()`):
             Parameters on which coefficients do not act: their deltas are merged with coefficient 1 and leave no
             inner product (`alpha_applies_to="encoder"` puts the heads here).
+        device (`str`, *optional*, defaults to `"device"`):
+            Where θ0 and deltas lie between uses: on the parameters' `"device"`, or in the memory of the `"cpu"`,
+            pinned where the parameters are on CUDA.
+        dtype (`str`, *optional*, defaults to `"float32"`):
+            What deltas are stored in: `"float32"`, the parameters' own precision, or `"bfloat16"`. A delta is rounded
+            once, when it is recorded; sums are in the parameters' dtype. θ0 always keeps theirs.
     """
 
-    def __init__(self, model: nn.Module, unscaled: Collection[str] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, unscaled: Collection[str] = (), device: str = "device", dtype: str = "float32"
+    ) -> None:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.model = model
         self.names: list[str] = list(named)
         self.parameters: list[nn.Parameter] = list(named.values())
         self._scaled = [name not in unscaled for name in self.names]
+        self._on_cpu = device == "cpu"
+        self._rounded = dtype == "bfloat16"
         self._start: list[Tensor] | None = None
         self._start_buffers: dict[str, Tensor] = {}
         self._deltas: dict[str, list[Tensor]] = {}
@@ -55,17 +65,17 @@ class DeltaBank:
         return sorted(self._deltas)
 
     def delta(self, phase: str) -> dict[str, Tensor]:
-        """`dict[str, Tensor]`: δ of a finished phase by parameter name. Not a copy."""
+        """`dict[str, Tensor]`: δ of a finished phase by parameter name, as it is stored. Not a copy."""
         return dict(zip(self.names, self._deltas[phase], strict=True))
 
     def start(self) -> dict[str, Tensor]:
-        """`dict[str, Tensor]`: θ0 by parameter name. Not a copy."""
+        """`dict[str, Tensor]`: θ0 by parameter name, where it is stored. Not a copy."""
         return dict(zip(self.names, self._opened(), strict=True))
 
     @torch.no_grad()
     def open(self) -> None:
         """Takes the model's present parameters and buffers as θ0."""
-        self._start = [p.detach().clone() for p in self._shards()]
+        self._start = [self._stored(shard) for shard in self._shards()]
         self._start_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
 
     @torch.no_grad()
@@ -83,7 +93,10 @@ class DeltaBank:
             phase (`str`): The phase's name.
             keep_buffers (`bool`, *optional*, defaults to `False`): Whether the merge takes this phase's buffers.
         """
-        self._deltas[phase] = list(torch._foreach_sub(self._shards(), self._opened()))
+        self._deltas[phase] = [
+            self._stored(shard - _loaded(start, shard), rounded=self._rounded)
+            for shard, start in zip(self._shards(), self._opened(), strict=True)
+        ]
         if keep_buffers:
             self._kept_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
 
@@ -99,9 +112,13 @@ class DeltaBank:
         """
         if not self.is_open:  # on a process that has run no phase
             self.open()
-        deltas = self._deltas.get(phase) or [torch.empty_like(start) for start in self._opened()]
-        for delta in deltas:
-            dist.broadcast(delta, source)
+        shards = self._shards()
+        # What lies in a tensor that only receives does not matter.
+        deltas = self._deltas.get(phase) or [self._stored(shard, rounded=self._rounded) for shard in shards]
+        for delta, shard in zip(deltas, shards, strict=True):
+            sent = delta.to(shard.device)  # where processes are connected
+            dist.broadcast(sent, source)
+            delta.copy_(sent)
         self._deltas[phase] = deltas
         if keep_buffers:
             kept = self._kept_buffers or {name: buffer.clone() for name, buffer in self.buffers.items()}
@@ -128,7 +145,7 @@ class DeltaBank:
         shards = self._shards()
         for phase in self.phases:
             for shard, delta, scaled in zip(shards, self._deltas[phase], self._scaled, strict=True):
-                shard.add_(delta, alpha=coefficients[phase] if scaled else 1.0)
+                shard.add_(_loaded(delta, shard), alpha=coefficients[phase] if scaled else 1.0)
         self._write_buffers(self._kept_buffers or self._start_buffers)
 
     @torch.no_grad()
@@ -142,10 +159,13 @@ class DeltaBank:
         Returns:
             `dict[str, Tensor]`: Scalar float64 tensors by phase, left on the device.
         """
-        used = [i for i, gradient in enumerate(gradients) if gradient is not None and self._scaled[i]]
         products = {}
         for phase, deltas in self._deltas.items():
-            terms = [torch.dot(gradients[i].flatten(), deltas[i].flatten()) for i in used]  # type: ignore[union-attr]
+            terms = [
+                torch.dot(gradient.flatten(), _loaded(delta, gradient).flatten())
+                for gradient, delta, scaled in zip(gradients, deltas, self._scaled, strict=True)
+                if gradient is not None and scaled
+            ]
             products[phase] = (
                 torch.stack(terms).sum(dtype=torch.float64) if terms else torch.zeros((), dtype=torch.float64)
             )
@@ -162,7 +182,7 @@ class DeltaBank:
         if not self.is_open:
             yield
             return
-        running = [p.detach().clone() for p in self._shards()]
+        running = [self._stored(shard) for shard in self._shards()]
         running_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         self.rewind()
         try:
@@ -203,8 +223,8 @@ class DeltaBank:
         self.open()
         for phase in phases:
             self._deltas[phase] = [
-                tensors[f"delta/{phase}/{name}"].to(p.device)
-                for name, p in zip(self.names, self.parameters, strict=True)
+                self._stored(tensors[f"delta/{phase}/{name}"].to(shard.device), rounded=self._rounded)
+                for name, shard in zip(self.names, self._shards(), strict=True)
             ]
         self._write([tensors[f"theta/{name}"] for name in self.names])
         self._write_buffers({name: tensors[f"buffer/{name}"] for name in self.buffers})
@@ -223,6 +243,12 @@ class DeltaBank:
         """The parameters, or this process's shards of them; asked for each time, as FSDP2 may move them."""
         return [local_tensor(p) for p in self.parameters]
 
+    def _stored(self, value: Tensor, rounded: bool = False) -> Tensor:
+        """A copy of a tensor on the parameters' device, in the place and the dtype in which it is kept."""
+        value = value.detach().to(torch.bfloat16 if rounded else value.dtype)
+        place = torch.device("cpu") if self._on_cpu else value.device
+        return torch.empty_like(value, device=place, pin_memory=self._on_cpu and value.is_cuda).copy_(value)
+
     @torch.no_grad()
     def _write(self, values: Sequence[Tensor]) -> None:
         drop_gathered(self.model)
@@ -233,3 +259,9 @@ class DeltaBank:
         buffers = self.buffers
         for name, value in values.items():
             buffers[name].copy_(value)
+
+
+def _loaded(stored: Tensor, like: Tensor) -> Tensor:
+    """A stored tensor on the device and in the dtype of `like`; the very tensor where it is so already."""
+    # In two steps, as one would up-cast on the CPU and move twice the bytes.
+    return stored.to(like.device).to(like.dtype)

