@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 from accelerate.utils import broadcast, gather
-from torch import Tensor
+from torch import Tensor, nn
 
 from .data import EpochPlan, assign_lanes
 
@@ -169,3 +169,26 @@ class PhaseGroups:
         if self.size > 1:
             dist.broadcast(tensor, self._own * self.size, group=self.connect())
         return tensor
+
+
+def wrap_for_group(model: nn.Module, groups: PhaseGroups, accelerator: Accelerator) -> nn.Module:
+    """
+    Prepares a model whose processes exchange gradients within their group alone. Called by all processes.
+
+    Args:
+        model (`torch.nn.Module`): The bare model; all processes take the first's parameters and buffers.
+        groups (`PhaseGroups`): Several groups.
+        accelerator (`accelerate.Accelerator`): Trainer's; it prepares all but DDP.
+
+    Returns:
+        `torch.nn.Module`: In DDP, or bare where a group is one process.
+    """
+    for tensor in [*model.parameters(), *model.buffers()]:
+        dist.broadcast(tensor.data, 0)  # as DDP does, over all groups
+    model = accelerator.prepare_model(model, evaluation_mode=True)
+    process_group = groups.connect()
+    if process_group is None:
+        return model
+    devices = None if accelerator.device.type == "cpu" else [accelerator.device]
+    kwargs = accelerator.ddp_handler.to_kwargs() if accelerator.ddp_handler is not None else {}
+    return nn.parallel.DistributedDataParallel(model, devices, process_group=process_group, **kwargs)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
 from transformers import ProgressCallback, TrainingArguments
@@ -25,7 +24,7 @@ from .data import TASK_KEY, PlanBatchSampler, TaskDataset, mean_tokens, steps_pe
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
 from .modeling import MultitaskModel, without_adapters
-from .phase_groups import PhaseGroups, count_groups
+from .phase_groups import PhaseGroups, count_groups, wrap_for_group
 from .preemption import PreemptionCallback, start_worker
 from .runner import PlanRunner
 from .score_choice import choose_best_metric
@@ -339,20 +338,8 @@ class MultitaskTrainer(TaskCheckpoints):
                 if "_original_forward" in vars(model):
                     model.forward = vars(model).pop("_original_forward")
                 if self.runner.groups.are_several:
-                    return self._wrap_for_group(model)
+                    return wrap_for_group(model, self.runner.groups, self.accelerator)
         return super()._wrap_model(model, training, dataloader)
-
-    def _wrap_for_group(self, model: nn.Module) -> nn.Module:
-        """A model that exchanges gradients within its group of processes alone: bare where that is one process."""
-        for tensor in [*model.parameters(), *model.buffers()]:
-            dist.broadcast(tensor.data, 0)  # as DDP does, over all groups
-        model = self.accelerator.prepare_model(model, evaluation_mode=True)  # all but DDP
-        process_group = self.runner.groups.connect()
-        if process_group is None:
-            return model
-        devices = None if self.args.device.type == "cpu" else [self.args.device]
-        kwargs = self.accelerator.ddp_handler.to_kwargs() if self.accelerator.ddp_handler is not None else {}
-        return nn.parallel.DistributedDataParallel(model, devices, process_group=process_group, **kwargs)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Trainer's scheduler, over all plans' steps; methods that fork check that it can be read by position."""
