@@ -7,6 +7,7 @@ from pathlib import Path
 from plain_harness import Side, compare
 from plain_scenarios import SCENARIOS
 from plain_toys import sentences
+from test_plain_search import search
 from transformers import Trainer
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
@@ -36,6 +37,7 @@ class OtherDraw(MultitaskTrainer):
 
 def main(folder: Path) -> None:
     found = {name: compare(SCENARIOS[name], folder / name) for name in NAMES}
+    found["search with Optuna"] = compare(search, folder / "search")
     found["resumed"] = compare(resumed, folder / "resumed")
     found["multitask arguments"] = compare(
         SCENARIOS["label_smoothing"], folder / "arguments", args_class=MultitaskTrainingArguments

@@ -30,7 +30,8 @@ def search(side: Side) -> Trainer:
     best = trainer.hyperparameter_search(
         n_trials=3, direction="minimize", backend="optuna", hp_space=space, sampler=RandomSampler(seed=0)
     )
-    side.notes["best"] = [best.run_id, best.objective, best.hyperparameters]
+    # With several processes the first alone knows.
+    side.notes["best"] = best and [best.run_id, best.objective, best.hyperparameters]
     side.notes["weights"] = kept.weights
     assert len(kept.weights) == 3
     return trainer

@@ -35,4 +35,4 @@ def test_two_ranks_run_as_stock(tmp_path: Path) -> None:
     assert ranks[0].pop("deviation") == []
     assert any("generators.python" in line for line in ranks[1].pop("deviation"))
     assert ranks == [{name: [] for name in found} for found in ranks]
-    assert len(ranks[0]) == 8
+    assert len(ranks[0]) == 9
