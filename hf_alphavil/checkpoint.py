@@ -36,12 +36,13 @@ def save_run_state(
     Writes the state of a run into a checkpoint folder.
 
     Args:
-        directory (`str` or `Path`): The checkpoint folder; it exists.
+        directory (`str` or `Path`): The checkpoint folder; made where it is not there.
         tensors (`Mapping[str, Tensor]`): Tensors by name; none may share memory with another.
         state (`Mapping`): What JSON can hold.
         shard (`tuple[int, int]`, *optional*): See [`tensors_name`]; the first process writes `state`.
     """
     folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)  # a process that writes its shard may come before the first
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / tensors_name(shard))
     if shard is not None and shard[0] > 0:
         return

@@ -15,8 +15,8 @@ def extra_memory(
     """
     Memory at the peak of an epoch beyond a plain run, with AdamW, whose state is twice the parameters' memory.
 
-    The peak is in the last phase, whose δ is not there yet, or in the α step, when the copy of a phase's start is gone
-    and the gradients of one micro-batch are added to those of the micro-batches before.
+    The peak is in the last phase, whose δ is not there yet, or in the α step, when the copy of the phase's start is
+    gone.
 
     Args:
         parameters (`Iterable[torch.Tensor]`): The trainable parameters, or this process's shards of them.
@@ -36,7 +36,7 @@ def extra_memory(
     # (θ0 and deltas, the rest) in the last phase and in the α step.
     moments = [
         (theta + (num_tasks - 1) * delta, states + copy_of_start),
-        (theta + num_tasks * delta, states + theta),
+        (theta + num_tasks * delta, states),
     ]
     if args.delta_device == "cpu" and any(p.device.type != "cpu" for p in parameters):
         return max(rest for _, rest in moments), max(bank for bank, _ in moments)

@@ -15,6 +15,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from .data import TaskDataset
 from .sharding import gradients_aside, is_sharded, local_tensor
 
+#: A linear map from gradients, one per parameter, to named scalars.
+Products = Callable[[Sequence[Tensor | None]], dict[str, Tensor]]
+
 
 class TargetObjective:
     """
@@ -73,9 +76,7 @@ class TargetObjective:
             shares = {number: loss.double().reshape(1) for number, loss in self._losses(rows)}
         return self._sum_in_order(rows, shares, 1)[0]
 
-    def loss_and_products(
-        self, rows: Sequence[int], products: Callable[[Sequence[Tensor | None]], dict[str, Tensor]]
-    ) -> tuple[float, dict[str, float]]:
+    def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, dict[str, float]]:
         """
         Mean loss over meta rows and inner products of its gradient.
 
@@ -90,21 +91,22 @@ class TargetObjective:
         """
         names = sorted(products([None] * len(self.parameters)))
         shares: dict[int, Tensor] = {}
-        gradients_of = self._gathered_gradients if is_sharded(self.model) else self._gradients
-        for number, loss, gradients in gradients_of(rows):
-            named = products(gradients)
+        products_of = self._products_of_shards if is_sharded(self.model) else self._products
+        for number, loss, named in products_of(rows, products):
             shares[number] = torch.stack([loss.double(), *(named[name].to(loss.device) for name in names)])
         loss_value, *scalars = self._sum_in_order(rows, shares, 1 + len(names))
         return loss_value, dict(zip(names, scalars, strict=True))
 
-    def _gradients(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor, Sequence[Tensor | None]]]:
-        """Number, share of the mean loss and its gradient, of every micro-batch of this rank."""
+    def _products(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
+        """Number, share of the mean loss and its gradient's products, of every micro-batch of this rank."""
         for number, loss in self._losses(rows):
-            # Not backward(): parameters' .grad and DDP's hooks stay out of it.
-            yield number, loss.detach(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            # Not backward(): parameters' .grad and DDP's hooks stay out of it. One gradient is alive at a time.
+            yield number, loss.detach(), products(torch.autograd.grad(loss, self.parameters, allow_unused=True))
 
-    def _gathered_gradients(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor, Sequence[Tensor | None]]]:
-        """0, this rank's share of the mean loss, and its shard of the whole mean loss's gradient."""
+    def _products_of_shards(
+        self, rows: Sequence[int], products: Products
+    ) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
+        """0, this rank's share of the mean loss, and the products of its shard of the whole mean loss's gradient."""
         total = torch.zeros((), device=self.accelerator.device)
         with gradients_aside(self.parameters):
             for _, loss in self._losses(rows):
@@ -115,7 +117,7 @@ class TargetObjective:
             # FSDP takes the mean over ranks, whose losses are shares of a sum.
             num_ranks = self.accelerator.num_processes
             gradients = [None if p.grad is None else local_tensor(p.grad) * num_ranks for p in self.parameters]
-        yield 0, total, gradients
+        yield 0, total, products(gradients)
 
     def _losses(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Number and share of the mean loss of every micro-batch of this rank."""

@@ -183,9 +183,9 @@ def wrap_for_group(model: nn.Module, groups: PhaseGroups, accelerator: Accelerat
     Returns:
         `torch.nn.Module`: In DDP, or bare where a group is one process.
     """
+    model = accelerator.prepare_model(model, evaluation_mode=True)
     for tensor in [*model.parameters(), *model.buffers()]:
         dist.broadcast(tensor.data, 0)  # as DDP does, over all groups
-    model = accelerator.prepare_model(model, evaluation_mode=True)
     process_group = groups.connect()
     if process_group is None:
         return model
