@@ -2,9 +2,10 @@
 
 python benchmarks/phase_parallel.py --data_dir ../shared/data --model_name_or_path ENCODER --output phase_parallel.json
 
-Every process has one thread. All ways train the same plan with the same rows per step, so that they end with the same
-α (checked); the seconds are Trainer's `train_runtime`, without start-up. `side by side` runs as many copies of the
-one-process job at once: what the machine itself gains by a further process, the most that any way can.
+Every process has one thread. All ways train the same plan with the same rows per step (by rows, where the processes
+divide them); by tasks the run ends with the α of one process, which is checked. The seconds are Trainer's
+`train_runtime`, without start-up. `side by side` runs as many copies of the one-process job at once: what the machine
+itself gains by a further process, about the most that any way can.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from transformers import AutoTokenizer, TrainerCallback
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, load_tasks
 from hf_alphavil.data import assign_lanes
+from hf_alphavil.phase_groups import fewest_per_group
 
 TASKS = ("rte", "mrpc", "wnli", "cb", "copa")
 #: Bytes per second that one process sends, as their makers state them.
@@ -156,7 +157,7 @@ def table(measured: Measured, rows_per_step: int, times_as_fast: float) -> str:
     lines = ["| processes | network | by rows | by tasks | groups |", "|---|---|---|---|---|"]
     one = epoch_seconds(measured, 1, 1, rows_per_step, math.inf, times_as_fast)
     for number in (2, 8, 16, 32, 64):
-        groups = next(count for count in range(len(measured.rows), 0, -1) if number % count == 0)
+        groups = number // fewest_per_group(number, len(measured.rows))
         for network, bandwidth in BANDWIDTHS.items():
             by_rows, by_tasks = (
                 one / epoch_seconds(measured, number, size, rows_per_step, bandwidth, times_as_fast)

@@ -10,7 +10,7 @@ from .training_args import MultitaskTrainingArguments
 
 
 def extra_memory(
-    parameters: Iterable[Tensor], num_tasks: int, args: MultitaskTrainingArguments
+    parameters: Iterable[Tensor], num_tasks: int, args: MultitaskTrainingArguments, num_own: int | None = None
 ) -> tuple[float, float]:
     """
     Memory at the peak of an epoch beyond a plain run, with AdamW, whose state is twice the parameters' memory.
@@ -22,6 +22,7 @@ def extra_memory(
         parameters (`Iterable[torch.Tensor]`): The trainable parameters, or this process's shards of them.
         num_tasks (`int`): Number of tasks, T.
         args (`MultitaskTrainingArguments`): `delta_device`, `delta_dtype` and `phase_optimizer_state`.
+        num_own (`int`, *optional*): Tasks whose phases this process runs, of which it keeps states. Defaults to all.
 
     Returns:
         `tuple[float, float]`: Bytes on the parameters' device, and bytes in CPU memory where that is another.
@@ -31,7 +32,7 @@ def extra_memory(
     delta = sum(p.numel() * 2 for p in parameters) if args.delta_dtype == "bfloat16" else theta
     keeps_states = args.phase_optimizer_state == "per_task"
     # Of T optimizer states a plain run has one.
-    states = 2 * (num_tasks - 1) * theta if keeps_states else 0
+    states = 2 * ((num_tasks if num_own is None else num_own) - 1) * theta if keeps_states else 0
     copy_of_start = 2 * theta if keeps_states else 0
     # (θ0 and deltas, the rest) in the last phase and in the α step.
     moments = [

@@ -152,7 +152,7 @@ class TargetObjective:
         for number, share in shares.items():
             if number < len(by_chunk):
                 by_chunk[number] = share
-        # Every entry is one rank's alone, so that this sum has no order.
+        # Of a model that is not sharded, every entry is one rank's alone, so that this sum has no order.
         return self.accelerator.reduce(by_chunk, reduction="sum").sum(dim=0).tolist()
 
 

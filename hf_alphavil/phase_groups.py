@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -35,18 +36,29 @@ def count_groups(
         `int`: 1 where all processes run all phases together.
 
     Raises:
-        ValueError: If `phase_parallel="on"` cannot be had, with the reason; if the processes do not divide into
-            groups of `phase_group_size`, or into more groups than there are tasks.
+        ValueError: If `phase_parallel="on"` cannot be had, with the reasons.
     """
     if args.phase_parallel == "off":
         return 1
     num_processes = accelerator.num_processes
+    size = args.phase_group_size or fewest_per_group(num_processes, num_tasks)
     obstacles = {
         "one process runs; launch several": num_processes == 1,
         f"method {method.name!r} has no phases that are independent of each other": not method.forks,
-        "one task is trained": num_tasks == 1,
+        "fewer than two tasks are trained": num_tasks < 2,
+        f"the {num_processes} processes do not divide into groups of {size}; change their number or "
+        "`phase_group_size`": num_processes % size != 0,
+        f"groups of {size} of the {num_processes} processes are one group; change their number or "
+        "`phase_group_size`": num_processes > 1 and num_processes == size,
+        f"groups of {size} of the {num_processes} processes are more than the {num_tasks} tasks; launch fewer, or "
+        "raise `phase_group_size`": num_processes // size > max(num_tasks, 1),
         "joint_fraction > 0 makes a phase that all tasks share": args.joint_fraction > 0,
         "FSDP2 needs all processes for every step (configs/ddp.yaml does without it)": accelerator.is_fsdp2,
+        "auto_find_batch_size would change one group's batch alone": args.auto_find_batch_size,
+        "include_num_input_tokens_seen would wait for all processes at every batch": (
+            args.include_num_input_tokens_seen not in (False, "no")
+        ),
+        "save_on_each_node would leave out other nodes' phases": args.save_on_each_node,
         "fp16's gradient scaler would see one group's gradients; use bf16": accelerator.mixed_precision == "fp16",
     }
     reasons = [reason for reason, is_met in obstacles.items() if is_met]
@@ -54,18 +66,19 @@ def count_groups(
         if args.phase_parallel == "on":
             raise ValueError(f"phase_parallel='on' is not possible: {'; '.join(reasons)}. Pass 'off', or 'auto'")
         return 1
-    size = args.phase_group_size
-    if size is None:
-        # As many groups as find work: the less is exchanged at every step.
-        return next(count for count in range(num_tasks, 0, -1) if num_processes % count == 0)
-    if num_processes % size:
-        raise ValueError(f"phase_group_size={size} does not divide the {num_processes} processes: pass a divisor")
-    if num_processes // size > num_tasks:
-        raise ValueError(
-            f"phase_group_size={size} makes {num_processes // size} groups of the {num_processes} processes, for "
-            f"{num_tasks} tasks: pass a larger size, or launch fewer processes"
-        )
     return num_processes // size
+
+
+def fewest_per_group(num_processes: int, num_tasks: int) -> int:
+    """
+    The smallest size of equal groups of which none is without a task: the less is exchanged at every step.
+
+    Args:
+        num_processes (`int`): Number of processes.
+        num_tasks (`int`): Number of tasks.
+    """
+    divisors = [size for size in range(1, num_processes + 1) if num_processes % size == 0]
+    return next(size for size in divisors if num_processes // size <= max(num_tasks, 1))
 
 
 class PhaseGroups:
@@ -103,17 +116,20 @@ class PhaseGroups:
         """`bool`: Whether phases run side by side."""
         return self.num_groups > 1
 
-    def connect(self) -> dist.ProcessGroup | None:
+    def connect(self, timeout: timedelta) -> dist.ProcessGroup | None:
         """
-        Connects the processes of each group; called by all processes.
+        Connects the processes of each group; called by all processes, once.
+
+        Args:
+            timeout (`datetime.timedelta`): How long one waits for another.
 
         Returns:
             `ProcessGroup`, *optional*: This process's; `None` where a group is one process, or all.
         """
-        if self._process_group is None and self.are_several and self.size > 1:
+        if self.are_several and self.size > 1:
             for group in range(self.num_groups):
                 ranks = range(group * self.size, (group + 1) * self.size)
-                connected = dist.new_group(list(ranks))
+                connected = dist.new_group(list(ranks), timeout=timeout)
                 if group == self._own:
                     self._process_group = connected
         return self._process_group
@@ -129,11 +145,18 @@ class PhaseGroups:
 
     def own_lane(self, plan: EpochPlan) -> EpochPlan:
         """`EpochPlan`: The part of a plan that this process's group runs."""
-        return self.lanes(plan)[self._own if self.are_several else 0]
+        return self.lanes(plan)[self._own]
 
     def num_steps(self, plan: EpochPlan) -> int:
         """`int`: Optimizer steps until every group has run its part of a plan."""
         return max(lane.num_steps for lane in self.lanes(plan))
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """`dict`: What a resumed run must have in common, ready for JSON; the lanes where there are several."""
+        if not self.are_several:
+            return {"groups": 1}
+        return {"groups": self.num_groups, "processes": self.num_groups * self.size, "lanes": self._lane_of}
 
     def owner(self, phase: str) -> int:
         """`int`: The process that speaks for the group which runs a phase."""
@@ -154,7 +177,7 @@ class PhaseGroups:
         if self.size == 1:
             return values
         parts = [torch.empty_like(values) for _ in range(self.size)]
-        dist.all_gather(parts, values.contiguous(), group=self.connect())
+        dist.all_gather(parts, values.contiguous(), group=self._process_group)
         return torch.cat(parts)
 
     def broadcast(self, tensor: Tensor) -> Tensor:
@@ -167,11 +190,11 @@ class PhaseGroups:
         if not self.are_several:
             return broadcast(tensor)
         if self.size > 1:
-            dist.broadcast(tensor, self._own * self.size, group=self.connect())
+            dist.broadcast(tensor, self._own * self.size, group=self._process_group)
         return tensor
 
 
-def wrap_for_group(model: nn.Module, groups: PhaseGroups, accelerator: Accelerator) -> nn.Module:
+def wrap_for_group(model: nn.Module, groups: PhaseGroups, accelerator: Accelerator, timeout: timedelta) -> nn.Module:
     """
     Prepares a model whose processes exchange gradients within their group alone. Called by all processes.
 
@@ -179,14 +202,17 @@ def wrap_for_group(model: nn.Module, groups: PhaseGroups, accelerator: Accelerat
         model (`torch.nn.Module`): The bare model; all processes take the first's parameters and buffers.
         groups (`PhaseGroups`): Several groups.
         accelerator (`accelerate.Accelerator`): Trainer's; it prepares all but DDP.
+        timeout (`datetime.timedelta`): How long a process waits for another of its group.
 
     Returns:
         `torch.nn.Module`: In DDP, or bare where a group is one process.
     """
     model = accelerator.prepare_model(model, evaluation_mode=True)
     for tensor in [*model.parameters(), *model.buffers()]:
-        dist.broadcast(tensor.data, 0)  # as DDP does, over all groups
-    process_group = groups.connect()
+        sent = tensor.data.contiguous()
+        dist.broadcast(sent, 0)  # as DDP does, over all groups
+        tensor.data.copy_(sent)
+    process_group = groups.connect(timeout)
     if process_group is None:
         return model
     devices = None if accelerator.device.type == "cpu" else [accelerator.device]

@@ -365,7 +365,8 @@ class PlanRunner(RunnerState):
 
     def _log_expected_memory(self) -> None:
         shards = [local_tensor(p) for p in self.deltas.parameters]
-        on_device, on_cpu = extra_memory(shards, len(self.steps), self.trainer.args)
+        num_own = sum(phase.fork for phase in self.lane.phases) or 1
+        on_device, on_cpu = extra_memory(shards, len(self.steps), self.trainer.args, num_own)
         logger.info(
             "  Expected memory for θ0, deltas and optimizer states of %d tasks beyond a plain run, with AdamW: "
             "%.2f GB where the parameters lie%s (a checkpoint written inside an epoch holds about as much)",

@@ -140,13 +140,14 @@ class RunnerState:
     def _fingerprint(self) -> dict[str, Any]:
         args = self.trainer.args
         return {
+            # Of `phase_parallel`, `phase_group_size` and the number of processes; before what follows from it.
+            "phase_parallel": self.groups.layout,
             "method": self.method.name,
             "target_task": args.target_task,
             "tasks": {name: len(dataset) for name, dataset in self.trainer.train_datasets.items()},
             "global_batch_size": self.trainer.global_batch_size,
             "data_seed": args.resolved_data_seed,
             "steps_per_epoch": self.plan.nominal_steps,
-            "groups of processes (phase_parallel)": self.groups.num_groups,
         }
 
     def _bare_optimizer(self) -> torch.optim.Optimizer:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
 from transformers import ProgressCallback, TrainingArguments
@@ -20,7 +21,7 @@ from .card import write_card_of
 from .checkpoint import load_run_state
 from .checks import check_adapters, check_heads, check_parameters, check_precision, check_setup, check_sharding
 from .compilation import compile_encoder
-from .data import TASK_KEY, PlanBatchSampler, TaskDataset, mean_tokens, steps_per_task
+from .data import TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
 from .modeling import MultitaskModel, without_adapters
@@ -215,6 +216,10 @@ class MultitaskTrainer(TaskCheckpoints):
         """`int`: Rows per optimizer step of a task: per-device batch × accumulation steps × processes of a group."""
         return self._train_batch_size * self.args.gradient_accumulation_steps * self._processes_per_group
 
+    def get_total_train_batch_size(self, args: TrainingArguments) -> int:
+        """Trainer's rows per optimizer step; in multitask mode [`global_batch_size`]."""
+        return self.global_batch_size if self.is_multitask else super().get_total_train_batch_size(args)
+
     @property
     def _processes_per_group(self) -> int:
         return self.args.world_size // self._num_groups
@@ -239,13 +244,14 @@ class MultitaskTrainer(TaskCheckpoints):
         args = self.args
         num_rows = {name: len(dataset) for name, dataset in self.train_datasets.items()}
         steps = steps_per_task(num_rows, self.global_batch_size, args.delta_fraction, args.max_phase_steps)
-        num_groups = self._num_groups
-        # What a phase costs is its tokens, as far as they can be told beforehand.
-        sizes = {
-            name: count * mean_tokens(self.train_datasets[name]) if num_groups > 1 else count
-            for name, count in steps.items()
-        }
-        groups = PhaseGroups(num_groups, sizes, args.process_index, args.world_size)
+        sizes: dict[str, float] = dict(steps)
+        if self._num_groups > 1:
+            # What a phase costs is its tokens, as far as they can be told beforehand; the first process's word holds,
+            # as rows may be drawn anew each time.
+            for name, dataset in self.train_datasets.items():
+                sizes[name] *= padded_tokens(dataset, self._train_batch_size)
+            (sizes,) = broadcast_object_list([sizes])
+        groups = PhaseGroups(self._num_groups, sizes, args.process_index, args.world_size)
         return PlanRunner(self, METHODS[args.method](args, list(num_rows)), steps, self.meta_set, groups)
 
     def unscaled_parameters(self) -> set[str]:
@@ -338,7 +344,9 @@ class MultitaskTrainer(TaskCheckpoints):
                 if "_original_forward" in vars(model):
                     model.forward = vars(model).pop("_original_forward")
                 if self.runner.groups.are_several:
-                    return wrap_for_group(model, self.runner.groups, self.accelerator)
+                    # Losses of different tasks: no normaliser of one is another's too.
+                    self.args.average_tokens_across_devices = False
+                    return wrap_for_group(model, self.runner.groups, self.accelerator, self.args.ddp_timeout_delta)
         return super()._wrap_model(model, training, dataloader)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -369,6 +377,8 @@ class MultitaskTrainer(TaskCheckpoints):
         check_parameters(self.model)
         prepare_plugin(self.accelerator, self.model)
         self._runner = None
+        if not self.is_fsdp_enabled:
+            self.model_wrapped = self.model  # each run wraps anew: groups of processes may have changed
         self.run_dir = self._get_output_dir(trial)
         self.saved_steps = []
         try:

@@ -173,6 +173,11 @@ class MultitaskTrainingArguments(TrainingArguments):
         self._require(
             "phase_group_size", self.phase_group_size is None or self.phase_group_size > 0, "a positive number"
         )
+        self._require(
+            "phase_group_size",
+            self.phase_group_size is None or self.phase_parallel != "off",
+            "it together with phase_parallel='on'",
+        )
         self._require("alpha_steps", self.alpha_steps >= 0, "a number of steps, 0 or more")
         self._require("alpha_learning_rate", self.alpha_learning_rate > 0, "a positive step size")
         self._require("alpha_batch_size", self.alpha_batch_size > 0, "a positive number of rows")

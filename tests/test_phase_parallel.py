@@ -122,7 +122,7 @@ def test_resume_at_every_step(tmp_path):
         expected = epochs[step // 8]["theta0"] if step < num_steps else epochs[1]["theta"]
         for name, tensor in expected.items():
             assert torch.equal(load_file(folder / "model.safetensors")[name], tensor)
-    with pytest.raises(ValueError, match=r"groups of processes \(phase_parallel\)=2, this run has 1"):
+    with pytest.raises(ValueError, match=r"written with phase_parallel={'groups': 2, .*this run has {'groups': 1}"):
         run_toy(tmp_path / "other", resume_from_checkpoint=str(found[8]), **{**settings, "phase_parallel": "off"})
 
 
@@ -176,7 +176,8 @@ def test_number_of_groups():
     assert groups() == 1
     assert groups(phase_parallel="on") == 4
     assert groups(num_tasks=3, phase_parallel="on") == 2  # 3 groups of 4 processes cannot be equal
-    assert groups(phase_parallel="auto", phase_group_size=4) == 1
+    assert groups(phase_parallel="on", phase_group_size=2) == 2
+    assert groups(num_tasks=0) == groups(num_tasks=0, phase_parallel="auto") == 1
     assert groups(phase_parallel="on", machine=accelerator(64)) == 4
     assert groups(phase_parallel="on", machine=accelerator(10)) == 5
     assert groups(num_tasks=7, phase_parallel="on", machine=accelerator(7)) == 7
@@ -187,7 +188,14 @@ def test_number_of_groups():
     [
         ({"machine": accelerator(1)}, "one process runs"),
         ({"method": "multitask"}, "no phases that are independent"),
-        ({"num_tasks": 1}, "one task is trained"),
+        ({"num_tasks": 1}, "fewer than two tasks"),
+        ({"machine": accelerator(7)}, "groups of 7 of the 7 processes are one group"),
+        ({"phase_group_size": 4}, "groups of 4 of the 4 processes are one group"),
+        ({"phase_group_size": 3}, "do not divide into groups of 3"),
+        ({"num_tasks": 2, "phase_group_size": 1}, "more than the 2 tasks"),
+        ({"auto_find_batch_size": True}, "auto_find_batch_size"),
+        ({"include_num_input_tokens_seen": True}, "include_num_input_tokens_seen"),
+        ({"save_on_each_node": True}, "save_on_each_node"),
         ({"joint_fraction": 0.5}, "joint_fraction"),
         ({"machine": accelerator(is_fsdp2=True)}, "FSDP2"),
         ({"machine": accelerator(mixed_precision="fp16")}, "bf16"),
@@ -199,13 +207,11 @@ def test_what_is_not_possible(settings, reason):
     assert groups(phase_parallel="auto", **settings) == 1
 
 
-def test_bad_group_sizes():
-    with pytest.raises(ValueError, match="does not divide the 4 processes"):
-        groups(phase_parallel="on", phase_group_size=3)
-    with pytest.raises(ValueError, match="4 groups of the 4 processes, for 2 tasks"):
-        groups(num_tasks=2, phase_parallel="on", phase_group_size=1)
+def test_bad_settings():
     with pytest.raises(ValueError, match="phase_group_size=0: pass a positive number"):
-        toy_args("unused", phase_group_size=0)
+        toy_args("unused", phase_group_size=0, phase_parallel="on")
+    with pytest.raises(ValueError, match="phase_group_size=2: pass it together with phase_parallel='on'"):
+        toy_args("unused", phase_group_size=2)
     with pytest.raises(ValueError, match="phase_parallel='yes': pass one of off, auto, on"):
         toy_args("unused", phase_parallel="yes")
 

@@ -2,7 +2,7 @@
 
 from .batch_sampler import PlanBatchSampler
 from .holdout import split_holdout
-from .lanes import assign_lanes, mean_tokens
+from .lanes import assign_lanes, padded_tokens
 from .plan import JOINT_PHASE, EpochPlan, Phase
 from .sampling import allocate_steps, mixed_order, sampling_shares, steps_per_task
 from .task_dataset import TASK_KEY, TaskCollator, TaskDataset
@@ -17,8 +17,8 @@ __all__ = [
     "TaskDataset",
     "allocate_steps",
     "assign_lanes",
-    "mean_tokens",
     "mixed_order",
+    "padded_tokens",
     "sampling_shares",
     "split_holdout",
     "steps_per_task",

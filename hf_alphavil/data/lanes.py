@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 
 def assign_lanes(sizes: Mapping[str, float], num_lanes: int) -> dict[str, int]:
     """
@@ -28,20 +30,22 @@ def assign_lanes(sizes: Mapping[str, float], num_lanes: int) -> dict[str, int]:
     return lanes
 
 
-def mean_tokens(dataset: Any, max_rows: int = 64) -> float:
+def padded_tokens(dataset: Any, batch_size: int, max_batches: int = 16) -> float:
     """
-    Mean number of tokens of a task's rows, all choices of a row together.
+    Mean number of tokens of a task's rows, all choices of a row together, padded to the longest of a batch.
 
     Args:
         dataset (`Dataset`): A map-style dataset.
-        max_rows (`int`, *optional*, defaults to 64): Rows to look at, evenly spaced.
+        batch_size (`int`): Rows per batch.
+        max_batches (`int`, *optional*, defaults to 16): Random batches to look at.
 
     Returns:
-        `float`: Mean number of `input_ids`; 1 where rows hold none.
+        `float`: Mean number of `input_ids` with padding; 1 where rows hold none.
     """
-    rows = range(0, len(dataset), -(-len(dataset) // max_rows))
-    tokens = [_count(dataset[row].get("input_ids", 0)) for row in rows]
-    return sum(tokens) / len(tokens)
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
+    tokens = [_count(dataset[row].get("input_ids", 0)) for row in order[: batch_size * max_batches]]
+    longest = [max(tokens[i : i + batch_size]) for i in range(0, len(tokens), batch_size)]
+    return sum(longest) / len(longest)
 
 
 def _count(ids: Any) -> int:

@@ -30,7 +30,8 @@ def steps_per_task(
 
     Args:
         num_rows (`Mapping[str, int]`): Training rows per task.
-        global_batch_size (`int`): Rows per optimizer step: per-device batch × accumulation steps × ranks.
+        global_batch_size (`int`):
+            Rows per optimizer step: per-device batch × accumulation steps × the ranks that share it.
         fraction (`float`, *optional*, defaults to 1.0): The share ρ of a task's rows that an epoch samples.
         max_phase_steps (`int`, *optional*): Upper limit of a task's steps, so that no task swamps an epoch.
 

@@ -112,11 +112,13 @@ class DeltaBank:
         """
         if not self.is_open:  # on a process that has run no phase
             self.open()
+        if phase not in self._deltas and dist.get_rank() == source:
+            raise RuntimeError(f"process {source} is to share the delta of phase {phase!r}, which it has not run")
         shards = self._shards()
         # What lies in a tensor that only receives does not matter.
         deltas = self._deltas.get(phase) or [self._stored(shard, rounded=self._rounded) for shard in shards]
         for delta, shard in zip(deltas, shards, strict=True):
-            sent = delta.to(shard.device)  # where processes are connected
+            sent = delta.to(shard.device).contiguous()  # where, and in what form, processes exchange
             dist.broadcast(sent, source)
             delta.copy_(sent)
         self._deltas[phase] = deltas

@@ -2,12 +2,13 @@
 
 from itertools import product
 
+import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_alphavil.data import EpochPlan, Phase, PlanBatchSampler, assign_lanes, mean_tokens
+from hf_alphavil.data import EpochPlan, Phase, PlanBatchSampler, assign_lanes, padded_tokens
 
 SIZES = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1)
 
@@ -29,11 +30,13 @@ def test_the_largest_first_to_the_least_loaded():
     assert assign_lanes({"qqp": 90, "rte": 20, "cb": 5, "mrpc": 30}, 2) == {"qqp": 0, "mrpc": 1, "rte": 1, "cb": 1}
 
 
-def test_mean_tokens():
+def test_padded_tokens():
     rows = [{"input_ids": [1] * 4}, {"input_ids": torch.ones(6)}, {"input_ids": [[1, 2], [3, 4, 5]]}]
-    assert mean_tokens(rows) == 5
-    assert mean_tokens([{"x": 1.0}]) == 1
-    assert mean_tokens([{"input_ids": [1] * n} for n in range(1000)], max_rows=10) == 450  # rows 0, 100, ... 900
+    assert padded_tokens(rows, batch_size=1) == 5
+    assert padded_tokens(rows, batch_size=3) == 6
+    assert padded_tokens([{"x": 1.0}], batch_size=4) == 1
+    lengths = [{"input_ids": [1] * n} for n in range(1, 2001)]
+    assert padded_tokens(lengths, batch_size=2, max_batches=500) == pytest.approx(2001 * 2 / 3, rel=0.05)
 
 
 def test_every_rank_gets_the_batches_of_its_lane():
