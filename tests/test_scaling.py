@@ -32,7 +32,7 @@ def test_by_rows_every_step_exchanges_gradients():
 def test_by_tasks_the_longest_lane_and_the_deltas_count():
     # a on one side, b and c on the other; three deltas of 1000 bytes; four micro-batches of α on two processes.
     assert seconds(2, 1, bandwidth=100) == pytest.approx(12 + 3 * 10 + 8 / 2)
-    # Two groups of two: half of the rows each, and an all-reduce of 1000 bytes at each of b's and c's 9 steps or a's 10.
+    # Two groups of two: half of the rows each, and an all-reduce of 1000 bytes at each of a's 10 steps, b's and c's 9.
     assert seconds(4, 2, bandwidth=1000) == pytest.approx(max(6 + 9, 5 + 10) + 3 + 8 / 4)
 
 
