@@ -28,7 +28,7 @@ def test_two_ranks_run_as_stock(tmp_path: Path) -> None:
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
         "--main_process_port", str(free_port()), str(HERE / "plain_two_ranks.py"), str(tmp_path),
     ]  # fmt: skip
-    launched = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    launched = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert launched.returncode == 0, launched.stderr[-4000:]
     ranks = [json.loads((tmp_path / f"rank_{rank}.json").read_text()) for rank in (0, 1)]
     # The comparison can fail, in the rank where the deviation is.
