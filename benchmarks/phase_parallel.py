@@ -40,17 +40,8 @@ def start(arguments: argparse.Namespace, folder: Path, num_processes: int, batch
     command += ["--data_dir", arguments.data_dir] if arguments.data_dir else []
     command += ["--per_device_train_batch_size", str(batch), "--delta_fraction", str(arguments.delta_fraction)]
     command += ["--num_train_epochs", str(arguments.num_train_epochs), "--max_seq_length", "128"]
-    command += [
-        "--use_cpu",
-        "true",
-        "--save_strategy",
-        "no",
-        "--disable_tqdm",
-        "true",
-        "--report_to",
-        "none",
-        *options,
-    ]
+    command += ["--use_cpu", "true", "--save_strategy", "no", "--disable_tqdm", "true", "--report_to", "none"]
+    command += options
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 

@@ -214,15 +214,12 @@ class MultitaskTrainer(TaskCheckpoints):
     @shadowable_property
     def global_batch_size(self) -> int:
         """`int`: Rows per optimizer step of a task: per-device batch × accumulation steps × processes of a group."""
-        return self._train_batch_size * self.args.gradient_accumulation_steps * self._processes_per_group
+        processes_per_group = self.args.world_size // self._num_groups
+        return self._train_batch_size * self.args.gradient_accumulation_steps * processes_per_group
 
     def get_total_train_batch_size(self, args: TrainingArguments) -> int:
         """Trainer's rows per optimizer step; in multitask mode [`global_batch_size`]."""
         return self.global_batch_size if self.is_multitask else super().get_total_train_batch_size(args)
-
-    @property
-    def _processes_per_group(self) -> int:
-        return self.args.world_size // self._num_groups
 
     @property
     def _num_groups(self) -> int:

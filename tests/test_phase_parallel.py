@@ -9,26 +9,14 @@ from comparing import assert_same_run, comparable
 from launching import ROOT, launch, launch_runs
 from safetensors.torch import load_file
 from test_exactness import CASES, assert_equals_reference, reference
-from toy_run import run_toy, toy_args
+from toy_run import NOISY_RUN, run_toy, toy_args
 
 from hf_alphavil import MultitaskTrainingArguments
 from hf_alphavil.checkpoint_folder import checkpoints
 from hf_alphavil.methods import METHODS
 from hf_alphavil.phase_groups import PhaseGroups, count_groups
 
-# Dropout, batch norm, AdamW, accumulation and clipping: all that could tell one order of phases from another.
-RUN = {
-    "noisy": True,
-    "num_train_epochs": 3,
-    "optim": "adamw_torch",
-    "learning_rate": 0.01,
-    "weight_decay": 0.1,
-    "max_grad_norm": 1.0,
-    "weight_applies_to": "learning_rate",
-    "per_device_train_batch_size": 4,
-    "gradient_accumulation_steps": 2,
-    "warmup_steps": 4,
-}
+RUN = NOISY_RUN | {"num_train_epochs": 3, "warmup_steps": 4}
 PARALLEL = {"phase_parallel": "on"}
 VARIANTS = {
     "forks": {"alpha_batch_size": 10},  # three micro-batches, on two ranks

@@ -25,6 +25,17 @@ SIZES = {"a": 37, "b": 50, "c": 23}
 LABELS = {"a": 2, "b": 3, "c": 2}
 TARGET = "a"
 META_ROWS = 40
+# Dropout, batch norm, AdamW, clipping and accumulation: all that a resume, or another order of phases, could spoil.
+NOISY_RUN = {
+    "noisy": True,
+    "optim": "adamw_torch",
+    "learning_rate": 0.01,
+    "weight_decay": 0.1,
+    "max_grad_norm": 1.0,
+    "weight_applies_to": "learning_rate",
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+}
 
 
 class NoisyToyModel(ToyModel):

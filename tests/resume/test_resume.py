@@ -8,19 +8,11 @@ import torch
 from comparing import assert_same_run
 from launching import ROOT, launch
 from safetensors.torch import load_file
-from toy_run import run_toy
+from toy_run import NOISY_RUN, run_toy
 
-# Two plans with dropout, batch norm, AdamW and accumulation, a checkpoint at every step.
-RUN = {
-    "noisy": True,
+# Two plans, a checkpoint at every step.
+RUN = NOISY_RUN | {
     "num_train_epochs": 2,
-    "optim": "adamw_torch",
-    "learning_rate": 0.01,
-    "weight_decay": 0.1,
-    "max_grad_norm": 1.0,
-    "weight_applies_to": "learning_rate",
-    "per_device_train_batch_size": 4,
-    "gradient_accumulation_steps": 2,
     "save_strategy": "steps",
     "save_steps": 1,
     "logging_strategy": "steps",
