@@ -44,7 +44,7 @@ def count_groups(
     size = args.phase_group_size or fewest_per_group(num_processes, num_tasks)
     obstacles = {
         "one process runs; launch several": num_processes == 1,
-        f"method {method.name!r} has no phases that are independent of each other": not method.forks,
+        f"method {method.name!r} has no phases that are independent of each other": not method.forks_by_task,
         "fewer than two tasks are trained": num_tasks < 2,
         f"the {num_processes} processes do not divide into groups of {size}; change their number or "
         "`phase_group_size`": num_processes % size != 0,

@@ -18,11 +18,11 @@ from .data import EpochPlan, Phase, TaskDataset
 from .divergence import diverged
 from .held_evaluation import HeldEvaluation
 from .memory import extra_memory
-from .meta_objective import TargetObjective
 from .methods import DeltaBank, Method
 from .optimizer_slots import OptimizerSlots
 from .phase_groups import PhaseGroups
 from .phase_losses import PhaseLosses
+from .run_objectives import RunObjectives
 from .runner_state import RunnerState
 from .schedule import PositionedSchedule
 from .seeding import derive_seed
@@ -113,10 +113,11 @@ class PlanRunner(RunnerState):
                     "Adafactor keeps sums over rows and columns, which have no shard of the parameter's shape: under "
                     "FSDP2 choose another `optim` (for example `optim='adamw_torch'`)"
                 )
-        if self.method.forks:
+        if self.method.separates_phases:
             self._schedule = PositionedSchedule(self.trainer.lr_scheduler)
             keep = self.trainer.args.phase_optimizer_state == "per_task"
             self._slots = OptimizerSlots(self._bare_optimizer(), keep)
+        if self.method.forks:
             self._log_expected_memory()
 
     def begin_step(self) -> None:
@@ -150,8 +151,8 @@ class PlanRunner(RunnerState):
         """
         phase, step_in_phase = self.lane.locate(self.step)
         planned = phase.step_tasks[step_in_phase]
-        if planned != task:
-            raise RuntimeError(f"the plan's step is of task {planned!r}, the batch of {task!r}")
+        if task not in planned:
+            raise RuntimeError(f"the plan's step is of {', '.join(planned)}, the batch of {task!r}")
         self._losses.observe(task, loss, step_in_phase)
 
     def idle_loss(self) -> Tensor:
@@ -165,9 +166,11 @@ class PlanRunner(RunnerState):
         if self.is_idle:
             return
         phase, step_in_phase = self.lane.locate(self.step)
-        task = phase.step_tasks[step_in_phase]
-        self._losses.count_step(task)
-        weight = self.method.task_weights[task] if phase.weighted else 1.0
+        tasks = phase.step_tasks[step_in_phase]
+        for task in tasks:
+            self._losses.count_step(task)
+        # Where a step carries several tasks, the method has weighed their gradients.
+        weight = self.method.task_weights[tasks[0]] if phase.weighted else 1.0
         on_learning_rate = self.trainer.args.weight_applies_to == "learning_rate"
         if self._schedule is not None:
             position = self.lane.schedule_position(self.step)
@@ -230,7 +233,7 @@ class PlanRunner(RunnerState):
         if self._model_is_finite():
             return None
         phase, step = self.lane.locate(self.step - 1)
-        return phase.step_tasks[step], step
+        return phase.step_tasks[step][0], step
 
     def _model_is_finite(self) -> bool:
         finite = torch.tensor([float(self.deltas.model_is_finite())], device=self.trainer.args.device)
@@ -274,7 +277,7 @@ class PlanRunner(RunnerState):
             raise diverged(what, self.trainer.run_dir, self.epoch, 0)
         weights_used = dict(self.method.task_weights)
         was_short = self.step < self.max_steps
-        record = self.method.merge(self.deltas, self._meta_objective(), self.epoch, self._show_alpha_step)
+        record = self.method.merge(self.deltas, self._objectives, self.epoch, self._show_alpha_step)
         if self.method.forks and not self._model_is_finite():
             what = f"the merged parameters of epoch {self.epoch + 1} are NaN or infinite"
             raise diverged(what, self.trainer.run_dir, self.epoch, 0)
@@ -328,24 +331,14 @@ class PlanRunner(RunnerState):
         for buffer in self.deltas.buffers.values():
             buffer.copy_(self.groups.broadcast(buffer))
 
+    @property
+    def _objectives(self) -> RunObjectives:
+        return RunObjectives(self.trainer, self.deltas.parameters, self.meta_set)
+
     def _new_bank(self) -> DeltaBank:
         unscaled = self.trainer.unscaled_parameters() if self.method.forks else ()
         args = self.trainer.args
         return DeltaBank(self.trainer.model, unscaled, device=args.delta_device, dtype=args.delta_dtype)
-
-    def _meta_objective(self) -> TargetObjective | None:
-        if self.meta_set is None:
-            return None
-        trainer = self.trainer
-        return TargetObjective(
-            model=trainer.model,
-            parameters=self.deltas.parameters,
-            dataset=self.meta_set,
-            collator=trainer.data_collator,
-            prepare_inputs=trainer._prepare_inputs,
-            accelerator=trainer.accelerator,
-            micro_batch_size=trainer._train_batch_size,
-        )
 
     def _log(self, logs: dict[str, float]) -> None:
         if self.trainer.args.logging_strategy == IntervalStrategy.NO:

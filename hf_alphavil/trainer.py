@@ -286,7 +286,7 @@ class MultitaskTrainer(TaskCheckpoints):
             current_lanes=lambda: self.runner.groups.lanes(self.runner.plan),
             max_steps=self.runner.max_steps,
             num_rows={name: len(dataset) for name, dataset in self.train_datasets.items()},
-            batch_size=self._train_batch_size,
+            rows_per_task=self._train_batch_size,
             accumulation_steps=args.gradient_accumulation_steps,
             ranks_per_lane=self.runner.groups.size,
             fraction=args.delta_fraction,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers import TrainingArguments
 
 from .checks import refuse_deepspeed_launch
 from .methods import METHODS
+from .methods.options import read_options
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "alpha_optimizer": ("sgd", "adam"),
@@ -39,6 +41,10 @@ class MultitaskTrainingArguments(TrainingArguments):
         default="", metadata={"help": "The task that the others are to help. Required with several tasks."}
     )
     method: str = field(default="alphavil", metadata={"help": f"How to train: one of {', '.join(METHODS)}."})
+    method_kwargs: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Options of the method's own as JSON, such as '{\"temperature\": 2.0}' (docs/methods.md)."},
+    )
     max_length: int | None = field(
         default=128,
         metadata={
@@ -163,6 +169,7 @@ class MultitaskTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}")
+        read_options(METHODS[self.method].Options, self.method_kwargs, self.method)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}: pass one of {', '.join(choices)}")

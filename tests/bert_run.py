@@ -82,7 +82,7 @@ class HeadWatch(TrainerCallback):
         everywhere = self.trainer.accelerator.gather(torch.tensor(moved)[None]).tolist()
         runner = self.trainer.runner
         phase, step = runner.plan.locate(runner.step)
-        self.steps.append((phase.step_tasks[step], everywhere))
+        self.steps.append((*phase.step_tasks[step], everywhere))
 
 
 def bert_trainer(output_dir, dropout=0.0, model=None, callbacks=None, **settings):

@@ -17,7 +17,9 @@ class Phase:
 
     Args:
         name (`str`): Unique within the plan; also the key of the phase's delta and of its optimizer-state slot.
-        step_tasks (`tuple[str, ...]`): The task of every optimizer step of the phase, in order.
+        step_tasks (`tuple[tuple[str, ...], ...]`):
+            The tasks of every optimizer step of the phase, in order: one, or several of which a step carries a batch
+            each.
         fork (`bool`, *optional*, defaults to `False`):
             Whether the phase starts from θ0 and leaves a delta (αVIL, ForkMerge) or goes on from where the last
             phase ended (joint training, STILTs).
@@ -29,7 +31,7 @@ class Phase:
     """
 
     name: str
-    step_tasks: tuple[str, ...]
+    step_tasks: tuple[tuple[str, ...], ...]
     fork: bool = False
     weighted: bool = False
     stretch: tuple[float, float] = (0.0, 1.0)
@@ -109,7 +111,7 @@ class EpochPlan:
         within_epoch = start + (end - start) * step_in_phase / phase.num_steps
         return self.nominal_steps * (self.epoch + within_epoch)
 
-    def __iter__(self) -> Iterator[str]:
-        """Iterates over the task of every optimizer step."""
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        """Iterates over the tasks of every optimizer step."""
         for phase in self.phases:
             yield from phase.step_tasks

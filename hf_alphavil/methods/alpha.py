@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from ..seeding import derive_seed
-from .base import MetaObjective
+from .base import Objective
 from .deltas import DeltaBank
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def meta_batches(num_rows: int, batch_size: int, steps: int, seed: int) -> list[
 
 def fit_alpha(
     deltas: DeltaBank,
-    meta: MetaObjective,
+    meta: Objective,
     tasks: Sequence[str],
     settings: AlphaSettings,
     gradient_scale: float = 0.0,
@@ -104,7 +104,7 @@ def fit_alpha(
 
     Args:
         deltas (`DeltaBank`): θ0 and the deltas; the model holds some combination of them afterwards.
-        meta (`MetaObjective`): The target's held-out loss.
+        meta (`Objective`): The target's held-out loss.
         tasks (`Sequence[str]`): All tasks; one that left no delta keeps the start value.
         settings (`AlphaSettings`): Steps, step size, optimizer, start, batch size, seed.
         gradient_scale (`float`, *optional*, defaults to 0.0): The unit of `sgd`'s step size after the epochs before.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.plan import EpochPlan, Phase
 from .alpha import AlphaSettings, alpha_seed, fit_alpha
-from .base import MetaObjective, Method
+from .base import Method, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
 from .weights import WeightRule
@@ -31,6 +31,8 @@ class AlphaVIL(Method):
 
     name = "alphavil"
     forks = True
+    forks_by_task = True
+    separates_phases = True
     needs_meta_set = True
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
@@ -48,7 +50,7 @@ class AlphaVIL(Method):
         if joint_steps > 0:
             phases.append(joint_phase(self.args, epoch, joint_steps, steps, self.task_weights, (0.0, boundary)))
         phases += [
-            Phase(task, (task,) * count, fork=True, weighted=True, stretch=(boundary, 1.0))
+            Phase(task, ((task,),) * count, fork=True, weighted=True, stretch=(boundary, 1.0))
             for task, count in fork_steps.items()
             if not self._is_skipped(task)
         ]
@@ -61,9 +63,8 @@ class AlphaVIL(Method):
         return self.args.weight_applies_to == "loss" and self.task_weights[task] == 0
 
     def merge(
-        self, deltas: DeltaBank, meta: MetaObjective | None, epoch: int, progress: Callable[[int], None]
-    ) -> dict:
-        assert meta is not None, "αVIL needs a meta set"
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
         args = self.args
         settings = AlphaSettings(
             steps=args.alpha_steps,
@@ -73,7 +74,7 @@ class AlphaVIL(Method):
             batch_size=args.alpha_batch_size,
             seed=alpha_seed(args.resolved_data_seed, epoch, args.target_task),
         )
-        fit = fit_alpha(deltas, meta, self.tasks, settings, self.gradient_scale, progress)
+        fit = fit_alpha(deltas, objectives.meta, self.tasks, settings, self.gradient_scale, progress)
         self.gradient_scale = fit.gradient_scale
         deltas.combine(fit.alpha)
         rule = WeightRule(args.min_task_weight, args.max_task_weight, bool(args.normalize_task_weights))

@@ -10,27 +10,49 @@ from torch import Tensor
 
 from ..data.plan import EpochPlan
 from .deltas import DeltaBank
+from .options import NoOptions, read_options
 
 if TYPE_CHECKING:
     from ..training_args import MultitaskTrainingArguments
 
 
-class MetaObjective(Protocol):
-    """The target's loss on the meta set, at the model's present parameters."""
+class Objective(Protocol):
+    """A task's loss on a set of rows, at the model's present parameters, without dropout; equal on all ranks."""
 
     @property
     def num_rows(self) -> int:
-        """Rows of the meta set."""
+        """Rows of the set."""
         ...
 
     def loss(self, rows: Sequence[int]) -> float:
-        """Mean loss over meta rows, equal on all ranks."""
+        """Mean loss over rows."""
         ...
 
     def loss_and_products(
         self, rows: Sequence[int], products: Callable[[Sequence[Tensor | None]], dict[str, Tensor]]
     ) -> tuple[float, dict[str, float]]:
-        """Mean loss over meta rows, and `products(gradient of that loss)`, both equal on all ranks."""
+        """Mean loss over rows, and `products(gradient of that loss)`, which is linear in the gradient."""
+        ...
+
+    def loss_and_gradient(self, rows: Sequence[int]) -> tuple[float, list[Tensor | None]]:
+        """Mean loss over rows and its gradient, one tensor per parameter; `None` where the loss does not reach."""
+        ...
+
+    def score(self, rows: Sequence[int]) -> float:
+        """The task's main metric over rows, the greater the better; minus the loss where the task has no metric."""
+        ...
+
+
+class Objectives(Protocol):
+    """The objectives that a method may ask for."""
+
+    @property
+    def meta(self) -> Objective:
+        """The target on the meta set; for methods with `needs_meta_set`."""
+        ...
+
+    def training(self, task: str) -> Objective:
+        """A task on its training rows."""
         ...
 
 
@@ -49,12 +71,20 @@ class Method(ABC):
     name: ClassVar[str]
     #: Whether the plan forks: phases start from θ0 and leave deltas, which `merge` turns into the next θ.
     forks: ClassVar[bool] = False
-    #: Whether `merge` needs the target's loss on a meta set.
+    #: Whether the forks are one per task, named after it, and the whole plan: `phase_parallel` may deal them out.
+    forks_by_task: ClassVar[bool] = False
+    #: Whether every phase has optimizer state of its own, by its name, and reads learning rates by position.
+    separates_phases: ClassVar[bool] = False
+    #: Whether the method needs the target's loss on a meta set.
     needs_meta_set: ClassVar[bool] = False
+    #: A dataclass of the settings of the method's own, given by `method_kwargs`.
+    Options: ClassVar[type] = NoOptions
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         self.args = args
         self.tasks = tuple(tasks)
+        self.auxiliaries = tuple(task for task in tasks if task != args.target_task)
+        self.options: Any = read_options(self.Options, args.method_kwargs, self.name)
         self.task_weights = dict.fromkeys(self.tasks, 1.0)
 
     @classmethod
@@ -73,14 +103,14 @@ class Method(ABC):
         """
 
     def merge(
-        self, deltas: DeltaBank, meta: MetaObjective | None, epoch: int, progress: Callable[[int], None]
-    ) -> dict:
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
         """
         Called when the plan has run, with the deltas of its forks: sets the model's parameters, updates the weights.
 
         Args:
-            deltas (`DeltaBank`): θ0 and the finished deltas.
-            meta (`MetaObjective`, *optional*): The target's held-out loss, for methods with `needs_meta_set`.
+            deltas (`DeltaBank`): θ0 and the finished deltas; of a method that does not fork, the bare parameters.
+            objectives (`Objectives`): The target's held-out loss, and every task's on its training rows.
             epoch (`int`): The epoch, from 0.
             progress (`Callable[[int], None]`): Told the number of every α step.
 
@@ -90,7 +120,7 @@ class Method(ABC):
         return {"alpha": {}, "meta_loss": []}
 
     def state_dict(self) -> dict[str, Any]:
-        """`dict`: The method's state between plans, ready for JSON."""
+        """`dict`: The method's state at any step, ready for JSON."""
         return {"task_weights": dict(self.task_weights)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

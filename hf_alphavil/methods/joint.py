@@ -38,7 +38,9 @@ def joint_phase(
     shares = sampling_shares(args.task_sampling, steps, task_weights, args.sampling_temperature)
     order = mixed_order(allocate_steps(num_steps, shares), derive_seed(args.resolved_data_seed, epoch, "joint"))
     # A weight that chose how often a task is drawn must not scale its steps again.
-    return Phase(JOINT_PHASE, order, weighted=args.task_sampling != "weights", stretch=stretch)
+    return Phase(
+        JOINT_PHASE, tuple((task,) for task in order), weighted=args.task_sampling != "weights", stretch=stretch
+    )
 
 
 class Single(Method):
@@ -52,7 +54,7 @@ class Single(Method):
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         target = self.args.target_task
-        return EpochPlan(epoch, (Phase(target, (target,) * steps[target]),), steps[target])
+        return EpochPlan(epoch, (Phase(target, ((target,),) * steps[target]),), steps[target])
 
 
 class Multitask(Method):

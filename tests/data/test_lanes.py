@@ -43,7 +43,7 @@ def test_every_rank_gets_the_batches_of_its_lane():
     """Two groups of two ranks: each gets what a whole world of two would of its tasks, then nothing to be used."""
     num_rows = {"a": 11, "b": 4, "c": 6}
     steps = {"a": 3, "b": 1, "c": 2}
-    phases = tuple(Phase(task, (task,) * count, fork=True) for task, count in steps.items())
+    phases = tuple(Phase(task, ((task,),) * count, fork=True) for task, count in steps.items())
     plan = EpochPlan(2, phases, 6)
     lanes = [plan.only({"a"}), plan.only({"b", "c"})]
 

@@ -27,13 +27,14 @@ ROWS = {"a": 10, "b": 23, "c": 5}
 
 
 def plan(epoch=0, phases=None, nominal=None):
-    phases = phases or (Phase("a", ("a",) * 2, fork=True), Phase("b", ("b",) * 3, fork=True))
+    phases = phases or (Phase("a", (("a",),) * 2, fork=True), Phase("b", (("b",),) * 3, fork=True))
     return EpochPlan(epoch, phases, nominal or sum(phase.num_steps for phase in phases))
 
 
 def test_locate_and_iterate():
     it = plan()
-    assert [it.locate(step)[0].name for step in range(5)] == list(it) == ["a", "a", "b", "b", "b"]
+    assert [it.locate(step)[0].name for step in range(5)] == ["a", "a", "b", "b", "b"]
+    assert list(it) == [("a",), ("a",), ("b",), ("b",), ("b",)]
     assert [it.locate(step)[1] for step in range(5)] == [0, 1, 0, 1, 2]
     for outside in (-1, 5):
         with pytest.raises(IndexError, match="which has 5 steps"):
@@ -45,13 +46,13 @@ def test_forks_walk_the_same_stretch_of_the_schedule():
     assert [plan(2).schedule_position(step) for step in range(5)] == pytest.approx(
         [10, 12.5, 10, 10 + 5 / 3, 10 + 10 / 3]
     )
-    joint = Phase(JOINT_PHASE, ("a", "b"), stretch=(0.0, 0.4))
-    fork = Phase("a", ("a",) * 3, fork=True, stretch=(0.4, 1.0))
+    joint = Phase(JOINT_PHASE, (("a",), ("b",)), stretch=(0.0, 0.4))
+    fork = Phase("a", (("a",),) * 3, fork=True, stretch=(0.4, 1.0))
     assert [plan(0, (joint, fork)).schedule_position(step) for step in range(5)] == pytest.approx([0, 1, 2, 3, 4])
 
 
 def test_one_joint_phase_is_trainers_own_schedule():
-    it = plan(3, (Phase(JOINT_PHASE, ("a", "b", "a")),))
+    it = plan(3, (Phase(JOINT_PHASE, (("a",), ("b",), ("a",))),))
     assert [it.schedule_position(step) for step in range(3)] == pytest.approx([9, 10, 11])
 
 

@@ -26,7 +26,7 @@ from comparing import run_differences
 from toy_run import RecordingTrainer, run_toy
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from hf_alphavil.meta_objective import TargetObjective
+from hf_alphavil.task_objective import TaskObjective
 
 KINDS = ("micro_batch", "update", "alpha", "file")
 FILE_EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
@@ -53,7 +53,7 @@ class Events:
     def watch(self):
         """Makes this process report its events."""
         sys.addaudithook(self.audit)
-        TargetObjective.loss_and_products = self.counted("alpha", TargetObjective.loss_and_products)
+        TaskObjective.loss_and_products = self.counted("alpha", TaskObjective.loss_and_products)
         RecordingTrainer.training_step = self.counted("micro_batch", RecordingTrainer.training_step)
 
     def counted(self, kind, function):

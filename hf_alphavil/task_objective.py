@@ -1,4 +1,4 @@
-"""The target's loss on the meta set, on one process or several."""
+"""A task's loss and score on a set of rows, on one process or several."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
+from transformers import EvalPrediction
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .data import TaskDataset
@@ -19,9 +22,9 @@ from .sharding import gradients_aside, is_sharded, local_tensor
 Products = Callable[[Sequence[Tensor | None]], dict[str, Tensor]]
 
 
-class TargetObjective:
+class TaskObjective:
     """
-    L_*: the mean loss of the target's meta rows at the model's present parameters.
+    L_t: the mean loss of a task's rows at the model's present parameters; of the target's meta rows, L_*.
 
     Without dropout, task weight or label smoothing, with frozen batch-norm statistics, in the parameters' dtype (no
     autocast), not compiled. Runs on the bare module: passed through DDP's wrapper, the batches would leave its reducer
@@ -32,11 +35,14 @@ class TargetObjective:
     Args:
         model (`torch.nn.Module`): The bare model.
         parameters (`Sequence[torch.nn.Parameter]`): What gradients are taken of.
-        dataset (`TaskDataset`): The meta set.
+        dataset (`TaskDataset`): The rows.
         collator (`Callable`): Collates rows of `dataset`.
         prepare_inputs (`Callable`): Moves a batch to the device.
         accelerator (`accelerate.Accelerator`): For the exchange between ranks.
         micro_batch_size (`int`): Rows per forward pass and rank.
+        compute_score (`Callable`, *optional*):
+            From `EvalPrediction` to the task's main metric, the greater the better. Without one, the score is minus
+            the loss.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class TargetObjective:
         prepare_inputs: Callable[[Any], Any],
         accelerator: Accelerator,
         micro_batch_size: int,
+        compute_score: Callable[[EvalPrediction], float] | None = None,
     ) -> None:
         self.model = model
         self.parameters = list(parameters)
@@ -56,15 +63,16 @@ class TargetObjective:
         self.prepare_inputs = prepare_inputs
         self.accelerator = accelerator
         self.micro_batch_size = micro_batch_size
+        self.compute_score = compute_score
 
     @property
     def num_rows(self) -> int:
-        """`int`: Rows of the meta set."""
+        """`int`: Rows of the set."""
         return len(self.dataset)
 
     def loss(self, rows: Sequence[int]) -> float:
         """
-        Mean loss over meta rows.
+        Mean loss over rows.
 
         Args:
             rows (`Sequence[int]`): Row numbers; the same on all ranks.
@@ -78,7 +86,7 @@ class TargetObjective:
 
     def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, dict[str, float]]:
         """
-        Mean loss over meta rows and inner products of its gradient.
+        Mean loss over rows and inner products of its gradient.
 
         Args:
             rows (`Sequence[int]`): Row numbers; the same on all ranks.
@@ -96,6 +104,64 @@ class TargetObjective:
             shares[number] = torch.stack([loss.double(), *(named[name].to(loss.device) for name in names)])
         loss_value, *scalars = self._sum_in_order(rows, shares, 1 + len(names))
         return loss_value, dict(zip(names, scalars, strict=True))
+
+    def loss_and_gradient(self, rows: Sequence[int]) -> tuple[float, list[Tensor | None]]:
+        """
+        Mean loss over rows and its gradient.
+
+        Args:
+            rows (`Sequence[int]`): Row numbers; the same on all ranks.
+
+        Returns:
+            `tuple[float, list[torch.Tensor | None]]`: Loss, and one gradient per parameter, equal on all ranks; `None`
+            where the loss does not reach.
+
+        Raises:
+            NotImplementedError: For a sharded model.
+        """
+        if is_sharded(self.model):
+            raise NotImplementedError("whole gradients of a sharded model are not taken")
+        total: list[Tensor | None] = [None] * len(self.parameters)
+        losses: dict[int, Tensor] = {}
+        for number, loss in self._losses(rows):
+            losses[number] = loss.detach().double().reshape(1)
+            for i, part in enumerate(torch.autograd.grad(loss, self.parameters, allow_unused=True)):
+                if part is not None:
+                    total[i] = part if total[i] is None else total[i] + part
+        value = self._sum_in_order(rows, losses, 1)[0]
+        if self.accelerator.num_processes > 1:
+            reached = torch.tensor([float(g is not None) for g in total], device=self.accelerator.device)
+            for i, is_reached in enumerate(self.accelerator.reduce(reached, reduction="sum").tolist()):
+                if is_reached:
+                    own = total[i]
+                    own = torch.zeros_like(self.parameters[i]) if own is None else own.contiguous()
+                    total[i] = self.accelerator.reduce(own, reduction="sum")
+        return value, total
+
+    def score(self, rows: Sequence[int]) -> float:
+        """
+        The task's main metric over rows, the greater the better; minus the mean loss where the task has no metric.
+
+        Args:
+            rows (`Sequence[int]`): Row numbers; the same on all ranks.
+
+        Returns:
+            `float`: The score, equal on all ranks.
+        """
+        if self.compute_score is None:
+            return -self.loss(rows)
+        with torch.no_grad():
+            own = [
+                (number, _to_numpy(_logits(outputs))[:length], _to_numpy(inputs["labels"])[:length])
+                for number, inputs, outputs, length in self._outputs(rows)
+            ]
+        everywhere = sorted(gather_object(own), key=lambda part: part[0])
+        # Of a sharded model, a rank whose micro-batches have run out only joins the forward pass.
+        logits, labels = (
+            np.concatenate(parts)
+            for parts in zip(*((logits, labels) for _, logits, labels in everywhere if len(labels)), strict=True)
+        )
+        return self.compute_score(EvalPrediction(predictions=logits, label_ids=labels))
 
     def _products(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
         """Number, share of the mean loss and its gradient's products, of every micro-batch of this rank."""
@@ -121,6 +187,12 @@ class TargetObjective:
 
     def _losses(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Number and share of the mean loss of every micro-batch of this rank."""
+        for number, _, outputs, length in self._outputs(rows):
+            loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
+            yield number, loss * (length / len(rows))
+
+    def _outputs(self, rows: Sequence[int]) -> Iterator[tuple[int, Any, Any, int]]:
+        """Number, inputs, outputs and number of rows that count, of every micro-batch of this rank."""
         num_ranks = self.accelerator.num_processes
         passes = self._num_chunks(rows)
         if is_sharded(self.model):
@@ -140,8 +212,7 @@ class TargetObjective:
                     torch.compiler.set_stance("force_eager"),
                 ):
                     outputs = forward(**inputs)
-                loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
-                yield number, loss * (len(chunk) / len(rows))
+                yield number, inputs, outputs, len(chunk)
 
     def _num_chunks(self, rows: Sequence[int]) -> int:
         return math.ceil(len(rows) / self.micro_batch_size)
@@ -170,3 +241,11 @@ def _deterministic_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _logits(outputs: Any) -> Tensor:
+    return outputs["logits"] if isinstance(outputs, dict) else outputs[1]
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,82 @@
+"""Settings of a method's own: a small dataclass each, given as `method_kwargs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a method that has none of its own."""
+
+
+def read_options(options: type, given: Mapping[str, Any] | str | None, method: str) -> Any:
+    """
+    A method's options from what the user gave.
+
+    Args:
+        options (`type`): A dataclass whose fields all have defaults; its `__post_init__` may check values.
+        given (`Mapping[str, Any]` or `str`, *optional*): Values by name, or as JSON; the others take their defaults.
+        method (`str`): The method's name, for messages.
+
+    Returns:
+        `Any`: An instance of `options`.
+
+    Raises:
+        ValueError: For what is not JSON, a name that the method does not have, or a value of another type than its default's.
+    """
+    known = {field.name: field.default for field in fields(options)}
+    assert MISSING not in known.values(), "every option has a default"
+    values = _read_json(given)
+    for name, value in values.items():
+        if name not in known:
+            listed = ", ".join(f"{name} (default {default!r})" for name, default in known.items())
+            raise ValueError(
+                f"method_kwargs: the method {method!r} has no option {name!r}; "
+                + (f"it has {listed}" if known else "it has none: leave `method_kwargs` out")
+            )
+        if not _fits(value, known[name]):
+            raise ValueError(
+                f"method_kwargs: {name}={value!r} of the method {method!r} is a {type(value).__name__}: pass a "
+                f"{type(known[name]).__name__}, as the default {known[name]!r}"
+            )
+    return options(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def require(name: str, value: Any, valid: bool, wanted: str) -> None:
+    """
+    Refuses an option's value.
+
+    Args:
+        name (`str`): The option.
+        value (`Any`): Its value.
+        valid (`bool`): Whether it may be so.
+        wanted (`str`): What to pass instead.
+
+    Raises:
+        ValueError: If it is not valid.
+    """
+    if not valid:
+        raise ValueError(f"method_kwargs: {name}={value!r}: pass {wanted}")
+
+
+def _read_json(given: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
+    example = """such as '{"c": 0.4}'"""
+    try:
+        values = json.loads(given) if isinstance(given, str) else given or {}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"method_kwargs={given!r} is not JSON ({error}): pass options by name, {example}") from error
+    if not isinstance(values, Mapping):
+        raise ValueError(f"method_kwargs={given!r}: pass options by name, {example}")
+    return values
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    return isinstance(value, (list, tuple) if isinstance(default, tuple) else type(default))

@@ -1,0 +1,77 @@
+"""The objectives that a run offers its method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+from transformers import EvalPrediction
+
+from .data import TaskDataset
+from .task_objective import TaskObjective
+
+if TYPE_CHECKING:
+    from .trainer import MultitaskTrainer
+
+
+class RunObjectives:
+    """
+    Makes the objectives of a run's tasks from its trainer.
+
+    Args:
+        trainer (`MultitaskTrainer`): Whose model, collator, accelerator and metrics are used.
+        parameters (`Sequence[torch.nn.Parameter]`): What gradients are taken of.
+        meta_set (`TaskDataset`, *optional*): Held-out rows of the target.
+    """
+
+    def __init__(
+        self, trainer: MultitaskTrainer, parameters: Sequence[nn.Parameter], meta_set: TaskDataset | None
+    ) -> None:
+        self.trainer = trainer
+        self.parameters = parameters
+        self.meta_set = meta_set
+
+    @property
+    def meta(self) -> TaskObjective:
+        """`TaskObjective`: The target on the meta set."""
+        if self.meta_set is None:
+            raise RuntimeError("there is no meta set: the method must say that it `needs_meta_set`")
+        return self.on(self.meta_set)
+
+    def training(self, task: str) -> TaskObjective:
+        """`TaskObjective`: A task on its training rows."""
+        return self.on(self.trainer.train_datasets[task])
+
+    def on(self, dataset: TaskDataset) -> TaskObjective:
+        """
+        A task on any rows.
+
+        Args:
+            dataset (`TaskDataset`): The rows.
+        """
+        trainer = self.trainer
+        return TaskObjective(
+            model=trainer.model,
+            parameters=self.parameters,
+            dataset=dataset,
+            collator=trainer.data_collator,
+            prepare_inputs=trainer._prepare_inputs,
+            accelerator=trainer.accelerator,
+            micro_batch_size=trainer._train_batch_size,
+            compute_score=self._score_of(dataset.task),
+        )
+
+    def _score_of(self, task: str) -> Callable[[EvalPrediction], float] | None:
+        """The metric that chooses the target's best model, or a `Task`'s main metric; `None` where there is none."""
+        compute_metrics, args = self.trainer._metrics.get(task), self.trainer.args
+        known = (self.trainer.tasks or {}).get(task)
+        metric, sign = "", 1
+        if task == args.target_task:
+            metric = args.metric_for_best_model.removeprefix(f"eval_{task}_")
+            sign = 1 if args.greater_is_better else -1
+        elif known is not None:
+            metric, sign = known.main_metric, 1 if known.greater_is_better else -1
+        if compute_metrics is None or metric in ("", "loss") or metric.startswith("eval_"):
+            return None
+        return lambda prediction: sign * compute_metrics(prediction)[metric]
