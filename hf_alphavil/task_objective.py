@@ -126,8 +126,9 @@ class TaskObjective:
         for number, loss in self._losses(rows):
             losses[number] = loss.detach().double().reshape(1)
             for i, part in enumerate(torch.autograd.grad(loss, self.parameters, allow_unused=True)):
+                so_far = total[i]
                 if part is not None:
-                    total[i] = part if total[i] is None else total[i] + part
+                    total[i] = part if so_far is None else so_far + part
         value = self._sum_in_order(rows, losses, 1)[0]
         if self.accelerator.num_processes > 1:
             reached = torch.tensor([float(g is not None) for g in total], device=self.accelerator.device)

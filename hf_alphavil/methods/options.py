@@ -26,7 +26,8 @@ def read_options(options: type, given: Mapping[str, Any] | str | None, method: s
         `Any`: An instance of `options`.
 
     Raises:
-        ValueError: For what is not JSON, a name that the method does not have, or a value of another type than its default's.
+        ValueError: For what is not JSON, a name that the method does not have, or a value of another type than the
+            default's.
     """
     known = {field.name: field.default for field in fields(options)}
     assert MISSING not in known.values(), "every option has a default"
