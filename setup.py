@@ -29,11 +29,14 @@ setup(
         "psutil",
     ],
     extras_require={
+        # Methods that balance gradients or losses without a target (docs/methods.md). Before 1.0 minors may differ.
+        "methods": ["torchjd[full]>=0.18,<0.19"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6",
             "peft>=0.18",
+            "torchjd[full]>=0.18,<0.19",
             "optuna>=4",
             "ruff>=0.9",
             "mypy>=1.14",

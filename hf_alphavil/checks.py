@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
+    from .methods import Method
     from .training_args import MultitaskTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -157,6 +158,28 @@ def check_precision(accelerator: Accelerator) -> None:
             f"fp16=True does nothing on the device {accelerator.device.type!r}: accelerate has fp16 autocast and a "
             "gradient scaler for accelerators alone, and training would run in float32. Pass bf16=True, or neither"
         )
+
+
+def check_method(accelerator: Accelerator, method: type[Method]) -> None:
+    """
+    Refuses methods that look at whole gradients where a process has only its shards, or scaled ones.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): Trainer's.
+        method (`type[Method]`): The method.
+
+    Raises:
+        ValueError: For such a method under FSDP2 or with fp16.
+    """
+    if not method.needs_whole_gradients:
+        return
+    if accelerator.is_fsdp2:
+        raise ValueError(
+            f"method {method.name!r} compares whole gradients, of which each process has a shard under FSDP2: launch "
+            "with DDP (configs/ddp.yaml)"
+        )
+    if accelerator.mixed_precision == "fp16":
+        raise ValueError(f"method {method.name!r} compares gradients, which fp16 scales: pass bf16=True, or neither")
 
 
 def check_parameters(model: nn.Module) -> None:

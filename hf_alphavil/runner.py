@@ -14,11 +14,12 @@ from transformers.optimization import Adafactor
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .callbacks import PlanProgressCallback
+from .carried_step import CarriedStep
 from .data import EpochPlan, Phase, TaskDataset
 from .divergence import diverged
 from .held_evaluation import HeldEvaluation
 from .memory import extra_memory
-from .methods import DeltaBank, Method
+from .methods import DeltaBank, Method, StepMethod
 from .optimizer_slots import OptimizerSlots
 from .phase_groups import PhaseGroups
 from .phase_losses import PhaseLosses
@@ -73,6 +74,8 @@ class PlanRunner(RunnerState):
         #: Optimizer steps of the longest plan, where phases run side by side.
         self.max_steps = groups.num_steps(self._plan)
         self._attached = False
+        #: The running step, of methods whose steps carry a batch of every task.
+        self.carried = CarriedStep(self)
 
     # ---- Where the run stands
 
@@ -186,6 +189,8 @@ class PlanRunner(RunnerState):
             self.step += 1
         else:
             phase, step_in_phase = self.lane.locate(self.step)
+            if isinstance(self.method, StepMethod):
+                self.method.after_step(self.carried)
             self.step += 1
             if step_in_phase + 1 == phase.num_steps:
                 self._end_phase(phase)
@@ -277,7 +282,7 @@ class PlanRunner(RunnerState):
             raise diverged(what, self.trainer.run_dir, self.epoch, 0)
         weights_used = dict(self.method.task_weights)
         was_short = self.step < self.max_steps
-        record = self.method.merge(self.deltas, self._objectives, self.epoch, self._show_alpha_step)
+        record = self.method.merge(self.deltas, self.objectives, self.epoch, self._show_alpha_step)
         if self.method.forks and not self._model_is_finite():
             what = f"the merged parameters of epoch {self.epoch + 1} are NaN or infinite"
             raise diverged(what, self.trainer.run_dir, self.epoch, 0)
@@ -332,7 +337,8 @@ class PlanRunner(RunnerState):
             buffer.copy_(self.groups.broadcast(buffer))
 
     @property
-    def _objectives(self) -> RunObjectives:
+    def objectives(self) -> RunObjectives:
+        """`RunObjectives`: What the method may look at."""
         return RunObjectives(self.trainer, self.deltas.parameters, self.meta_set)
 
     def _new_bank(self) -> DeltaBank:

@@ -125,10 +125,7 @@ class TaskObjective:
         losses: dict[int, Tensor] = {}
         for number, loss in self._losses(rows):
             losses[number] = loss.detach().double().reshape(1)
-            for i, part in enumerate(torch.autograd.grad(loss, self.parameters, allow_unused=True)):
-                so_far = total[i]
-                if part is not None:
-                    total[i] = part if so_far is None else so_far + part
+            add_gradient(total, torch.autograd.grad(loss, self.parameters, allow_unused=True))
         value = self._sum_in_order(rows, losses, 1)[0]
         if self.accelerator.num_processes > 1:
             reached = torch.tensor([float(g is not None) for g in total], device=self.accelerator.device)
@@ -199,21 +196,11 @@ class TaskObjective:
         if is_sharded(self.model):
             # Its passes are collectives: a rank whose micro-batches have run out joins with a weight of 0.
             passes = math.ceil(passes / num_ranks) * num_ranks
-        # accelerate patches autocast into `forward`, and only the original is free of it.
-        forward = getattr(self.model, "_original_forward", self.model)
-        device_type = self.accelerator.device.type
-        with _deterministic_mode(self.model):
+        with deterministic_mode(self.model):
             for number in range(self.accelerator.process_index, passes, num_ranks):
                 chunk = rows[number * self.micro_batch_size :][: self.micro_batch_size]
                 inputs = self.prepare_inputs(self.collator([self.dataset[row] for row in chunk or rows[:1]]))
-                with (
-                    torch.set_grad_enabled(torch.is_grad_enabled()),
-                    torch.autocast(device_type, enabled=False),
-                    # Compiling the model once more, in evaluation mode, would take longer than the few steps here.
-                    torch.compiler.set_stance("force_eager"),
-                ):
-                    outputs = forward(**inputs)
-                yield number, inputs, outputs, len(chunk)
+                yield number, inputs, plain_forward(self.model, self.accelerator, inputs), len(chunk)
 
     def _num_chunks(self, rows: Sequence[int]) -> int:
         return math.ceil(len(rows) / self.micro_batch_size)
@@ -228,8 +215,42 @@ class TaskObjective:
         return self.accelerator.reduce(by_chunk, reduction="sum").sum(dim=0).tolist()
 
 
+def add_gradient(total: list[Tensor | None], gradient: Sequence[Tensor | None]) -> None:
+    """
+    Adds a gradient to a sum of gradients.
+
+    Args:
+        total (`list[torch.Tensor | None]`): The sum, one tensor per parameter, `None` for zero; changed in place.
+        gradient (`Sequence[torch.Tensor | None]`): What to add.
+    """
+    for i, part in enumerate(gradient):
+        so_far = total[i]
+        if part is not None:
+            total[i] = part if so_far is None else so_far + part
+
+
+def plain_forward(model: nn.Module, accelerator: Accelerator, inputs: Mapping[str, Any]) -> Any:
+    """
+    A forward pass of the bare module as methods need it to compare parameters: without autocast and compilation; in
+    [`deterministic_mode`], which is to last until the backward pass has run.
+
+    Args:
+        model (`torch.nn.Module`): The bare model.
+        accelerator (`accelerate.Accelerator`): Trainer's.
+        inputs (`Mapping[str, Any]`): The model's inputs, on its device.
+    """
+    # accelerate patches autocast into `forward`, and only the original is free of it.
+    forward = getattr(model, "_original_forward", model)
+    with (
+        torch.autocast(accelerator.device.type, enabled=False),
+        # Compiling the model once more, in evaluation mode, would take longer than the few steps here.
+        torch.compiler.set_stance("force_eager"),
+    ):
+        return forward(**inputs)
+
+
 @contextmanager
-def _deterministic_mode(model: nn.Module) -> Iterator[None]:
+def deterministic_mode(model: nn.Module) -> Iterator[None]:
     """Switches dropout and batch-norm updates off, but leaves gradient checkpointing on where it is."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

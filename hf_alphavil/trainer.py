@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,17 @@ from transformers.trainer_utils import seed_worker
 from .callbacks import PlanCallback, PlanProgressCallback, restore_callbacks
 from .card import write_card_of
 from .checkpoint import load_run_state
-from .checks import check_adapters, check_heads, check_parameters, check_precision, check_setup, check_sharding
+from .checks import (
+    check_adapters,
+    check_heads,
+    check_method,
+    check_parameters,
+    check_precision,
+    check_setup,
+    check_sharding,
+)
 from .compilation import compile_encoder
-from .data import TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
+from .data import CARRIED_KEY, TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
 from .methods import METHODS
 from .modeling import MultitaskModel, without_adapters
@@ -189,6 +197,7 @@ class MultitaskTrainer(TaskCheckpoints):
         check_parameters(model)
         check_precision(self.accelerator)
         check_adapters(self.accelerator, bare)
+        check_method(self.accelerator, METHODS[args.method])
         self.kinds: dict[str, str] = kinds
         self.data_collator = make_collator(args, model, self.task_names, kinds, data_collator, self.processing_class)
         self._metrics: dict[str, Callable | None] = {
@@ -310,7 +319,10 @@ class MultitaskTrainer(TaskCheckpoints):
     def num_examples(self, dataloader: DataLoader) -> int:
         """Rows of an epoch: in multitask training those of the plan, not of the datasets."""
         if self.is_multitask and self.train_dataset is not None and dataloader.dataset is self.train_dataset:
-            return self.runner.plan.nominal_steps * self.global_batch_size
+            plan = self.runner.plan
+            # Batches per step: one, or one of every task; a plan that leaves a task out is shorter than its nominal.
+            batches_per_step = sum(map(len, plan)) / plan.num_steps
+            return round(plan.nominal_steps * batches_per_step * self.global_batch_size)
         return super().num_examples(dataloader)
 
     def set_initial_training_values(self, args: TrainingArguments, dataloader: DataLoader) -> tuple:
@@ -411,10 +423,34 @@ class MultitaskTrainer(TaskCheckpoints):
             return super().training_step(model, inputs, num_items_in_batch)
         if self.runner.is_idle:
             return self.runner.idle_loss()
+        if CARRIED_KEY in inputs:
+            return self._carried_training_step(model, inputs[CARRIED_KEY], num_items_in_batch)
         task = inputs[TASK_KEY]
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.runner.observe_loss(task, loss)
         return loss
+
+    def _carried_training_step(
+        self, model: nn.Module, batches: Mapping[str, dict[str, Any]], num_items_in_batch: Any
+    ) -> torch.Tensor:
+        """Trainer's step for a batch of every task in turn, with gradients apart; returns the mean of their losses."""
+        step, losses = self.runner.carried, []
+        for task, inputs in batches.items():
+            with step.gradients.of(task):
+                losses.append(super().training_step(model, inputs, num_items_in_batch))
+            self.runner.observe_loss(task, losses[-1])
+            step.observe(task, losses[-1], inputs)
+        if self.accelerator.sync_gradients:
+            step.take()
+        return torch.stack(losses).mean()
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Trainer's estimate; of a batch of every task, the sum of theirs."""
+        return sum(super(MultitaskTrainer, self).floating_point_ops(part) for part in _parts(inputs))
+
+    def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
+        for part in _parts(inputs):
+            super()._track_num_input_tokens(part)
 
     def compute_loss(
         self,
@@ -476,3 +512,8 @@ class MultitaskTrainer(TaskCheckpoints):
             super().create_model_card(*args, **kwargs)
         elif self.is_world_process_zero():
             write_card_of(self, kwargs.get("model_name"))
+
+
+def _parts(inputs: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """The batches that a step's inputs consist of: one, or one of every task."""
+    return inputs[CARRIED_KEY].values() if CARRIED_KEY in inputs else (inputs,)

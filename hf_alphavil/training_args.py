@@ -35,6 +35,7 @@ class MultitaskTrainingArguments(TrainingArguments):
 
     Raises:
         ValueError: If a setting lies outside its range; the message says what to pass instead.
+        ImportError: If the method needs a library that is not installed.
     """
 
     target_task: str = field(
@@ -169,6 +170,7 @@ class MultitaskTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}")
+        METHODS[self.method].check_available()
         read_options(METHODS[self.method].Options, self.method_kwargs, self.method)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:

@@ -53,9 +53,13 @@ class TaskDataset(Dataset):
         return None
 
 
+#: Key under which a batch of several tasks holds theirs, by name.
+CARRIED_KEY = "batches_by_task"
+
+
 class TaskCollator:
     """
-    Collates the examples of one task and puts the task's name into the batch.
+    Collates the examples of one task and puts the task's name into the batch; of several, a batch of each.
 
     Args:
         collators (`Mapping[str, Callable]`): The data collator of every task.
@@ -77,10 +81,13 @@ class TaskCollator:
         self.keep_unknown_tensors = keep_unknown_tensors
 
     def __call__(self, examples: list[dict[str, Any]]) -> Any:
-        tasks = {example[TASK_KEY] for example in examples}
-        if len(tasks) != 1:
-            raise ValueError(f"a batch must hold one task, got {sorted(tasks)}")
-        (task,) = tasks
+        by_task: dict[str, list[dict[str, Any]]] = {}
+        for example in examples:
+            by_task.setdefault(example[TASK_KEY], []).append(example)
+        batches = {task: self._collate(task, own) for task, own in by_task.items()}
+        return {CARRIED_KEY: batches} if len(batches) > 1 else next(iter(batches.values()))
+
+    def _collate(self, task: str, examples: list[dict[str, Any]]) -> Any:
         batch = self.collators[task](
             [
                 {name: value for name, value in example.items() if name != TASK_KEY and self._keeps(name, value)}

@@ -1,10 +1,51 @@
 """The methods, all behind one base class, and their names."""
 
 from .alphavil import AlphaVIL
+from .arml import ARML
+from .auto_lambda import AutoLambda
+from .auxilearn import AuxiLearn
 from .base import Method, Objective, Objectives
 from .deltas import DeltaBank
+from .gradnorm import GradNorm
+from .hydalearn import HydaLearn
 from .joint import Multitask, Single
+from .ol_aux import OLAux
+from .similarity import GradientCosineSimilarity, TargetPCGrad
+from .step_method import Step, StepMethod
+from .tartan import MetaTartan, MTTartan
+from .tawt import TAWT
+from .torchjd import TORCHJD_METHODS
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (AlphaVIL, Multitask, Single)}
+_ALL: tuple[type[Method], ...] = (
+    AlphaVIL,
+    Multitask,
+    Single,
+    TAWT,
+    MetaTartan,
+    MTTartan,
+    ARML,
+    GradientCosineSimilarity,
+    OLAux,
+    TargetPCGrad,
+    HydaLearn,
+    AuxiLearn,
+    AutoLambda,
+    GradNorm,
+    *TORCHJD_METHODS,
+)
 
-__all__ = ["METHODS", "AlphaVIL", "DeltaBank", "Method", "Multitask", "Objective", "Objectives", "Single"]
+#: By the value of `method` that selects them.
+METHODS: dict[str, type[Method]] = {method.name: method for method in _ALL}
+
+__all__ = [
+    "METHODS",
+    "AlphaVIL",
+    "DeltaBank",
+    "Method",
+    "Multitask",
+    "Objective",
+    "Objectives",
+    "Single",
+    "Step",
+    "StepMethod",
+]

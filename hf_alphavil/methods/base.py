@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor
@@ -77,6 +78,10 @@ class Method(ABC):
     separates_phases: ClassVar[bool] = False
     #: Whether the method needs the target's loss on a meta set.
     needs_meta_set: ClassVar[bool] = False
+    #: Whether the method looks at whole gradients, of which a process under FSDP2 has its shards alone.
+    needs_whole_gradients: ClassVar[bool] = False
+    #: A library of the extra `methods` that the method comes from.
+    library: ClassVar[str | None] = None
     #: A dataclass of the settings of the method's own, given by `method_kwargs`.
     Options: ClassVar[type] = NoOptions
 
@@ -86,6 +91,20 @@ class Method(ABC):
         self.auxiliaries = tuple(task for task in tasks if task != args.target_task)
         self.options: Any = read_options(self.Options, args.method_kwargs, self.name)
         self.task_weights = dict.fromkeys(self.tasks, 1.0)
+
+    @classmethod
+    def check_available(cls) -> None:
+        """
+        Refuses a method whose library is missing.
+
+        Raises:
+            ImportError: If it is; the message says what to install.
+        """
+        if cls.library is not None and find_spec(cls.library) is None:
+            raise ImportError(
+                f"method {cls.name!r} comes from the library {cls.library}, which is not installed: "
+                "pip install 'hf_alphavil[methods]'"
+            )
 
     @classmethod
     def trains(cls, task: str, target: str) -> bool:

@@ -1,0 +1,128 @@
+"""A step that carries a batch of every task: what Trainer's loop gathers of it, and what its method may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from .data import TASK_KEY
+from .methods.gradients import Gradient, TaskGradients
+from .methods.step_method import StepMethod
+from .seeding import derive_seed
+from .task_objective import TaskObjective, add_gradient, deterministic_mode, plain_forward
+
+if TYPE_CHECKING:
+    from .runner import PlanRunner
+
+
+class CarriedStep:
+    """
+    Gathers the losses and gradients of one optimizer step by task, and lets a [`StepMethod`] weigh them.
+
+    It serves the method as its `Step` (hf_alphavil/methods/step_method.py).
+
+    Args:
+        runner (`PlanRunner`): The run: where it stands, its method, trainer and parameters.
+    """
+
+    def __init__(self, runner: PlanRunner) -> None:
+        self.runner = runner
+        self.trainer = runner.trainer
+        self.gradients = TaskGradients(runner.deltas.parameters)
+        self.losses: dict[str, float] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._batches: list[dict[str, Any]] = []
+        self._is_weighed = False
+
+    @property
+    def method(self) -> StepMethod:
+        """`StepMethod`: The run's method."""
+        return cast(StepMethod, self.runner.method)
+
+    def observe(self, task: str, loss: Tensor, batch: Any) -> None:
+        """
+        Adds a micro-batch of a task, whose backward pass has run inside `gradients.of(task)`.
+
+        Args:
+            task (`str`): The task.
+            loss (`torch.Tensor`): Its loss, divided by the accumulation steps.
+            batch (`Any`): The model's inputs.
+        """
+        if self._is_weighed:  # the first micro-batch of the next step
+            self._sums, self._batches, self._is_weighed = {}, [], False
+        self._sums[task] = self._sums[task] + loss if task in self._sums else loss
+        self._batches.append(batch)
+
+    def take(self) -> None:
+        """Weighs the gradients, once the last micro-batch is there and ranks have exchanged them."""
+        mean = self.trainer.accelerator.reduce(torch.stack(list(self._sums.values())).double(), reduction="mean")
+        self.losses = dict(zip(self._sums, mean.tolist(), strict=True))
+        self.method.take(self)
+        self.gradients.clear()
+        self._is_weighed = True
+
+    # ---- What a method may look at
+
+    @property
+    def learning_rate(self) -> float:
+        """`float`: η of the step, of the first parameter group."""
+        return float(self.trainer.optimizer.param_groups[0]["lr"])
+
+    @property
+    def seed(self) -> int:
+        """`int`: From (seed, epoch, step)."""
+        return derive_seed(self.trainer.args.seed, self.runner.epoch, self.runner.step, "method")
+
+    @property
+    def meta(self) -> TaskObjective:
+        """`TaskObjective`: The target on the meta set."""
+        return self.runner.objectives.meta
+
+    def meta_rows(self, count: int) -> list[int]:
+        """
+        Rows of the meta set, drawn for this step without replacement.
+
+        Args:
+            count (`int`): How many; all of them, in order, where there are fewer.
+        """
+        num_rows = self.meta.num_rows
+        if count >= num_rows:
+            return list(range(num_rows))
+        args = self.trainer.args
+        seed = derive_seed(args.resolved_data_seed, self.runner.epoch, self.runner.step, "meta")
+        return torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed))[:count].tolist()
+
+    def losses_again(self) -> dict[str, float]:
+        """`dict[str, float]`: The losses of the step's batches at the present parameters, in training mode."""
+        trainer = self.trainer
+        sums = {task: torch.zeros((), dtype=torch.float64, device=trainer.args.device) for task in self.losses}
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        for batch in self._batches:
+            with torch.no_grad(), trainer.compute_loss_context_manager():
+                loss = trainer.compute_loss(model, trainer._prepare_inputs(batch))
+            sums[batch[TASK_KEY]] += loss.double() / trainer.args.gradient_accumulation_steps
+        mean = trainer.accelerator.reduce(torch.stack(list(sums.values())), reduction="mean")
+        return dict(zip(sums, mean.tolist(), strict=True))
+
+    def gradient_again(self, weights: Mapping[str, float]) -> Gradient:
+        """
+        ∇ Σ w_t L_t of the step's batches at the present parameters, without dropout, equal on all ranks.
+
+        Args:
+            weights (`Mapping[str, float]`): w_t by task.
+        """
+        accelerator = self.trainer.accelerator
+        scale = self.trainer.args.gradient_accumulation_steps * accelerator.num_processes
+        total: Gradient = [None] * len(self.gradients.parameters)
+        with deterministic_mode(self.trainer.model):
+            for batch in self._batches:
+                outputs = plain_forward(self.trainer.model, accelerator, self.trainer._prepare_inputs(batch))
+                loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
+                loss = loss * (weights[batch[TASK_KEY]] / scale)
+                add_gradient(total, torch.autograd.grad(loss, self.gradients.parameters, allow_unused=True))
+        if accelerator.num_processes > 1:
+            total = [None if g is None else accelerator.reduce(g.contiguous(), reduction="sum") for g in total]
+        return total

@@ -1,0 +1,118 @@
+"""AuxiLearn, linear form: auxiliary weights by the hypergradient of the target's held-out loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .gradients import Gradient, norm
+from .learned_weights import LearnedWeights
+from .options import require
+from .step_method import Step, StepMethod
+
+if TYPE_CHECKING:
+    from ..training_args import MultitaskTrainingArguments
+
+
+@dataclass(frozen=True)
+class AuxiLearnOptions:
+    """
+    Options of [`AuxiLearn`].
+
+    Args:
+        interval (`int`, *optional*, defaults to 30): Steps from one move of the weights to the next.
+        learning_rate (`float`, *optional*, defaults to 0.01): Step size of the weights. Its default is ours.
+        momentum (`float`, *optional*, defaults to 0.9): Momentum of the weights.
+        neumann_terms (`int`, *optional*, defaults to 3): J, terms of the Neumann series beyond the first.
+        neumann_learning_rate (`float`, *optional*, defaults to 1e-4): Step size of the series.
+    """
+
+    interval: int = 30
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    neumann_terms: int = 3
+    neumann_learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        require("interval", self.interval, self.interval > 0, "a positive number of steps")
+        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require("momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
+        require("neumann_terms", self.neumann_terms, self.neumann_terms >= 0, "a number of terms, 0 or more")
+        require(
+            "neumann_learning_rate", self.neumann_learning_rate, self.neumann_learning_rate > 0, "a positive step size"
+        )
+
+
+class AuxiLearn(StepMethod):
+    """
+    AuxiLearn's linear form (Navon et al., arXiv 2007.02693): trains on L_* + Σ_k a_k L_k; every 30 steps a moves by
+    SGD with momentum along the hypergradient of the target's loss on held-out rows, and is clamped at 0.
+
+    The hypergradient of a_k is −⟨p, g_k⟩ with p ≈ H⁻¹∇L_held-out by J terms of a Neumann series, p = Σ_j (I − ηH)^j v.
+    Ours: a starts at 1; the constant factor η of the series is left to the step size; products with the Hessian H of
+    the training loss are central differences of its gradient (ε = 0.01/‖v‖), which any attention kernel can compute,
+    where double backward passes need an eager one.
+    """
+
+    name = "auxilearn"
+    needs_meta_set = True
+    Options = AuxiLearnOptions
+
+    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+        super().__init__(args, tasks)
+        self._a = LearnedWeights(
+            self.order[1:], 1.0, torch.optim.SGD, lr=self.options.learning_rate, momentum=self.options.momentum
+        )
+
+    def weigh(self, step: Step) -> Mapping[str, float]:
+        if (self.num_steps + 1) % self.options.interval == 0:
+            self._a.step(-step.gradients.inner_products(self._inverse_product(step))[1:])
+            self._a.clamp(0.0)
+        return self._weights()
+
+    def _weights(self) -> dict[str, float]:
+        return {self.order[0]: 1.0, **self._a.values()}
+
+    def _inverse_product(self, step: Step) -> Gradient:
+        """Σ_j (I − ηH)^j v, with v the gradient of the target's held-out loss."""
+        rows = step.meta_rows(self.args.alpha_batch_size)
+        vector = step.meta.loss_and_gradient(rows)[1]
+        total = list(vector)
+        for _ in range(self.options.neumann_terms):
+            curved = self._hessian_product(step, vector)
+            vector = _added(vector, curved, -self.options.neumann_learning_rate)
+            total = _added(total, vector, 1.0)
+        return total
+
+    def _hessian_product(self, step: Step, vector: Gradient) -> Gradient:
+        length = norm(vector)
+        if length == 0:
+            return [None] * len(vector)
+        epsilon = 0.01 / length
+        with step.gradients.moved(vector, epsilon):
+            ahead = step.gradient_again(self._weights())
+        with step.gradients.moved(vector, -epsilon):
+            behind = step.gradient_again(self._weights())
+        return [None if g is None else g / (2 * epsilon) for g in _added(ahead, behind, -1.0)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "a": self._a.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._a.load_state_dict(state["a"])
+
+
+def _added(one: Gradient, other: Gradient, scale: float) -> Gradient:
+    """one + scale · other, as new tensors."""
+
+    def add(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+        if b is None:
+            return a
+        return b * scale if a is None else a.add(b, alpha=scale)
+
+    return [add(a, b) for a, b in zip(one, other, strict=True)]

@@ -1,0 +1,196 @@
+"""The gradients of several tasks in one optimizer step: tensors only, nothing of data or losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+#: One gradient per parameter; `None` where a loss does not reach.
+Gradient = list[Tensor | None]
+
+
+class TaskGradients:
+    """
+    Holds the gradient of every task's loss apart, and puts combinations of them into the parameters' `.grad`.
+
+    Gradients are kept by reference, where the backward pass (and DDP's exchange, which makes them equal on all ranks)
+    left them. A parameter is shared if the losses of two tasks or more reach it; all others are heads'.
+
+    Args:
+        parameters (`Sequence[torch.nn.Parameter]`): The trainable parameters.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = list(parameters)
+        self._by_task: dict[str, Gradient] = {}
+
+    @contextmanager
+    def of(self, task: str) -> Iterator[None]:
+        """
+        Gathers what the backward passes in a `with` block add to a task's gradient; `.grad` is `None` outside.
+
+        Args:
+            task (`str`): The task.
+        """
+        before = self._by_task.get(task)
+        for i, parameter in enumerate(self.parameters):
+            parameter.grad = None if before is None else before[i]
+        yield
+        self._by_task[task] = [parameter.grad for parameter in self.parameters]
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @property
+    def tasks(self) -> list[str]:
+        """`list[str]`: The tasks of which gradients are held, in the order in which they came."""
+        return list(self._by_task)
+
+    @property
+    def shared(self) -> list[int]:
+        """`list[int]`: Numbers of the shared parameters, ascending."""
+        reached = [sum(g[i] is not None for g in self._by_task.values()) for i in range(len(self.parameters))]
+        return [i for i, count in enumerate(reached) if count > 1]
+
+    def head_of(self, task: str) -> list[int]:
+        """
+        Numbers of the parameters that the task's loss alone reaches.
+
+        Args:
+            task (`str`): The task.
+        """
+        shared = set(self.shared)
+        return [i for i, g in enumerate(self._by_task[task]) if g is not None and i not in shared]
+
+    @torch.no_grad()
+    def gramian(self) -> Tensor:
+        """`torch.Tensor`: ⟨g_s, g_t⟩ over the shared parameters, of shape `(T, T)`, float64, on the CPU."""
+        shared = self.shared
+        products = [self._rows(i) @ self._rows(i).T for i in shared]
+        size = len(self._by_task)
+        if not products:
+            return torch.zeros(size, size, dtype=torch.float64)
+        return torch.stack(products).sum(dim=0, dtype=torch.float64).cpu()
+
+    @torch.no_grad()
+    def norms(self, number: int) -> Tensor:
+        """
+        ‖g_t‖ over one parameter.
+
+        Args:
+            number (`int`): The parameter's number.
+
+        Returns:
+            `torch.Tensor`: Of shape `(T,)`, float64, on the CPU.
+        """
+        return self._rows(number).double().norm(dim=1).cpu()
+
+    @torch.no_grad()
+    def inner_products(self, vector: Sequence[Tensor | None], over: Sequence[int] | None = None) -> Tensor:
+        """
+        ⟨v, g_t⟩ of every task.
+
+        Args:
+            vector (`Sequence[torch.Tensor | None]`): One tensor per parameter; `None` counts as zero.
+            over (`Sequence[int]`, *optional*): Numbers of the parameters to sum over. Defaults to all.
+
+        Returns:
+            `torch.Tensor`: Of shape `(T,)`, float64, on the CPU.
+        """
+        numbers = range(len(self.parameters)) if over is None else over
+        given = [(i, v) for i in numbers if (v := vector[i]) is not None]
+        products = [self._rows(i) @ v.flatten() for i, v in given]
+        if not products:
+            return torch.zeros(len(self._by_task), dtype=torch.float64)
+        return torch.stack(products).sum(dim=0, dtype=torch.float64).cpu()
+
+    @torch.no_grad()
+    def combination(self, coefficients: Mapping[str, float]) -> Gradient:
+        """
+        Σ c_t g_t.
+
+        Args:
+            coefficients (`Mapping[str, float]`): c_t by task; tasks that are left out count as 0.
+
+        Returns:
+            `list[torch.Tensor | None]`: New tensors, `None` where none of the tasks' losses reaches.
+        """
+        total: Gradient = [None] * len(self.parameters)
+        for task, coefficient in coefficients.items():
+            for i, gradient in enumerate(self._by_task[task]):
+                if gradient is not None:
+                    so_far = total[i]
+                    total[i] = gradient * coefficient if so_far is None else so_far.add_(gradient, alpha=coefficient)
+        return total
+
+    @torch.no_grad()
+    def put(self, shared: Mapping[str, float], heads: Mapping[str, float]) -> None:
+        """
+        Sets `.grad` to Σ c_t g_t, with coefficients of their own for heads.
+
+        Args:
+            shared (`Mapping[str, float]`): c_t by task for the shared parameters.
+            heads (`Mapping[str, float]`): c_t by task for the parameters of one task alone.
+        """
+        on_shared, on_heads = self.combination(shared), self.combination(heads)
+        is_shared = set(self.shared)
+        for i, parameter in enumerate(self.parameters):
+            parameter.grad = on_shared[i] if i in is_shared else on_heads[i]
+
+    @torch.no_grad()
+    def move(self, vector: Sequence[Tensor | None], scale: float) -> None:
+        """
+        Adds `scale · vector` to the parameters.
+
+        Args:
+            vector (`Sequence[torch.Tensor | None]`): One tensor per parameter; `None` leaves it where it is.
+            scale (`float`): Factor of the vector.
+        """
+        for parameter, tensor in zip(self.parameters, vector, strict=True):
+            if tensor is not None:
+                parameter.add_(tensor, alpha=scale)
+
+    @contextmanager
+    def kept(self, numbers: Sequence[int]) -> Iterator[None]:
+        """
+        Lets parameters be moved in a `with` block; afterwards they have their very bits again.
+
+        Args:
+            numbers (`Sequence[int]`): Numbers of the parameters.
+        """
+        values = [self.parameters[i].detach().clone() for i in numbers]
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for i, value in zip(numbers, values, strict=True):
+                    self.parameters[i].copy_(value)
+
+    @contextmanager
+    def moved(self, vector: Sequence[Tensor | None], scale: float) -> Iterator[None]:
+        """[`move`] for the time of a `with` block."""
+        with self.kept([i for i, tensor in enumerate(vector) if tensor is not None]):
+            self.move(vector, scale)
+            yield
+
+    def clear(self) -> None:
+        """Forgets all gradients."""
+        self._by_task = {}
+
+    def _rows(self, number: int) -> Tensor:
+        """The tasks' gradients of one parameter, of shape `(T, elements)`."""
+        zero = torch.zeros_like(self.parameters[number]).flatten()
+        return torch.stack([zero if (g := held[number]) is None else g.flatten() for held in self._by_task.values()])
+
+
+def norm(vector: Sequence[Tensor | None]) -> float:
+    """
+    ‖v‖ of a vector in parts.
+
+    Args:
+        vector (`Sequence[torch.Tensor | None]`): Its parts; `None` counts as zero.
+    """
+    norms = [part.norm().double() for part in vector if part is not None]
+    return torch.stack(norms).norm().item() if norms else 0.0

@@ -1,0 +1,77 @@
+"""Task weights that an optimizer of their own moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class LearnedWeights:
+    """
+    One number per task, moved by a torch optimizer; its state is ready for JSON.
+
+    Args:
+        names (`Sequence[str]`): The tasks.
+        initial (`float`): Where every weight starts.
+        optimizer (`type[torch.optim.Optimizer]`): `torch.optim.SGD` or `torch.optim.Adam`.
+        settings (`Any`): The optimizer's settings, such as `lr`.
+    """
+
+    def __init__(
+        self, names: Sequence[str], initial: float, optimizer: type[torch.optim.Optimizer], **settings: Any
+    ) -> None:
+        self.names = tuple(names)
+        self.tensor = torch.full((len(self.names),), initial, dtype=torch.float64, requires_grad=True)
+        self.optimizer = optimizer([self.tensor], **settings)
+
+    def values(self) -> dict[str, float]:
+        """`dict[str, float]`: The weights by task."""
+        return dict(zip(self.names, self.tensor.tolist(), strict=True))
+
+    def step(self, gradient: Tensor) -> None:
+        """
+        Moves the weights by a step of the optimizer.
+
+        Args:
+            gradient (`torch.Tensor`): Of shape `(tasks,)`.
+        """
+        self.tensor.grad = gradient.to(self.tensor.dtype)
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def clamp(self, minimum: float) -> None:
+        """Raises weights below `minimum` to it."""
+        self.tensor.clamp_(min=minimum)
+
+    @torch.no_grad()
+    def shift_to_sum(self, total: float) -> None:
+        """Adds the same number to every weight, so that they sum to `total`."""
+        self.tensor.add_((total - self.tensor.sum()) / len(self.names))
+
+    @torch.no_grad()
+    def scale_to_sum(self, total: float) -> None:
+        """Multiplies all weights, so that they sum to `total`."""
+        self.tensor.mul_(total / self.tensor.sum())
+
+    def state_dict(self) -> dict[str, Any]:
+        """`dict`: The weights and the optimizer's state, ready for JSON."""
+        state = self.optimizer.state_dict()["state"].get(0, {})
+        return {
+            "values": self.tensor.tolist(),
+            "optimizer": {key: value.tolist() if isinstance(value, Tensor) else value for key, value in state.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of [`state_dict`]."""
+        with torch.no_grad():
+            self.tensor.copy_(torch.tensor(state["values"], dtype=self.tensor.dtype))
+        entries = {
+            key: torch.tensor(value, dtype=torch.float32 if key == "step" else self.tensor.dtype)
+            for key, value in state["optimizer"].items()
+            if value is not None
+        }
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": {0: entries} if entries else {}, "param_groups": groups})

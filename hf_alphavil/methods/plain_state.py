@@ -1,0 +1,61 @@
+"""Small states of other libraries' objects, ready for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_TENSOR, _ARRAY, _DTYPE, _TUPLE = "tensor", "array", "dtype", "tuple"
+
+
+def to_json(value: Any) -> Any:
+    """
+    A value of tensors, arrays, dtypes, containers and numbers as what JSON can hold, without loss.
+
+    Args:
+        value (`Any`): The value; keys of mappings become text.
+
+    Raises:
+        TypeError: For anything else.
+    """
+    if isinstance(value, Tensor):
+        return {_TENSOR: value.tolist(), _DTYPE: str(value.dtype).removeprefix("torch.")}
+    if isinstance(value, np.ndarray):
+        return {_ARRAY: value.tolist(), _DTYPE: str(value.dtype)}
+    if isinstance(value, torch.dtype):
+        return {_DTYPE: str(value).removeprefix("torch.")}
+    if isinstance(value, tuple):
+        return {_TUPLE: [to_json(item) for item in value]}
+    if isinstance(value, list):
+        return [to_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a {type(value).__name__} cannot be kept in a checkpoint's JSON")
+
+
+def from_json(value: Any) -> Any:
+    """
+    Inverse of [`to_json`], but for keys of mappings, which stay text.
+
+    Args:
+        value (`Any`): What [`to_json`] returned.
+    """
+    if isinstance(value, list):
+        return [from_json(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if _TENSOR in value:
+        return torch.tensor(value[_TENSOR], dtype=getattr(torch, value[_DTYPE]))
+    if _ARRAY in value:
+        return np.array(value[_ARRAY], dtype=value[_DTYPE])
+    if value.keys() == {_DTYPE}:
+        return getattr(torch, value[_DTYPE])
+    if _TUPLE in value:
+        return tuple(from_json(item) for item in value[_TUPLE])
+    return {key: from_json(item) for key, item in value.items()}

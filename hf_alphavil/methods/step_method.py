@@ -1,0 +1,146 @@
+"""Methods that weigh the tasks' gradients step by step: every step carries a batch of each task."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..data.plan import JOINT_PHASE, EpochPlan, Phase
+from .base import Method, Objective, Objectives
+from .deltas import DeltaBank
+from .gradients import Gradient, TaskGradients
+
+if TYPE_CHECKING:
+    from ..training_args import MultitaskTrainingArguments
+
+
+class Step(Protocol):
+    """One optimizer step that carries a batch of every task, after the backward passes; equal on all ranks."""
+
+    losses: dict[str, float]
+    """Mean loss of every task's batch, target first."""
+    gradients: TaskGradients
+    """The gradients of those losses, in the same order."""
+
+    @property
+    def learning_rate(self) -> float:
+        """η, of the first parameter group."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """From (seed, epoch, step): for random draws that must be the same on all ranks, and after a resume."""
+        ...
+
+    @property
+    def meta(self) -> Objective:
+        """The target on the meta set; for methods with `needs_meta_set`."""
+        ...
+
+    def meta_rows(self, count: int) -> list[int]:
+        """Rows of the meta set drawn for this step without replacement; all of them where there are fewer."""
+        ...
+
+    def losses_again(self) -> dict[str, float]:
+        """The losses of the step's batches at the present parameters, in training mode."""
+        ...
+
+    def gradient_again(self, weights: Mapping[str, float]) -> Gradient:
+        """∇ Σ w_t L_t of the step's batches at the present parameters, without dropout."""
+        ...
+
+
+class StepMethod(Method):
+    """
+    A method that gives every task's gradient a weight in every step.
+
+    An epoch has ⌈Σ K_t / T⌉ steps of T batches, so that it sees as many examples as one of `multitask`, evenly over
+    tasks: small tasks come round again, large ones are cut short. (Ours: the papers sample in many ways.)
+
+    Args:
+        args (`MultitaskTrainingArguments`): The settings.
+        tasks (`Sequence[str]`): All tasks, the target included.
+
+    Raises:
+        ValueError: If there is no auxiliary task.
+    """
+
+    needs_whole_gradients = True
+    #: Whether the weights are those of losses, and so act on heads too; else heads follow their own task's gradient.
+    weighs_heads: bool = True
+
+    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+        super().__init__(args, tasks)
+        if not self.auxiliaries:
+            raise ValueError(
+                f"method {self.name!r} weighs tasks against each other: add an auxiliary, or use 'single'"
+            )
+        #: Target first, the others by name: the order in which steps carry them.
+        self.order = (args.target_task, *sorted(self.auxiliaries))
+        self.num_steps = 0
+        self._weight_sums = dict.fromkeys(self.tasks, 0.0)
+        self._steps_in_epoch = 0
+
+    def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
+        num_steps = math.ceil(sum(steps.values()) / len(self.tasks))
+        return EpochPlan(epoch, (Phase(JOINT_PHASE, (self.order,) * num_steps),), num_steps)
+
+    @abstractmethod
+    def weigh(self, step: Step) -> Mapping[str, float]:
+        """
+        The weights of a step's gradients: the step is taken along Σ w_t g_t.
+
+        Args:
+            step (`Step`): Losses, gradients, and what else may be looked at.
+
+        Returns:
+            `Mapping[str, float]`: w_t of every task.
+        """
+
+    def after_step(self, step: Step) -> None:
+        """
+        Called when the optimizer has taken the step, for methods that look at what it did.
+
+        Args:
+            step (`Step`): The step; its gradients are gone.
+        """
+
+    def take(self, step: Step) -> None:
+        """
+        Weighs a step's gradients and puts their sum into the parameters' `.grad`.
+
+        Args:
+            step (`Step`): The step. One with a loss that is not finite is left unweighted: the runner will stop it.
+        """
+        ones = dict.fromkeys(self.order, 1.0)
+        finite = all(math.isfinite(loss) for loss in step.losses.values())
+        weights = self.weigh(step) if finite else ones
+        step.gradients.put(weights, weights if self.weighs_heads else ones)
+        self.num_steps += 1
+        self._steps_in_epoch += 1
+        for task, weight in weights.items():
+            self._weight_sums[task] += weight
+
+    def merge(
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
+        """Sets `task_weights` to the mean weights of the epoch's steps."""
+        self.task_weights = {task: total / self._steps_in_epoch for task, total in self._weight_sums.items()}
+        self._weight_sums, self._steps_in_epoch = dict.fromkeys(self.tasks, 0.0), 0
+        return super().merge(deltas, objectives, epoch, progress)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "num_steps": self.num_steps,
+            "weight_sums": dict(self._weight_sums),
+            "steps_in_epoch": self._steps_in_epoch,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.num_steps = state["num_steps"]
+        self._weight_sums = dict(state["weight_sums"])
+        self._steps_in_epoch = state["steps_in_epoch"]

@@ -1,0 +1,87 @@
+"""TAWT: target-aware weighted training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..data.plan import EpochPlan
+from ..seeding import derive_seed
+from .base import Method, Objectives
+from .deltas import DeltaBank
+from .gradients import Gradient
+from .joint import joint_phase
+from .options import require
+
+
+@dataclass(frozen=True)
+class TawtOptions:
+    """
+    Options of [`TAWT`].
+
+    Args:
+        learning_rate (`float`, *optional*, defaults to 1.0): η of the mirror descent.
+        batch_size (`int`, *optional*, defaults to 64): Training rows per task on which gradients are compared.
+    """
+
+    learning_rate: float = 1.0
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require("batch_size", self.batch_size, self.batch_size > 0, "a positive number of rows")
+
+
+class TAWT(Method):
+    """
+    TAWT (Chen, Crammer, He, Roth, Su; ICLR 2022): once per epoch w_t ← w_t·exp(η c_t)/Σ with c_t = cos(g_*, g_t) over
+    the shared parameters, c_* = 1; the batch of task t trains on T·w_t·L_t.
+
+    The gradients are of one batch of training rows per task, without dropout. `task_weights` are T·w_t, and act where
+    `weight_applies_to` says. The cosines are taken at an epoch's end, for the next one (our reading); the first epoch
+    is uniform.
+    """
+
+    name = "tawt"
+    separates_phases = True
+    needs_whole_gradients = True
+    Options = TawtOptions
+
+    def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
+        num_steps = sum(steps.values())
+        return EpochPlan(epoch, (joint_phase(self.args, epoch, num_steps, steps, self.task_weights),), num_steps)
+
+    def merge(
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
+        target = self._gradient(objectives, self.args.target_task, epoch)
+        cosines = {task: _cosine(target, self._gradient(objectives, task, epoch)) for task in self.auxiliaries}
+        cosines[self.args.target_task] = 1.0
+        raised = {
+            task: weight * math.exp(self.options.learning_rate * cosines[task])
+            for task, weight in self.task_weights.items()
+        }
+        total = math.fsum(raised.values())
+        self.task_weights = {task: len(raised) * weight / total for task, weight in raised.items()}
+        return {**super().merge(deltas, objectives, epoch, progress), "cosines": cosines}
+
+    def _gradient(self, objectives: Objectives, task: str, epoch: int) -> Gradient:
+        objective = objectives.training(task)
+        seed = derive_seed(self.args.resolved_data_seed, epoch, task, "tawt")
+        order = torch.randperm(objective.num_rows, generator=torch.Generator().manual_seed(seed))
+        return objective.loss_and_gradient(order[: self.options.batch_size].tolist())[1]
+
+
+def _cosine(one: Gradient, other: Gradient) -> float:
+    """The cosine over the parameters that both losses reach; 0 where a gradient is 0."""
+    both = [(a.flatten(), b.flatten()) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    if not both:
+        return 0.0
+    sums = torch.stack([torch.stack([a @ b, a @ a, b @ b]) for a, b in both]).sum(dim=0, dtype=torch.float64)
+    product, one_square, other_square = sums.tolist()
+    length = math.sqrt(one_square * other_square)
+    return product / length if length > 0 else 0.0

@@ -1,0 +1,215 @@
+"""Methods from the library TorchJD (https://torchjd.org, an optional extra): one adapter for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .base import Objectives
+from .deltas import DeltaBank
+from .plain_state import from_json, to_json
+from .step_method import Step, StepMethod
+
+if TYPE_CHECKING:
+    from ..training_args import MultitaskTrainingArguments
+
+AGGREGATION, SCALARIZATION = "torchjd.aggregation", "torchjd.scalarization"
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    Where a method lies in TorchJD, and how it is made.
+
+    Args:
+        module (`str`): `torchjd.aggregation` (of gradients) or `torchjd.scalarization` (of losses).
+        class_name (`str`): The class.
+        paper (`str`): Where the rule is from.
+        settings (`Mapping[str, Any]`): Its settings and their defaults, the library's but for `c`, `mu` and `shape`.
+        size (`str`, *optional*): The argument that takes the number of tasks.
+        state (`tuple[str, ...]`): Attributes that it keeps between steps, for checkpoints.
+    """
+
+    module: str
+    class_name: str
+    paper: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    size: str | None = None
+    state: tuple[str, ...] = ()
+
+
+SOURCES = {
+    "pcgrad": Source(AGGREGATION, "PCGrad", "arXiv 2001.06782"),
+    "gradvac": Source(
+        AGGREGATION, "GradVac", "arXiv 2010.05874", {"beta": 0.5, "eps": 1e-8},
+        state=("gramian_weighting._phi_t", "gramian_weighting._state_key"),
+    ),
+    "cagrad": Source(AGGREGATION, "CAGrad", "arXiv 2110.14048", {"c": 0.5, "norm_eps": 1e-4}),
+    "nashmtl": Source(
+        AGGREGATION, "NashMTL", "arXiv 2202.01017", {"max_norm": 1.0, "optim_niter": 20}, size="n_tasks",
+        state=("weighting.prvs_alpha",),
+    ),
+    "mgda": Source(AGGREGATION, "MGDA", "arXiv 1810.04650", {"epsilon": 1e-3, "max_iters": 100}),
+    "imtl": Source(AGGREGATION, "IMTLG", "Liu et al., ICLR 2021 (IMTL-G)"),
+    "aligned_mtl": Source(AGGREGATION, "AlignedMTL", "Senushkin et al., CVPR 2023", {"scale_mode": "min"}),
+    "fairgrad": Source(AGGREGATION, "FairGrad", "arXiv 2402.15638", {"alpha": 1.0}),
+    "upgrad": Source(AGGREGATION, "UPGrad", "arXiv 2406.16232"),
+    "pcd": Source(
+        AGGREGATION, "PCD", "TorchJD's PCD; the target is the primary task", {"tau": 0.02, "beta": 0.999, "eps": 1e-8},
+        state=(
+            "gramian_weighting._sq_norm_ema", "gramian_weighting._n_steps", "gramian_weighting._state_key",
+        ),
+    ),
+    "uw": Source(
+        SCALARIZATION, "UW", "Kendall et al., CVPR 2018", {"weights_learning_rate": 0.025}, size="shape",
+        state=("log_var",),
+    ),
+    "dwa": Source(
+        SCALARIZATION, "DWA", "Liu et al., CVPR 2019", {"temperature": 2.0},
+        state=("_loss_sum", "_n_batches", "_previous_averages"),
+    ),
+    "famo": Source(
+        SCALARIZATION, "FAMO", "Liu et al., NeurIPS 2023", {"lr": 0.025, "weight_decay": 1e-3}, size="shape",
+        state=("_w",),
+    ),
+    "stch": Source(SCALARIZATION, "STCH", "arXiv 2402.19078", {"mu": 0.1}),
+    "rlw": Source(SCALARIZATION, "Random", "arXiv 2111.10603"),
+}  # fmt: skip
+
+
+class TorchJDMethod(StepMethod):
+    """
+    Weighs a step's gradients by a class of TorchJD.
+
+    An aggregator gets the gradients' inner products over the shared parameters, from which its weights follow, and
+    heads follow their own gradients, as in the library's `mtl_backward`. A scalarizer gets the tasks' losses; the
+    weight of g_t is the derivative of its value with respect to L_t, on heads too. The target is the first row.
+
+    What is ours: random draws are the same on all ranks, from (seed, epoch, step); UW's own parameters are learned by
+    Adam at `weights_learning_rate`; FAMO looks again at the step's batches after it, in training mode.
+
+    Args:
+        args (`MultitaskTrainingArguments`): The settings.
+        tasks (`Sequence[str]`): All tasks, the target included.
+    """
+
+    library = "torchjd"
+    source: ClassVar[Source]
+
+    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+        super().__init__(args, tasks)
+        settings = dataclasses.asdict(self.options)
+        learning_rate = settings.pop("weights_learning_rate", None)
+        if self.source.size is not None:
+            settings[self.source.size] = len(self.order)
+        self._library: Any = getattr(importlib.import_module(self.source.module), self.source.class_name)
+        self._module = self._library(**settings).double()
+        self._optimizer = (
+            torch.optim.Adam(self._module.parameters(), lr=learning_rate) if learning_rate is not None else None
+        )
+
+    def weigh(self, step: Step) -> Mapping[str, float]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(step.seed)
+            weights = self._of_losses(step) if self.weighs_heads else self._of_gradients(step)
+        return dict(zip(self.order, weights.tolist(), strict=True))
+
+    def _of_gradients(self, step: Step) -> Tensor:
+        gramian = step.gradients.gramian()
+        if not gramian.isfinite().all():  # solvers would raise; the runner stops the run with a better word
+            return torch.ones(len(self.order))
+        if hasattr(self._module, "gramian_weighting"):
+            return self._module.gramian_weighting(gramian)
+        # NashMTL takes the gradients, but looks at their inner products alone: any rows with the same ones will do.
+        values, vectors = torch.linalg.eigh(gramian)
+        return self._module.weighting(vectors * values.clamp(min=0).sqrt())
+
+    def _of_losses(self, step: Step) -> Tensor:
+        losses = torch.tensor([step.losses[task] for task in self.order], dtype=torch.float64, requires_grad=True)
+        self._module(losses).backward()
+        if self._optimizer is not None:
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+        assert losses.grad is not None
+        return losses.grad
+
+    def after_step(self, step: Step) -> None:
+        if hasattr(self._module, "update"):
+            again = step.losses_again()
+            self._module.update(torch.tensor([again[task] for task in self.order], dtype=torch.float64))
+
+    def merge(
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
+        if hasattr(self._module, "step") and callable(self._module.step):
+            self._module.step()  # DWA compares epochs
+        return super().merge(deltas, objectives, epoch, progress)
+
+    # ---- Checkpoints: TorchJD keeps some state outside of `state_dict()`
+
+    def state_dict(self) -> dict[str, Any]:
+        held = {path: to_json(self._get(path)) for path in self.source.state}
+        optimizer = self._weights_optimizer()
+        return {
+            **super().state_dict(),
+            "library": held,
+            "optimizer": None if optimizer is None else to_json(optimizer.state_dict()["state"]),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        if state["optimizer"] is not None and self._weights_optimizer() is None:
+            # FAMO makes its optimizer at the first update.
+            ones = torch.ones(len(self.order), dtype=torch.float64)
+            self._module(ones)
+            self._module.update(ones)
+        for path, value in state["library"].items():
+            self._set(path, from_json(value))
+        optimizer = self._weights_optimizer()
+        if state["optimizer"] is not None and optimizer is not None:
+            groups = optimizer.state_dict()["param_groups"]
+            entries = {int(number): value for number, value in from_json(state["optimizer"]).items()}
+            optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+    def _weights_optimizer(self) -> torch.optim.Optimizer | None:
+        return self._optimizer or getattr(self._module, "_optimizer", None)
+
+    def _get(self, path: str) -> Any:
+        value = self._module
+        for name in path.split("."):
+            value = getattr(value, name)
+        return value
+
+    def _set(self, path: str, value: Any) -> None:
+        holder, _, name = path.rpartition(".")
+        owner = self._get(holder) if holder else self._module
+        if isinstance(getattr(owner, name), torch.nn.Parameter):
+            with torch.no_grad():
+                getattr(owner, name).copy_(value)
+        else:
+            setattr(owner, name, value)
+
+
+def _method(name: str, source: Source) -> type[TorchJDMethod]:
+    fields = [(key, type(value), field(default=value)) for key, value in source.settings.items()]
+    return type(
+        f"TorchJD{source.class_name}",
+        (TorchJDMethod,),
+        {
+            "__doc__": f"{source.class_name} of TorchJD ({source.paper}).",
+            "name": name,
+            "source": source,
+            "weighs_heads": source.module == SCALARIZATION,
+            "Options": dataclasses.make_dataclass(f"{source.class_name}Options", fields, frozen=True),
+        },
+    )
+
+
+#: One class per method of the library.
+TORCHJD_METHODS: list[type[TorchJDMethod]] = [_method(name, source) for name, source in SOURCES.items()]
