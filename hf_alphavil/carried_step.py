@@ -57,7 +57,10 @@ class CarriedStep:
         self._batches.append(batch)
 
     def take(self) -> None:
-        """Weighs the gradients, once the last micro-batch is there and ranks have exchanged them."""
+        """Takes means over ranks and weighs the gradients, once the last micro-batch is there."""
+        if self.trainer.accelerator.num_processes > 1:
+            self.gradients.reduce(self.trainer.accelerator)
+            self.runner.synchronise_buffers()
         mean = self.trainer.accelerator.reduce(torch.stack(list(self._sums.values())).double(), reduction="mean")
         self.losses = dict(zip(self._sums, mean.tolist(), strict=True))
         self.method.take(self)

@@ -424,20 +424,19 @@ class MultitaskTrainer(TaskCheckpoints):
         if self.runner.is_idle:
             return self.runner.idle_loss()
         if CARRIED_KEY in inputs:
-            return self._carried_training_step(model, inputs[CARRIED_KEY], num_items_in_batch)
+            return self._carried_training_step(inputs[CARRIED_KEY], num_items_in_batch)
         task = inputs[TASK_KEY]
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.runner.observe_loss(task, loss)
         return loss
 
-    def _carried_training_step(
-        self, model: nn.Module, batches: Mapping[str, dict[str, Any]], num_items_in_batch: Any
-    ) -> torch.Tensor:
+    def _carried_training_step(self, batches: Mapping[str, dict[str, Any]], num_items_in_batch: Any) -> torch.Tensor:
         """Trainer's step for a batch of every task in turn, with gradients apart; returns the mean of their losses."""
         step, losses = self.runner.carried, []
         for task, inputs in batches.items():
             with step.gradients.of(task):
-                losses.append(super().training_step(model, inputs, num_items_in_batch))
+                # Not in DDP, which would take parameters that another task's batch has used for this one's.
+                losses.append(super().training_step(self.model, inputs, num_items_in_batch))
             self.runner.observe_loss(task, losses[-1])
             step.observe(task, losses[-1], inputs)
         if self.accelerator.sync_gradients:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 #: One gradient per parameter; `None` where a loss does not reach.
 Gradient = list[Tensor | None]
@@ -16,8 +20,8 @@ class TaskGradients:
     """
     Holds the gradient of every task's loss apart, and puts combinations of them into the parameters' `.grad`.
 
-    Gradients are kept by reference, where the backward pass (and DDP's exchange, which makes them equal on all ranks)
-    left them. A parameter is shared if the losses of two tasks or more reach it; all others are heads'.
+    Gradients are kept by reference, where the backward pass left them. A parameter is shared if the losses of two
+    tasks or more reach it; all others are heads'.
 
     Args:
         parameters (`Sequence[torch.nn.Parameter]`): The trainable parameters.
@@ -42,6 +46,26 @@ class TaskGradients:
         self._by_task[task] = [parameter.grad for parameter in self.parameters]
         for parameter in self.parameters:
             parameter.grad = None
+
+    @torch.no_grad()
+    def reduce(self, accelerator: Accelerator) -> None:
+        """
+        Takes the mean of every task's gradient over all ranks, in one exchange per task; called by all of them.
+
+        Args:
+            accelerator (`accelerate.Accelerator`): For the exchange.
+        """
+        held = list(self._by_task.values())
+        device = self.parameters[0].device
+        reached = torch.tensor([[float(g is not None) for g in gradient] for gradient in held], device=device)
+        reached = accelerator.reduce(reached, reduction="sum")
+        for gradient, is_reached in zip(held, (reached > 0).tolist(), strict=True):
+            numbers = [i for i, is_own in enumerate(is_reached) if is_own]
+            # A loss may reach a parameter on another rank alone.
+            parts = [torch.zeros_like(self.parameters[i]) if (g := gradient[i]) is None else g for i in numbers]
+            mean = accelerator.reduce(torch.cat([part.flatten() for part in parts]), reduction="mean")
+            for i, part in zip(numbers, mean.split([part.numel() for part in parts]), strict=True):
+                gradient[i] = part.view_as(self.parameters[i])
 
     @property
     def tasks(self) -> list[str]:

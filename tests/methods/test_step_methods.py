@@ -111,9 +111,7 @@ def test_order_of_tasks_changes_nothing(case, tmp_path):
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one(tmp_path):
-    runs = [
-        {"output_dir": str(tmp_path / case), **settings_of(case, per_device_train_batch_size=4)} for case in CASES
-    ]
+    runs = [{"output_dir": str(tmp_path / case), **settings_of(case, per_device_train_batch_size=4)} for case in CASES]
     for case, run in zip(CASES, launch_runs("toy_run.py", runs, tmp_path), strict=True):
         assert len(set(run["rank_checksum"])) == 1, case
         assert_equals_reference(run, reference(case), max(1e-6, TOLERANCES.get(case, 0.0)))

@@ -75,7 +75,8 @@ def straight_steps(
         sums = dict.fromkeys(tasks, 0.0)
         for i in range(num_steps):
             rows = {
-                t: [perm[t][j % len(perm[t])] for j in range(i * per_step_rows, (i + 1) * per_step_rows)] for t in tasks
+                t: [perm[t][j % len(perm[t])] for j in range(i * per_step_rows, (i + 1) * per_step_rows)]
+                for t in tasks
             }
             drawn = range(len(meta))
             if meta_rows < len(meta):
@@ -117,7 +118,9 @@ class MetaTartan:
         for _ in range(self.head_steps):
             g = step.gradient(step.target, theta, step.meta_batch)
             theta = {
-                n: (p.detach() - (self.head_lr * g[n] if n.startswith(f"heads.{step.target}.") else 0)).requires_grad_()
+                n: (
+                    p.detach() - (self.head_lr * g[n] if n.startswith(f"heads.{step.target}.") else 0)
+                ).requires_grad_()
                 for n, p in theta.items()
             }
         dev = step.vector(step.gradient(step.target, theta, step.meta_batch))
@@ -194,9 +197,9 @@ class OlAux:
 
 def hydalearn(step):
     gradients = {t: step.gradient(t) for t in step.tasks}
-    before = float(step.loss(step.target, batch=step.meta_batch))
+    before = step.loss(step.target, batch=step.meta_batch).item()
     gains = {
-        t: max(0.0, before - float(step.loss(step.target, step.moved(g, -step.lr), step.meta_batch)))
+        t: max(0.0, before - step.loss(step.target, step.moved(g, -step.lr), step.meta_batch).item())
         for t, g in gradients.items()
     }
     if not any(gains.values()):
@@ -226,7 +229,9 @@ class AuxiLearn:
                 for n, shape in shapes:
                     theta[n] = flat[start : start + shape.numel()].view(shape)
                     start += shape.numel()
-                losses = {t: functional_call(step.model, theta, (t,), dict(step.batches[t]))["loss"] for t in step.tasks}
+                losses = {
+                    t: functional_call(step.model, theta, (t,), dict(step.batches[t]))["loss"] for t in step.tasks
+                }
                 return losses[step.target] + sum(self.a[k] * losses[t] for k, t in enumerate(step.auxiliaries))
 
             H = hessian(training_loss)(torch.cat([step.theta[n].detach().flatten() for n in step.names]))
@@ -269,10 +274,10 @@ class GradNorm:
         if self.weights is None:
             self.weights = torch.ones(len(step.tasks), dtype=torch.float64, requires_grad=True)
             self.adam = torch.optim.Adam([self.weights], lr=self.lr)
-            self.first = [float(step.loss(t)) for t in step.tasks]
+            self.first = [step.loss(t).item() for t in step.tasks]
         w = dict(zip(step.tasks, self.weights.tolist(), strict=True))
         gradients = {t: step.gradient(t) for t in step.tasks}
-        ratios = torch.tensor([float(step.loss(t)) / f for t, f in zip(step.tasks, self.first, strict=True)])
+        ratios = torch.tensor([step.loss(t).item() / f for t, f in zip(step.tasks, self.first, strict=True)])
         norms = torch.stack(
             [(x * gradients[t][self.layer]).norm() for x, t in zip(self.weights, step.tasks, strict=True)]
         )

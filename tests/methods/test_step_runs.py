@@ -1,0 +1,117 @@
+"""Runs whose steps carry every task: exact resume, refusals, NaN, and a model with native heads under DDP."""
+
+import sys
+
+import pytest
+import torch
+from bert_run import HEADS, run_bert
+from comparing import assert_same_run
+from launching import launch_runs
+from test_divergence import Poison, PoisonedTrainer
+from test_step_methods import CASES, settings_of
+from toy_run import NOISY_RUN, TARGET, run_toy, toy_args, toy_data, toy_model, toy_trainer
+
+from hf_alphavil import MultitaskTrainer
+from hf_alphavil.checks import check_method
+from hf_alphavil.divergence import DivergenceError
+from hf_alphavil.methods import METHODS
+
+RESUMED = NOISY_RUN | {"num_train_epochs": 3, "max_phase_steps": 4, "save_strategy": "steps"}
+STEPS = 3 * 4  # ⌈(4 + 4 + 3) / 3⌉ steps an epoch
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_resume_to_the_last_bit(case, tmp_path):
+    """Dropout, batch norm, AdamW and accumulation; in mid-epoch, at an epoch's end, after what the method keeps."""
+    settings = RESUMED | settings_of(case)
+    whole = run_toy(tmp_path / "whole", **settings, save_steps=1)
+    assert whole["counted"]["global_step"] == STEPS
+    for step in (2, 4, 11):
+        resumed = run_toy(
+            tmp_path / "resumed",
+            resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"),
+            **settings,
+            save_steps=1000,
+        )
+        assert_same_run(whole, resumed)
+        assert torch.equal(whole["torch_rng"], resumed["torch_rng"])
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_native_heads_on_two_processes(tmp_path):
+    """Two processes equal one for BERT; every head moves in every step, whatever the run accumulates."""
+    settings = {"learning_rate": 0.05, "method": "pcgrad", "optim_args": "momentum=0.9"}
+    variants = {
+        "plain": {},
+        "accumulation": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
+        "checkpointing": {"activation_checkpointing": True},
+        "auto_lambda": {"method": "auto_lambda"},
+    }
+    runs = [{"output_dir": str(tmp_path / name), **settings | more} for name, more in variants.items()]
+    for run in runs:
+        run["per_device_train_batch_size"] = run.get("per_device_train_batch_size", 4) // 2
+    for (name, more), two in zip(variants.items(), launch_runs("bert_run.py", runs, tmp_path), strict=True):
+        one = run_bert(tmp_path / "one" / name, **settings | more)
+        assert two["rank_checksum"][0] == two["rank_checksum"][1]
+        for key, tensor in one["state"].items():
+            torch.testing.assert_close(two["state"][key], tensor, rtol=0, atol=2e-5, msg=(name, key))
+        assert all(moved == [True] * len(HEADS) for *_, everywhere in two["moved_heads"] for moved in everywhere)
+
+
+@pytest.mark.parametrize("method", ["pcgrad", "auxilearn", "famo"])
+def test_nan_stops_the_run(method, tmp_path):
+    train, meta = toy_data()
+    trainer = PoisonedTrainer(
+        model=toy_model(),
+        args=toy_args(tmp_path, method=method, method_kwargs={"interval": 2} if method == "auxilearn" else None),
+        train_dataset=train,
+        eval_dataset={TARGET: meta},
+        callbacks=[Poison({6})],
+    )
+    with pytest.raises(DivergenceError, match=r"became NaN or infinite at step 2 of epoch 2.*start anew"):
+        trainer.train()
+
+
+def test_a_target_alone_is_refused(tmp_path):
+    train, _ = toy_data()
+    trainer = MultitaskTrainer(
+        model=toy_model(), args=toy_args(tmp_path, method="gcs"), train_dataset={TARGET: train[TARGET]}
+    )
+    with pytest.raises(
+        ValueError, match="method 'gcs' weighs tasks against each other: add an auxiliary, or use 'single'"
+    ):
+        trainer.train()
+
+
+class Machine:
+    is_fsdp2, mixed_precision = False, "no"
+
+
+@pytest.mark.parametrize("method", ["tawt", "pcgrad", "auto_lambda"])
+def test_what_takes_gradients_apart_is_refused(method):
+    check_method(Machine(), METHODS[method])
+    sharded, scaled = Machine(), Machine()
+    sharded.is_fsdp2, scaled.mixed_precision = True, "fp16"
+    with pytest.raises(ValueError, match=f"{method!r} compares whole gradients.*configs/ddp.yaml"):
+        check_method(sharded, METHODS[method])
+    with pytest.raises(ValueError, match="pass bf16=True, or neither"):
+        check_method(scaled, METHODS[method])
+    check_method(sharded, METHODS["alphavil"])
+
+
+def test_without_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchjd", None)
+    with pytest.raises(
+        ImportError, match=r"'cagrad' comes from the library torchjd, .*pip install 'hf_alphavil\[methods\]'"
+    ):
+        toy_args("unused", method="cagrad")
+    toy_args("unused", method="gcs")
+
+
+def test_refused_options():
+    with pytest.raises(ValueError, match="interval=0: pass a positive number of steps"):
+        toy_args("unused", method="arml", method_kwargs={"interval": 0})
+    with pytest.raises(ValueError, match=r"'cagrad' has no option 'd'; it has c \(default 0.5\)"):
+        toy_args("unused", method="cagrad", method_kwargs='{"d": 1}')
+    assert toy_trainer("unused", method="pcd", method_kwargs={"tau": 0}).runner.method.options.tau == 0
