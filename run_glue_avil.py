@@ -16,6 +16,7 @@ import torch
 from transformers import AutoTokenizer, HfArgumentParser, set_seed
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
+from hf_alphavil.demo_run import DEMO_METHODS, run_demo
 from hf_alphavil.launch import end_process_group, start_missing_processes
 from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapted, load_base
 from hf_alphavil.methods import METHODS
@@ -66,8 +67,14 @@ class DriverTrainingArguments(MultitaskTrainingArguments):
         default=True, metadata={"help": "Whether SIGTERM writes a checkpoint and ends the script."}
     )
 
+    def __post_init__(self) -> None:
+        self.all_methods = self.method == "all"
+        if self.all_methods:  # for the demo, which shows them side by side
+            self.method = "alphavil"
+        super().__post_init__()
 
-def parse_arguments() -> tuple[DriverArguments, LoraArguments, MultitaskTrainingArguments]:
+
+def parse_arguments() -> tuple[DriverArguments, LoraArguments, DriverTrainingArguments]:
     """Reads the command line, or the YAML or JSON file that is its only word."""
     parser = HfArgumentParser((DriverArguments, LoraArguments, DriverTrainingArguments))  # type: ignore[arg-type]
     if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml", ".json")):
@@ -95,10 +102,12 @@ def load_model(driver: DriverArguments, lora: LoraArguments, tasks: dict[str, Ta
     return add_lora(model, lora) if lora.use_peft else model
 
 
-def run(driver: DriverArguments, lora: LoraArguments, args: MultitaskTrainingArguments) -> int:
+def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArguments) -> int:
     """Loads, trains, evaluates, predicts, exports and pushes; returns the script's exit status."""
     if driver.target is None:
         raise ValueError("which task is to be trained? Pass --target, for example --target rte (or --demo)")
+    if args.all_methods:
+        raise ValueError(f"--method all is the demo's: add --demo, or pass one of {', '.join(METHODS)}")
     if not (args.do_train or args.do_eval or args.do_predict):
         args.do_train = args.do_eval = True
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
@@ -160,9 +169,7 @@ def main() -> int:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     driver, lora, args = parse_arguments()
     if driver.demo:
-        from hf_alphavil.demo_run import run_demo
-
-        run_demo(args)
+        run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
         status = 0
     else:
         status = run(driver, lora, args)

@@ -1,8 +1,9 @@
-"""The demo: three methods on the demo suite, where it is known which auxiliary helps."""
+"""The demo: methods side by side on the demo suite, where it is known which auxiliary helps."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from transformers import AutoTokenizer, set_seed
 
 from .data import steps_per_task
 from .demo import DEMO_TARGET, demo_encoder, demo_tasks
+from .methods import METHODS
 from .modeling import MultitaskModel
 from .reporting import format_comparison_table, format_summary_table, plot_task_weights, write_history
 from .tasks import Task
@@ -72,20 +74,27 @@ def run_demo_method(
     return metrics[f"test_{DEMO_TARGET}_accuracy"], trainer.history
 
 
-def run_demo(args: MultitaskTrainingArguments) -> None:
+def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_METHODS) -> None:
     """
-    Runs the demo suite by every method, prints a table and draws αVIL's task weights.
+    Runs the demo suite by several methods, prints a table and draws αVIL's task weights.
 
     Args:
         args (`MultitaskTrainingArguments`):
             Its output folder, seed, `use_cpu` and `disable_tqdm` are used; all else is the demo's own.
+        methods (`Sequence[str]`, *optional*, defaults to `DEMO_METHODS`):
+            The methods, `alphavil` among them. Of those whose library is missing a line says so.
     """
     folder = Path(str(args.output_dir))
     encoder = folder / "encoder"
     demo_encoder(encoder, args.seed)
     tasks = demo_tasks(args.seed)
     runs = {}
-    for method in DEMO_METHODS:
+    for method in methods:
+        try:
+            METHODS[method].check_available()
+        except ImportError as missing:
+            print(f"{method}: left out, {missing}", flush=True)
+            continue
         runs[method] = run_demo_method(
             method,
             tasks,
