@@ -1,6 +1,7 @@
 """The demo: its command, and its claims on seeds that had no part in the choice of its constants."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.demo_suite import FRESH_SEEDS, check_claims, format_results, run_seed
-from hf_alphavil.demo_run import DEMO_METHODS
+from hf_alphavil.demo import demo_encoder, demo_tasks
+from hf_alphavil.demo_run import DEMO_METHODS, run_demo_method
+from hf_alphavil.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,3 +33,27 @@ def test_the_command_leaves_its_files_and_prints_its_tables(tmp_path):
 def test_the_claims_hold_on_fresh_seeds():
     results = [run_seed(seed) for seed in FRESH_SEEDS]
     assert all(check_claims(results).values()), format_results(results)
+
+
+def test_all_methods_are_for_the_demo_alone(tmp_path):
+    command = [sys.executable, "run_glue_avil.py", "--use_cpu", "--output_dir", str(tmp_path)]
+    refused = subprocess.run(
+        [*command, "--target", "rte", "--method", "all"], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert refused.returncode == 1
+    assert "--method all is the demo's: add --demo, or pass one of alphavil" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in DEMO_METHODS])
+def test_every_method_trains_the_demo_suite(method, tmp_path):
+    """Fewer epochs than the demo's: each learns more than nothing of the target, and its weights are finite."""
+    tasks = demo_tasks(0)
+    demo_encoder(tmp_path / "encoder", 0)
+    score, history = run_demo_method(
+        method, tasks, tmp_path / "encoder", tmp_path, num_train_epochs=2, seed=0, use_cpu=True, disable_tqdm=True
+    )
+    assert score > 0.55  # 2,000 test rows: chance is 0.5 ± 0.022
+    for entry in history:
+        assert entry["task_weights"].keys() == tasks.keys()
+        assert all(math.isfinite(weight) for weight in entry["task_weights"].values())

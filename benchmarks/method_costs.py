@@ -1,0 +1,134 @@
+"""What every method costs beside plain multitask training over as many examples, on one process.
+
+python benchmarks/method_costs.py --output benchmarks/results/method_costs.json
+
+All methods train the same encoder (BERT, 4 layers of width 256) on five generated tasks of equal size for two epochs.
+A run's seconds are compared with the mean of the multitask runs before and after it, so that a machine that is slower
+for a while is so for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from datasets import Dataset
+from transformers import BertConfig, BertModel, set_seed
+
+from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.methods import METHODS
+from hf_alphavil.reporting.summary import markdown_table
+
+TASKS = ("target", "first", "second", "third", "fourth")
+BATCH_SIZE, LENGTH, VOCABULARY = 16, 24, 1000
+BATCHES_PER_TASK = 15
+#: Held-out rows of the target: what `alpha_batch_size` takes of them by default.
+META_ROWS = 64
+
+
+def rows(count: int, seed: int) -> Dataset:
+    """
+    Random token ids with random labels: what they say does not matter for their cost.
+
+    Args:
+        count (`int`): Number of rows.
+        seed (`int`): Seed of the draw.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(VOCABULARY, (count, LENGTH), generator=generator)
+    labels = torch.randint(2, (count,), generator=generator)
+    columns = {"input_ids": ids.tolist(), "attention_mask": torch.ones_like(ids).tolist(), "labels": labels.tolist()}
+    return Dataset.from_dict(columns).with_format("torch")
+
+
+def seconds_of(method: str, encoder: Path) -> float:
+    """
+    Seconds in which a method trains for two epochs.
+
+    Args:
+        method (`str`): The method.
+        encoder (`Path`): Folder of the encoder.
+    """
+    set_seed(0)
+    head = {"kind": "sequence_classification", "labels": ["0", "1"], "problem_type": "single_label_classification"}
+    names = [name for name in TASKS if METHODS[method].trains(name, TASKS[0])]
+    with tempfile.TemporaryDirectory() as folder:
+        args = MultitaskTrainingArguments(
+            output_dir=folder, target_task=TASKS[0], method=method, use_cpu=True, disable_tqdm=True, report_to=[],
+            save_strategy="no", logging_strategy="no", num_train_epochs=2, per_device_train_batch_size=BATCH_SIZE,
+            # As many batches for the target alone as the others take of all tasks.
+            max_steps=2 * BATCHES_PER_TASK * len(TASKS) if method == "single" else -1,
+            alpha_data="validation", learning_rate=1e-4, dataloader_pin_memory=False,
+        )  # fmt: skip
+        trainer = MultitaskTrainer(
+            model=MultitaskModel.from_encoder(encoder, tasks=dict.fromkeys(names, head)),
+            args=args,
+            train_dataset={name: rows(BATCH_SIZE * BATCHES_PER_TASK, seed) for seed, name in enumerate(names)},
+            eval_dataset={TASKS[0]: rows(META_ROWS, 99)},
+        )
+        start = time.perf_counter()
+        trainer.train()
+        return time.perf_counter() - start
+
+
+def measure(methods: Sequence[str]) -> list[dict[str, Any]]:
+    """
+    Seconds of every method and of the multitask runs around it.
+
+    Args:
+        methods (`Sequence[str]`): The methods.
+    """
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        config = BertConfig(
+            vocab_size=VOCABULARY, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024
+        )
+        set_seed(0)
+        BertModel(config).save_pretrained(folder)
+        seconds_of("multitask", Path(folder))  # warms up
+        before = seconds_of("multitask", Path(folder))
+        for method in methods:
+            own = seconds_of(method, Path(folder))
+            after = seconds_of("multitask", Path(folder))
+            ratio = 2 * own / (before + after)
+            results.append({"method": method, "seconds": own, "multitask": [before, after], "ratio": ratio})
+            print(f"{method}: {own:.1f} s, {ratio:.2f} times multitask", file=sys.stderr, flush=True)
+            before = after
+    return results
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    options = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    results = measure(options.methods)
+    print(markdown_table(["method", "× multitask"], [[r["method"], f"{r['ratio']:.2f}"] for r in results]))
+    if options.output:
+        report = {
+            "command": " ".join(["python", *sys.argv]),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
+            "threads": torch.get_num_threads(),
+            "results": results,
+        }
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
