@@ -3,8 +3,27 @@
 from .alphavil import AlphaVIL
 from .base import Method, Objective, Objectives
 from .deltas import DeltaBank
+from .diw import DIW
+from .dynamics import Dynamics
+from .forkmerge import ForkMerge
 from .joint import Multitask, Single
+from .stilts import Stilts
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (AlphaVIL, Multitask, Single)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (AlphaVIL, Multitask, Single, DIW, Dynamics, ForkMerge, Stilts)
+}
 
-__all__ = ["METHODS", "AlphaVIL", "DeltaBank", "Method", "Multitask", "Objective", "Objectives", "Single"]
+__all__ = [
+    "DIW",
+    "METHODS",
+    "AlphaVIL",
+    "DeltaBank",
+    "Dynamics",
+    "ForkMerge",
+    "Method",
+    "Multitask",
+    "Objective",
+    "Objectives",
+    "Single",
+    "Stilts",
+]
