@@ -1,5 +1,7 @@
 """DIW, DynaMiCS, ForkMerge and STILTs against straight-line references, on two processes, resumed, and refused."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from launching import launch_runs
 from test_divergence import Poison, PoisonedTrainer
 from torch.func import functional_call
 from toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
+from transformers import TrainerCallback
 
 from hf_alphavil.checkpoint_folder import checkpoints
 from hf_alphavil.divergence import DivergenceError
@@ -242,6 +245,27 @@ def test_heads_move_with_their_branches(tmp_path):
     assert_same_run(plain, run_toy(tmp_path / "2", **settings, alpha_applies_to="encoder"))
 
 
+@pytest.mark.parametrize("method", ["diw", "forkmerge"])
+def test_batch_norm_statistics_follow(method, tmp_path):
+    """Of every epoch that trains: those of DIW's joint phases, those of ForkMerge's branch of the target alone."""
+    seen = []
+
+    class Statistics(TrainerCallback):
+        def on_epoch_end(self, args, state, control, model=None, **kwargs):
+            seen.append(model.encoder[-2].num_batches_tracked.item())
+
+    run_toy(tmp_path, method=method, callbacks=[Statistics()], **NOISY_RUN | {"gradient_accumulation_steps": 1})
+    # Of 29 steps (10 + 13 + 6): 15 joint, then 13, since probes take 5, 6 and 3; all in the last epoch. Of 2 branches
+    # the first has one more step than the other, and the ranking leaves none.
+    assert seen == {"diw": [15, 30, 59], "forkmerge": [0, 15, 30]}[method]
+
+
+@pytest.mark.parametrize(("method", "steps"), [("stilts", [4, 8, 12, 16, 20, 24, 28, 30]), ("diw", [15, 30])])
+def test_evaluations_wait_for_merges_alone(method, steps, tmp_path):
+    run = run_toy(tmp_path, method=method, num_train_epochs=2, eval_strategy="steps", eval_steps=4)
+    assert [entry["step"] for entry in run["log_history"] if "eval_a_loss" in entry] == steps
+
+
 # ---- Checkpoints
 
 RESUMED = NOISY_RUN | {
@@ -339,6 +363,7 @@ def test_a_fork_that_diverges_ranks_last_or_is_left_out(tmp_path):
     ranking, second, third = trainer.history
     assert (ranking["dropped"], second["dropped"], third["dropped"]) == ({"(with c)": 1}, {"(branch 2)": 1}, {})
     assert ranking["ranking"] == ["b", "c"]
+    assert ranking["ranking_scores"]["c"] == -math.inf < ranking["ranking_scores"]["b"]
     assert second["merge_coefficients"] == {"(branch 0)": 1.0}
     assert set(third["merge_coefficients"]) == {"(branch 0)", "(branch 2)"}
 
@@ -348,10 +373,11 @@ def test_a_fork_that_diverges_ranks_last_or_is_left_out(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_equal_the_reference(tmp_path):
+@pytest.mark.parametrize("config", ["ddp", "fsdp2"])
+def test_two_processes_equal_the_reference(config, tmp_path):
     cases = (*METHOD_CASES, "diw_at_zero")
     runs = [{"output_dir": str(tmp_path / case), **CASES[case][0], "per_device_train_batch_size": 4} for case in cases]
-    for case, run in zip(cases, launch_runs("toy_run.py", runs, tmp_path), strict=True):
+    for case, run in zip(cases, launch_runs("toy_run.py", runs, tmp_path, config=config), strict=True):
         assert_equals_reference(run, reference(case))
         assert len(run["rank_checksum"]) == 2
         assert len(set(run["rank_checksum"])) == 1
