@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .methods import METHODS
+from .methods import METHODS, Method
+from .methods.options import read_options
 from .reporting import CardScore, CardTask, write_model_card
 
 if TYPE_CHECKING:
@@ -24,19 +26,33 @@ SETTINGS = (
     "lr_scheduler_type",
     "seed",
 )
+#: Those that act where phases are apart, where there is a meta set, and where α is fitted.
+PHASE_SETTINGS = ("delta_fraction", "phase_optimizer_state", "task_sampling", "weight_applies_to")
+META_SETTINGS = ("alpha_data",)
 ALPHA_SETTINGS = (
-    "delta_fraction",
     "alpha_steps",
     "alpha_learning_rate",
     "alpha_optimizer",
     "alpha_init",
     "alpha_batch_size",
-    "alpha_data",
-    "phase_optimizer_state",
-    "weight_applies_to",
     "min_task_weight",
     "joint_fraction",
 )
+
+
+def settings_of(method: type[Method]) -> tuple[str, ...]:
+    """
+    The training arguments that act on a method and that a reader needs to do its run again.
+
+    Args:
+        method (`type[Method]`): The method.
+    """
+    return (
+        SETTINGS
+        + (PHASE_SETTINGS if method.separates_phases else ())
+        + (META_SETTINGS if method.needs_meta_set else ())
+        + (ALPHA_SETTINGS if method.fits_alpha else ())
+    )
 
 
 def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[CardScore]:
@@ -69,11 +85,11 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
     target = args.target_task
     output_dir = Path(args.output_dir)
     names = list(trainer.train_datasets) or [target]
-    forks = METHODS[args.method].forks
+    method = METHODS[args.method]
     plot = Path("plots") / "task_weights.png"
     exported = Path("export") / target
     values = args.to_dict()
-    settings = SETTINGS + (ALPHA_SETTINGS if forks else ())
+    options = asdict(read_options(method.Options, args.method_kwargs, method.name))
     return write_model_card(
         output_dir,
         model_name=model_name or output_dir.resolve().name,
@@ -84,11 +100,12 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
         ],
         scores=last_scores(trainer.state.log_history, names),
         history=trainer.history,
-        alpha_data=args.alpha_data if forks else None,
+        alpha_data=args.alpha_data if method.needs_meta_set else None,
+        meta_use=method.meta_use,
         meta_rows=len(trainer.meta_set) if trainer.meta_set is not None else None,
         selected_on="validation" if args.load_best_model_at_end else None,
         base_model=_base_model(trainer),
-        training={name: values[name] for name in settings} | {"processes": args.world_size},
+        training={name: values[name] for name in settings_of(method)} | options | {"processes": args.world_size},
         exported_to=exported.as_posix() if (output_dir / exported).is_dir() else None,
         plot=plot.as_posix() if (output_dir / plot).is_file() else None,
     )

@@ -130,7 +130,7 @@ def split_meta_set(
                 "`eval_dataset`, or hold a slice of the training rows out with alpha_data='train_holdout'"
             )
         logger.warning(
-            "α is fitted on the target's validation rows (alpha_data='validation', the paper's way): scores on them "
+            "The meta set is the target's validation rows (alpha_data='validation', the paper's way): scores on them "
             "are optimistic. Report another set's, or hold out training rows with alpha_data='train_holdout'."
         )
         return train, validation[target]
@@ -152,7 +152,7 @@ def split_meta_set(
     meta = TaskDataset(Subset(train[target].dataset, held_out), target)
     train[target] = TaskDataset(Subset(train[target].dataset, rest), target)
     logger.info(
-        "α is fitted on %d held-out rows of the %d training rows of %s", len(meta), len(rest) + len(meta), target
+        "The meta set is %d held-out rows of the %d training rows of %s", len(meta), len(rest) + len(meta), target
     )
     return train, meta
 

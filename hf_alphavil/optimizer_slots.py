@@ -40,12 +40,13 @@ class OptimizerSlots:
     Args:
         optimizer (`torch.optim.Optimizer`): The bare optimizer (not accelerate's wrapper).
         keep (`bool`): `True` keeps every slot's state over the epochs, `False` starts each phase without state.
+        rolls_back (`bool`, *optional*, defaults to `True`): Whether a copy of each phase's start is kept at all.
 
     Raises:
         ValueError: If the optimizer keeps state that cannot be swapped.
     """
 
-    def __init__(self, optimizer: Optimizer, keep: bool) -> None:
+    def __init__(self, optimizer: Optimizer, keep: bool, rolls_back: bool = True) -> None:
         if type(optimizer) not in SWAPPABLE:
             raise ValueError(
                 f"methods that fork give every phase optimizer state of its own, which {type(optimizer).__name__} "
@@ -54,6 +55,7 @@ class OptimizerSlots:
             )
         self.optimizer = optimizer
         self.keep = keep
+        self.rolls_back = rolls_back
         self.active: str | None = None
         self._slots: dict[str, defaultdict[Tensor, Any]] = {}
         self._at_start: defaultdict[Tensor, Any] | None = None
@@ -67,18 +69,22 @@ class OptimizerSlots:
                 self._slots[self.active] = self.optimizer.state
             self.optimizer.state = self._slots.pop(slot, defaultdict(dict))
         self.active = slot
-        self._at_start = _copy(self.optimizer.state)
+        self._at_start = _copy(self.optimizer.state) if self.rolls_back else None
 
-    def end_phase(self, roll_back: bool = False) -> None:
+    def end_phase(self, roll_back: bool = False, forget: bool = False) -> None:
         """
         Drops the copy of the phase's start.
 
         Args:
             roll_back (`bool`, *optional*, defaults to `False`): Whether the optimizer's state becomes that copy again.
+            forget (`bool`, *optional*, defaults to `False`): Whether the slot is not needed again: it is then freed.
         """
         if roll_back and self._at_start is not None:
             self.optimizer.state = self._at_start
         self._at_start = None
+        if forget:
+            self.optimizer.state = defaultdict(dict)
+            self.active = None
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """

@@ -101,6 +101,19 @@ class PlanRunner(RunnerState):
 
     # ---- Events of Trainer's loop
 
+    def begin_run(self, num_epochs: int) -> None:
+        """
+        Before training, when the number of epochs is known, which plans may depend on.
+
+        Args:
+            num_epochs (`int`): Epochs of the run.
+
+        Raises:
+            ValueError: If the method cannot train in so few epochs.
+        """
+        self.method.begin(num_epochs)
+        self._plan = self.method.plan(self.epoch, self.steps)
+
     def attach(self) -> None:
         """Takes hold of the parameters, the optimizer and the scheduler once Trainer has prepared them."""
         if self._attached:
@@ -119,7 +132,7 @@ class PlanRunner(RunnerState):
         if self.method.separates_phases:
             self._schedule = PositionedSchedule(self.trainer.lr_scheduler)
             keep = self.trainer.args.phase_optimizer_state == "per_task"
-            self._slots = OptimizerSlots(self._bare_optimizer(), keep)
+            self._slots = OptimizerSlots(self._bare_optimizer(), keep, rolls_back=self.method.forks)
         if self.method.forks:
             self._log_expected_memory()
 
@@ -207,15 +220,17 @@ class PlanRunner(RunnerState):
             self.synchronise_buffers()
             failed = self._failure(first_bad)
             if self._slots is not None:
-                self._slots.end_phase(roll_back=failed is not None)
+                self._slots.end_phase(roll_back=failed is not None, forget=phase.is_last)
             if failed is not None:
                 self._drop(phase, *failed)
             elif phase.fork:
-                self.deltas.record(phase.name, keep_buffers=phase.name == self.trainer.args.target_task)
+                self.deltas.record(phase.name, keep_buffers=self.method.gives_buffers(phase))
             if not phase.fork:
                 self.deltas.close()
         else:
             self._require_finite(first_bad)
+            if self._slots is not None:
+                self._slots.end_phase(forget=phase.is_last)
 
     def _exchange_phases(self) -> None:
         """Gives every process what the phases of all have left: losses, failures, deltas."""
@@ -225,8 +240,8 @@ class PlanRunner(RunnerState):
         for phase in self.plan.phases:
             self._log_phase(phase)
             if phase.name not in self._dropped:
-                is_target = phase.name == self.trainer.args.target_task
-                self.deltas.share(phase.name, self.groups.owner(phase.name), keep_buffers=is_target)
+                keep_buffers = self.method.gives_buffers(phase)
+                self.deltas.share(phase.name, self.groups.owner(phase.name), keep_buffers)
 
     def _log_phase(self, phase: Phase) -> None:
         self._log({f"loss_{task}": loss for task, loss in self._phase_losses[phase.name].items()})
@@ -277,7 +292,8 @@ class PlanRunner(RunnerState):
     def _end_plan(self) -> None:
         if self.groups.are_several:
             self._exchange_phases()
-        if self.method.forks and not self.deltas.phases:
+        needed = [phase for phase in self.plan.phases if phase.fork] or self.plan.phases
+        if all(phase.name in self._dropped for phase in needed):
             what = f"every task's loss became NaN or infinite in epoch {self.epoch + 1}"
             raise diverged(what, self.trainer.run_dir, self.epoch, 0)
         weights_used = dict(self.method.task_weights)
@@ -298,11 +314,11 @@ class PlanRunner(RunnerState):
             }
         )
         self._dropped, self._phase_losses = {}, {}
-        if self.method.forks:
+        if self.method.changes_weights:
             self._log(
                 {f"alpha_{task}": value for task, value in record["alpha"].items()}
                 | {f"weight_{task}": value for task, value in self.method.task_weights.items()}
-                | {"meta_loss": record["meta_loss"][-1]}
+                | ({"meta_loss": record["meta_loss"][-1]} if record["meta_loss"] else {})
             )
         state = self.trainer.state
         if (
@@ -342,7 +358,7 @@ class PlanRunner(RunnerState):
         return RunObjectives(self.trainer, self.deltas.parameters, self.meta_set)
 
     def _new_bank(self) -> DeltaBank:
-        unscaled = self.trainer.unscaled_parameters() if self.method.forks else ()
+        unscaled = self.trainer.unscaled_parameters() if self.method.fits_alpha else ()
         args = self.trainer.args
         return DeltaBank(self.trainer.model, unscaled, device=args.delta_device, dtype=args.delta_dtype)
 
@@ -364,7 +380,7 @@ class PlanRunner(RunnerState):
 
     def _log_expected_memory(self) -> None:
         shards = [local_tensor(p) for p in self.deltas.parameters]
-        num_own = sum(phase.fork for phase in self.lane.phases) or 1
+        num_own = len(self.lane.phases) or 1
         on_device, on_cpu = extra_memory(shards, len(self.steps), self.trainer.args, num_own)
         logger.info(
             "  Expected memory for θ0, deltas and optimizer states of %d tasks beyond a plain run, with AdamW: "

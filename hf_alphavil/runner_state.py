@@ -148,6 +148,7 @@ class RunnerState:
             "global_batch_size": self.trainer.global_batch_size,
             "data_seed": args.resolved_data_seed,
             "steps_per_epoch": self.plan.nominal_steps,
+            **self.method.plan_settings,
         }
 
     def _bare_optimizer(self) -> torch.optim.Optimizer:

@@ -326,17 +326,19 @@ class MultitaskTrainer(TaskCheckpoints):
         return super().num_examples(dataloader)
 
     def set_initial_training_values(self, args: TrainingArguments, dataloader: DataLoader) -> tuple:
-        """Trainer's values; methods that fork round a run up to whole plans, with a warning."""
+        """Trainer's values; methods of several phases round a run up to whole plans, with a warning."""
         values = super().set_initial_training_values(args, dataloader)
-        if not self.is_multitask or not self.runner.method.forks:
+        if not self.is_multitask:
+            return values
+        self.runner.begin_run(values[0])
+        if not self.runner.method.separates_phases:
             return values
         _, steps_per_epoch, num_examples, _, batch_size, steps_in_epoch, max_steps = values
         epochs = math.ceil(max_steps / steps_per_epoch)
         if epochs * steps_per_epoch != max_steps:
             logger.warning(
-                f"{max_steps} steps end inside an epoch's plan of {steps_per_epoch} steps; a model exists only when "
-                f"its deltas are merged, so the run is rounded up to {epochs} epochs of {epochs * steps_per_epoch} "
-                "steps."
+                f"{max_steps} steps end inside an epoch's plan of {steps_per_epoch} steps, which the method needs "
+                f"whole; the run is rounded up to {epochs} epochs of {epochs * steps_per_epoch} steps."
             )
         return (
             epochs, steps_per_epoch, num_examples, epochs * num_examples, batch_size, steps_in_epoch,

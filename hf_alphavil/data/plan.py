@@ -26,8 +26,11 @@ class Phase:
         weighted (`bool`, *optional*, defaults to `False`):
             Whether the task weight w_t applies to the phase's steps.
         stretch (`tuple[float, float]`, *optional*, defaults to `(0.0, 1.0)`):
-            The part of the epoch, in [0, 1], whose learning rates the phase walks. Forks of one epoch share it, so
-            that a delta does not depend on the order of the tasks.
+            The part of the epoch whose learning rates the phase walks. Forks of one epoch share it, so that a delta
+            does not depend on the order of the tasks. It leaves [0, 1] where a stage of a few epochs walks the
+            schedule of the whole run.
+        is_last (`bool`, *optional*, defaults to `False`):
+            Whether no later phase of the run has this name: its optimizer state is then let go.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Phase:
     fork: bool = False
     weighted: bool = False
     stretch: tuple[float, float] = (0.0, 1.0)
+    is_last: bool = False
 
     @property
     def num_steps(self) -> int:

@@ -6,12 +6,16 @@ from .auto_lambda import AutoLambda
 from .auxilearn import AuxiLearn
 from .base import Method, Objective, Objectives
 from .deltas import DeltaBank
+from .diw import DIW
+from .dynamics import Dynamics
+from .forkmerge import ForkMerge
 from .gradnorm import GradNorm
 from .hydalearn import HydaLearn
 from .joint import Multitask, Single
 from .ol_aux import OLAux
 from .similarity import GradientCosineSimilarity, TargetPCGrad
 from .step_method import Step, StepMethod
+from .stilts import Stilts
 from .tartan import MetaTartan, MTTartan
 from .tawt import TAWT
 from .torchjd import TORCHJD_METHODS
@@ -20,6 +24,10 @@ _ALL: tuple[type[Method], ...] = (
     AlphaVIL,
     Multitask,
     Single,
+    Stilts,
+    DIW,
+    ForkMerge,
+    Dynamics,
     TAWT,
     MetaTartan,
     MTTartan,

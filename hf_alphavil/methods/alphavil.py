@@ -34,6 +34,8 @@ class AlphaVIL(Method):
     forks_by_task = True
     separates_phases = True
     needs_meta_set = True
+    meta_use = "α was fitted"
+    fits_alpha = True
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)

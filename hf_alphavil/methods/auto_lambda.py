@@ -47,6 +47,7 @@ class AutoLambda(StepMethod):
 
     name = "auto_lambda"
     needs_meta_set = True
+    meta_use = "the gradient of task weights was taken"
     Options = AutoLambdaOptions
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:

@@ -60,6 +60,7 @@ class AuxiLearn(StepMethod):
 
     name = "auxilearn"
     needs_meta_set = True
+    meta_use = "the hypergradient of task weights was taken"
     Options = AuxiLearnOptions
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:

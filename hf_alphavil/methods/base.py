@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from ..data.plan import EpochPlan
+from ..data.plan import EpochPlan, Phase
 from .deltas import DeltaBank
 from .options import NoOptions, read_options
 
@@ -66,6 +67,9 @@ class Method(ABC):
     Args:
         args (`MultitaskTrainingArguments`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
+
+    Raises:
+        ValueError: If the method cannot train with so few auxiliary tasks.
     """
 
     #: The value of `method` that selects the class.
@@ -82,6 +86,15 @@ class Method(ABC):
     needs_whole_gradients: ClassVar[bool] = False
     #: A library of the extra `methods` that the method comes from.
     library: ClassVar[str | None] = None
+    #: What happened on the meta set, in words that the model card goes on with "on 40 rows of ...".
+    meta_use: ClassVar[str] = "task weights were measured"
+    #: Whether deltas are merged with a fitted α: the settings of α act on the method.
+    fits_alpha: ClassVar[bool] = False
+    #: Whether task weights change over the epochs, and are logged.
+    changes_weights: ClassVar[bool] = True
+    #: With fewer auxiliary tasks, or epochs, the method would be another one; it then refuses to train.
+    least_auxiliaries: ClassVar[int] = 0
+    least_epochs: ClassVar[int] = 1
     #: A dataclass of the settings of the method's own, given by `method_kwargs`.
     Options: ClassVar[type] = NoOptions
 
@@ -91,6 +104,9 @@ class Method(ABC):
         self.auxiliaries = tuple(task for task in tasks if task != args.target_task)
         self.options: Any = read_options(self.Options, args.method_kwargs, self.name)
         self.task_weights = dict.fromkeys(self.tasks, 1.0)
+        self._require("auxiliary tasks", self.least_auxiliaries, len(self.auxiliaries), "add tasks")
+        #: Epochs of the run, which [`begin`] sets: `max_steps` may make them others than these.
+        self.num_epochs = ceil(args.num_train_epochs)
 
     @classmethod
     def check_available(cls) -> None:
@@ -110,6 +126,40 @@ class Method(ABC):
     def trains(cls, task: str, target: str) -> bool:
         """`bool`: Whether the method trains on the task."""
         return True
+
+    def begin(self, num_epochs: int) -> None:
+        """
+        Called before training starts, and before a checkpoint's state is loaded.
+
+        Args:
+            num_epochs (`int`): Epochs of the run, whole plans.
+
+        Raises:
+            ValueError: If the method cannot train in so few epochs.
+        """
+        self._require("epochs", self.least_epochs, num_epochs, "raise `num_train_epochs` (or `max_steps`)")
+        self.num_epochs = num_epochs
+
+    def _require(self, what: str, least: int, given: int, remedy: str) -> None:
+        if given < least:
+            raise ValueError(
+                f"method {self.name!r} needs {what}, {least} or more, and the run has {given}: {remedy}, or pass "
+                "method='multitask' or 'single'"
+            )
+
+    @property
+    def plan_settings(self) -> dict[str, Any]:
+        """`dict`: What plans depend on beside tasks and steps, ready for JSON; a resumed run must have the same."""
+        return {}
+
+    def gives_buffers(self, phase: Phase) -> bool:
+        """
+        Whether the merge takes a fork's buffers, such as batch-norm statistics: by default the target's.
+
+        Args:
+            phase (`Phase`): The fork.
+        """
+        return phase.name == self.args.target_task
 
     @abstractmethod
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:

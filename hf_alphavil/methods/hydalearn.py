@@ -19,6 +19,7 @@ class HydaLearn(StepMethod):
 
     name = "hydalearn"
     needs_meta_set = True
+    meta_use = "gains of a step were measured"
 
     def weigh(self, step: Step) -> Mapping[str, float]:
         rows = step.meta_rows(self.args.alpha_batch_size)

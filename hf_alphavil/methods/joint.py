@@ -21,9 +21,11 @@ def joint_phase(
     steps: Mapping[str, int],
     task_weights: Mapping[str, float],
     stretch: tuple[float, float] = (0.0, 1.0),
+    sampling: str | None = None,
+    is_last: bool = False,
 ) -> Phase:
     """
-    A phase of `num_steps` optimizer steps that mixes tasks by `args.task_sampling`, one task per step.
+    A phase of `num_steps` optimizer steps that mixes tasks, one task per step.
 
     Every task gets exactly its share of the steps, in a random order drawn from (data seed, epoch).
 
@@ -31,15 +33,22 @@ def joint_phase(
         args (`MultitaskTrainingArguments`): The settings.
         epoch (`int`): The epoch, from 0.
         num_steps (`int`): Steps of the phase.
-        steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once.
+        steps (`Mapping[str, int]`): Steps in which every task of the phase sees its sampled rows once.
         task_weights (`Mapping[str, float]`): Present task weights.
         stretch (`tuple[float, float]`, *optional*): The part of the epoch's learning rates that the phase walks.
+        sampling (`str`, *optional*): How tasks are mixed. Defaults to `args.task_sampling`.
+        is_last (`bool`, *optional*, defaults to `False`): Whether it is the run's last phase that mixes tasks.
     """
-    shares = sampling_shares(args.task_sampling, steps, task_weights, args.sampling_temperature)
+    sampling = args.task_sampling if sampling is None else sampling
+    shares = sampling_shares(sampling, steps, task_weights, args.sampling_temperature)
     order = mixed_order(allocate_steps(num_steps, shares), derive_seed(args.resolved_data_seed, epoch, "joint"))
     # A weight that chose how often a task is drawn must not scale its steps again.
     return Phase(
-        JOINT_PHASE, tuple((task,) for task in order), weighted=args.task_sampling != "weights", stretch=stretch
+        JOINT_PHASE,
+        tuple((task,) for task in order),
+        weighted=sampling != "weights",
+        stretch=stretch,
+        is_last=is_last,
     )
 
 
@@ -47,6 +56,7 @@ class Single(Method):
     """The target alone, on all its training rows: what every auxiliary has to beat."""
 
     name = "single"
+    changes_weights = False
 
     @classmethod
     def trains(cls, task: str, target: str) -> bool:
@@ -61,6 +71,7 @@ class Multitask(Method):
     """Standard multitask training: one joint phase over all tasks, mixed by `task_sampling`, all weights 1."""
 
     name = "multitask"
+    changes_weights = False
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         num_steps = sum(steps.values())

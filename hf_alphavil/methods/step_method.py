@@ -68,15 +68,12 @@ class StepMethod(Method):
     """
 
     needs_whole_gradients = True
+    least_auxiliaries = 1
     #: Whether the weights are those of losses, and so act on heads too; else heads follow their own task's gradient.
     weighs_heads: bool = True
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
-        if not self.auxiliaries:
-            raise ValueError(
-                f"method {self.name!r} weighs tasks against each other: add an auxiliary, or use 'single'"
-            )
         #: Target first, the others by name: the order in which steps carry them.
         self.order = (args.target_task, *sorted(self.auxiliaries))
         self.num_steps = 0

@@ -57,6 +57,7 @@ class MetaTartan(StepMethod):
 
     name = "meta_tartan"
     needs_meta_set = True
+    meta_use = "gradients were compared"
     Options = MetaTartanOptions
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:

@@ -80,6 +80,7 @@ def write_model_card(
     scores: Sequence[CardScore] = (),
     history: Sequence[EpochRecord] = (),
     alpha_data: str | None = None,
+    meta_use: str = "α was fitted",
     meta_rows: int | None = None,
     selected_on: str | None = None,
     base_model: str | None = None,
@@ -101,8 +102,9 @@ def write_model_card(
         scores (`Sequence[CardScore]`, *optional*): What was measured.
         history (`Sequence[dict]`, *optional*): The run's history; its last α and weights are shown.
         alpha_data (`str`, *optional*):
-            What α was fitted on: `"train_holdout"`, `"train"` or `"validation"`; `None` for methods without α.
-        meta_rows (`int`, *optional*): On how many rows α was fitted.
+            What the meta set was: `"train_holdout"`, `"train"` or `"validation"`; `None` for methods without one.
+        meta_use (`str`, *optional*): What happened on the meta set, as a sentence that goes on with "on ...".
+        meta_rows (`int`, *optional*): The meta set's rows.
         selected_on (`str`, *optional*):
             The split on which the best checkpoint, or the stopping point, was chosen; `None` where the last was kept.
         base_model (`str`, *optional*): The encoder: an id on the Hub goes to the front matter, a local path does not.
@@ -153,9 +155,9 @@ def write_model_card(
     if plot is not None:
         sections.append(f"![Task weights over training]({plot})")
     if scores:
-        sections.append("## Results\n\n" + _score_table(scores, target, alpha_data, selected_on))
+        sections.append("## Results\n\n" + _score_table(scores, target, alpha_data, meta_use, selected_on))
     if alpha_data is not None:
-        sections.append("## How α was fitted\n\n" + alpha_data_in_words(alpha_data, target, meta_rows))
+        sections.append(f"## How {meta_use}\n\n" + alpha_data_in_words(alpha_data, target, meta_rows, meta_use))
     if training:
         settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in training.items()]
         sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))
@@ -213,10 +215,12 @@ def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[EpochR
     return table
 
 
-def _score_table(scores: Sequence[CardScore], target: str, alpha_data: str | None, selected_on: str | None) -> str:
+def _score_table(
+    scores: Sequence[CardScore], target: str, alpha_data: str | None, meta_use: str, selected_on: str | None
+) -> str:
     rows = []
     for score in scores:
-        trust = score_in_words(score.split, score.task == target, alpha_data, selected_on)
+        trust = score_in_words(score.split, score.task == target, alpha_data, selected_on, meta_use)
         rows.append([_cell(score.task), score.split, _cell(score.metric), f"{score.value:.4f}", trust])
     return markdown_table(["task", "split", "metric", "value", "remark"], rows)
 

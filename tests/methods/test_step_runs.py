@@ -79,7 +79,7 @@ def test_a_target_alone_is_refused(tmp_path):
         model=toy_model(), args=toy_args(tmp_path, method="gcs"), train_dataset={TARGET: train[TARGET]}
     )
     with pytest.raises(
-        ValueError, match="method 'gcs' weighs tasks against each other: add an auxiliary, or use 'single'"
+        ValueError, match="method 'gcs' needs auxiliary tasks, 1 or more, and the run has 0: add tasks"
     ):
         trainer.train()
 

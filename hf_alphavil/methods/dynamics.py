@@ -1,0 +1,85 @@
+"""DynaMiCS: a mixture of tasks that follows the slopes of probes (arXiv 2605.10770)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .options import require
+from .probing import ProbingMethod, ProbingOptions
+
+if TYPE_CHECKING:
+    from ..training_args import MultitaskTrainingArguments
+
+
+@dataclass(frozen=True)
+class DynamicsOptions(ProbingOptions):
+    """
+    Options of [`Dynamics`].
+
+    Args:
+        mixture_learning_rate (`float`, *optional*, defaults to 1.0):
+            η of the mirror descent, above 0: at 1, an epoch changes the ratio of two tasks' shares by a factor of e²
+            at most. Ours.
+    """
+
+    mixture_learning_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            "mixture_learning_rate", self.mixture_learning_rate, self.mixture_learning_rate > 0, "a positive number"
+        )
+
+
+class Dynamics(ProbingMethod):
+    """
+    DynaMiCS: p_t ← p_t · exp(−η s_t/ŝ) / Σ, with s_t = L_*(θ0 + δ_t) − L_*(θ0) the slope of the target's loss under
+    task t's probe; p is the mixture of the joint phase until the next probes.
+
+    Our reading of DynaMiCS (arXiv 2605.10770), from a summary: short probing runs per dataset give a matrix of
+    slopes, and mixture weights on the simplex are held until the next probe. Of the matrix only the target's row
+    matters where one task is the target. Ours are the mirror descent, its start at the uniform mixture, the unit ŝ
+    (the largest |s_t| of the run so far: late, small slopes make small steps), and probes of one length for all
+    tasks, so that slopes per step would be the same once they are divided by ŝ.
+
+    In the history a task's weight is T·p_t, of mean 1. The joint phase always draws tasks by it; `task_sampling` and
+    `weight_applies_to` do not act.
+
+    Args:
+        args (`MultitaskTrainingArguments`): The settings.
+        tasks (`Sequence[str]`): All tasks, the target included.
+    """
+
+    name = "dynamics"
+    sampling = "weights"
+    Options = DynamicsOptions
+
+    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+        super().__init__(args, tasks)
+        #: ŝ; 0 until a slope is measured.
+        self.slope_unit = 0.0
+
+    def probe_steps(self, steps: Mapping[str, int]) -> dict[str, int]:
+        """Optimizer steps of every task's probe: the probes' share of an epoch, in equal parts."""
+        share = math.floor(self.options.probe_fraction * sum(steps.values()) / len(steps))
+        return dict.fromkeys(steps, max(1, share))
+
+    def measure(self, loss_with: Callable[..., float], start_loss: float, probed: list[str]) -> Mapping[str, float]:
+        return {task: loss_with(task) - start_loss for task in probed}
+
+    def update_weights(self, effects: Mapping[str, float], start_loss: float) -> None:
+        self.slope_unit = max(self.slope_unit, *(abs(slope) for slope in effects.values()))
+        rate = self.options.mixture_learning_rate / (self.slope_unit or 1.0)
+        masses = {task: weight * math.exp(-rate * effects[task]) for task, weight in self.task_weights.items()}
+        mean = math.fsum(masses.values()) / len(masses)
+        self.task_weights = {task: mass / mean for task, mass in masses.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "slope_unit": self.slope_unit}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.slope_unit = state["slope_unit"]

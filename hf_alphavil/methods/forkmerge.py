@@ -1,0 +1,162 @@
+"""ForkMerge: branches that mix in ever more auxiliaries, merged by the target's score (arXiv 2301.12618)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from ..data.plan import EpochPlan, Phase
+from ..data.sampling import allocate_steps, mixed_order
+from ..seeding import derive_seed
+from .alpha import MAX_JUDGE_ROWS
+from .base import Method, Objectives
+from .deltas import DeltaBank
+from .greedy_merge import merge_greedily
+from .options import require
+from .stages import stage_stretch
+
+if TYPE_CHECKING:
+    from ..training_args import MultitaskTrainingArguments
+
+
+@dataclass(frozen=True)
+class ForkMergeOptions:
+    """
+    Options of [`ForkMerge`].
+
+    Args:
+        branches (`tuple[int, ...]`, *optional*, defaults to `(0, 3, 5)`):
+            How many of the best auxiliaries each branch trains beside the target; numbers beyond the auxiliaries at
+            hand stand for all of them, and equal branches for one.
+    """
+
+    branches: tuple[int, ...] = (0, 3, 5)
+
+    def __post_init__(self) -> None:
+        valid = len(self.branches) > 0 and all(type(number) is int and number >= 0 for number in self.branches)
+        require("branches", self.branches, valid, "numbers of auxiliaries, 0 or more, such as [0, 3, 5]")
+
+
+class ForkMerge(Method):
+    """
+    ForkMerge (arXiv 2301.12618): branches train from the same θ with the target and its k best auxiliaries, and are
+    merged greedily by the target's score on the meta set.
+
+    The first epoch ranks: one fork per auxiliary trains on it and the target, 1:1, and is scored; θ goes back to where
+    it was. In each later epoch, branch k trains the target with weight 1 and each of the k best auxiliaries with
+    weight 1/k, from the last merge; then [`merge_greedily`].
+
+    Ours: weights are shares of a branch's steps, each of one task (half the target's, half the k auxiliaries' in equal
+    parts); a round is an epoch, whose N = Σ K_t steps the forks divide among them, so that it costs what multitask
+    training's does; each branch is taken at its end, not at its best checkpoint; scores are of the first 512 meta
+    rows at most; and the ranking, as a run of its own, walks the whole learning-rate schedule, and so do the epochs
+    after it. A branch that diverges is left out, an auxiliary whose fork does ranks last.
+
+    In the history a task's weight is T times its share of the steps that were merged, Σ λ_b share_b(t)/Σ λ_b.
+
+    Args:
+        args (`MultitaskTrainingArguments`): The settings.
+        tasks (`Sequence[str]`): All tasks, the target included.
+    """
+
+    name = "forkmerge"
+    forks = True
+    separates_phases = True
+    needs_meta_set = True
+    meta_use = "auxiliaries were ranked and branches merged by scores"
+    least_auxiliaries = 2
+    least_epochs = 2
+    Options = ForkMergeOptions
+
+    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+        super().__init__(args, tasks)
+        #: The auxiliaries, the best first; empty until they are ranked.
+        self.ranking: tuple[str, ...] = ()
+
+    @property
+    def branches(self) -> list[int]:
+        """`list[int]`: Numbers of auxiliaries of the branches, ascending."""
+        return sorted({min(number, len(self.auxiliaries)) for number in self.options.branches})
+
+    @property
+    def plan_settings(self) -> dict[str, Any]:
+        return {"num_epochs": self.num_epochs, "branches": self.branches}
+
+    def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
+        forks = self._forks(epoch)
+        num_steps = sum(steps.values())
+        first, num_stage_epochs = (0, 1) if epoch == 0 else (1, self.num_epochs - 1)
+        stretch = stage_stretch(epoch, first, num_stage_epochs, self.num_epochs)
+        even = dict.fromkeys(forks, Fraction(1, len(forks)))
+        phases = []
+        for name, count in allocate_steps(num_steps, even).items():
+            seed = derive_seed(self.args.resolved_data_seed, epoch, name)
+            order = mixed_order(allocate_steps(count, self._shares(forks[name])), seed)
+            phases.append(
+                Phase(name, tuple((task,) for task in order), fork=True, stretch=stretch, is_last=epoch == 0)
+            )
+        return EpochPlan(epoch, tuple(phases), num_steps)
+
+    def gives_buffers(self, phase: Phase) -> bool:
+        return phase.name in (_ranking_fork(self.auxiliaries[0]), _branch(self.branches[0]))
+
+    def merge(
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
+        meta = objectives.meta
+        rows = range(min(meta.num_rows, MAX_JUDGE_ROWS))
+
+        def score_of(coefficients: Mapping[str, float]) -> float:
+            deltas.combine({phase: coefficients.get(phase, 0.0) for phase in deltas.phases})
+            score = meta.score(rows)
+            return score if math.isfinite(score) else -math.inf
+
+        record: dict[str, Any] = {"alpha": {}, "meta_loss": []}
+        forks = [name for name in self._forks(epoch) if name in deltas.phases]
+        scores = {name: score_of({name: 1.0}) for name in forks}
+        if epoch == 0:
+            by_task = {task: scores.get(_ranking_fork(task), -math.inf) for task in self.auxiliaries}
+            # sorted() keeps the order of equals: the tasks' own.
+            self.ranking = tuple(sorted(self.auxiliaries, key=lambda task: -by_task[task]))
+            deltas.rewind()
+            return {**record, "ranking_scores": by_task, "ranking": list(self.ranking)}
+        merged = merge_greedily(scores, score_of)
+        deltas.combine({name: merged.shares.get(name, 0.0) for name in deltas.phases})
+        branches = self._forks(epoch)
+        self.task_weights = {
+            task: len(self.tasks)
+            * math.fsum(share * self._shares(branches[name]).get(task, 0) for name, share in merged.shares.items())
+            for task in self.tasks
+        }
+        return {**record, "branch_scores": scores, "merge_coefficients": merged.coefficients, "score": merged.score}
+
+    def _forks(self, epoch: int) -> dict[str, tuple[str, ...]]:
+        """The auxiliaries of every fork of an epoch, by its name."""
+        if epoch == 0:
+            return {_ranking_fork(task): (task,) for task in self.auxiliaries}
+        return {_branch(number): self.ranking[:number] for number in self.branches}
+
+    def _shares(self, auxiliaries: Sequence[str]) -> dict[str, Fraction]:
+        """Shares of a fork's steps: the target weighs 1, and so do the auxiliaries together where there are any."""
+        if not auxiliaries:
+            return {self.args.target_task: Fraction(1)}
+        return {self.args.target_task: Fraction(1, 2)} | dict.fromkeys(auxiliaries, Fraction(1, 2 * len(auxiliaries)))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "ranking": list(self.ranking)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.ranking = tuple(state["ranking"])
+
+
+# Task names hold no parentheses.
+def _ranking_fork(task: str) -> str:
+    return f"(with {task})"
+
+
+def _branch(number: int) -> str:
+    return f"(branch {number})"

@@ -1,0 +1,125 @@
+"""Methods that train jointly and probe each task's effect on the target from where that has led."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..data.plan import EpochPlan, Phase
+from .alpha import MAX_JUDGE_ROWS
+from .base import Method, Objectives
+from .deltas import DeltaBank
+from .joint import joint_phase
+from .options import require
+
+
+@dataclass(frozen=True)
+class ProbingOptions:
+    """
+    Options of every method that probes.
+
+    Args:
+        probe_fraction (`float`, *optional*, defaults to 0.5):
+            Share of an epoch's steps given to probes, in (0, 1). Ours: an epoch costs what multitask training's does.
+    """
+
+    probe_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        require("probe_fraction", self.probe_fraction, 0 < self.probe_fraction < 1, "a share in (0, 1)")
+
+
+class ProbingMethod(Method):
+    """
+    An epoch is a joint phase over all tasks under the present weights, and a probe of each task from its end, θ0.
+
+    Probes walk the rest of the epoch's learning rates, all the same stretch, unweighted, each with optimizer state of
+    its own. The target's loss with their deltas sets the weights of the next epoch; the deltas are not recombined: θ0
+    goes on. The last epoch, whose weights nothing would use, has no probes: all its steps are joint.
+
+    Task t's probe has max(1, round(`probe_fraction`·K_t)) steps, as αVIL's forks beside a joint phase. A task of
+    weight 0 is left out of the joint phase, and its probe lets it come back. A probe that diverges measures nothing:
+    its task's effect counts as 0.
+    """
+
+    forks = True
+    separates_phases = True
+    needs_meta_set = True
+    least_auxiliaries = 1
+    least_epochs = 2
+    Options: ClassVar[type] = ProbingOptions
+    #: How the joint phase mixes tasks; `None` for `task_sampling`.
+    sampling: ClassVar[str | None] = None
+
+    @property
+    def plan_settings(self) -> dict[str, Any]:
+        return {"num_epochs": self.num_epochs, "probe_fraction": self.options.probe_fraction}
+
+    def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
+        probe_steps = self.probe_steps(steps)
+        joint_steps = max(1, sum(steps.values()) - sum(probe_steps.values()))
+        nominal_steps = joint_steps + sum(probe_steps.values())
+        boundary = joint_steps / nominal_steps
+        if epoch + 1 == self.num_epochs:
+            joint_steps, boundary, probe_steps = nominal_steps, 1.0, {}
+        drawn = {task: count for task, count in steps.items() if self.task_weights[task] > 0}
+        joint = joint_phase(
+            self.args, epoch, joint_steps, drawn, self.task_weights, (0.0, boundary), sampling=self.sampling
+        )
+        probes = (
+            Phase(task, ((task,),) * count, fork=True, stretch=(boundary, 1.0)) for task, count in probe_steps.items()
+        )
+        return EpochPlan(epoch, (joint, *probes), nominal_steps)
+
+    def probe_steps(self, steps: Mapping[str, int]) -> dict[str, int]:
+        """
+        Optimizer steps of every task's probe.
+
+        Args:
+            steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once.
+        """
+        return {task: max(1, round(self.options.probe_fraction * count)) for task, count in steps.items()}
+
+    def merge(
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> dict[str, Any]:
+        meta = objectives.meta
+        rows = range(min(meta.num_rows, MAX_JUDGE_ROWS))
+        if not deltas.is_open:  # the last epoch
+            return {"alpha": {}, "meta_loss": [meta.loss(rows)]}
+
+        def loss_with(*probes: str) -> float:
+            deltas.combine({phase: float(phase in probes) for phase in deltas.phases})
+            return meta.loss(rows)
+
+        start_loss = loss_with()
+        effects = dict.fromkeys(self.tasks, 0.0)
+        effects.update(self.measure(loss_with, start_loss, deltas.phases))
+        effects = {task: effect if math.isfinite(effect) else 0.0 for task, effect in effects.items()}
+        self.update_weights(effects, start_loss)
+        deltas.rewind()
+        return {"alpha": {}, "meta_loss": [start_loss], "effects": effects}
+
+    @abstractmethod
+    def measure(self, loss_with: Callable[..., float], start_loss: float, probed: list[str]) -> Mapping[str, float]:
+        """
+        Effects of tasks on the target's meta loss, negative where they help.
+
+        Args:
+            loss_with (`Callable[..., float]`): The meta loss of θ0 + the deltas of the probes named.
+            start_loss (`float`): That of θ0.
+            probed (`list[str]`): Tasks whose probes left a delta.
+        """
+
+    @abstractmethod
+    def update_weights(self, effects: Mapping[str, float], start_loss: float) -> None:
+        """
+        Sets the task weights of the next epoch.
+
+        Args:
+            effects (`Mapping[str, float]`): Of all tasks, finite; 0 where nothing was measured.
+            start_loss (`float`): The meta loss of θ0.
+        """
