@@ -101,7 +101,8 @@ def write_model_card(
         scores (`Sequence[CardScore]`, *optional*): What was measured.
         history (`Sequence[dict]`, *optional*): The run's history; its last α and weights are shown.
         alpha_data (`str`, *optional*):
-            What α was fitted on: `"train_holdout"`, `"train"` or `"validation"`; `None` for methods without α.
+            What α was fitted on: `"train_holdout"`, `"train"`, `"validation"` or `"test"`; `None` for methods without
+            α.
         meta_rows (`int`, *optional*): On how many rows α was fitted.
         selected_on (`str`, *optional*):
             The split on which the best checkpoint, or the stopping point, was chosen; `None` where the last was kept.

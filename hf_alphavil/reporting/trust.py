@@ -8,7 +8,7 @@ def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None) -> 
     Which rows fitted α, and what that means for the scores.
 
     Args:
-        alpha_data (`str`): `"train_holdout"`, `"train"` or `"validation"`.
+        alpha_data (`str`): `"train_holdout"`, `"train"`, `"validation"` or `"test"`.
         target (`str`): The target task.
         meta_rows (`int`, *optional*): How many rows those are.
 
@@ -34,7 +34,12 @@ def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None) -> 
             f"α was fitted on {rows} of `{target}`'s validation split, as in the paper. **Scores on the validation "
             "split are therefore optimistic**; only another split's are fair."
         )
-    raise ValueError(f"alpha_data={alpha_data!r}: pass 'train_holdout', 'train' or 'validation'")
+    if alpha_data == "test":
+        return (
+            f"α was fitted on the text of {rows} of `{target}`'s test split, without their labels, so that the model "
+            "is adapted to just these rows."
+        )
+    raise ValueError(f"alpha_data={alpha_data!r}: pass 'train_holdout', 'train', 'validation' or 'test'")
 
 
 def score_in_words(split: str, is_target: bool, alpha_data: str | None, selected_on: str | None) -> str:
@@ -54,7 +59,7 @@ def score_in_words(split: str, is_target: bool, alpha_data: str | None, selected
         return ""
     reasons = []
     if alpha_data == split:
-        reasons.append("α was fitted on this split")
+        reasons.append("α was fitted on this split" + ("'s text" if split == "test" else ""))
     if selected_on == split:
         reasons.append("the best model was selected on it")
     return f"optimistic: {' and '.join(reasons)}" if reasons else ""
