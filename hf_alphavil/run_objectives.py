@@ -40,7 +40,6 @@ class RunObjectives:
         """`TaskObjective`: The target on the meta set."""
         return self.on(self._meta_set)
 
-    @property
     def meta_entropy(self) -> EntropyObjective:
         """
         `EntropyObjective`: The target's predictions on the meta set, whose labels do not count.

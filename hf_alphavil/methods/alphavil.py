@@ -47,22 +47,19 @@ class AlphaVIL(Method):
 
     def check(self, deltas: DeltaBank, objectives: Objectives) -> None:
         args = self.args
-        objective = self._objective(objectives)
-        if args.alpha_objective == "metric" and not objective.has_metric:
+        if args.alpha_objective == "metric" and not objectives.meta.has_metric:
             raise ValueError(
                 f"alpha_objective='metric', but no metric of the target {args.target_task!r} is known: pass `tasks`, "
                 "or `compute_metrics` and the metric's name as `metric_for_best_model` (such as 'accuracy')"
             )
+        if args.alpha_objective == "entropy":
+            objectives.meta_entropy()  # refuses targets that have none
         unknowns = len(self.tasks) * len(deltas.groups)
         if args.alpha_optimizer == "gradient_free" and unknowns > MAX_SEARCHED:
             raise ValueError(
                 f"alpha_optimizer='gradient_free' searches at most {MAX_SEARCHED} numbers, and α of {len(self.tasks)} "
-                f"tasks in {len(deltas.groups)} groups of parameters are {unknowns}: pass "
-                + (
-                    "alpha_granularity='task', or an optimizer that follows gradients"
-                    if args.alpha_granularity == "layer"
-                    else "fewer tasks, or an optimizer that follows gradients"
-                )
+                f"tasks in {len(deltas.groups)} groups of parameters are {unknowns}: pass alpha_granularity='task', "
+                "fewer tasks, or an optimizer that follows gradients"
             )
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
@@ -128,7 +125,7 @@ class AlphaVIL(Method):
         return record
 
     def _objective(self, objectives: Objectives) -> Objective:
-        return objectives.meta_entropy if self.args.alpha_objective == "entropy" else objectives.meta
+        return objectives.meta_entropy() if self.args.alpha_objective == "entropy" else objectives.meta
 
     def state_dict(self) -> dict[str, Any]:
         return {

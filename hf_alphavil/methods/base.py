@@ -56,7 +56,6 @@ class Objectives(Protocol):
         """The target on the meta set; for methods with `needs_meta_set`."""
         ...
 
-    @property
     def meta_entropy(self) -> Objective:
         """The entropy of the target's predictions on the meta set, whose labels do not count, in the loss's place."""
         ...
