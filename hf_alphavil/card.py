@@ -33,9 +33,16 @@ ALPHA_SETTINGS = (
     "alpha_steps",
     "alpha_learning_rate",
     "alpha_optimizer",
+    "alpha_objective",
+    "alpha_granularity",
+    "alpha_l1",
+    "alpha_l2",
     "alpha_init",
     "alpha_batch_size",
     "min_task_weight",
+    "weight_average",
+    "prune_below",
+    "prune_patience",
     "joint_fraction",
 )
 

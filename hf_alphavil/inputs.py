@@ -101,6 +101,7 @@ def split_meta_set(
     train: Mapping[str, TaskDataset],
     validation: Mapping[str, TaskDataset],
     tasks: Mapping[str, Task] | None,
+    tokenizer: Any = None,
 ) -> tuple[dict[str, TaskDataset], TaskDataset | None]:
     """
     The meta set on which α is fitted, and the training sets without it.
@@ -110,13 +111,14 @@ def split_meta_set(
         target (`str`): The target task.
         train (`Mapping[str, TaskDataset]`): Training sets by task.
         validation (`Mapping[str, TaskDataset]`): Validation sets by task.
-        tasks (`Mapping[str, Task]`, *optional*): For the target's passages.
+        tasks (`Mapping[str, Task]`, *optional*): For the target's passages and its test rows.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*): For `alpha_data="test"`.
 
     Returns:
         `tuple[dict[str, TaskDataset], TaskDataset | None]`: Training sets; the meta set if the method needs one.
 
     Raises:
-        ValueError: If the held-out slice is too small, or there is no validation set to take.
+        ValueError: If the held-out slice is too small, or there is no validation or test set to take.
     """
     train = dict(train)
     if not METHODS[args.method].needs_meta_set:
@@ -135,6 +137,13 @@ def split_meta_set(
         )
         return train, validation[target]
     task = tasks.get(target) if tasks is not None else None
+    if args.alpha_data == "test":
+        if task is None or task.test is None:
+            raise ValueError(
+                f"alpha_data='test', but there are no test rows of the target {target!r}: pass `tasks` of which it "
+                "has a test split, or take the text of a slice of the training rows with alpha_data='train_holdout'"
+            )
+        return train, TaskDataset(tokenized_split({target: task}, "test", tokenizer, args)[target], target)
     labels = train[target].labels()
     if (task is not None and task.kind == "regression") or (labels and isinstance(labels[0], float)):
         labels = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from transformers import EvalPrediction
 
 from .data import TaskDataset
+from .entropy_objective import EntropyObjective
+from .modeling import MultitaskModel, without_adapters
 from .task_objective import TaskObjective
 
 if TYPE_CHECKING:
@@ -35,9 +38,17 @@ class RunObjectives:
     @property
     def meta(self) -> TaskObjective:
         """`TaskObjective`: The target on the meta set."""
-        if self.meta_set is None:
-            raise RuntimeError("there is no meta set: the method must say that it `needs_meta_set`")
-        return self.on(self.meta_set)
+        return self.on(self._meta_set)
+
+    def meta_entropy(self) -> EntropyObjective:
+        """
+        `EntropyObjective`: The target's predictions on the meta set, whose labels do not count.
+
+        Raises:
+            ValueError: If the target has not one label among several.
+        """
+        self._check_target_has_classes()
+        return EntropyObjective(**self._settings_of(self._meta_set), label_names=self.trainer.label_names)
 
     def training(self, task: str) -> TaskObjective:
         """`TaskObjective`: A task on its training rows."""
@@ -50,17 +61,42 @@ class RunObjectives:
         Args:
             dataset (`TaskDataset`): The rows.
         """
+        return TaskObjective(**self._settings_of(dataset), compute_score=self._score_of(dataset.task))
+
+    @property
+    def _meta_set(self) -> TaskDataset:
+        if self.meta_set is None:
+            raise RuntimeError("there is no meta set: the method must say that it `needs_meta_set`")
+        return self.meta_set
+
+    def _settings_of(self, dataset: TaskDataset) -> dict[str, Any]:
         trainer = self.trainer
-        return TaskObjective(
-            model=trainer.model,
-            parameters=self.parameters,
-            dataset=dataset,
-            collator=trainer.data_collator,
-            prepare_inputs=trainer._prepare_inputs,
-            accelerator=trainer.accelerator,
-            micro_batch_size=trainer._train_batch_size,
-            compute_score=self._score_of(dataset.task),
-        )
+        return {
+            "model": trainer.model,
+            "parameters": self.parameters,
+            "dataset": dataset,
+            "collator": trainer.data_collator,
+            "prepare_inputs": trainer._prepare_inputs,
+            "accelerator": trainer.accelerator,
+            "micro_batch_size": trainer._train_batch_size,
+        }
+
+    def _check_target_has_classes(self) -> None:
+        """Refuses a regression and several labels at once, by the model's head or, of other models, by a label."""
+        trainer, target = self.trainer, self.trainer.args.target_task
+        model = without_adapters(trainer.accelerator.unwrap_model(trainer.model))
+        if isinstance(model, MultitaskModel):
+            head = model.config.tasks[target]
+            suits = head["kind"] != "regression" and head["problem_type"] != "multi_label_classification"
+        else:
+            label = torch.as_tensor((trainer.train_datasets[target].labels() or [0])[0])
+            suits = label.ndim == 0 and not label.is_floating_point()
+        if not suits:
+            raise ValueError(
+                f"alpha_objective='entropy' needs a target with one class of several, and {target!r} is a regression "
+                "or has several labels at once, so that its predictions have no such entropy: pass "
+                "alpha_objective='loss'"
+            )
 
     def _score_of(self, task: str) -> Callable[[EvalPrediction], float] | None:
         """The metric that chooses the target's best model, or a `Task`'s main metric; `None` where there is none."""

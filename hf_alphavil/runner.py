@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -70,6 +70,7 @@ class PlanRunner(RunnerState):
         self._phase_losses: dict[str, dict[str, float]] = {}
         self._dropped: dict[str, int] = {}
         self._evaluation = HeldEvaluation()
+        method.check(self.deltas, self.objectives)
         self._plan = method.plan(0, self.steps)
         #: Optimizer steps of the longest plan, where phases run side by side.
         self.max_steps = groups.num_steps(self._plan)
@@ -297,6 +298,7 @@ class PlanRunner(RunnerState):
             what = f"every task's loss became NaN or infinite in epoch {self.epoch + 1}"
             raise diverged(what, self.trainer.run_dir, self.epoch, 0)
         weights_used = dict(self.method.task_weights)
+        plan = self.plan
         was_short = self.step < self.max_steps
         record = self.method.merge(self.deltas, self.objectives, self.epoch, self._show_alpha_step)
         if self.method.forks and not self._model_is_finite():
@@ -318,8 +320,11 @@ class PlanRunner(RunnerState):
             self._log(
                 {f"alpha_{task}": value for task, value in record["alpha"].items()}
                 | {f"weight_{task}": value for task, value in self.method.task_weights.items()}
-                | ({"meta_loss": record["meta_loss"][-1]} if record["meta_loss"] else {})
+                | {name: values[-1] for name, values in record.items() if name.startswith("meta_") and values}
+                | {f"pruned_{task}": 1.0 for task in record.get("pruned", ())}
             )
+        if record.get("pruned"):
+            self._warn_of_pruned(record["pruned"], plan)
         state = self.trainer.state
         if (
             was_short
@@ -358,9 +363,21 @@ class PlanRunner(RunnerState):
         return RunObjectives(self.trainer, self.deltas.parameters, self.meta_set)
 
     def _new_bank(self) -> DeltaBank:
-        unscaled = self.trainer.unscaled_parameters() if self.method.fits_alpha else ()
         args = self.trainer.args
-        return DeltaBank(self.trainer.model, unscaled, device=args.delta_device, dtype=args.delta_dtype)
+        unscaled = self.trainer.unscaled_parameters() if self.method.fits_alpha else ()
+        groups = self.trainer.alpha_groups() if self.method.fits_alpha else None
+        return DeltaBank(self.trainer.model, unscaled, groups, device=args.delta_device, dtype=args.delta_dtype)
+
+    def _warn_of_pruned(self, tasks: Sequence[str], plan: EpochPlan) -> None:
+        args = self.trainer.args
+        if args.process_index == 0:
+            logger.warning(
+                "%s left the plan after epoch %d: the weight was at or below prune_below=%g after %d epochs in a row. "
+                "Of the %d optimizer steps of an epoch, the %d of %s phases are saved.",
+                ", ".join(tasks), self.epoch, args.prune_below, args.prune_patience,
+                plan.num_steps, sum(phase.num_steps for phase in plan.phases if phase.name in tasks),
+                "its" if len(tasks) == 1 else "their",
+            )  # fmt: skip
 
     def _log(self, logs: dict[str, float]) -> None:
         if self.trainer.args.logging_strategy == IntervalStrategy.NO:

@@ -70,6 +70,11 @@ class TaskObjective:
         """`int`: Rows of the set."""
         return len(self.dataset)
 
+    @property
+    def has_metric(self) -> bool:
+        """`bool`: Whether the score is a metric, not minus the loss."""
+        return self.compute_score is not None
+
     def loss(self, rows: Sequence[int]) -> float:
         """
         Mean loss over rows.
@@ -186,8 +191,15 @@ class TaskObjective:
     def _losses(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Number and share of the mean loss of every micro-batch of this rank."""
         for number, _, outputs, length in self._outputs(rows):
-            loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
-            yield number, loss * (length / len(rows))
+            yield number, self._loss(outputs) * (length / len(rows))
+
+    def _loss(self, outputs: Any) -> Tensor:
+        """The mean loss of a micro-batch."""
+        return outputs["loss"] if isinstance(outputs, dict) else outputs[0]
+
+    def _inputs(self, rows: Sequence[int]) -> Any:
+        """What the model is given of a micro-batch."""
+        return self.prepare_inputs(self.collator([self.dataset[row] for row in rows]))
 
     def _outputs(self, rows: Sequence[int]) -> Iterator[tuple[int, Any, Any, int]]:
         """Number, inputs, outputs and number of rows that count, of every micro-batch of this rank."""
@@ -199,7 +211,7 @@ class TaskObjective:
         with deterministic_mode(self.model):
             for number in range(self.accelerator.process_index, passes, num_ranks):
                 chunk = rows[number * self.micro_batch_size :][: self.micro_batch_size]
-                inputs = self.prepare_inputs(self.collator([self.dataset[row] for row in chunk or rows[:1]]))
+                inputs = self._inputs(chunk or rows[:1])
                 yield number, inputs, plain_forward(self.model, self.accelerator, inputs), len(chunk)
 
     def _num_chunks(self, rows: Sequence[int]) -> int:

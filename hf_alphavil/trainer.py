@@ -31,6 +31,7 @@ from .checks import (
 from .compilation import compile_encoder
 from .data import CARRIED_KEY, TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
+from .layer_groups import layer_groups
 from .methods import METHODS
 from .modeling import MultitaskModel, without_adapters
 from .phase_groups import PhaseGroups, count_groups, wrap_for_group
@@ -76,7 +77,8 @@ class MultitaskTrainer(TaskCheckpoints):
     Attributes:
         history (`list[dict]`):
             One entry per finished epoch: `epoch` (from 1), `alpha`, `task_weights` (after the update),
-            `task_weights_used` (before it), `meta_loss` (S+1 values).
+            `task_weights_used` (before it), `meta_loss` (S+1 values; of other objectives `meta_metric`,
+            `meta_entropy`); with `alpha_granularity="layer"` also `alpha_by_layer`, with `prune_below` also `pruned`.
         train_datasets (`dict[str, TaskDataset]`): What is trained on, without the held-out slice.
         meta_set (`TaskDataset`, *optional*): What α is fitted on.
         preempted (`bool`): Whether SIGTERM ended the last `train()`, with `enable_jit_checkpoint`.
@@ -183,7 +185,9 @@ class MultitaskTrainer(TaskCheckpoints):
                 for name, dataset in train_dataset.items()
                 if method.trains(name, target)
             }
-            self.train_datasets, self.meta_set = split_meta_set(args, target, trained, evaluated, self.tasks)
+            self.train_datasets, self.meta_set = split_meta_set(
+                args, target, trained, evaluated, self.tasks, processing_class
+            )
         trained_on = list(self.train_datasets.values())
         return ConcatDataset[Any](trained_on) if trained_on else None, evaluated or None
 
@@ -264,15 +268,24 @@ class MultitaskTrainer(TaskCheckpoints):
         """`set[str]`: Trainable parameters that are merged with coefficient 1: the heads, if α is the encoder's."""
         if self.args.alpha_applies_to == "all":
             return set()
+        # By identity: wrappers and adapters change names.
+        shared = {id(parameter) for parameter in self._encoder("alpha_applies_to", "all").parameters()}
+        return {name for name, parameter in self.model.named_parameters() if id(parameter) not in shared}
+
+    def alpha_groups(self) -> dict[str, str] | None:
+        """`dict[str, str]`, *optional*: Every parameter's group with an α of its own; `None` where all share one."""
+        if self.args.alpha_granularity == "task":
+            return None
+        return layer_groups(self.model, self._encoder("alpha_granularity", "task"))
+
+    def _encoder(self, setting: str, otherwise: str) -> nn.Module:
         encoder = getattr(without_adapters(self.accelerator.unwrap_model(self.model)), "encoder", None)
         if not isinstance(encoder, nn.Module):
             raise ValueError(
-                "alpha_applies_to='encoder' needs a model whose shared part is its attribute `encoder`, as "
-                "MultitaskModel has it: pass such a model, or alpha_applies_to='all'"
+                f"{setting}={getattr(self.args, setting)!r} needs a model whose shared part is its attribute "
+                f"`encoder`, as MultitaskModel has it: pass such a model, or {setting}={otherwise!r}"
             )
-        # By identity: wrappers and adapters change names.
-        shared = {id(parameter) for parameter in encoder.parameters()}
-        return {name for name, parameter in self.model.named_parameters() if id(parameter) not in shared}
+        return encoder
 
     def rows_of(self, name: str) -> int:
         """`int`: Rows of a task that are trained on; 0 where there are none."""

@@ -12,8 +12,10 @@ from .methods import METHODS
 from .methods.options import read_options
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "alpha_optimizer": ("sgd", "adam"),
-    "alpha_data": ("train_holdout", "train", "validation"),
+    "alpha_optimizer": ("sgd", "adam", "lbfgs", "gradient_free"),
+    "alpha_objective": ("loss", "metric", "entropy"),
+    "alpha_granularity": ("task", "layer"),
+    "alpha_data": ("train_holdout", "train", "validation", "test"),
     "phase_optimizer_state": ("per_task", "reset"),
     "weight_applies_to": ("learning_rate", "loss"),
     "alpha_applies_to": ("all", "encoder"),
@@ -62,17 +64,52 @@ class MultitaskTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Upper limit of a task's optimizer steps in an epoch, so that no huge auxiliary swamps it."},
     )
-    alpha_steps: int = field(default=10, metadata={"help": "S: gradient steps on α in every epoch."})
+    alpha_steps: int = field(
+        default=10,
+        metadata={
+            "help": "S: steps on α in every epoch. With `lbfgs` at most so many iterations; with `gradient_free` "
+            "about S·(n + 1) evaluations for n numbers, as many as finite differences would take."
+        },
+    )
     alpha_learning_rate: float = field(
         default=0.1,
         metadata={
             "help": "Step size of α. With `sgd` in units of the largest first gradient of an epoch so far: an epoch's "
-            "first step moves α by at most this much, whatever the loss's scale."
+            "first step moves α by at most this much, whatever the loss's scale. `gradient_free` searches α within "
+            "S times as much of its start; `lbfgs` finds its step sizes itself."
         },
     )
     alpha_optimizer: str = field(
-        default="sgd", metadata={"help": "Optimizer of α: `sgd` or `adam`; fresh each epoch."}
+        default="sgd",
+        metadata={
+            "help": "Optimizer of α, fresh each epoch: `sgd` or `adam` on batches of the meta set; `lbfgs` (SciPy's) "
+            "or `gradient_free` (SciPy's DIRECT, at most 20 numbers) on its first 512 rows."
+        },
     )
+    alpha_objective: str = field(
+        default="loss",
+        metadata={
+            "help": "What α minimises on the meta set: the target's `loss` (the paper's), minus its `metric` (the "
+            "main one; with `alpha_optimizer=gradient_free`), or the `entropy` of its predictions, for which labels "
+            "are not looked at (as in AdaMerging, arXiv 2310.02575)."
+        },
+    )
+    alpha_granularity: str = field(
+        default="task",
+        metadata={
+            "help": "One α per `task` (the paper's), or one per task and transformer `layer` of the encoder; its "
+            "embeddings and other children, and all heads, are groups like a layer. A task's weight follows the mean "
+            "over the encoder's groups."
+        },
+    )
+    alpha_l1: float = field(
+        default=0.0,
+        metadata={
+            "help": "Pull of α towards its start: this times Σ|α − start| over tasks (the mean over a task's layers) "
+            "is added to the objective. Not with `lbfgs`."
+        },
+    )
+    alpha_l2: float = field(default=0.0, metadata={"help": "As `alpha_l1`, of Σ(α − start)²."})
     alpha_init: str = field(
         default="1", metadata={"help": "Where every α starts in each epoch: a number above 0, or `mean` for 1/T."}
     )
@@ -83,8 +120,8 @@ class MultitaskTrainingArguments(TrainingArguments):
         default="train_holdout",
         metadata={
             "help": "What α is fitted on: `train_holdout` (a slice of the target's training rows, held out), `train` "
-            "(the training rows themselves) or `validation` (the paper's way; the validation score is then "
-            "optimistic)."
+            "(the training rows themselves), `validation` (the paper's way; the validation score is then "
+            "optimistic) or `test` (the text of the test rows, with `alpha_objective=entropy`)."
         },
     )
     alpha_holdout_fraction: float = field(
@@ -113,6 +150,21 @@ class MultitaskTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Scale weights to mean 1 after each update. Default: with `learning_rate` yes, `loss` no."},
     )
+    weight_average: float = field(
+        default=0.0,
+        metadata={
+            "help": "β of a moving average of the task weights, in [0, 1): the next weight is β times the present one "
+            "plus 1 − β times what the rule says, after bounds and before normalisation."
+        },
+    )
+    prune_below: float | None = field(
+        default=None,
+        metadata={
+            "help": "An auxiliary whose weight, before normalisation, was at or below this after `prune_patience` "
+            "epochs in a row leaves the plan for good: its phases are saved, its weight is 0. Default: none does."
+        },
+    )
+    prune_patience: int = field(default=2, metadata={"help": "Epochs in a row of `prune_below`."})
     alpha_applies_to: str = field(
         default="all",
         metadata={"help": "`all` parameters take α, or the `encoder` alone (heads are merged with α = 1)."},
@@ -200,6 +252,8 @@ class MultitaskTrainingArguments(TrainingArguments):
             "1 or more, and no less than min_task_weight (weights start at 1)",
         )
         self._require("min_task_weight", self.min_task_weight <= 1, "at most 1, where weights start")
+        self._check_alpha()
+        self._check_pruning()
         self.alpha_init = str(self.alpha_init)
         if self.alpha_init != "mean":
             try:
@@ -209,6 +263,42 @@ class MultitaskTrainingArguments(TrainingArguments):
             self._require("alpha_init", valid, "a number above 0, or 'mean' for 1/T")
         if self.normalize_task_weights is None:
             self.normalize_task_weights = self.weight_applies_to == "learning_rate"
+
+    def _check_alpha(self) -> None:
+        self._require("alpha_l1", self.alpha_l1 >= 0, "0 or more: a negative pull would push")
+        self._require("alpha_l2", self.alpha_l2 >= 0, "0 or more: a negative pull would push")
+        self._require(
+            "alpha_optimizer",
+            self.alpha_objective != "metric" or self.alpha_optimizer == "gradient_free",
+            "'gradient_free' with alpha_objective='metric', which has no gradient, or alpha_objective='loss'",
+        )
+        self._require(
+            "alpha_l1",
+            self.alpha_l1 == 0 or self.alpha_optimizer != "lbfgs",
+            "alpha_l2 instead: alpha_optimizer='lbfgs' cannot work with the kink of |α − start|",
+        )
+        self._require(
+            "alpha_data",
+            self.alpha_data != "test" or self.alpha_objective == "entropy",
+            "it together with alpha_objective='entropy': the labels of test rows must not be looked at",
+        )
+
+    def _check_pruning(self) -> None:
+        self._require("weight_average", 0 <= self.weight_average < 1, "a share in [0, 1)")
+        self._require("prune_patience", self.prune_patience > 0, "a positive number of epochs")
+        if self.prune_below is None:
+            return
+        self._require("prune_below", self.prune_below < 1, "less than 1, where weights start")
+        self._require(
+            "prune_below",
+            self.prune_below >= self.min_task_weight,
+            f"at least min_task_weight={self.min_task_weight}, below which no weight falls",
+        )
+        self._require(
+            "prune_below",
+            self.prune_below > self.min_task_weight or self.weight_average == 0,
+            f"more than min_task_weight={self.min_task_weight}, which a moving average (weight_average) only nears",
+        )
 
     def _require(self, name: str, valid: bool, wanted: str) -> None:
         if not valid:

@@ -49,7 +49,7 @@ def trainer(tmp_path, model=None, train=None, **settings):
         ({"joint_fraction": 1.0}, "joint_fraction=1.0: pass a share in"),
         ({"alpha_init": "0"}, "alpha_init='0': pass a number above 0, or 'mean'"),
         ({"alpha_init": "half"}, "alpha_init='half'"),
-        ({"alpha_optimizer": "lbfgs"}, "alpha_optimizer='lbfgs': pass one of sgd, adam"),
+        ({"alpha_optimizer": "newton"}, "alpha_optimizer='newton': pass one of sgd, adam"),
         ({"delta_device": "cuda"}, "delta_device='cuda': pass one of device, cpu"),
         ({"delta_dtype": "float16"}, "delta_dtype='float16': pass one of float32, bfloat16"),
         ({"weight_applies_to": "both"}, "weight_applies_to='both'"),

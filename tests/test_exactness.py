@@ -111,7 +111,11 @@ def assert_equals_reference(run, records):
     for entry, tensors, record in zip(run["history"], run["epochs"], records, strict=True):
         for key in ("alpha", "task_weights", "task_weights_used"):
             assert entry[key] == pytest.approx(record[key], abs=TOLERANCE), key
-        assert entry["meta_loss"] == pytest.approx(record["meta_loss"], rel=TOLERANCE)
+        meta = entry["meta_entropy"] if "meta_entropy" in entry else entry["meta_loss"]
+        assert meta == pytest.approx(record["meta_loss"], rel=TOLERANCE)
+        for task, by_layer in entry.get("alpha_by_layer", {}).items():
+            assert by_layer == pytest.approx(record["alpha_by_layer"][task], abs=TOLERANCE), task
+        assert entry.get("pruned", []) == record["pruned"]
         assert entry["alpha_diverged"] == record["fallback"]
         assert_same_tensors(tensors["theta0"], record["theta0"])
         assert_same_tensors(tensors["theta"], record["theta"])

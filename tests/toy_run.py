@@ -115,6 +115,10 @@ def toy_args(output_dir, **settings):
     return MultitaskTrainingArguments(output_dir=str(output_dir), **(defaults | settings))
 
 
+def accuracy(prediction):
+    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+
 def toy_trainer(
     output_dir, order=tuple(SIZES), noisy=False, callbacks=None, trainer_class=RecordingTrainer, **settings
 ):
@@ -122,7 +126,12 @@ def toy_trainer(
     train, meta = toy_data(order)
     args = toy_args(output_dir, **settings)
     return trainer_class(
-        model=toy_model(noisy), args=args, train_dataset=train, eval_dataset={TARGET: meta}, callbacks=callbacks
+        model=toy_model(noisy),
+        args=args,
+        train_dataset=train,
+        eval_dataset={TARGET: meta},
+        compute_metrics=accuracy,
+        callbacks=callbacks,
     )
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.plan import EpochPlan, Phase
-from .alpha import AlphaSettings, alpha_seed, fit_alpha
-from .base import Method, Objectives
+from .alpha import alpha_seed, fit_alpha
+from .alpha_optimizers import MAX_SEARCHED
+from .alpha_problem import AlphaSettings
+from .base import Method, Objective, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
+from .pruning import Pruning
 from .weights import WeightRule
 
 if TYPE_CHECKING:
@@ -21,8 +24,9 @@ class AlphaVIL(Method):
     αVIL: every task trains from the same θ0 and leaves δ_t; α minimises the target's held-out loss of θ0 + Σ α_t δ_t;
     then θ ← θ0 + Σ α_t δ_t and w_t ← w_t + (α_t − 1).
 
-    The start of w and α at 1 and the additive weight rule are our reading of the paper; bounds and normalisation of
-    the weights, and a joint phase before the forks, are ours.
+    The start of w and α at 1 and the additive weight rule are our reading of the paper; bounds, moving average and
+    normalisation of the weights, a joint phase before the forks, and pruning are ours. Of α, the paper has gradient
+    steps on the target's loss; it names other optimizers as future work.
 
     Args:
         args (`MultitaskTrainingArguments`): The settings.
@@ -41,19 +45,39 @@ class AlphaVIL(Method):
         super().__init__(args, tasks)
         self.alpha_init = 1.0 / len(self.tasks) if args.alpha_init == "mean" else float(args.alpha_init)
         self.gradient_scale = 0.0
+        self.pruning = Pruning(args.prune_below, args.prune_patience, args.target_task)
+
+    def check(self, deltas: DeltaBank, objectives: Objectives) -> None:
+        args = self.args
+        if args.alpha_objective == "metric" and not objectives.meta.has_metric:
+            raise ValueError(
+                f"alpha_objective='metric', but no metric of the target {args.target_task!r} is known: pass `tasks`, "
+                "or `compute_metrics` and the metric's name as `metric_for_best_model` (such as 'accuracy')"
+            )
+        if args.alpha_objective == "entropy":
+            objectives.meta_entropy()  # refuses targets that have none
+        unknowns = len(self.tasks) * len(deltas.groups)
+        if args.alpha_optimizer == "gradient_free" and unknowns > MAX_SEARCHED:
+            raise ValueError(
+                f"alpha_optimizer='gradient_free' searches at most {MAX_SEARCHED} numbers, and α of {len(self.tasks)} "
+                f"tasks in {len(deltas.groups)} groups of parameters are {unknowns}: pass alpha_granularity='task', "
+                "fewer tasks, or an optimizer that follows gradients"
+            )
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         fraction = self.args.joint_fraction
-        joint_steps = round(fraction * sum(steps.values()))
         fork_steps = {task: max(1, round((1.0 - fraction) * count)) for task, count in steps.items()}
-        nominal_steps = joint_steps + sum(fork_steps.values())
-        boundary = joint_steps / nominal_steps
+        nominal_joint_steps = round(fraction * sum(steps.values()))
+        nominal_steps = nominal_joint_steps + sum(fork_steps.values())
+        boundary = nominal_joint_steps / nominal_steps
+        mixed = {task: count for task, count in steps.items() if task not in self.pruning.pruned}
+        joint_steps = round(fraction * sum(mixed.values()))
         phases = []
         if joint_steps > 0:
-            phases.append(joint_phase(self.args, epoch, joint_steps, steps, self.task_weights, (0.0, boundary)))
+            phases.append(joint_phase(self.args, epoch, joint_steps, mixed, self.task_weights, (0.0, boundary)))
         phases += [
-            Phase(task, ((task,),) * count, fork=True, weighted=True, stretch=(boundary, 1.0))
-            for task, count in fork_steps.items()
+            Phase(task, ((task,),) * fork_steps[task], fork=True, weighted=True, stretch=(boundary, 1.0))
+            for task in mixed
             if not self._is_skipped(task)
         ]
         if not any(phase.fork for phase in phases):
@@ -72,25 +96,47 @@ class AlphaVIL(Method):
             steps=args.alpha_steps,
             learning_rate=args.alpha_learning_rate,
             optimizer=args.alpha_optimizer,
+            objective=args.alpha_objective,
             initial=self.alpha_init,
+            l1=args.alpha_l1,
+            l2=args.alpha_l2,
             batch_size=args.alpha_batch_size,
             seed=alpha_seed(args.resolved_data_seed, epoch, args.target_task),
         )
-        fit = fit_alpha(deltas, objectives.meta, self.tasks, settings, self.gradient_scale, progress)
+        active = [task for task in self.tasks if task not in self.pruning.pruned]
+        fit = fit_alpha(deltas, self._objective(objectives), active, settings, self.gradient_scale, progress)
         self.gradient_scale = fit.gradient_scale
-        deltas.combine(fit.alpha)
-        rule = WeightRule(args.min_task_weight, args.max_task_weight, bool(args.normalize_task_weights))
-        self.task_weights = rule.update(self.task_weights, fit.alpha, self.alpha_init)
-        return {
+        deltas.combine(fit.coefficients)
+        rule = WeightRule(
+            args.min_task_weight, args.max_task_weight, bool(args.normalize_task_weights), args.weight_average
+        )
+        weights = rule.step({task: self.task_weights[task] for task in active}, fit.alpha, self.alpha_init)
+        leaving = self.pruning.observe(weights)
+        weights = rule.normalized({task: weight for task, weight in weights.items() if task not in leaving})
+        self.task_weights = {task: weights.get(task, 0.0) for task in self.tasks}
+        record = {
             "alpha": fit.alpha,
-            "meta_loss": fit.meta_loss,
-            "judged_loss": list(fit.judged_loss),
+            f"meta_{args.alpha_objective}": fit.values,
+            f"judged_{args.alpha_objective}": list(fit.judged),
             "alpha_diverged": fit.diverged,
         }
+        if fit.alpha_by_layer is not None:
+            record["alpha_by_layer"] = fit.alpha_by_layer
+        if args.prune_below is not None:
+            record["pruned"] = leaving
+        return record
+
+    def _objective(self, objectives: Objectives) -> Objective:
+        return objectives.meta_entropy() if self.args.alpha_objective == "entropy" else objectives.meta
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "gradient_scale": self.gradient_scale}
+        return {
+            **super().state_dict(),
+            "gradient_scale": self.gradient_scale,
+            "pruning": self.pruning.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.gradient_scale = state["gradient_scale"]
+        self.pruning.load_state_dict(state["pruning"])

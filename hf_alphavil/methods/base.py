@@ -26,6 +26,11 @@ class Objective(Protocol):
         """Rows of the set."""
         ...
 
+    @property
+    def has_metric(self) -> bool:
+        """Whether the score is a metric, not minus the loss."""
+        ...
+
     def loss(self, rows: Sequence[int]) -> float:
         """Mean loss over rows."""
         ...
@@ -51,6 +56,10 @@ class Objectives(Protocol):
     @property
     def meta(self) -> Objective:
         """The target on the meta set; for methods with `needs_meta_set`."""
+        ...
+
+    def meta_entropy(self) -> Objective:
+        """The entropy of the target's predictions on the meta set, whose labels do not count, in the loss's place."""
         ...
 
     def training(self, task: str) -> Objective:
@@ -160,6 +169,19 @@ class Method(ABC):
             phase (`Phase`): The fork.
         """
         return phase.name == self.args.target_task
+
+    def check(self, deltas: DeltaBank, objectives: Objectives) -> None:
+        """
+        Called before training: refuses settings that do not fit the model, the tasks or their metrics.
+
+        Args:
+            deltas (`DeltaBank`): The parameters.
+            objectives (`Objectives`): The objectives that [`merge`] will be given.
+
+        Raises:
+            ValueError: If the method could not do its work.
+        """
+        return
 
     @abstractmethod
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:

@@ -11,6 +11,14 @@ from torch import Tensor, nn
 
 from ..sharding import drop_gathered, local_tensor
 
+#: The group of all parameters, where each phase has one coefficient.
+ALL_PARAMETERS = ""
+
+
+def product_name(phase: str, group: str) -> str:
+    """Name of the inner product of a phase's δ in a group of parameters; the phase's own where there is one group."""
+    return phase if group == ALL_PARAMETERS else f"{phase}/{group}"
+
 
 class DeltaBank:
     """
@@ -26,6 +34,9 @@ class DeltaBank:
         unscaled (`Collection[str]`, *optional*, defaults to `()`):
             Parameters on which coefficients do not act: their deltas are merged with coefficient 1 and leave no
             inner product (`alpha_applies_to="encoder"` puts the heads here).
+        groups (`Mapping[str, str]`, *optional*):
+            Group of every parameter by its name, where a phase's coefficient may be one per group
+            (`alpha_granularity="layer"`). Without it, all parameters are one group.
         device (`str`, *optional*, defaults to `"device"`):
             Where θ0 and deltas lie between uses: on the parameters' `"device"`, or in the memory of the `"cpu"`,
             pinned where the parameters are on CUDA.
@@ -35,13 +46,21 @@ class DeltaBank:
     """
 
     def __init__(
-        self, model: nn.Module, unscaled: Collection[str] = (), device: str = "device", dtype: str = "float32"
+        self,
+        model: nn.Module,
+        unscaled: Collection[str] = (),
+        groups: Mapping[str, str] | None = None,
+        device: str = "device",
+        dtype: str = "float32",
     ) -> None:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.model = model
         self.names: list[str] = list(named)
         self.parameters: list[nn.Parameter] = list(named.values())
-        self._scaled = [name not in unscaled for name in self.names]
+        # `None`: coefficients do not act on the parameter.
+        self._group_of = [
+            None if name in unscaled else groups[name] if groups is not None else ALL_PARAMETERS for name in self.names
+        ]
         self._on_cpu = device == "cpu"
         self._rounded = dtype == "bfloat16"
         self._start: list[Tensor] | None = None
@@ -58,6 +77,11 @@ class DeltaBank:
     def is_open(self) -> bool:
         """`bool`: Whether a θ0 is held: between the first fork of a plan and its merge."""
         return self._start is not None
+
+    @property
+    def groups(self) -> list[str]:
+        """`list[str]`: Groups of the parameters on which coefficients act, in the model's order."""
+        return list(dict.fromkeys(group for group in self._group_of if group is not None))
 
     @property
     def phases(self) -> list[str]:
@@ -136,41 +160,44 @@ class DeltaBank:
         return not largest or bool(torch.isfinite(torch.stack(largest)).all())
 
     @torch.no_grad()
-    def combine(self, coefficients: Mapping[str, float]) -> None:
+    def combine(self, coefficients: Mapping[str, float] | Mapping[str, Mapping[str, float]]) -> None:
         """
         Sets the model to θ0 + Σ c_p δ_p, with the kept buffers.
 
         Args:
-            coefficients (`Mapping[str, float]`): c_p by phase; phases that left no delta are passed over.
+            coefficients (`Mapping[str, float]` or `Mapping[str, Mapping[str, float]]`):
+                c_p by phase: one for all parameters, or one by group; phases that left no delta are passed over.
         """
         self._write(self._opened())
         shards = self._shards()
         for phase in self.phases:
-            for shard, delta, scaled in zip(shards, self._deltas[phase], self._scaled, strict=True):
-                shard.add_(_loaded(delta, shard), alpha=coefficients[phase] if scaled else 1.0)
+            given = coefficients[phase]
+            for shard, delta, group in zip(shards, self._deltas[phase], self._group_of, strict=True):
+                coefficient = 1.0 if group is None else given[group] if isinstance(given, Mapping) else given
+                shard.add_(_loaded(delta, shard), alpha=coefficient)
         self._write_buffers(self._kept_buffers or self._start_buffers)
 
     @torch.no_grad()
     def inner_products(self, gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
         """
-        ⟨g, δ_p⟩ of every finished phase.
+        ⟨g, δ_p⟩ of every finished phase, or of each group of its parameters.
 
         Args:
             gradients (`Sequence[Tensor | None]`): One gradient per parameter; `None` counts as zero.
 
         Returns:
-            `dict[str, Tensor]`: Scalar float64 tensors by phase, left on the device.
+            `dict[str, Tensor]`: Scalar float64 tensors by [`product_name`], left on the device.
         """
         products = {}
         for phase, deltas in self._deltas.items():
-            terms = [
-                torch.dot(gradient.flatten(), _loaded(delta, gradient).flatten())
-                for gradient, delta, scaled in zip(gradients, deltas, self._scaled, strict=True)
-                if gradient is not None and scaled
-            ]
-            products[phase] = (
-                torch.stack(terms).sum(dtype=torch.float64) if terms else torch.zeros((), dtype=torch.float64)
-            )
+            terms: dict[str, list[Tensor]] = {group: [] for group in self.groups}
+            for gradient, delta, group in zip(gradients, deltas, self._group_of, strict=True):
+                if gradient is not None and group is not None:
+                    terms[group].append(torch.dot(gradient.flatten(), _loaded(delta, gradient).flatten()))
+            for group, dots in terms.items():
+                products[product_name(phase, group)] = (
+                    torch.stack(dots).sum(dtype=torch.float64) if dots else torch.zeros((), dtype=torch.float64)
+                )
         return products
 
     def close(self) -> None:

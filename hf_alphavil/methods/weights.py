@@ -10,24 +10,27 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class WeightRule:
     """
-    w_t ← w_t + (α_t/α_init − 1), then bounds, then normalisation.
+    w_t ← w_t + (α_t/α_init − 1), then bounds, then the moving average, then normalisation.
 
-    For a start of 1 the rule is the paper's as we read it, w_t + (α_t − 1); relative to any other start, bounds and
-    normalisation are ours.
+    For a start of 1 the rule is the paper's as we read it, w_t + (α_t − 1); relative to any other start, bounds,
+    average and normalisation are ours. The average β·w_t + (1 − β)·(bounded new w_t) lies within the bounds; where
+    they do not bind it is a step shortened by 1 − β, and where they do, one bad epoch goes that share of the way.
 
     Args:
         minimum (`float`): Lower bound of a weight. A weight of exactly 0 is absorbing: the task leaves no δ.
         maximum (`float`, *optional*): Upper bound of a weight.
-        normalize (`bool`): Whether weights are scaled to mean 1 after the bounds.
+        normalize (`bool`): Whether weights are scaled to mean 1 at the end.
+        average (`float`, *optional*, defaults to 0.0): β, the share of the present weight in the next one, in [0, 1).
     """
 
     minimum: float
     maximum: float | None
     normalize: bool
+    average: float = 0.0
 
-    def update(self, weights: Mapping[str, float], alpha: Mapping[str, float], alpha_init: float) -> dict[str, float]:
+    def step(self, weights: Mapping[str, float], alpha: Mapping[str, float], alpha_init: float) -> dict[str, float]:
         """
-        The weights of the next epoch.
+        The weights of the next epoch before they are normalised.
 
         Args:
             weights (`Mapping[str, float]`): Present weights w_t.
@@ -38,11 +41,22 @@ class WeightRule:
             `dict[str, float]`: New weights, in the order of `weights`.
         """
         maximum = math.inf if self.maximum is None else self.maximum
-        updated = {
-            task: min(max(weight + alpha[task] / alpha_init - 1.0, self.minimum), maximum)
+        return {
+            task: self.average * weight
+            + (1.0 - self.average) * min(max(weight + alpha[task] / alpha_init - 1.0, self.minimum), maximum)
             for task, weight in weights.items()
         }
-        mean = math.fsum(updated.values()) / len(updated)
-        if self.normalize and mean > 0:
-            updated = {task: weight / mean for task, weight in updated.items()}
-        return updated
+
+    def normalized(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """
+        Weights scaled to mean 1, if the rule has it so.
+
+        Args:
+            weights (`Mapping[str, float]`): What [`step`] returned, of the tasks that stay.
+
+        Returns:
+            `dict[str, float]`: The weights, in the same order.
+        """
+        mean = math.fsum(weights.values()) / len(weights)
+        scale = mean if self.normalize and mean > 0 else 1.0
+        return {task: weight / scale for task, weight in weights.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 HISTORY_FILE = "alphavil_history.json"
 
-#: One epoch: `epoch`, `alpha`, `task_weights`, `task_weights_used` and `meta_loss`.
+#: One epoch: `epoch`, `alpha`, `task_weights`, `task_weights_used`, `meta_loss` and the like.
 EpochRecord = dict[str, Any]
 
 

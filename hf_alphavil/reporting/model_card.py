@@ -102,7 +102,8 @@ def write_model_card(
         scores (`Sequence[CardScore]`, *optional*): What was measured.
         history (`Sequence[dict]`, *optional*): The run's history; its last α and weights are shown.
         alpha_data (`str`, *optional*):
-            What the meta set was: `"train_holdout"`, `"train"` or `"validation"`; `None` for methods without one.
+            What the meta set was: `"train_holdout"`, `"train"`, `"validation"` or `"test"`; `None` for methods
+            without one.
         meta_use (`str`, *optional*): What happened on the meta set, as a sentence that goes on with "on ...".
         meta_rows (`int`, *optional*): The meta set's rows.
         selected_on (`str`, *optional*):

@@ -30,7 +30,8 @@ def plot_task_weights(history: Sequence[EpochRecord], target: str, path: str | o
     """
     Draws each task's weight over the epochs, its start included as epoch 0, and below it α where the method has one.
 
-    Every line is labelled at its end; the target is black. matplotlib's global state, its backend included, is left
+    Every line is labelled at its end, which in the panel of α is where the task was pruned; the target is black.
+    matplotlib's global state, its backend included, is left
     alone.
 
     Args:
@@ -76,7 +77,7 @@ def plot_task_weights(history: Sequence[EpochRecord], target: str, path: str | o
     # Labels are laid out in pixels, so the panels must have their final places first.
     canvas.draw()
     for panel, (_, xs, lines) in zip(axes, panels, strict=True):
-        _label_ends(panel, xs[-1], lines, target)
+        _label_ends(panel, xs, lines, target)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
@@ -125,10 +126,11 @@ def _style(panel: Axes, title: str, epochs: list[int]) -> None:
         panel.set_ylim(middle - 0.5, middle + 0.5)
 
 
-def _label_ends(panel: Axes, last_x: int, lines: dict[str, list[float]], target: str) -> None:
+def _label_ends(panel: Axes, xs: list[int], lines: dict[str, list[float]], target: str) -> None:
     """Writes every task's name right of its line's end; names that would overlap are spread, with a thin leader."""
-    ends = {task: values[-1] for task, values in lines.items() if math.isfinite(values[-1])}
-    pixels = {task: float(panel.transData.transform((last_x, value))[1]) for task, value in ends.items()}
+    drawn = {task: [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)] for task, ys in lines.items()}
+    ends = {task: points[-1] for task, points in drawn.items() if points}
+    pixels = {task: float(panel.transData.transform(end)[1]) for task, end in ends.items()}
     bottom, top = panel.bbox.y0, panel.bbox.y1
     line_height = 1.3 * LABEL_POINTS * DPI / 72
     # From the bottom up; of equals the first task is to stand on top.
@@ -139,12 +141,13 @@ def _label_ends(panel: Axes, last_x: int, lines: dict[str, list[float]], target:
         height = (place - bottom) / (top - bottom)
         panel.annotate(
             "",
-            xy=(last_x, ends[task]),
+            xy=ends[task],
             xycoords="data",
             xytext=(LABEL_X, height),
             textcoords="axes fraction",
             arrowprops={
                 "arrowstyle": "-",
+                "linestyle": "-" if ends[task][0] == xs[-1] else ":",
                 "color": colour,
                 "linewidth": 0.6,
                 "alpha": 0.6,
@@ -157,7 +160,7 @@ def _label_ends(panel: Axes, last_x: int, lines: dict[str, list[float]], target:
         panel.text(
             LABEL_X + 0.012,
             height,
-            f"{task}  {ends[task]:.2f}",
+            f"{task}  {ends[task][1]:.2f}",
             transform=panel.transAxes,
             fontsize=LABEL_POINTS,
             color=colour,

@@ -8,7 +8,7 @@ def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None, met
     Which rows the meta set was, and what that means for the scores.
 
     Args:
-        alpha_data (`str`): `"train_holdout"`, `"train"` or `"validation"`.
+        alpha_data (`str`): `"train_holdout"`, `"train"`, `"validation"` or `"test"`.
         target (`str`): The target task.
         meta_rows (`int`, *optional*): How many rows those are.
         meta_use (`str`, *optional*): What happened on them, as a sentence that goes on with "on ...".
@@ -36,7 +36,12 @@ def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None, met
             f"{used} validation split, as in the αVIL paper. **Scores on the validation split are therefore "
             "optimistic**; only another split's are fair."
         )
-    raise ValueError(f"alpha_data={alpha_data!r}: pass 'train_holdout', 'train' or 'validation'")
+    if alpha_data == "test":
+        return (
+            f"In this run {meta_use} on the text of {rows} of `{target}`'s test split, without their labels, so that "
+            "the model is adapted to just these rows."
+        )
+    raise ValueError(f"alpha_data={alpha_data!r}: pass 'train_holdout', 'train', 'validation' or 'test'")
 
 
 def score_in_words(
@@ -63,7 +68,7 @@ def score_in_words(
         return ""
     reasons = []
     if alpha_data == split:
-        reasons.append(f"{meta_use} on this split")
+        reasons.append(f"{meta_use} on this split" + ("'s text" if split == "test" else ""))
     if selected_on == split:
         reasons.append("the best model was selected on it")
     return f"optimistic: {' and '.join(reasons)}" if reasons else ""

@@ -26,6 +26,13 @@ def loss_of(model, theta, task, batch):
     return functional_call(model, theta, (task,), dict(batch))["loss"]
 
 
+def entropy_of(model, theta, task, batch):
+    """Mean of −Σ p log p over the rows; the labels stay out of the model."""
+    inputs = {key: value for key, value in batch.items() if key != "labels"}
+    p = torch.softmax(functional_call(model, theta, (task,), inputs)["logits"], dim=-1)
+    return -(p * torch.log(p)).sum(dim=-1).mean()
+
+
 def task_gradient(model, theta, task, batch):
     """{name: gradient or None}; None for what the task's loss does not reach."""
     leaves = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
@@ -72,12 +79,23 @@ def schedule_factor(x, total, lr_schedule, warmup_steps):
     return max(0.0, (total - x) / max(1, total - warmup_steps))
 
 
+def layer_of(name):
+    """`encoder.<number>.*` is the layer <number>; what is not the encoder's is the heads'."""
+    return name.split(".")[1] if name.startswith("encoder.") else "(heads)"
+
+
 def merge(theta0, delta, alpha, alpha_applies_to):
-    """θ0 + Σ α_t δ_t; under "encoder" the coefficient is 1 outside `encoder.*`. Differentiable in α."""
+    """θ0 + Σ α_t δ_t; under "encoder" the coefficient is 1 outside `encoder.*`. Differentiable in α.
+
+    α_t is one number, or one by layer.
+    """
     merged = {}
     for name, p in theta0.items():
         weighed = alpha_applies_to == "all" or name.startswith("encoder.")
-        merged[name] = p + sum((alpha[t] if weighed else 1.0) * delta[t][name] for t in delta)
+        merged[name] = p
+        for t in delta:
+            a = alpha[t][layer_of(name)] if weighed and isinstance(alpha[t], dict) else alpha[t]
+            merged[name] = merged[name] + (a if weighed else 1.0) * delta[t][name]
     return merged
 
 
@@ -103,9 +121,16 @@ def straight_line_avil(
     min_task_weight,
     max_task_weight=None,
     normalize_task_weights,
+    weight_average=0.0,
+    prune_below=None,
+    prune_patience=2,
     alpha_steps,
     alpha_learning_rate,
     alpha_optimizer="sgd",
+    alpha_objective="loss",
+    alpha_granularity="task",
+    alpha_l1=0.0,
+    alpha_l2=0.0,
     alpha_init=1.0,
     alpha_batch_size,
     alpha_applies_to="all",
@@ -119,6 +144,8 @@ def straight_line_avil(
         (phase_optimizer_state, ("per_task", "reset")),
         (weight_applies_to, ("loss", "learning_rate")),
         (alpha_optimizer, ("sgd", "adam")),
+        (alpha_objective, ("loss", "entropy")),
+        (alpha_granularity, ("task", "layer")),
         (alpha_applies_to, ("all", "encoder")),
         (lr_schedule, ("constant", "linear")),
     ]:
@@ -132,6 +159,21 @@ def straight_line_avil(
     start_alpha = 1.0 / len(tasks) if alpha_init == "mean" else float(alpha_init)
     states = {}  # phase name -> {parameter name -> momentum}
     largest_first_norm = 0.0  # c: kept for the whole run
+    objective = {"loss": loss_of, "entropy": entropy_of}[alpha_objective]
+    weighed = [name for name in theta if alpha_applies_to == "all" or name.startswith("encoder.")]
+    layers = list(dict.fromkeys(map(layer_of, weighed))) if alpha_granularity == "layer" else [None]
+    pruned, epochs_below = set(), dict.fromkeys(tasks, 0)
+
+    def by_task(alpha):
+        """{task: number} or {task: {layer: number}} of a tensor of shape (tasks, layers)."""
+        if layers == [None]:
+            return {t: row[0] for t, row in zip(tasks, alpha, strict=True)}
+        return {t: dict(zip(layers, row, strict=True)) for t, row in zip(tasks, alpha, strict=True)}
+
+    def in_one_number(alpha):
+        """Per task, the mean over the encoder's layers."""
+        kept = [i for i, layer in enumerate(layers) if layer != "(heads)"]
+        return {t: sum(float(row[i]) for i in kept) / len(kept) for t, row in zip(tasks, alpha, strict=True)}
 
     # The plan's lengths are the same in every epoch.
     m = {t: max(1, round(delta_fraction * len(train[t]))) for t in tasks}
@@ -174,21 +216,23 @@ def straight_line_avil(
 
         # The joint phase.
         counts, order = dict.fromkeys(tasks, 0), []
-        if J > 0:
+        staying = [t for t in tasks if t not in pruned]
+        j = round(joint_fraction * sum(K[t] for t in staying))  # of which J are without pruning
+        if j > 0:
             masses = {
-                "proportional": K,
-                "uniform": dict.fromkeys(tasks, 1),
-                "temperature": {t: K[t] ** (1 / sampling_temperature) for t in tasks},
-                "weights": w,
+                "proportional": {t: K[t] for t in staying},
+                "uniform": dict.fromkeys(staying, 1),
+                "temperature": {t: K[t] ** (1 / sampling_temperature) for t in staying},
+                "weights": {t: w[t] for t in staying},
             }[task_sampling]
-            counts = joint_counts(J, masses)
+            counts |= joint_counts(j, masses)
             laid_out = [t for t in sorted(tasks) for _ in range(counts[t])]
-            order = [laid_out[i] for i in seeded_permutation(J, data_seed, e, "joint")]
+            order = [laid_out[i] for i in seeded_permutation(j, data_seed, e, "joint")]
             buffers = enter_phase("joint")
             taken = dict.fromkeys(tasks, 0)
             for i, t in enumerate(order):
                 weight = 1.0 if task_sampling == "weights" else w[t]
-                theta = train_step(theta, t, rows_of(t, taken[t]), rate(e, (J / N) * (i / J)), weight, buffers)
+                theta = train_step(theta, t, rows_of(t, taken[t]), rate(e, (J / N) * (i / j)), weight, buffers)
                 taken[t] += 1
 
         # The forks.
@@ -196,7 +240,7 @@ def straight_line_avil(
         delta = {}
         for t in tasks:
             theta_t = theta0
-            if not (weight_applies_to == "loss" and w[t] == 0):
+            if t not in pruned and not (weight_applies_to == "loss" and w[t] == 0):
                 buffers = enter_phase(f"fork:{t}")
                 for i in range(k[t]):
                     lr = rate(e, J / N + (1 - J / N) * (i / k[t]))
@@ -207,7 +251,7 @@ def straight_line_avil(
         b = min(alpha_batch_size, M)
         generator = torch.Generator().manual_seed(derive_seed(data_seed, e, target, "meta"))
         queue = []
-        alpha = torch.full((len(tasks),), start_alpha, dtype=torch.float64, requires_grad=True)
+        alpha = torch.full((len(tasks), len(layers)), start_alpha, dtype=torch.float64, requires_grad=True)
         adam = torch.optim.Adam([alpha], lr=alpha_learning_rate, betas=(0.9, 0.999), eps=1e-8)
         batch = take(meta, range(b))  # stands for the last batch where alpha_steps is 0
         alpha_trace, meta_loss, alpha_grads = [], [], []
@@ -216,52 +260,79 @@ def straight_line_avil(
                 if len(queue) < b:
                     queue = torch.randperm(M, generator=generator).tolist()
                 batch, queue = take(meta, queue[:b]), queue[b:]
-            merged = merge(theta0, delta, dict(zip(tasks, alpha, strict=True)), alpha_applies_to)
-            loss = loss_of(model, merged, target, batch)
-            (g,) = torch.autograd.grad(loss, [alpha])
-            alpha_trace.append(dict(zip(tasks, alpha.tolist(), strict=True)))
+            merged = merge(theta0, delta, by_task(alpha), alpha_applies_to)
+            loss = objective(model, merged, target, batch)
+            away = alpha - start_alpha
+            pull = (alpha_l1 * away.abs() + alpha_l2 * away**2).mean(dim=1).sum()
+            (g,) = torch.autograd.grad(loss + pull if alpha_optimizer == "adam" else loss, [alpha])
+            alpha_trace.append(in_one_number(alpha.detach()))
             meta_loss.append(loss.item())
-            alpha_grads.append(dict(zip(tasks, g.tolist(), strict=True)))
+            alpha_grads.append(dict(zip(tasks, g.sum(dim=1).tolist(), strict=True)))
             if alpha_optimizer == "adam":
                 alpha.grad = g
                 adam.step()
             else:
                 if s == 0:
-                    largest_first_norm = max(largest_first_norm, float(g.norm()))
-                alpha = (alpha - alpha_learning_rate * g / (largest_first_norm or 1.0)).detach().requires_grad_()
-        final = dict(zip(tasks, alpha.tolist(), strict=True))
-        alpha_trace.append(final)
+                    largest_first_norm = max(largest_first_norm, float(g.norm()) / math.sqrt(len(layers)))
+                h = alpha_learning_rate / (largest_first_norm or 1.0)
+                alpha = (alpha - h * g).detach()
+                # The pull's proximal step: the place x with x − α + h·pull'(x) = 0, or the start if that lies between.
+                l1, l2 = alpha_l1 / len(layers), alpha_l2 / len(layers)
+                above = (alpha - h * (l1 - 2 * l2 * start_alpha)) / (1 + 2 * h * l2)
+                below = (alpha + h * (l1 + 2 * l2 * start_alpha)) / (1 + 2 * h * l2)
+                at_start = torch.full_like(alpha, start_alpha)
+                alpha = torch.where(above > start_alpha, above, torch.where(below < start_alpha, below, at_start))
+                alpha.requires_grad_()
+        final = alpha.detach()
+        alpha_trace.append(in_one_number(final))
         with torch.no_grad():
-            last = loss_of(model, merge(theta0, delta, final, alpha_applies_to), target, batch)
+            last = objective(model, merge(theta0, delta, by_task(final), alpha_applies_to), target, batch)
         meta_loss.append(float(last))
 
         # The judge.
-        at_start = dict.fromkeys(tasks, start_alpha)
+        at_start = torch.full_like(final, start_alpha)
         judged = take(meta, range(min(M, 512)))
         with torch.no_grad():
             before, after = (
-                float(loss_of(model, merge(theta0, delta, a, alpha_applies_to), target, judged))
+                float(objective(model, merge(theta0, delta, by_task(a), alpha_applies_to), target, judged))
                 for a in (at_start, final)
             )
         fallback = not math.isfinite(after) or after > before
-        chosen = at_start if fallback else final
+        coefficients = at_start if fallback else final
 
         # The merge and the weights.
-        theta = merge(theta0, delta, chosen, alpha_applies_to)
+        theta = merge(theta0, delta, by_task(coefficients), alpha_applies_to)
+        chosen = {t: a for t, a in in_one_number(coefficients).items() if t not in pruned}
         used, w = w, {}
-        for t in tasks:
+        for t in staying:
             w[t] = max(min_task_weight, used[t] + (chosen[t] / start_alpha - 1))
             if max_task_weight is not None:
                 w[t] = min(max_task_weight, w[t])
+            w[t] = weight_average * used[t] + (1 - weight_average) * w[t]
+        leaving = []
+        if prune_below is not None:
+            for t in staying:
+                epochs_below[t] = epochs_below[t] + 1 if w[t] <= prune_below else 0
+                if t != target and epochs_below[t] >= prune_patience:
+                    leaving.append(t)
+        pruned |= set(leaving)
+        staying = [t for t in staying if t not in pruned]
         if normalize_task_weights:
-            mean = sum(w.values()) / len(tasks)
-            w = {t: w[t] / mean for t in tasks}
+            mean = sum(w[t] for t in staying) / len(staying)
+            w = {t: w[t] / mean for t in staying}
+        w = {t: 0.0 if t in pruned else w[t] for t in tasks}
 
         records.append(
             {
                 "theta0": theta0,
                 "delta": delta,
                 "alpha": chosen,
+                "alpha_by_layer": {
+                    t: dict(zip(layers, row, strict=True))
+                    for t, row in zip(tasks, coefficients.tolist(), strict=True)
+                    if t in chosen
+                },
+                "pruned": leaving,
                 "alpha_trace": alpha_trace,
                 "alpha_grads": alpha_grads,
                 "meta_loss": meta_loss,

@@ -19,6 +19,20 @@ HISTORY: list[dict[str, Any]] = [
     },
 ]
 
+#: mrpc leaves the plan after the second epoch.
+PRUNED: list[dict[str, Any]] = [
+    {**HISTORY[0], "pruned": []},
+    {**HISTORY[1], "task_weights": {"rte": 1.0, "mrpc": 0.0}, "pruned": ["mrpc"]},
+    {
+        "epoch": 3,
+        "alpha": {"rte": 1.125},
+        "task_weights_used": {"rte": 1.0, "mrpc": 0.0},
+        "task_weights": {"rte": 1.125, "mrpc": 0.0},
+        "meta_loss": [0.0625, 0.0625, 0.03125],
+        "pruned": [],
+    },
+]
+
 WITHOUT_ALPHA: list[dict[str, Any]] = [
     {
         "epoch": 1,

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from example_run import HISTORY, WITHOUT_ALPHA
+from example_run import HISTORY, PRUNED, WITHOUT_ALPHA
+from matplotlib.axes import Axes
 from PIL import Image
 
 from hf_alphavil.reporting import plot_task_weights
@@ -25,9 +26,10 @@ def many_tasks(count):
         (HISTORY, "rte", 2 * 2.6 + 0.8),
         (HISTORY[:1], "rte", 2 * 2.6 + 0.8),
         (WITHOUT_ALPHA, "rte", 2.6 + 0.8),
+        (PRUNED, "rte", 2 * 2.6 + 0.8),
         (many_tasks(20), "task_0", 2 * (0.21 * 20 + 0.3) + 0.8),
     ],
-    ids=["two epochs", "one epoch", "without alpha", "twenty equal tasks"],
+    ids=["two epochs", "one epoch", "without alpha", "pruned", "twenty equal tasks"],
 )
 def test_the_picture_is_a_png_of_the_expected_size(tmp_path, history, target, height):
     path = plot_task_weights(history, target, tmp_path / "plots" / "task_weights.png")
@@ -44,6 +46,14 @@ def test_the_picture_is_a_png_of_the_expected_size(tmp_path, history, target, he
 def test_values_that_are_missing_or_not_finite_are_left_out(tmp_path):
     last = {**HISTORY[1], "alpha": {"rte": float("nan")}, "task_weights": {"rte": 1.0}}
     assert plot_task_weights([HISTORY[0], last], "rte", tmp_path / "a.png").exists()
+
+
+def test_a_pruned_task_is_labelled_where_its_line_ends(tmp_path, monkeypatch):
+    written = []
+    text = Axes.text
+    monkeypatch.setattr(Axes, "text", lambda self, x, y, s, **k: (written.append(s), text(self, x, y, s, **k))[1])
+    plot_task_weights(PRUNED, "rte", tmp_path / "a.png")
+    assert {label for label in written if label.startswith("mrpc")} == {"mrpc  0.00", "mrpc  -0.50"}
 
 
 def test_an_empty_history_is_refused(tmp_path):

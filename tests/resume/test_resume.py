@@ -33,6 +33,26 @@ VARIANTS = {
     "bfloat16_deltas": {"delta_dtype": "bfloat16", "delta_device": "cpu", "max_phase_steps": 2},
     "sgd_momentum": {"optim": "sgd", "optim_args": "momentum=0.9", "max_phase_steps": 2},
     "held_evaluation": {"eval_strategy": "steps", "eval_steps": 4, "max_phase_steps": 3},
+    "pruned": {
+        "data_seed": 3,
+        "num_train_epochs": 3,
+        "min_task_weight": 0.5,
+        "max_task_weight": 2.0,
+        "weight_average": 0.3,
+        "prune_below": 0.95,
+        "prune_patience": 2,
+        "joint_fraction": 0.3,
+        "alpha_learning_rate": 0.5,
+        "max_phase_steps": 2,
+    },
+    "layers": {"alpha_granularity": "layer", "alpha_l1": 0.001, "alpha_l2": 0.01, "max_phase_steps": 2},
+    "lbfgs_on_entropy": {"alpha_optimizer": "lbfgs", "alpha_objective": "entropy", "max_phase_steps": 1},
+    "gradient_free": {
+        "alpha_optimizer": "gradient_free",
+        "alpha_objective": "metric",
+        "metric_for_best_model": "accuracy",
+        "max_phase_steps": 1,
+    },
     "multitask": {"method": "multitask", "max_phase_steps": 2},
     "single": {"method": "single"},
 }
@@ -62,6 +82,8 @@ def test_the_variants_reach_every_kind_of_phase(tmp_path):
     """A plan with a skipped task is shorter, and the noisy toy does depend on its generators."""
     skipping = run_toy(tmp_path / "skip", **RUN | VARIANTS["loss_weights_skip"] | {"save_strategy": "no"})
     assert 0.0 in skipping["history"][0]["task_weights"].values()
+    pruned = run_toy(tmp_path / "prune", **RUN | VARIANTS["pruned"] | {"save_strategy": "no"})
+    assert [bool(entry["pruned"]) for entry in pruned["history"]] == [False, True, False]
     one = run_toy(tmp_path / "1", **RUN | {"save_strategy": "no"})
     other = run_toy(tmp_path / "2", **RUN | {"save_strategy": "no", "seed": 1, "data_seed": 42})
     assert not torch.equal(one["state"]["encoder.0.weight"], other["state"]["encoder.0.weight"])

@@ -1,0 +1,55 @@
+"""Which auxiliaries have proved useless and leave the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Pruning:
+    """
+    Counts the epochs in a row after which an auxiliary's weight was at or below a bound. The rule is ours.
+
+    What is compared is the weight before normalisation, after bounds and moving average: the scale on which
+    `min_task_weight` is the floor. An epoch whose δ was dropped, or whose α fell back, counts too: the weight stayed.
+
+    Args:
+        below (`float`, *optional*): The bound; `None` prunes nothing.
+        patience (`int`): Epochs in a row.
+        target (`str`): The target task, which is never pruned.
+    """
+
+    def __init__(self, below: float | None, patience: int, target: str) -> None:
+        self.below = below
+        self.patience = patience
+        self.target = target
+        #: Pruned tasks, in the order in which they left.
+        self.pruned: list[str] = []
+        self._epochs_below: dict[str, int] = {}
+
+    def observe(self, weights: Mapping[str, float]) -> list[str]:
+        """
+        Takes note of an epoch's weights.
+
+        Args:
+            weights (`Mapping[str, float]`): The weights, before normalisation, of the tasks that are not pruned.
+
+        Returns:
+            `list[str]`: Tasks that leave now.
+        """
+        if self.below is None:
+            return []
+        for task, weight in weights.items():
+            is_below = task != self.target and weight <= self.below
+            self._epochs_below[task] = self._epochs_below.get(task, 0) + 1 if is_below else 0
+        leaving = [task for task in weights if self._epochs_below[task] >= self.patience]
+        self.pruned += leaving
+        return leaving
+
+    def state_dict(self) -> dict[str, Any]:
+        """`dict`: The state, ready for JSON."""
+        return {"pruned": list(self.pruned), "epochs_below": dict(self._epochs_below)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of [`state_dict`]."""
+        self.pruned, self._epochs_below = list(state["pruned"]), dict(state["epochs_below"])
