@@ -279,8 +279,8 @@ class MultitaskTrainingArguments(TrainingArguments):
         )
         self._require(
             "alpha_data",
-            self.alpha_data != "test" or self.alpha_objective == "entropy",
-            "it together with alpha_objective='entropy': the labels of test rows must not be looked at",
+            self.alpha_data != "test" or (METHODS[self.method].fits_alpha and self.alpha_objective == "entropy"),
+            "it together with alpha_objective='entropy' of alphavil: labels of test rows must not be looked at",
         )
 
     def _check_pruning(self) -> None:
