@@ -267,8 +267,8 @@ def _method(given: Any) -> MethodEntry:
         )
     _check_known("key of a method", given, ("name", "method", "settings"))
     _check_choice("methods", given["method"], METHODS)
-    entry = MethodEntry(given.get("name", given["method"]), given["method"], given.get("settings") or {})
-    if not re.fullmatch(r"[\w.+-]+", entry.name):
+    entry = MethodEntry(given.get("name") or given["method"], given["method"], given.get("settings") or {})
+    if not re.fullmatch(r"[\w.+-]+", str(entry.name)):
         raise ValueError(f"methods: name {entry.name!r}: files are called by it: use letters, digits and . _ + -")
     _check_settings(entry.settings, FIXED_SETTINGS, f"methods: settings of {entry.name!r}")
     for setting in entry.settings:
@@ -309,7 +309,7 @@ def _items(given: Mapping[str, Any], key: str, kind: type) -> list[Any]:
         raise ValueError(f"{key}={items!r}: write a list with at least one entry")
     for item in items:
         if type(item) is not kind:
-            raise ValueError(f"{key}: {item!r} is a {type(item).__name__}: write a {kind.__name__}")
+            raise ValueError(f"{key}: {item!r} is no {kind.__name__}: write one")
         if items.count(item) > 1:
             raise ValueError(f"{key}: {item!r} stands there more than once: leave one out")
     return items

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import sys
 from dataclasses import asdict
@@ -100,6 +101,8 @@ def compare(folder: Folder, num_parallel: int) -> int:
     pending = [run for run in folder.runs if run not in folder.finished]
     print(f"{len(folder.runs)} runs, {len(folder.finished)} of them finished earlier", flush=True)
 
+    # Logs of runs that were going on when an earlier start was killed.
+    shutil.rmtree(folder.path / "running", ignore_errors=True)
     ended = len(folder.runs) - len(pending)
 
     def on_end(job: Job, status: int) -> None:

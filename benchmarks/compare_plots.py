@@ -23,6 +23,8 @@ def plot_differences(results: Results, path: Path) -> None:
     """
     Draws every method's mean paired difference to the baseline, with its interval, over all targets.
 
+    Where no method shares a pair with the baseline there is nothing to draw, and no picture.
+
     Args:
         results (`Results`): The finished runs.
         path (`Path`): The PNG to write.
@@ -32,6 +34,8 @@ def plot_differences(results: Results, path: Path) -> None:
 
     baseline = results.comparison.baseline
     names = [name for name in results.methods if name != baseline and results.difference(name).n]
+    if not names:
+        return
     figure = Figure(figsize=(7, 1.5 + ROW_HEIGHT * len(names)), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -83,7 +87,10 @@ def plot_scores(results: Results, path: Path) -> None:
         panel.set_title(target, loc="left", fontsize=10)
         panel.set_xlabel(f"{metric}, points", fontsize=LABEL_POINTS)
     figure.suptitle(
-        "Validation scores: seeds, mean and 95 % interval over seeds", x=0.01, ha="left", fontsize=10, weight="bold"
+        "Validation scores: seeds (rings), mean and 95 % interval\na bar at a panel's rim goes on beyond it",
+        x=0.01,
+        ha="left",
+        fontsize=10,
     )
     _save(figure, path)
 

@@ -46,14 +46,16 @@ class BestModel(TrainerCallback):
         self.epoch = 0
         self.weights: dict[str, torch.Tensor] = {}
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any, metrics: Any, **kwargs: Any) -> None:
-        score = metrics[args.metric_for_best_model]
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        score = kwargs["metrics"][args.metric_for_best_model]
         sign = 1 if args.greater_is_better else -1
         best = sign * self.scores[self.epoch - 1] if self.scores else -math.inf
         self.scores.append(score)
         if not self.weights or sign * score > best or (math.isnan(best) and not math.isnan(score)):
             self.epoch = len(self.scores)
-            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+            self.weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in kwargs["model"].state_dict().items()
+            }
 
 
 class ExampleCount(TrainerCallback):
@@ -154,8 +156,12 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
         target_rows (`int`): Rows of the target that are trained on.
         output_dir (`str`): A folder that nothing is written to.
     """
-    settings = {"report_to": [], "logging_strategy": "no", "disable_tqdm": True}
-    settings["dataloader_pin_memory"] = torch.accelerator.is_available()
+    settings: dict[str, Any] = {
+        "report_to": [],
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.accelerator.is_available(),
+    }
     args = MultitaskTrainingArguments(
         output_dir=output_dir,
         target_task=run.target,

@@ -54,7 +54,7 @@ def paired_estimate(scores: Sequence[float], baseline: Sequence[float]) -> Estim
     """
     differences = np.subtract(scores, baseline)
     if len(differences) < 2:
-        return _without_interval(differences)
+        return _without_interval(differences.tolist())
     # The percentile method also where all differences are equal, for which BCa has no answer. Pairs are drawn by
     # drawing their differences. The seed is fixed: a table made again is the same table.
     interval = stats.bootstrap(
