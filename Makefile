@@ -18,10 +18,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy hf_alphavil run_glue_avil.py
 
-# Started again after it was stopped, it goes on with the runs that are not finished. DATA_DIR=folder replaces the preset's.
+# Stopped and started again, it goes on with the runs that are not finished. COMPARE_OPTIONS="--data_dir FOLDER"
 compare-offline: $(INSTALLED)
-	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/compare_methods.py offline_small --output out/compare_offline --jobs 2 \
-		$(if $(DATA_DIR),--data_dir $(DATA_DIR))
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/compare_methods.py offline_small $(COMPARE_OPTIONS) --output out/compare_offline --jobs 2
 
 $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -m venv .venv

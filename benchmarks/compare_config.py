@@ -209,7 +209,12 @@ def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str |
             f"data_dir: there is no folder {given['data_dir']}: pass the folder of the official GLUE and SuperGLUE "
             "files with --data_dir"
         )
-    if suite == "glue" and given["model_name_or_path"] is None:
+    encoder = given["model_name_or_path"]
+    if encoder is not None and encoder.startswith(("/", ".")) and not Path(encoder).is_dir():
+        raise ValueError(
+            f"model_name_or_path: there is no folder {encoder}: pass an encoder with --model_name_or_path"
+        )
+    if suite == "glue" and encoder is None:
         raise ValueError("model_name_or_path: which encoder? Write an id or a folder, such as roberta-base")
     data = Data(**given)
     for key in ("selection_fraction", "meta_fraction"):

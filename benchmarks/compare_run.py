@@ -44,15 +44,15 @@ class BestModel(TrainerCallback):
     def __init__(self) -> None:
         self.scores: list[float] = []
         self.epoch = 0
+        self._best = -math.inf
         self.weights: dict[str, torch.Tensor] = {}
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         score = kwargs["metrics"][args.metric_for_best_model]
-        sign = 1 if args.greater_is_better else -1
-        best = sign * self.scores[self.epoch - 1] if self.scores else -math.inf
         self.scores.append(score)
-        if not self.weights or sign * score > best or (math.isnan(best) and not math.isnan(score)):
-            self.epoch = len(self.scores)
+        value = -math.inf if math.isnan(score) else score if args.greater_is_better else -score
+        if not self.weights or value > self._best:
+            self.epoch, self._best = len(self.scores), value
             self.weights = {
                 name: tensor.detach().cpu().clone() for name, tensor in kwargs["model"].state_dict().items()
             }
@@ -115,7 +115,11 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
     trainer.model.load_state_dict(best.weights)
     metrics = trainer.predict().metrics or {}
     prefix = f"test_{run.target}_"
-    scores = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+    scores = {
+        name.removeprefix(prefix): value
+        for name, value in metrics.items()
+        if name.startswith(prefix) and not name.endswith(("_runtime", "_per_second"))
+    }
     main_metric = tasks[run.target].main_metric
     return {
         "name": run.name,

@@ -122,6 +122,7 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
         ({"max_train_samples": 0}, "max_train_samples=0: write a number of rows"),
         ({"model_name_or_path": "x"}, "the suite 'demo' brings its own data and encoder"),
         (GLUE | {"model_name_or_path": None}, "which encoder?"),
+        (GLUE | {"model_name_or_path": "./no_encoder"}, "model_name_or_path: there is no folder ./no_encoder"),
         (GLUE | {"model_name_or_path": {"package": "os"}}, "write an id, a folder, or the `package` and `folder`"),
         (
             GLUE | {"model_name_or_path": {"package": "no_such_package", "folder": "model"}},
