@@ -50,7 +50,8 @@ def plot_differences(results: Results, path: Path) -> None:
     axes.set_xlabel(f"difference to {baseline}, points", fontsize=LABEL_POINTS)
     axes.set_title(
         "Mean paired difference and 95 % interval\n"
-        "blue: above 0, orange: below 0, grey: the interval holds 0",
+        "blue: above 0, orange: below 0, grey: the interval holds 0\n"
+        "(of fewer than about ten pairs it is too narrow)",
         loc="left", fontsize=10,
     )  # fmt: skip
     _save(figure, path)
