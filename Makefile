@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint compare-offline clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python run_glue_avil.py --demo --output_dir out/demo --disable_tqdm true
@@ -17,6 +17,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy hf_alphavil run_glue_avil.py
+
+# Stopped and started again, it goes on with the runs that are not finished. COMPARE_OPTIONS="--data_dir FOLDER"
+compare-offline: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/compare_methods.py offline_small $(COMPARE_OPTIONS) --output out/compare_offline --jobs 2
 
 $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,337 @@
+"""A comparison of methods as its YAML file says it, and the single runs that it consists of."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_alphavil import MultitaskTrainingArguments
+from hf_alphavil.demo import demo_tasks
+from hf_alphavil.methods import METHODS
+from hf_alphavil.tasks import available_tasks
+
+ROOT = Path(__file__).parents[1]
+PRESETS = Path(__file__).parent / "presets"
+SUITES = ("glue", "demo")
+
+#: Training arguments that the comparison itself sets, the same way for all methods.
+FIXED_SETTINGS = (
+    "output_dir", "target_task", "method", "seed", "data_seed", "alpha_data", "alpha_holdout_fraction", "max_steps",
+    "eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "eval_auxiliaries", "save_strategy",
+    "load_best_model_at_end", "metric_for_best_model", "greater_is_better",
+)  # fmt: skip
+#: Training arguments that decide which rows a run sees, and how many: no method may have its own.
+BUDGET_SETTINGS = (
+    "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "delta_fraction",
+    "max_phase_steps",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """
+    A row of the comparison.
+
+    Args:
+        name (`str`): What tables call it; unique.
+        method (`str`): A name in `METHODS`.
+        settings (`dict[str, Any]`, *optional*): Training arguments that replace the comparison's.
+    """
+
+    name: str
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Data:
+    """
+    The data and the encoder that all runs of a comparison share.
+
+    Args:
+        tasks (`list[str]`): The tasks: of a target, all others are auxiliaries.
+        suite (`str`, *optional*, defaults to `"glue"`): `"glue"` (GLUE and SuperGLUE), or `"demo"`, the generated one.
+        data_dir (`str`, *optional*): Folder of the official files; without it the Hub's data. Of `glue` alone.
+        model_name_or_path (`str`, *optional*): Encoder by id or folder. The suite `demo` brings its own.
+        data_seed (`int`, *optional*, defaults to 0): Seed of the split, of the order of rows, and of row limits.
+        max_train_samples (`int`, *optional*): Training rows per task to use, the target's slices included.
+        selection_fraction (`float`, *optional*, defaults to 0.15):
+            Share of the target's training rows that chooses the epoch whose model is reported.
+        meta_fraction (`float`, *optional*, defaults to 0.15):
+            Share of what is then left that methods fit α, or whatever they have of that kind, on.
+    """
+
+    tasks: list[str]
+    suite: str = "glue"
+    data_dir: str | None = None
+    model_name_or_path: str | None = None
+    data_seed: int = 0
+    max_train_samples: int | None = None
+    selection_fraction: float = 0.15
+    meta_fraction: float = 0.15
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    One run: a method, a target and a seed.
+
+    Args:
+        name (`str`): The [`MethodEntry`]'s.
+        method (`str`): A name in `METHODS`.
+        target (`str`): The target task.
+        seed (`int`): Seeds new heads, dropout, and what else is random in training but the order of rows.
+        settings (`dict[str, Any]`): Training arguments.
+        data (`Data`): What all runs share.
+    """
+
+    name: str
+    method: str
+    target: str
+    seed: int
+    settings: dict[str, Any]
+    data: Data
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    Methods × targets × seeds.
+
+    Args:
+        methods (`list[MethodEntry]`): The methods, as tables list them.
+        targets (`list[str]`): The target tasks.
+        seeds (`list[int]`): The seeds.
+        baseline (`str`): The name of the method that the others are compared with.
+        settings (`dict[str, Any]`): Training arguments of all methods.
+        data (`Data`): What all runs share.
+    """
+
+    methods: list[MethodEntry]
+    targets: list[str]
+    seeds: list[int]
+    baseline: str
+    settings: dict[str, Any]
+    data: Data
+
+    def runs(self) -> list[Run]:
+        """All runs; a target's methods of one seed come one after another, so that early results compare."""
+        return [
+            Run(entry.name, entry.method, target, seed, self.settings | entry.settings, self.data)
+            for seed in self.seeds
+            for target in self.targets
+            for entry in self.methods
+        ]
+
+
+def read_comparison(config: str, data_dir: str | None = None, model_name_or_path: str | None = None) -> Comparison:
+    """
+    Reads and checks a comparison.
+
+    Args:
+        config (`str`): A YAML file, or the name of a preset (a file in `benchmarks/presets`).
+        data_dir (`str`, *optional*): Takes the place of the file's.
+        model_name_or_path (`str`, *optional*): Likewise.
+
+    Returns:
+        `Comparison`: The comparison, of which every run's settings are valid training arguments.
+
+    Raises:
+        ValueError: For whatever is wrong; the message names the file and the key, and what to write instead.
+    """
+    path = _find(config)
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    try:
+        return _comparison(given, data_dir, model_name_or_path)
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _find(config: str) -> Path:
+    presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+    path = presets.get(config, Path(config))
+    if not path.is_file():
+        raise ValueError(f"{config}: no such file or preset; pass a YAML file, or one of {', '.join(presets)}")
+    return path
+
+
+def _comparison(given: Any, data_dir: str | None, model_name_or_path: str | None) -> Comparison:
+    if not isinstance(given, dict):
+        raise ValueError("not a mapping of keys to values; benchmarks/README.md shows one")
+    data_keys = [entry.name for entry in fields(Data)]
+    own_keys = ("methods", "targets", "seeds", "baseline", "settings")
+    _check_known("key", given, (*data_keys, *own_keys))
+    data = _data({key: given[key] for key in data_keys if key in given}, data_dir, model_name_or_path)
+    targets = _items(given, "targets", str) if "targets" in given else data.tasks
+    for target in targets:
+        _check_choice("targets", target, data.tasks)
+    settings = given.get("settings") or {}
+    _check_settings(settings, FIXED_SETTINGS, "settings")
+    comparison = Comparison(
+        methods=_methods(given.get("methods")),
+        targets=targets,
+        seeds=_items(given, "seeds", int),
+        baseline=given.get("baseline", "multitask"),
+        settings=settings,
+        data=data,
+    )
+    _check_choice("baseline", comparison.baseline, [entry.name for entry in comparison.methods])
+    for entry in comparison.methods:
+        _check_values(entry, settings | entry.settings)
+    return comparison
+
+
+def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str | None) -> Data:
+    tasks = _items(given, "tasks", str)
+    if len(tasks) < 2:
+        raise ValueError(f"tasks: {tasks[0]!r} alone has no auxiliaries: name two tasks or more")
+    suite = given.get("suite", Data.suite)
+    _check_choice("suite", suite, SUITES)
+    for task in tasks:
+        _check_choice("tasks", task, available_tasks() if suite == "glue" else tuple(demo_tasks()))
+    given["data_dir"] = data_dir or _resolve_folder(given.get("data_dir"))
+    given["model_name_or_path"] = model_name_or_path or _resolve_encoder(given.get("model_name_or_path"))
+    for key in ("data_dir", "model_name_or_path"):
+        if suite == "demo" and given[key] is not None:
+            raise ValueError(f"{key}={given[key]!r}: the suite 'demo' brings its own data and encoder; leave it out")
+    if given["data_dir"] is not None and not Path(given["data_dir"]).is_dir():
+        raise ValueError(
+            f"data_dir: there is no folder {given['data_dir']}: pass the folder of the official GLUE and SuperGLUE "
+            "files with --data_dir"
+        )
+    encoder = given["model_name_or_path"]
+    if encoder is not None and encoder.startswith(("/", ".")) and not Path(encoder).is_dir():
+        raise ValueError(
+            f"model_name_or_path: there is no folder {encoder}: pass an encoder with --model_name_or_path"
+        )
+    if suite == "glue" and encoder is None:
+        raise ValueError("model_name_or_path: which encoder? Write an id or a folder, such as roberta-base")
+    data = Data(**given)
+    for key in ("selection_fraction", "meta_fraction"):
+        value = getattr(data, key)
+        if not isinstance(value, float) or not 0 < value < 1:
+            raise ValueError(f"{key}={value!r}: write a share in (0, 1)")
+    if type(data.data_seed) is not int:
+        raise ValueError(f"data_seed={data.data_seed!r}: write a whole number")
+    if data.max_train_samples is not None and (type(data.max_train_samples) is not int or data.max_train_samples < 1):
+        raise ValueError(f"max_train_samples={data.max_train_samples!r}: write a number of rows, or leave it out")
+    return data
+
+
+def _resolve_folder(folder: str | None) -> str | None:
+    """A folder of the file is relative to the repository, wherever the comparison is started."""
+    return None if folder is None else str((ROOT / folder).resolve())
+
+
+def _resolve_encoder(encoder: Any) -> str | None:
+    """An id or a path as it is; `{package: ..., folder: ...}` is a folder of an installed package."""
+    if encoder is None or isinstance(encoder, str):
+        return encoder
+    if not isinstance(encoder, dict) or set(encoder) != {"package", "folder"}:
+        raise ValueError(
+            f"model_name_or_path={encoder!r}: write an id, a folder, or the `package` and `folder` of a Python package"
+        )
+    found = find_spec(encoder["package"])
+    if found is None or found.origin is None:
+        raise ValueError(
+            f"model_name_or_path: the package {encoder['package']} is not installed: install it "
+            "(pip install -e '.[dev]' does), or pass another encoder with --model_name_or_path"
+        )
+    return str(Path(found.origin).parent / encoder["folder"])
+
+
+def _methods(given: Any) -> list[MethodEntry]:
+    if given == "all":
+        given = list(METHODS)
+    if not isinstance(given, list) or not given:
+        raise ValueError(f"methods={given!r}: write a list of methods, or `all`")
+    entries = [_method(entry) for entry in given]
+    names = [entry.name for entry in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"methods: {name!r} stands there more than once: give each entry a `name` of its own")
+    return entries
+
+
+def _method(given: Any) -> MethodEntry:
+    if isinstance(given, str):
+        given = {"method": given}
+    if not isinstance(given, dict) or "method" not in given:
+        raise ValueError(
+            f"methods: {given!r}: write a name, or a mapping with `method` and, if need be, `name` and `settings`"
+        )
+    _check_known("key of a method", given, ("name", "method", "settings"))
+    _check_choice("methods", given["method"], METHODS)
+    entry = MethodEntry(given.get("name") or given["method"], given["method"], given.get("settings") or {})
+    if not re.fullmatch(r"[\w.+-]+", str(entry.name)):
+        raise ValueError(f"methods: name {entry.name!r}: files are called by it: use letters, digits and . _ + -")
+    _check_settings(entry.settings, FIXED_SETTINGS, f"methods: settings of {entry.name!r}")
+    for setting in entry.settings:
+        if setting in BUDGET_SETTINGS:
+            raise ValueError(
+                f"methods: {setting} of {entry.name!r} would give it other training examples than the others have: "
+                "write it in the comparison's own `settings`"
+            )
+    return entry
+
+
+def _check_settings(settings: Any, fixed: Collection[str], place: str) -> None:
+    if not isinstance(settings, dict):
+        raise ValueError(f"{place}={settings!r}: write training arguments by name")
+    defaults = {entry.name: entry.default for entry in fields(MultitaskTrainingArguments) if entry.init}
+    for name, value in settings.items():
+        if name in fixed:
+            raise ValueError(f"{place}: {name} is set by the comparison, alike for all methods: leave it out")
+        _check_known("training argument", [name], defaults, place)
+        if isinstance(defaults[name], float) and isinstance(value, str):
+            raise ValueError(f"{place}: {name}={value!r} is text to YAML: write a number with a point, such as 1.0e-4")
+
+
+def _check_values(entry: MethodEntry, settings: Mapping[str, Any]) -> None:
+    """Lets the training arguments check themselves, before any run is started."""
+    try:
+        args = MultitaskTrainingArguments(output_dir="unused", method=entry.method, **settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"settings of the method {entry.name!r}: {error}") from error
+    if args.num_train_epochs < 1 or args.num_train_epochs % 1:
+        raise ValueError(f"settings: num_train_epochs={args.num_train_epochs}: write a whole number, 1 or more")
+
+
+def _items(given: Mapping[str, Any], key: str, kind: type) -> list[Any]:
+    """A list that must not be empty, of distinct items of one type."""
+    items = given.get(key)
+    if not isinstance(items, list) or not items:
+        raise ValueError(f"{key}={items!r}: write a list with at least one entry")
+    for item in items:
+        if type(item) is not kind:
+            raise ValueError(f"{key}: {item!r} is no {kind.__name__}: write one")
+        if items.count(item) > 1:
+            raise ValueError(f"{key}: {item!r} stands there more than once: leave one out")
+    return items
+
+
+def _check_choice(key: str, value: Any, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{key}: unknown {value!r}{_hint(value, choices)}; pass one of {', '.join(choices)}")
+
+
+def _check_known(what: str, names: Collection[str], known: Collection[str], place: str = "") -> None:
+    for name in names:
+        if name not in known:
+            listed = f"; known are {', '.join(known)}" if len(known) < 20 else ""
+            raise ValueError(f"{f'{place}: ' if place else ''}unknown {what} {name!r}{_hint(name, known)}{listed}")
+
+
+def _hint(name: Any, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

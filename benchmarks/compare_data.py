@@ -1,0 +1,152 @@
+"""The rows of a comparison: its tasks, and the one split of a target's training rows that all methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from compare_config import Data, Run
+from datasets import Dataset
+
+from hf_alphavil import Task, load_tasks
+from hf_alphavil.data import split_holdout
+from hf_alphavil.demo import demo_tasks
+from hf_alphavil.tasks.fingerprints import hash_of
+
+
+@dataclass(frozen=True)
+class TargetSplit:
+    """
+    Row numbers of the target's training set, each in one part.
+
+    Args:
+        rest (`list[int]`): What every method trains on.
+        meta (`list[int]`): What α and the like are fitted on; withheld from methods that fit nothing too.
+        selection (`list[int]`): What chooses the epoch whose model is reported.
+    """
+
+    rest: list[int]
+    meta: list[int]
+    selection: list[int]
+
+    @property
+    def rest_and_meta(self) -> list[int]:
+        """`list[int]`: What the trainer of a method with a meta set is given, to hold the meta set out itself."""
+        return sorted(self.rest + self.meta)
+
+
+def load_data(data: Data) -> dict[str, Task]:
+    """
+    Loads all tasks of a comparison.
+
+    Args:
+        data (`Data`): Which, from where, and how many rows.
+
+    Returns:
+        `dict[str, Task]`: Tasks by name, each with labelled `train` and `validation` rows.
+
+    Raises:
+        [`DataError`]: For data that cannot be used.
+    """
+    if data.suite == "demo":
+        generated = demo_tasks(data.data_seed)
+        tasks = {name: generated[name] for name in data.tasks}
+    else:
+        tasks = load_tasks(data.tasks, data_dir=data.data_dir)
+    return {name: task.select(data.max_train_samples, seed=data.data_seed) for name, task in tasks.items()}
+
+
+def split_target(task: Task, data: Data) -> TargetSplit:
+    """
+    Splits a target's training rows: a function of rows, shares and data seed, whatever the method and the seed.
+
+    Args:
+        task (`Task`): The target.
+        data (`Data`): For the shares and the data seed.
+
+    Returns:
+        `TargetSplit`: Parts stratified by label, none of which shares a passage with another.
+
+    Raises:
+        ValueError: If a part would be too small.
+    """
+    rest_and_meta, selection = _hold_out(task, task.split("train"), data, "selection_fraction")
+    # MultitaskTrainer draws the meta set from the rows that it is given in just this way.
+    rest, meta = _hold_out(task, task.split("train").select(rest_and_meta), data, "meta_fraction")
+    return TargetSplit([rest_and_meta[row] for row in rest], [rest_and_meta[row] for row in meta], selection)
+
+
+def _hold_out(task: Task, rows: Dataset, data: Data, share: str) -> tuple[list[int], list[int]]:
+    labels = None if task.kind == "regression" else rows[task.label_column][:]
+    groups = rows[task.group_column][:] if task.group_column is not None else None
+    try:
+        return split_holdout(len(rows), getattr(data, share), data.data_seed, labels, groups)
+    except ValueError as error:
+        raise ValueError(
+            f"the target {task.name!r} is too small for {share}={getattr(data, share)}: raise it, or "
+            f"`max_train_samples` ({error})"
+        ) from error
+
+
+def tasks_of_run(tasks: Mapping[str, Task], target: str, split: TargetSplit, holds_out: bool) -> dict[str, Task]:
+    """
+    The tasks that a run's trainer gets: its `validation` is the selection slice, its `test` the official validation.
+
+    Args:
+        tasks (`Mapping[str, Task]`): From [`load_data`].
+        target (`str`): The target.
+        split (`TargetSplit`): The target's split.
+        holds_out (`bool`): Whether the trainer holds the meta set out itself.
+
+    Returns:
+        `dict[str, Task]`: All tasks; auxiliaries have training rows alone.
+    """
+    train = tasks[target].split("train")
+    of_run = {name: replace(task, validation=None, test=None) for name, task in tasks.items()}
+    of_run[target] = replace(
+        tasks[target],
+        train=train.select(split.rest_and_meta if holds_out else split.rest),
+        validation=train.select(split.selection),
+        test=tasks[target].split("validation"),
+    )
+    return of_run
+
+
+def data_digest(tasks: Mapping[str, Task]) -> str:
+    """
+    A hash of the rows themselves, wherever they lie.
+
+    Args:
+        tasks (`Mapping[str, Task]`): From [`load_data`].
+    """
+    return hash_of(*([name, task.split("train")[:], task.split("validation")[:]] for name, task in tasks.items()))
+
+
+def encoder_digest(model_name_or_path: str | None) -> str:
+    """
+    A hash of the files of an encoder in a folder; of one on the Hub, of its id.
+
+    Args:
+        model_name_or_path (`str`, *optional*): The encoder; `None` is the demo suite's, which follows from the seed.
+    """
+    folder = Path(model_name_or_path or "")
+    if model_name_or_path is None or not folder.is_dir():
+        return hash_of(model_name_or_path)
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
+    return hash_of(*(part for file in files for part in (file.relative_to(folder).as_posix(), file.read_bytes())))
+
+
+def run_id(run: Run, data_digest: str, encoder_digest: str) -> str:
+    """
+    A run's name: readable, with a digest of all that determines its result but the code.
+
+    Args:
+        run (`Run`): The run.
+        data_digest (`str`): From [`data_digest`].
+        encoder_digest (`str`): From [`encoder_digest`].
+    """
+    settings = asdict(run)
+    for place in ("data_dir", "model_name_or_path"):  # the content counts, not where it lies
+        settings["data"].pop(place)
+    return f"{run.target}-{run.name}-s{run.seed}-{hash_of(settings, data_digest, encoder_digest)[:8]}"

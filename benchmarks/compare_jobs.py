@@ -1,0 +1,78 @@
+"""Several processes at a time, each with a log of its own; none outlives the one that started it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Seconds between two looks at the running processes.
+INTERVAL = 0.1
+#: Seconds that a process has to end after SIGTERM.
+PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    A process to run.
+
+    Args:
+        name (`str`): What it is called.
+        command (`tuple[str, ...]`): Its program and arguments.
+        log (`Path`): Where its output goes.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+
+
+def run_jobs(
+    jobs: Sequence[Job], num_parallel: int, on_end: Callable[[Job, int], None], environment: Mapping[str, str]
+) -> None:
+    """
+    Runs processes, in order, so many at a time; whatever ends this ends those that are running.
+
+    Args:
+        jobs (`Sequence[Job]`): The processes.
+        num_parallel (`int`): How many may run at a time.
+        on_end (`Callable[[Job, int], None]`): Called with each job and its exit status, as soon as it has ended.
+        environment (`Mapping[str, str]`): Their environment variables.
+    """
+    waiting, running = list(jobs), dict[Job, subprocess.Popen]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < num_parallel:
+                job = waiting.pop(0)
+                running[job] = _start(job, environment)
+            for job, process in list(running.items()):
+                if (status := process.poll()) is not None:
+                    del running[job]
+                    on_end(job, status)
+            time.sleep(INTERVAL)
+    finally:
+        _stop(list(running.values()))
+
+
+def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("wb") as log:
+        # In a session of its own: Ctrl-C at the terminal is for us, and we end the process.
+        return subprocess.Popen(
+            job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def _stop(processes: Sequence[subprocess.Popen]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,135 @@
+"""The tables of a comparison, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from compare_results import Results
+from compare_statistics import Estimate
+
+from hf_alphavil.reporting.summary import markdown_table
+
+MISSING = "–"
+
+
+def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
+    """
+    What a comparison found, the unflattering rows included.
+
+    Args:
+        results (`Results`): The finished runs.
+        command (`str`): What made them.
+        failed (`Sequence[str]`): Ids of the runs that failed.
+
+    Returns:
+        `str`: Markdown: the scores, their paired differences to the baseline, and what the runs cost.
+    """
+    comparison = results.comparison
+    planned = len(comparison.runs())
+    lines = [
+        f"# {len(comparison.methods)} methods, {len(comparison.targets)} targets, {len(comparison.seeds)} seeds",
+        f"```bash\n{command}\n```",
+        f"{len(results.runs)} of {planned} runs are finished. Scores are on the official validation sets, which tuned "
+        "nothing: each run reports the epoch that scored best on a slice of the target's training rows, and no method "
+        f"trains on that slice or on the {_rows(results, 'meta')} rows that α and the like are fitted on. Numbers are "
+        "points, hundredths of the main metric.",
+        *([f"**{len(failed)} runs failed** and are missing below: {', '.join(failed)}."] if failed else []),
+        "## Scores",
+        "Mean over seeds ± 95 % interval (Student's t).",
+        _scores(results),
+        f"## Paired differences to `{comparison.baseline}`",
+        "Mean over the pairs of equal target and seed, 95 % interval by a paired bootstrap (percentile). Of fewer "
+        "than about ten pairs such an interval is too narrow.",
+        _differences(results),
+        "## What the runs took",
+        f"Per run, means. Examples are those of the optimizer steps, in parts of `{comparison.baseline}`'s; seconds "
+        "are the training's, with the looks at the selection slice.",
+        _costs(results),
+        _versions(results),
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _scores(results: Results) -> str:
+    targets = results.comparison.targets
+    metrics = {run["target"]: run["metric"] for run in results.runs}
+    header = ["method", *(f"{target} ({metrics[target]})" if target in metrics else target for target in targets)]
+    rows = [
+        [_marked(results, name), *(_plus_minus(results.score(name, target)) for target in targets)]
+        for name in results.methods
+    ]
+    return markdown_table(header, rows)
+
+
+def _differences(results: Results) -> str:
+    targets: list[str | None] = list(results.comparison.targets)
+    if len(targets) > 1:
+        targets = [None, *targets]
+    rows = []
+    for name in results.methods:
+        if name == results.comparison.baseline:
+            continue
+        estimates = [results.difference(name, target) for target in targets]
+        rows.append([name, str(results.difference(name).n), *map(_with_interval, estimates)])
+    return markdown_table(["method", "pairs", *(target or "all targets" for target in targets)], rows)
+
+
+def _costs(results: Results) -> str:
+    rows = []
+    baseline_examples = results.mean_of(results.comparison.baseline, "examples")
+    for name in results.methods:
+        examples, steps, seconds, memory, gpu_memory = (
+            results.mean_of(name, key) for key in ("examples", "steps", "seconds", "peak_memory", "peak_gpu_memory")
+        )
+        rows.append(
+            [
+                _marked(results, name),
+                str(len(results.of(name))),
+                _number(examples / baseline_examples if examples and baseline_examples else None, 3),
+                _number(steps, 0),
+                _number(seconds, 1),
+                _number(memory and memory / 1e9, 2),
+                _number(gpu_memory and gpu_memory / 1e9, 2),
+            ]
+        )
+    header = ["method", "runs", "examples", "steps", "seconds", "peak memory (GB)", "peak GPU memory (GB)"]
+    return markdown_table(header, rows)
+
+
+def _versions(results: Results) -> str:
+    """The versions that made the results; more than one line where runs of several stand side by side."""
+    seen = {
+        ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version) + f", {run['device']}"
+        for run in results.runs
+    }
+    if len(seen) < 2:
+        return f"Made by {next(iter(seen), 'nothing yet')}."
+    return "**Runs of different versions stand side by side:**\n\n" + "\n".join(f"- {line}" for line in sorted(seen))
+
+
+def _rows(results: Results, part: str) -> str:
+    numbers = sorted({run["rows"][part] for run in results.runs})
+    return " to ".join(str(number) for number in dict.fromkeys((numbers[0], numbers[-1]))) if numbers else "other"
+
+
+def _marked(results: Results, name: str) -> str:
+    return f"{name} (baseline)" if name == results.comparison.baseline else name
+
+
+def _plus_minus(estimate: Estimate) -> str:
+    if estimate.n == 0:
+        return MISSING
+    return f"{estimate.mean:.1f} ± {_number(estimate.high - estimate.mean, 1)}"
+
+
+def _with_interval(estimate: Estimate) -> str:
+    if estimate.n == 0:
+        return MISSING
+    if estimate.n == 1:
+        return f"{estimate.mean:+.1f} [{MISSING}]"
+    return f"{estimate.mean:+.1f} [{estimate.low:+.1f}, {estimate.high:+.1f}]"
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return MISSING if value is None or math.isnan(value) else f"{value:.{decimals}f}"

@@ -1,0 +1,122 @@
+"""The results of a comparison, and what is estimated from them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from compare_config import Comparison
+from compare_statistics import Estimate, mean_estimate, paired_estimate
+
+#: Scores are shown in points: hundredths of the main metric.
+POINTS = 100
+
+
+@dataclass(frozen=True)
+class Results:
+    """
+    What the finished runs of a comparison say.
+
+    Args:
+        comparison (`Comparison`): The comparison.
+        runs (`list[dict]`): Results of its finished runs.
+    """
+
+    comparison: Comparison
+    runs: list[dict[str, Any]]
+
+    @property
+    def methods(self) -> list[str]:
+        """`list[str]`: Names of the methods, the best mean paired difference first, those without one last."""
+        differences = {entry.name: self.difference(entry.name).mean for entry in self.comparison.methods}
+        return sorted(differences, key=lambda name: (math.isnan(differences[name]), -differences[name]))
+
+    def of(self, method: str, target: str | None = None) -> list[dict[str, Any]]:
+        """
+        Results of a method.
+
+        Args:
+            method (`str`): Its name.
+            target (`str`, *optional*): Of this target alone.
+        """
+        return [run for run in self.runs if run["name"] == method and target in (None, run["target"])]
+
+    def points(self, method: str, target: str) -> list[float]:
+        """
+        Scores of a method on a target, one per finished seed, in points.
+
+        Args:
+            method (`str`): The method.
+            target (`str`): The target.
+        """
+        return [POINTS * run["score"] for run in self.of(method, target)]
+
+    def score(self, method: str, target: str) -> Estimate:
+        """
+        The mean score over seeds, in points.
+
+        Args:
+            method (`str`): The method.
+            target (`str`): The target.
+        """
+        return mean_estimate(self.points(method, target))
+
+    def difference(self, method: str, target: str | None = None) -> Estimate:
+        """
+        The mean difference to the baseline over the (target, seed) pairs that both have finished, in points.
+
+        Args:
+            method (`str`): The method.
+            target (`str`, *optional*): Over this target's pairs alone.
+        """
+        ours, baseline = (
+            {(run["target"], run["seed"]): POINTS * run["score"] for run in self.of(name, target)}
+            for name in (method, self.comparison.baseline)
+        )
+        pairs = [pair for pair in ours if pair in baseline]
+        return paired_estimate([ours[pair] for pair in pairs], [baseline[pair] for pair in pairs])
+
+    def mean_of(self, method: str, key: str) -> float | None:
+        """
+        The mean of a number that every result holds.
+
+        Args:
+            method (`str`): The method.
+            key (`str`): The result's key, such as `"seconds"`.
+
+        Returns:
+            `float`, *optional*: The mean; `None` without a finished run, or where a result has none.
+        """
+        values = [run[key] for run in self.of(method)]
+        return mean(values) if values and None not in values else None
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """
+    Reads a finished run's file.
+
+    Args:
+        path (`Path`): The file.
+
+    Raises:
+        ValueError: If it is no JSON, because something else has written it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: no result of a run ({error}): remove it, and the run is done again") from error
+
+
+def format_lines(runs: Sequence[dict[str, Any]]) -> str:
+    """
+    Results as JSON, one a line.
+
+    Args:
+        runs (`Sequence[dict]`): The results.
+    """
+    return "".join(json.dumps(run, ensure_ascii=False) + "\n" for run in runs)

@@ -1,0 +1,250 @@
+"""One run of a comparison, in a process of its own.
+
+python benchmarks/compare_run.py specs/ID.json runs/ID.json
+
+The first file holds the run, as benchmarks/compare_methods.py writes it; the second is written when all is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+import transformers
+from compare_config import ROOT, Data, Run
+from compare_data import load_data, split_target, tasks_of_run
+from compare_files import write_json
+from transformers import AutoTokenizer, TrainerCallback, set_seed
+
+import hf_alphavil
+from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task
+from hf_alphavil.data import steps_per_task
+from hf_alphavil.demo import demo_encoder
+from hf_alphavil.methods import METHODS
+
+
+class BestModel(TrainerCallback):
+    """Keeps the weights that scored best on the selection slice; of equal ones the earliest."""
+
+    def __init__(self) -> None:
+        self.scores: list[float] = []
+        self.epoch = 0
+        self._best = -math.inf
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        score = kwargs["metrics"][args.metric_for_best_model]
+        self.scores.append(score)
+        value = -math.inf if math.isnan(score) else score if args.greater_is_better else -score
+        if not self.weights or value > self._best:
+            self.epoch, self._best = len(self.scores), value
+            self.weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in kwargs["model"].state_dict().items()
+            }
+
+
+class ExampleCount(TrainerCallback):
+    """Counts the examples of all optimizer steps."""
+
+    def __init__(self) -> None:
+        self.examples = 0
+        self.trainer: Any = None
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        runner = self.trainer.runner
+        phase, step = runner.plan.locate(runner.step)
+        self.examples += len(phase.step_tasks[step]) * self.trainer.global_batch_size
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """
+    Trains, chooses the best epoch's model on the selection slice, and scores it on the official validation set.
+
+    Args:
+        run (`Run`): The run.
+
+    Returns:
+        `dict[str, Any]`: What benchmarks/README.md lists.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return _execute(run, Path(folder))
+
+
+def _execute(run: Run, folder: Path) -> dict[str, Any]:
+    method = METHODS[run.method]
+    loaded = load_data(run.data)
+    split = split_target(loaded[run.target], run.data)
+    tasks = tasks_of_run(loaded, run.target, split, method.needs_meta_set)
+    args = training_args(run, tasks, len(split.rest), str(folder / "out"))
+    encoder = run.data.model_name_or_path
+    if encoder is None:
+        encoder = str(folder / "encoder")
+        demo_encoder(encoder, run.data.data_seed)
+    # All methods start from the same weights: heads of tasks that a method does not train are made and left alone.
+    set_seed(run.seed)
+    best, count = BestModel(), ExampleCount()
+    trainer = MultitaskTrainer(
+        model=MultitaskModel.from_encoder(encoder, tasks=tasks),
+        args=args,
+        tasks=tasks,
+        processing_class=AutoTokenizer.from_pretrained(encoder),
+        callbacks=[best, count],
+    )
+    count.trainer = trainer
+    _check_split(trainer, tasks[run.target], loaded[run.target], split.rest)
+    trained = trainer.train()
+    on_gpu = args.device.type == "cuda"
+    # Linux counts in KiB, macOS in bytes.
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    gpu_memory = torch.cuda.max_memory_allocated() if on_gpu else None
+    trainer.model.load_state_dict(best.weights)
+    metrics = trainer.predict().metrics or {}
+    prefix = f"test_{run.target}_"
+    scores = {
+        name.removeprefix(prefix): value
+        for name, value in metrics.items()
+        if name.startswith(prefix) and not name.endswith(("_runtime", "_per_second"))
+    }
+    main_metric = tasks[run.target].main_metric
+    return {
+        "name": run.name,
+        "method": run.method,
+        "target": run.target,
+        "seed": run.seed,
+        "metric": main_metric,
+        "score": scores[main_metric],
+        "scores": scores,
+        "chosen_epoch": best.epoch,
+        "selection_score": best.scores[best.epoch - 1],
+        "selection_scores": best.scores,
+        "task_weights": trainer.history[-1]["task_weights"] if trainer.history else {},
+        "rows": {
+            "train": {name: trainer.rows_of(name) for name in tasks},
+            "meta": len(split.meta),
+            "selection": len(split.selection),
+            "validation": len(loaded[run.target].split("validation")),
+        },
+        "steps": trainer.state.global_step,
+        "examples": count.examples,
+        "seconds": trained.metrics["train_runtime"],
+        "peak_memory": memory,
+        "peak_gpu_memory": gpu_memory,
+        "device": torch.cuda.get_device_name() if on_gpu else args.device.type,
+        "versions": versions(),
+        "run": asdict(run),
+    }
+
+
+def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir: str) -> MultitaskTrainingArguments:
+    """
+    A run's training arguments, with as many optimizer steps, and looks at the selection slice, as multitask's.
+
+    Args:
+        run (`Run`): The run.
+        tasks (`dict[str, Task]`): All tasks.
+        target_rows (`int`): Rows of the target that are trained on.
+        output_dir (`str`): A folder that nothing is written to.
+    """
+    settings: dict[str, Any] = {
+        "report_to": [],
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.accelerator.is_available(),
+    }
+    args = MultitaskTrainingArguments(
+        output_dir=output_dir,
+        target_task=run.target,
+        method=run.method,
+        seed=run.seed,
+        data_seed=run.data.data_seed,
+        alpha_data="train_holdout",
+        alpha_holdout_fraction=run.data.meta_fraction,
+        eval_strategy="epoch",
+        save_strategy="no",
+        **(settings | run.settings),
+    )
+    if not all(METHODS[run.method].trains(name, run.target) for name in tasks):
+        # Its epochs have fewer steps: it takes more of them, and is looked at as often as the others.
+        num_rows = {name: len(task.split("train")) for name, task in tasks.items()} | {run.target: target_rows}
+        batch = args.train_batch_size * args.gradient_accumulation_steps
+        steps = sum(steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps).values())
+        args.max_steps = round(args.num_train_epochs) * steps
+        args.eval_strategy, args.eval_steps = transformers.IntervalStrategy.STEPS, steps
+    return args
+
+
+def _check_split(trainer: MultitaskTrainer, given: Task, loaded: Task, rest: list[int]) -> None:
+    """The trainer's own rows must be those that every other method trains on."""
+    trained = trainer.train_datasets[given.name].dataset
+    rows = given.split("train")
+    if trainer.meta_set is not None:
+        rows = rows.select(trained.indices)
+    if rows[:] != loaded.split("train").select(rest)[:]:
+        raise RuntimeError(f"method {trainer.args.method!r} would not train on the rows that all others train on")
+
+
+def versions() -> dict[str, str | None]:
+    """`dict[str, str]`: Of what a result depends on; `commit` ends in `-dirty` where files were changed since."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # an archive without its history
+        commit = None
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "accelerate": accelerate.__version__,
+        "hf_alphavil": hf_alphavil.__version__,
+        "commit": commit,
+    }
+
+
+def end_with(parent: int) -> None:
+    """
+    Ends this process when the one that started it is gone, even if that was killed.
+
+    Args:
+        parent (`int`): Its process id.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("spec", type=Path, help="JSON file of the run")
+    parser.add_argument("result", type=Path, help="JSON file to write")
+    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    options = parser.parse_args()
+    if options.parent is not None:
+        end_with(options.parent)
+    spec = json.loads(options.spec.read_text(encoding="utf-8"))
+    run = Run(**(spec | {"data": Data(**spec["data"])}))
+    command = shlex.join(["python", sys.argv[0], str(options.spec), str(options.result)])
+    write_json(options.result, {"id": options.result.stem, **execute(run), "command": command})
+
+
+if __name__ == "__main__":
+    main()

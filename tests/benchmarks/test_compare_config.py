@@ -1,0 +1,150 @@
+"""The YAML of a comparison: what it means, and every way in which it may be wrong."""
+
+import pytest
+import yaml
+from compare_config import ROOT, read_comparison
+
+from hf_alphavil.methods import METHODS
+
+VALID = {
+    "suite": "demo",
+    "tasks": ["target", "helpful", "noise"],
+    "targets": ["target"],
+    "seeds": [0, 1],
+    "methods": ["multitask", {"method": "alphavil", "name": "alphavil-joint", "settings": {"joint_fraction": 0.5}}],
+    "settings": {"num_train_epochs": 2, "learning_rate": 4.0e-4},
+}
+
+
+def write(folder, **changes):
+    path = folder / "config.yaml"
+    given = {key: value for key, value in (VALID | changes).items() if value is not None}
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    return str(path)
+
+
+def test_methods_times_targets_times_seeds(tmp_path):
+    comparison = read_comparison(write(tmp_path, targets=["target", "noise"]))
+    runs = comparison.runs()
+    assert len({(run.name, run.target, run.seed) for run in runs}) == len(runs) == 2 * 2 * 2
+    assert comparison.baseline == "multitask"
+    settings = {run.name: (run.method, run.settings) for run in runs}
+    common = VALID["settings"]
+    assert settings == {
+        "multitask": ("multitask", common),
+        "alphavil-joint": ("alphavil", common | {"joint_fraction": 0.5}),
+    }
+
+
+def test_all_tasks_are_targets_by_default(tmp_path):
+    assert read_comparison(write(tmp_path, targets=None)).targets == VALID["tasks"]
+
+
+def test_all_methods(tmp_path):
+    assert [entry.name for entry in read_comparison(write(tmp_path, methods="all")).methods] == list(METHODS)
+
+
+@pytest.mark.parametrize("name", ["offline", "offline_small"])
+def test_offline_presets(name, data_dir, real_encoder):
+    comparison = read_comparison(name, data_dir=str(data_dir))
+    assert comparison.data.model_name_or_path == str(real_encoder)
+    assert comparison.data.data_dir == str(data_dir)
+    assert set(comparison.targets) <= set(comparison.data.tasks) <= {"cb", "copa", "mrpc", "rte", "wnli"}
+
+
+def test_the_papers_preset():
+    comparison = read_comparison("paper")
+    assert comparison.targets == comparison.data.tasks == ["cb", "copa", "mrpc", "rte", "wnli"]
+    assert (comparison.data.model_name_or_path, comparison.data.data_dir) == ("roberta-base", None)
+
+
+def test_folders_are_the_repositorys(tmp_path):
+    config = write(tmp_path, suite="glue", tasks=["rte", "cb"], targets=None, data_dir="docs", model_name_or_path="x")
+    assert read_comparison(config).data.data_dir == str(ROOT / "docs")
+    data = read_comparison(config, data_dir=str(tmp_path), model_name_or_path="y").data
+    assert (data.data_dir, data.model_name_or_path) == (str(tmp_path), "y")
+
+
+GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name_or_path": "roberta-base"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": ["multitask"]}, "unknown key 'method' (did you mean 'methods'?)"),
+        ({"tasks": []}, "tasks=[]: write a list with at least one entry"),
+        ({"tasks": ["target"]}, "'target' alone has no auxiliaries"),
+        (
+            {"tasks": ["target", "helpfull"]},
+            "tasks: unknown 'helpfull' (did you mean 'helpful'?); pass one of target,",
+        ),
+        ({"tasks": ["target", "noise", "noise"]}, "tasks: 'noise' stands there more than once"),
+        ({"targets": []}, "targets=[]: write a list with at least one entry"),
+        ({"targets": ["unrelated"]}, "targets: unknown 'unrelated'; pass one of target, helpful, noise"),
+        ({"seeds": None}, "seeds=None: write a list with at least one entry"),
+        ({"seeds": []}, "seeds=[]: write a list with at least one entry"),
+        ({"seeds": [0, 0]}, "seeds: 0 stands there more than once"),
+        ({"seeds": ["a"]}, "seeds: 'a' is no int: write one"),
+        ({"methods": []}, "methods=[]: write a list of methods, or `all`"),
+        ({"methods": ["multitask", "alphaville"]}, "unknown 'alphaville' (did you mean 'alphavil'?); pass one of"),
+        ({"methods": ["multitask", "multitask"]}, "'multitask' stands there more than once: give each entry a `name`"),
+        ({"methods": [{"name": "x"}]}, "write a name, or a mapping with `method`"),
+        ({"methods": [{"method": "single", "setting": {}}]}, "unknown key of a method 'setting' (did you mean"),
+        ({"methods": [{"method": "multitask", "name": "a/b"}]}, "name 'a/b': files are called by it"),
+        ({"methods": ["single"]}, "baseline: unknown 'multitask'; pass one of single"),
+        ({"baseline": "alphavil"}, "baseline: unknown 'alphavil'"),
+        (
+            {"settings": {"learning_rat": 1.0}},
+            "unknown training argument 'learning_rat' (did you mean 'learning_rate'?)",
+        ),
+        (
+            {"settings": {"learning_rate": "1e-4"}},
+            "'1e-4' is text to YAML: write a number with a point, such as 1.0e-4",
+        ),
+        (
+            {"settings": {"alpha_steps": -1}},
+            "settings of the method 'multitask': alpha_steps=-1: pass a number of steps",
+        ),
+        ({"settings": {"num_train_epochs": 1.5}}, "num_train_epochs=1.5: write a whole number"),
+        ({"settings": {"alpha_data": "validation"}}, "alpha_data is set by the comparison, alike for all methods"),
+        (
+            {"methods": ["multitask", {"method": "single", "settings": {"num_train_epochs": 9}}]},
+            "num_train_epochs of 'single' would give it other training examples",
+        ),
+        (
+            {"methods": ["multitask", {"method": "alphavil", "settings": {"method_kwargs": {"x": 1}}}]},
+            "settings of the method 'alphavil': method_kwargs",
+        ),
+        ({"suite": "superglue"}, "suite: unknown 'superglue'"),
+        ({"selection_fraction": 1.0}, "selection_fraction=1.0: write a share in (0, 1)"),
+        ({"meta_fraction": 0}, "meta_fraction=0: write a share in (0, 1)"),
+        ({"data_seed": "x"}, "data_seed='x': write a whole number"),
+        ({"max_train_samples": 0}, "max_train_samples=0: write a number of rows"),
+        ({"model_name_or_path": "x"}, "the suite 'demo' brings its own data and encoder"),
+        (GLUE | {"model_name_or_path": None}, "which encoder?"),
+        (GLUE | {"model_name_or_path": "./no_encoder"}, "model_name_or_path: there is no folder ./no_encoder"),
+        (GLUE | {"model_name_or_path": {"package": "os"}}, "write an id, a folder, or the `package` and `folder`"),
+        (
+            GLUE | {"model_name_or_path": {"package": "no_such_package", "folder": "model"}},
+            "the package no_such_package is not installed",
+        ),
+        (GLUE | {"data_dir": "no/such/folder"}, "no/such/folder: pass the folder of the official GLUE and SuperGLUE"),
+    ],
+)
+def test_errors_name_file_and_key(changes, message, tmp_path):
+    config = write(tmp_path, **changes)
+    with pytest.raises(ValueError, match=r"config\.yaml: ") as error:
+        read_comparison(config)
+    assert message in str(error.value)
+
+
+def test_files_that_are_no_comparison(tmp_path):
+    with pytest.raises(
+        ValueError, match="no_such: no such file or preset; pass a YAML file, or one of offline, offline_"
+    ):
+        read_comparison("no_such")
+    path = tmp_path / "config.yaml"
+    for text, message in (("a: [", "not YAML"), ("[1]", "not a mapping")):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            read_comparison(str(path))

@@ -1,0 +1,46 @@
+"""Processes side by side: how many, in which order, and that none is left."""
+
+import os
+import sys
+import time
+
+import psutil
+import pytest
+from compare_jobs import Job, run_jobs
+
+# Notes when it began and ended.
+NOTE = """
+import sys, time
+began = time.time()
+print("hello")
+time.sleep(0.6)
+open(sys.argv[1], "w").write(f"{began} {time.time()}")
+"""
+
+
+def job(folder, name, code=NOTE):
+    return Job(name, (sys.executable, "-c", code, str(folder / name)), folder / "logs" / name)
+
+
+def test_so_many_at_a_time(tmp_path):
+    ended = []
+    jobs = [job(tmp_path, str(i)) for i in range(4)] + [job(tmp_path, "bad", "raise SystemExit(3)")]
+    run_jobs(jobs, 2, lambda job, status: ended.append((job.name, status)), os.environ)
+    assert sorted(ended) == [("0", 0), ("1", 0), ("2", 0), ("3", 0), ("bad", 3)]
+    assert (tmp_path / "logs" / "0").read_text() == "hello\n"
+    spans = [tuple(map(float, (tmp_path / str(i)).read_text().split())) for i in range(4)]
+    overlaps = [sum(a <= begin < b for a, b in spans) for begin, _ in spans]
+    assert max(overlaps) == 2
+
+
+def test_what_ends_it_ends_them(tmp_path):
+    def stop(job, status):
+        raise KeyboardInterrupt
+
+    sleeper = job(tmp_path, "sleeper", "import time; time.sleep(100)")
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([sleeper, job(tmp_path, "0")], 2, stop, os.environ)
+    assert time.monotonic() - began < 50
+    left = [child for child in psutil.Process().children() if str(tmp_path) in " ".join(child.cmdline())]
+    assert left == []

@@ -1,0 +1,199 @@
+"""Whole comparisons on the demo suite: what they leave, and what they do when they were killed or a run fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+import torch
+import yaml
+from compare_config import Data, Run
+from compare_run import BestModel, execute
+from launching import ROOT
+
+CONFIG = {
+    "suite": "demo",
+    "tasks": ["target", "helpful", "noise"],
+    "targets": ["target"],
+    "seeds": [3],
+    "max_train_samples": 100,
+    "settings": {
+        "num_train_epochs": 2,
+        "learning_rate": 1e-3,
+        "per_device_train_batch_size": 16,
+        "per_device_eval_batch_size": 200,
+        "max_length": 16,
+    },
+}
+
+
+def start(folder, **changes):
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
+    command = [sys.executable, "benchmarks/compare_methods.py", str(config), "--output", str(folder / "out")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=600)
+    return process.returncode, output
+
+
+def stop_after(process, folder, number, how):
+    """Signals a comparison once so many runs are finished and the next has begun; returns those runs' files."""
+    out = folder / "out"
+    deadline = time.monotonic() + 300
+    while len(finished(out)) < number or not list((out / "running").glob("*.log")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    return finished(out)
+
+
+def finished(out):
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in (out / "runs").glob("*.json")}
+
+
+def runs_alive(folder):
+    """Processes of single runs; those of a killed comparison are given a while to notice."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+        alive = [command for command in commands if "compare_run.py" in command and str(folder) in command]
+        if not alive:
+            break
+        time.sleep(0.2)
+    return alive
+
+
+@pytest.mark.slow
+def test_killed_and_started_again(tmp_path):
+    """Killed, then stopped, then let through, then started once more: each finished run is done once."""
+    out = tmp_path / "out"
+    methods = ["multitask", "single", {"method": "alphavil", "name": "joint", "settings": {"joint_fraction": 0.5}}]
+    first = stop_after(start(tmp_path, methods=methods), tmp_path, 1, signal.SIGKILL)
+    assert runs_alive(tmp_path) == []
+    assert list(first) == [next(out.glob("runs/target-multitask-s3-*.json")).name]
+
+    process = start(tmp_path, methods=methods)
+    second = stop_after(process, tmp_path, 2, signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert runs_alive(tmp_path) == []
+    assert first.items() <= second.items()
+
+    status, output = finish(start(tmp_path, methods=methods))
+    assert status == 0, output
+    assert "3 runs, 2 of them finished earlier" in output
+    last = finished(out)
+    assert second.items() <= last.items()
+    assert len(last) == 3
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["name"] for line in lines] == ["multitask", "single", "joint"]
+    assert [line["id"] + ".json" for line in lines] == [next(n for n in last if line["name"] in n) for line in lines]
+    for line in lines:
+        assert line["command"].startswith("python ")
+        assert line["command"].endswith(f"{line['id']}.json")
+        assert line["versions"]["torch"] == torch.__version__
+        assert (line["seed"], line["seconds"] > 0, line["peak_memory"] > 1e8) == (3, True, True)
+        assert line["rows"]["validation"] == 200
+    table = (out / "table.md").read_text(encoding="utf-8")
+    assert table in output
+    assert "| multitask (baseline) | " in table
+    assert (out / "plots" / "differences.png").exists()
+    assert (out / "plots" / "scores.png").exists()
+    assert not any((out / "running").iterdir())
+
+    status, output = finish(start(tmp_path, methods=methods))
+    assert "3 runs, 3 of them finished earlier" in output
+    assert finished(out) == last
+    # With other settings the runs are others.
+    assert start_and_count(tmp_path, settings=CONFIG["settings"] | {"weight_decay": 0.1}, methods=methods) == 0
+
+
+def start_and_count(folder, **changes):
+    """How many runs a comparison finds finished; it is stopped at once."""
+    process = start(folder, **changes)
+    line = process.stdout.readline()
+    process.terminate()
+    process.communicate(timeout=60)
+    return int(line.split(" runs, ")[1].split()[0])
+
+
+@pytest.mark.slow
+def test_a_run_that_fails(tmp_path):
+    """The others are done, the report says what is missing, and the next start tries again."""
+    bad = {"method": "multitask", "name": "diverging", "settings": {"learning_rate": 1.0e30, "max_grad_norm": 0.0}}
+    status, output = finish(start(tmp_path, methods=[bad, "multitask"]))
+    assert status == 1, output
+    (log,) = (tmp_path / "out" / "failed").glob("*.log")
+    assert log.name.startswith("target-diverging-s3-")
+    assert "DivergenceError" in log.read_text(encoding="utf-8")
+    assert f"failed: {log}" in output
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "1 of 2 runs are finished" in table
+    assert f"**1 runs failed** and are missing below: {log.stem}" in table
+    before = finished(tmp_path / "out")
+    log.write_text("old")
+    status, output = finish(start(tmp_path, methods=[bad, "multitask"]))
+    assert status == 1
+    assert "DivergenceError" in log.read_text(encoding="utf-8")
+    assert finished(tmp_path / "out") == before
+
+
+def test_errors_come_before_any_run(tmp_path):
+    status, output = finish(start(tmp_path, methods=["multitask"], selection_fraction=0.01))
+    assert status == 2
+    assert "error: the target 'target' is too small for selection_fraction=0.01" in output
+    assert not (tmp_path / "out").exists()
+
+
+RUN = Run(
+    "x", "multitask", "target", 3, CONFIG["settings"] | {"use_cpu": True},
+    Data(tasks=CONFIG["tasks"], suite="demo", max_train_samples=100),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["multitask", "single", "alphavil", "mt_tartan"])
+def test_methods_see_as_many_examples(method):
+    """Seventy-two rows of the target and a hundred of each auxiliary, in batches of 16: 5 + 7 + 7 steps an epoch."""
+    result = execute(replace(RUN, method=method))
+    rows = {"target": 72, "helpful": 100, "noise": 100} if method != "single" else {"target": 72}
+    assert {name: number for name, number in result["rows"]["train"].items() if number} == rows
+    assert (result["rows"]["meta"], result["rows"]["selection"]) == (13, 15)
+    expected = 2 * 19 * 16
+    # A step that carries every task is a third of the steps, rounded up in each epoch.
+    assert result["examples"] == (expected if method != "mt_tartan" else 2 * 7 * 3 * 16)
+    assert result["steps"] == (38 if method != "mt_tartan" else 14)
+    assert len(result["selection_scores"]) == 2
+    assert result["selection_score"] == max(result["selection_scores"])
+    assert result["chosen_epoch"] == result["selection_scores"].index(result["selection_score"]) + 1
+    assert result["score"] == result["scores"]["accuracy"]
+
+
+def test_one_seed_makes_one_result():
+    first, second, other = execute(RUN), execute(RUN), execute(replace(RUN, seed=4))
+    assert first["scores"]["loss"] == second["scores"]["loss"] != other["scores"]["loss"]
+    assert first["selection_scores"] == second["selection_scores"]
+
+
+def test_the_best_epochs_weights_are_kept():
+    model, best = torch.nn.Linear(1, 1, bias=False), BestModel()
+
+    class Args:
+        metric_for_best_model, greater_is_better = "eval_x", True
+
+    for epoch, score in enumerate([float("nan"), 0.4, 0.6, 0.6, float("nan"), 0.5], start=1):
+        torch.nn.init.constant_(model.weight, epoch)
+        best.on_evaluate(Args, None, None, model=model, metrics={"eval_x": score})
+    assert (best.epoch, best.weights["weight"].item()) == (3, 3.0)
+    assert len(best.scores) == 6

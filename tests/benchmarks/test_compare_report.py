@@ -1,0 +1,161 @@
+"""Intervals, tables and pictures, against numbers worked out in other ways."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from compare_config import Comparison, Data, MethodEntry
+from compare_plots import plot_differences, plot_scores
+from compare_report import format_report
+from compare_results import Results
+from compare_statistics import mean_estimate, paired_estimate
+
+#: Quantiles of Student's t at 0.975 for 1, 2 and 4 degrees of freedom, from a printed table.
+T = {1: 12.706, 2: 4.303, 4: 2.776}
+
+
+@pytest.mark.parametrize("scores", [[50.0, 60.0], [60.0, 62.0, 67.0], [1.0, 2.0, 4.0, 8.0, 16.0]])
+def test_interval_over_seeds(scores):
+    estimate = mean_estimate(scores)
+    n = len(scores)
+    mean = sum(scores) / n
+    deviation = math.sqrt(sum((score - mean) ** 2 for score in scores) / (n - 1))
+    reach = T[n - 1] * deviation / math.sqrt(n)
+    assert (estimate.mean, estimate.n) == (pytest.approx(mean), n)
+    assert estimate.low == pytest.approx(mean - reach, rel=1e-3)
+    assert estimate.high == pytest.approx(mean + reach, rel=1e-3)
+
+
+def test_bootstrap_of_three_pairs():
+    """All 27 draws: an extreme one has the probability 1/27 > 0.025, so the interval reaches from end to end."""
+    ours, baseline = [61.0, 70.0, 65.0], [60.0, 65.0, 66.0]
+    means = sorted(np.mean(draw) for draw in itertools.product([1.0, 5.0, -1.0], repeat=3))
+    estimate = paired_estimate(ours, baseline)
+    assert estimate.mean == pytest.approx(5 / 3)
+    assert (estimate.low, estimate.high) == (pytest.approx(means[0]), pytest.approx(means[-1]))
+
+
+def test_bootstrap_of_many_pairs():
+    rng = np.random.default_rng(7)
+    baseline = rng.normal(60, 10, 40)
+    ours = baseline + rng.normal(1, 3, 40)
+    draws = np.array([(ours - baseline)[rng.integers(40, size=40)].mean() for _ in range(20000)])
+    estimate = paired_estimate(ours, baseline)
+    assert estimate.low == pytest.approx(np.quantile(draws, 0.025), abs=0.05)
+    assert estimate.high == pytest.approx(np.quantile(draws, 0.975), abs=0.05)
+    # Pairing is what makes it narrow: the scores themselves vary ten times as much as their differences.
+    assert estimate.high - estimate.low < 3
+
+
+def test_few_or_equal_values():
+    for estimate in (mean_estimate([3.0]), paired_estimate([5.0], [2.0])):
+        assert (estimate.mean, estimate.n) == (3.0, 1)
+        assert math.isnan(estimate.low)
+        assert math.isnan(estimate.high)
+    assert math.isnan(mean_estimate([]).mean)
+    for estimate in (mean_estimate([3.0, 3.0]), paired_estimate([5.0, 4.0], [2.0, 1.0])):
+        assert (estimate.mean, estimate.low, estimate.high, estimate.n) == (3.0, 3.0, 3.0, 2)
+    assert paired_estimate([5.0, 4.0], [2.0, 2.0]) == paired_estimate([5.0, 4.0], [2.0, 2.0])
+
+
+VERSIONS = {"python": "3.11", "torch": "2.13", "commit": None}
+
+
+def result(name, target, seed, score, **changes):
+    return {
+        "name": name, "target": target, "seed": seed, "score": score, "metric": "accuracy", "examples": 1000,
+        "steps": 50, "seconds": 10.0, "peak_memory": 2_000_000_000, "peak_gpu_memory": None,
+        "rows": {"meta": 30}, "versions": VERSIONS, "device": "cpu",
+    } | changes  # fmt: skip
+
+
+@pytest.fixture
+def results():
+    comparison = Comparison(
+        methods=[MethodEntry(name, name) for name in ("worse", "multitask", "better", "alone", "absent")],
+        targets=["rte", "cb"],
+        seeds=[0, 1, 2],
+        baseline="multitask",
+        settings={},
+        data=Data(tasks=["rte", "cb"]),
+    )
+    scores = {
+        "multitask": {"rte": [0.60, 0.65, 0.66], "cb": [0.70, 0.80, 0.75]},
+        "better": {"rte": [0.61, 0.70, 0.65], "cb": [0.80, 0.85, 0.76]},
+        "worse": {"rte": [0.50, 0.51], "cb": [0.60]},
+    }
+    runs = [
+        result(name, target, seed, score)
+        for name, of_target in scores.items()
+        for target, of_seed in of_target.items()
+        for seed, score in enumerate(of_seed)
+    ]
+    runs.append(result("alone", "rte", 2, 0.66, examples=500, peak_gpu_memory=3_000_000_000))
+    return Results(comparison, runs)
+
+
+def table_of(report, heading):
+    lines = report.split(f"## {heading}")[1].split("\n## ")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return cells[0], {row[0]: row[1:] for row in cells[2:]}
+
+
+def test_tables(results):
+    report = format_report(results, "python compare", ["cb-worse-s1-abcd"])
+    assert "16 of 30 runs are finished" in report
+    assert "1 runs failed** and are missing below: cb-worse-s1-abcd" in report
+    assert "```bash\npython compare\n```" in report
+    header, scores = table_of(report, "Scores")
+    assert header == ["method", "rte (accuracy)", "cb (accuracy)"]
+    # The best difference first; a method without a pair comes last.
+    assert list(scores) == ["better", "multitask (baseline)", "alone", "worse", "absent"]
+    # rte: mean 63.667, deviation 3.2146, · 4.303 / √3 = 7.986
+    assert scores["multitask (baseline)"] == ["63.7 ± 8.0", "75.0 ± 12.4"]
+    assert scores["worse"] == ["50.5 ± 6.4", "60.0 ± –"]
+    assert scores["alone"] == ["66.0 ± –", "–"]
+    assert scores["absent"] == ["–", "–"]
+    header, differences = table_of(report, "Paired differences to `multitask`")
+    assert header == ["method", "pairs", "all targets", "rte", "cb"]
+    assert list(differences) == ["better", "alone", "worse", "absent"]
+    assert differences["better"][0] == "6"
+    assert differences["better"][1].startswith("+3.5 [")  # 1, 5, -1, 10, 5, 1
+    assert differences["better"][2] == "+1.7 [-1.0, +5.0]"
+    # Paired with the seeds that it has: 50 − 60, 51 − 65, 60 − 70.
+    assert differences["worse"] == ["3", "-11.3 [-14.0, -10.0]", "-12.0 [-14.0, -10.0]", "-10.0 [–]"]
+    assert differences["alone"] == ["1", "+0.0 [–]", "+0.0 [–]", "–"]
+    assert differences["absent"] == ["0", "–", "–", "–"]
+    _, costs = table_of(report, "What the runs took")
+    assert costs["better"] == ["6", "1.000", "50", "10.0", "2.00", "–"]
+    assert costs["alone"] == ["1", "0.500", "50", "10.0", "2.00", "3.00"]
+    assert costs["absent"] == ["0", "–", "–", "–", "–", "–"]
+
+
+def test_runs_of_different_versions_are_told(results):
+    assert "Made by python 3.11, torch 2.13, cpu." in format_report(results, "x", [])
+    results.runs.append(result("alone", "cb", 0, 0.5, versions=VERSIONS | {"torch": "2.14"}))
+    report = format_report(results, "x", [])
+    assert "**Runs of different versions stand side by side:**" in report
+    assert "- python 3.11, torch 2.14, cpu" in report
+
+
+def test_without_results(results):
+    report = format_report(Results(results.comparison, []), "x", [])
+    assert "0 of 30 runs are finished" in report
+    assert "| multitask (baseline) | – | – |" in report
+
+
+def test_without_the_baselines_results(results):
+    without = Results(results.comparison, [run for run in results.runs if run["name"] != "multitask"])
+    _, differences = table_of(format_report(without, "x", []), "Paired differences to `multitask`")
+    assert all(cells == ["0", "–", "–", "–"] for cells in differences.values())
+
+
+def test_pictures(results, tmp_path):
+    for name, plot in (("differences", plot_differences), ("scores", plot_scores)):
+        plot(results, tmp_path / "plots" / f"{name}.png")
+        assert (tmp_path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        plot(Results(results.comparison, results.runs[-1:]), tmp_path / f"{name}_of_one.png")
+    # A lone method has scores, and no difference.
+    assert not (tmp_path / "differences_of_one.png").exists()
+    assert (tmp_path / "scores_of_one.png").exists()
