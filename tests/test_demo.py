@@ -47,11 +47,11 @@ def test_all_methods_are_for_the_demo_alone(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in DEMO_METHODS])
 def test_every_method_trains_the_demo_suite(method, tmp_path):
-    """Fewer epochs than the demo's: each learns more than nothing of the target, and its weights are finite."""
+    """In four of the demo's six epochs each learns more than nothing of the target, and its weights are finite."""
     tasks = demo_tasks(0)
     demo_encoder(tmp_path / "encoder", 0)
     score, history = run_demo_method(
-        method, tasks, tmp_path / "encoder", tmp_path, num_train_epochs=2, seed=0, use_cpu=True, disable_tqdm=True
+        method, tasks, tmp_path / "encoder", tmp_path, num_train_epochs=4, seed=0, use_cpu=True, disable_tqdm=True
     )
     assert score > 0.55  # 2,000 test rows: chance is 0.5 ± 0.022
     for entry in history:
