@@ -96,7 +96,8 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
     plot = Path("plots") / "task_weights.png"
     exported = Path("export") / target
     values = args.to_dict()
-    options = asdict(read_options(method.Options, args.method_kwargs, method.name))
+    chosen = asdict(read_options(method.Options, args.method_kwargs, method.name))
+    options = {f"method_kwargs.{name}": value for name, value in chosen.items()}
     return write_model_card(
         output_dir,
         model_name=model_name or output_dir.resolve().name,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from accelerate.utils import broadcast
 from torch import Tensor
 
 from .data import TASK_KEY
-from .methods.gradients import Gradient, TaskGradients
+from .gradient_exchange import Gradient, add_gradient, reduce_gradient
+from .methods.gradients import TaskGradients
 from .methods.step_method import StepMethod
 from .seeding import derive_seed
-from .task_objective import TaskObjective, add_gradient, deterministic_mode, plain_forward
+from .task_objective import TaskObjective, deterministic_mode, plain_forward
 
 if TYPE_CHECKING:
     from .runner import PlanRunner
@@ -35,7 +39,7 @@ class CarriedStep:
         self.losses: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
         self._batches: list[dict[str, Any]] = []
-        self._is_weighed = False
+        self._is_weighed = self._is_finite = False
 
     @property
     def method(self) -> StepMethod:
@@ -58,14 +62,29 @@ class CarriedStep:
 
     def take(self) -> None:
         """Takes means over ranks and weighs the gradients, once the last micro-batch is there."""
-        if self.trainer.accelerator.num_processes > 1:
-            self.gradients.reduce(self.trainer.accelerator)
-            self.runner.synchronise_buffers()
-        mean = self.trainer.accelerator.reduce(torch.stack(list(self._sums.values())).double(), reduction="mean")
+        accelerator = self.trainer.accelerator
+        self.gradients.exchange(partial(self._over_ranks, reduction="mean"))
+        self.runner.synchronise_buffers()
+        mean = accelerator.reduce(torch.stack(list(self._sums.values())).double(), reduction="mean")
         self.losses = dict(zip(self._sums, mean.tolist(), strict=True))
-        self.method.take(self)
+        # One with a loss that is not finite is left unweighted: the runner will stop the run.
+        self._is_finite = all(map(math.isfinite, self.losses.values()))
+        weights = self.method.weigh(self) if self._is_finite else dict.fromkeys(self.losses, 1.0)
+        # The first rank's word holds: a last bit that differs between ranks must not pass a threshold on one alone.
+        agreed = broadcast(torch.tensor([weights[task] for task in self.losses], dtype=torch.float64).to(mean.device))
+        weights = dict(zip(self.losses, agreed.tolist(), strict=True))
+        self.gradients.put(weights, weights if self.method.weighs_heads else dict.fromkeys(weights, 1.0))
         self.gradients.clear()
+        self.method.count_step(weights)
         self._is_weighed = True
+
+    def finish(self) -> None:
+        """Lets the method look back, once the optimizer has taken the step."""
+        if self._is_finite:
+            self.method.after_step(self)
+
+    def _over_ranks(self, gradient: Gradient, reduction: str) -> Gradient:
+        return reduce_gradient(gradient, self.gradients.parameters, self.trainer.accelerator, reduction)
 
     # ---- What a method may look at
 
@@ -103,10 +122,14 @@ class CarriedStep:
         trainer = self.trainer
         sums = {task: torch.zeros((), dtype=torch.float64, device=trainer.args.device) for task in self.losses}
         model = trainer.accelerator.unwrap_model(trainer.model)
+        # The training pass has counted these batches in batch norm's statistics already.
+        kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
         for batch in self._batches:
             with torch.no_grad(), trainer.compute_loss_context_manager():
                 loss = trainer.compute_loss(model, trainer._prepare_inputs(batch))
             sums[batch[TASK_KEY]] += loss.double() / trainer.args.gradient_accumulation_steps
+        for name, buffer in model.named_buffers():
+            buffer.copy_(kept[name])
         mean = trainer.accelerator.reduce(torch.stack(list(sums.values())), reduction="mean")
         return dict(zip(sums, mean.tolist(), strict=True))
 
@@ -126,6 +149,4 @@ class CarriedStep:
                 loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
                 loss = loss * (weights[batch[TASK_KEY]] / scale)
                 add_gradient(total, torch.autograd.grad(loss, self.gradients.parameters, allow_unused=True))
-        if accelerator.num_processes > 1:
-            total = [None if g is None else accelerator.reduce(g.contiguous(), reduction="sum") for g in total]
-        return total
+        return self._over_ranks(total, "sum")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import DynamoBackend, str_to_bool
 from torch import nn
 from torch.distributed.fsdp import CPUOffloadPolicy
 
+from .methods import StepMethod
 from .modeling import MultitaskModel, without_adapters
 from .sharding import is_sharded
 
@@ -178,8 +179,29 @@ def check_method(accelerator: Accelerator, method: type[Method]) -> None:
             f"method {method.name!r} compares whole gradients, of which each process has a shard under FSDP2: launch "
             "with DDP (configs/ddp.yaml)"
         )
-    if accelerator.mixed_precision == "fp16":
+    if accelerator.mixed_precision == "fp16" and issubclass(method, StepMethod):
         raise ValueError(f"method {method.name!r} compares gradients, which fp16 scales: pass bf16=True, or neither")
+
+
+def check_loss_function(args: MultitaskTrainingArguments, method: type[Method], compute_loss_func: Any) -> None:
+    """
+    Refuses a loss function of the user's where Trainer would leave it to divide by the accumulation steps, without the
+    number of items to do so.
+
+    Args:
+        args (`MultitaskTrainingArguments`): For the accumulation steps.
+        method (`type[Method]`): The method.
+        compute_loss_func (`Callable`, *optional*): The function.
+
+    Raises:
+        ValueError: With accumulation, for methods whose steps carry a batch of every task.
+    """
+    if compute_loss_func is not None and issubclass(method, StepMethod) and args.gradient_accumulation_steps > 1:
+        raise ValueError(
+            f"compute_loss_func with method {method.name!r} and gradient_accumulation_steps="
+            f"{args.gradient_accumulation_steps}: Trainer counts no items in a batch of several tasks, so that losses "
+            "would be that many times too large. Pass gradient_accumulation_steps=1, or let the model compute its loss"
+        )
 
 
 def check_parameters(model: nn.Module) -> None:

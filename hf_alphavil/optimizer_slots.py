@@ -49,7 +49,7 @@ class OptimizerSlots:
     def __init__(self, optimizer: Optimizer, keep: bool, rolls_back: bool = True) -> None:
         if type(optimizer) not in SWAPPABLE:
             raise ValueError(
-                f"methods that fork give every phase optimizer state of its own, which {type(optimizer).__name__} "
+                f"methods of several phases give each optimizer state of its own, which {type(optimizer).__name__} "
                 f"does not support: choose an `optim` that is one of {', '.join(cls.__name__ for cls in SWAPPABLE)} "
                 "(for example `optim='adamw_torch'`)"
             )

@@ -61,7 +61,12 @@ class RunObjectives:
         Args:
             dataset (`TaskDataset`): The rows.
         """
-        return TaskObjective(**self._settings_of(dataset), compute_score=self._score_of(dataset.task))
+        return TaskObjective(
+            **self._settings_of(dataset),
+            compute_score=self._score_of(dataset.task),
+            label_name=self.trainer.label_names[0],
+            preprocess_logits=self.trainer.preprocess_logits_for_metrics,
+        )
 
     @property
     def _meta_set(self) -> TaskDataset:

@@ -132,7 +132,7 @@ class PlanRunner(RunnerState):
                 )
         if self.method.separates_phases:
             self._schedule = PositionedSchedule(self.trainer.lr_scheduler)
-            keep = self.trainer.args.phase_optimizer_state == "per_task"
+            keep = self.trainer.args.phase_optimizer_state == "per_task" or not self.method.forks
             self._slots = OptimizerSlots(self._bare_optimizer(), keep, rolls_back=self.method.forks)
         if self.method.forks:
             self._log_expected_memory()
@@ -204,7 +204,7 @@ class PlanRunner(RunnerState):
         else:
             phase, step_in_phase = self.lane.locate(self.step)
             if isinstance(self.method, StepMethod):
-                self.method.after_step(self.carried)
+                self.carried.finish()
             self.step += 1
             if step_in_phase + 1 == phase.num_steps:
                 self._end_phase(phase)
@@ -309,10 +309,11 @@ class PlanRunner(RunnerState):
         self.history.append(
             {
                 "epoch": self.epoch,
-                **record,
                 "task_weights": dict(self.method.task_weights),
                 "task_weights_used": weights_used,
                 "dropped": self._dropped,
+                # A method whose weights are an epoch's outcome, not its plan, says itself what was used.
+                **record,
             }
         )
         self._dropped, self._phase_losses = {}, {}

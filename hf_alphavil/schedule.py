@@ -22,9 +22,9 @@ class PositionedSchedule:
     def __init__(self, scheduler: Any) -> None:
         if not isinstance(scheduler, LambdaLR):
             raise ValueError(
-                f"methods that fork read the learning rate by position, which {type(scheduler).__name__} cannot "
-                "give: pass `lr_scheduler_type` linear, cosine, constant, polynomial, inverse_sqrt or another that "
-                "is a function of the step (not reduce_lr_on_plateau or greedy), or a torch LambdaLR"
+                f"methods of several phases read the learning rate by position, which {type(scheduler).__name__} "
+                "cannot give: pass `lr_scheduler_type` linear, cosine, constant, polynomial, inverse_sqrt or another "
+                "that is a function of the step (not reduce_lr_on_plateau or greedy), or a torch LambdaLR"
             )
         self.scheduler = scheduler
         self.learning_rate = float(scheduler.get_last_lr()[0])

@@ -16,6 +16,7 @@ from transformers import EvalPrediction
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .data import TaskDataset
+from .gradient_exchange import Gradient, add_gradient, reduce_gradient
 from .sharding import gradients_aside, is_sharded, local_tensor
 
 #: A linear map from gradients, one per parameter, to named scalars.
@@ -43,6 +44,8 @@ class TaskObjective:
         compute_score (`Callable`, *optional*):
             From `EvalPrediction` to the task's main metric, the greater the better. Without one, the score is minus
             the loss.
+        label_name (`str`, *optional*, defaults to `"labels"`): The input that holds the labels which it looks at.
+        preprocess_logits (`Callable`, *optional*): Trainer's `preprocess_logits_for_metrics`.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class TaskObjective:
         accelerator: Accelerator,
         micro_batch_size: int,
         compute_score: Callable[[EvalPrediction], float] | None = None,
+        label_name: str = "labels",
+        preprocess_logits: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         self.model = model
         self.parameters = list(parameters)
@@ -64,6 +69,8 @@ class TaskObjective:
         self.accelerator = accelerator
         self.micro_batch_size = micro_batch_size
         self.compute_score = compute_score
+        self.label_name = label_name
+        self.preprocess_logits = preprocess_logits
 
     @property
     def num_rows(self) -> int:
@@ -110,36 +117,35 @@ class TaskObjective:
         loss_value, *scalars = self._sum_in_order(rows, shares, 1 + len(names))
         return loss_value, dict(zip(names, scalars, strict=True))
 
-    def loss_and_gradient(self, rows: Sequence[int]) -> tuple[float, list[Tensor | None]]:
+    def loss_and_gradient(self, rows: Sequence[int], wanted: Sequence[int] | None = None) -> tuple[float, Gradient]:
         """
         Mean loss over rows and its gradient.
 
         Args:
             rows (`Sequence[int]`): Row numbers; the same on all ranks.
+            wanted (`Sequence[int]`, *optional*): Numbers of the parameters to take it of. Defaults to all.
 
         Returns:
             `tuple[float, list[torch.Tensor | None]]`: Loss, and one gradient per parameter, equal on all ranks; `None`
-            where the loss does not reach.
+            where the loss does not reach, or the gradient was not wanted.
 
         Raises:
             NotImplementedError: For a sharded model.
         """
         if is_sharded(self.model):
             raise NotImplementedError("whole gradients of a sharded model are not taken")
-        total: list[Tensor | None] = [None] * len(self.parameters)
+        numbers = range(len(self.parameters)) if wanted is None else wanted
+        parameters = [self.parameters[i] for i in numbers]
+        total: Gradient = [None] * len(parameters)
         losses: dict[int, Tensor] = {}
         for number, loss in self._losses(rows):
             losses[number] = loss.detach().double().reshape(1)
-            add_gradient(total, torch.autograd.grad(loss, self.parameters, allow_unused=True))
+            add_gradient(total, torch.autograd.grad(loss, parameters, allow_unused=True))
         value = self._sum_in_order(rows, losses, 1)[0]
-        if self.accelerator.num_processes > 1:
-            reached = torch.tensor([float(g is not None) for g in total], device=self.accelerator.device)
-            for i, is_reached in enumerate(self.accelerator.reduce(reached, reduction="sum").tolist()):
-                if is_reached:
-                    own = total[i]
-                    own = torch.zeros_like(self.parameters[i]) if own is None else own.contiguous()
-                    total[i] = self.accelerator.reduce(own, reduction="sum")
-        return value, total
+        whole: Gradient = [None] * len(self.parameters)
+        for i, part in zip(numbers, reduce_gradient(total, parameters, self.accelerator, "sum"), strict=True):
+            whole[i] = part
+        return value, whole
 
     def score(self, rows: Sequence[int]) -> float:
         """
@@ -155,7 +161,7 @@ class TaskObjective:
             return -self.loss(rows)
         with torch.no_grad():
             own = [
-                (number, _to_numpy(_logits(outputs))[:length], _to_numpy(inputs["labels"])[:length])
+                (number, self._predictions(inputs, outputs)[:length], _to_numpy(inputs[self.label_name])[:length])
                 for number, inputs, outputs, length in self._outputs(rows)
             ]
         everywhere = sorted(gather_object(own), key=lambda part: part[0])
@@ -165,6 +171,12 @@ class TaskObjective:
             for parts in zip(*((logits, labels) for _, logits, labels in everywhere if len(labels)), strict=True)
         )
         return self.compute_score(EvalPrediction(predictions=logits, label_ids=labels))
+
+    def _predictions(self, inputs: Mapping[str, Any], outputs: Any) -> np.ndarray:
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
+        if self.preprocess_logits is not None:
+            logits = self.preprocess_logits(logits, inputs[self.label_name])
+        return _to_numpy(logits)
 
     def _products(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
         """Number, share of the mean loss and its gradient's products, of every micro-batch of this rank."""
@@ -227,20 +239,6 @@ class TaskObjective:
         return self.accelerator.reduce(by_chunk, reduction="sum").sum(dim=0).tolist()
 
 
-def add_gradient(total: list[Tensor | None], gradient: Sequence[Tensor | None]) -> None:
-    """
-    Adds a gradient to a sum of gradients.
-
-    Args:
-        total (`list[torch.Tensor | None]`): The sum, one tensor per parameter, `None` for zero; changed in place.
-        gradient (`Sequence[torch.Tensor | None]`): What to add.
-    """
-    for i, part in enumerate(gradient):
-        so_far = total[i]
-        if part is not None:
-            total[i] = part if so_far is None else so_far + part
-
-
 def plain_forward(model: nn.Module, accelerator: Accelerator, inputs: Mapping[str, Any]) -> Any:
     """
     A forward pass of the bare module as methods need it to compare parameters: without autocast and compilation; in
@@ -275,10 +273,6 @@ def deterministic_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _logits(outputs: Any) -> Tensor:
-    return outputs["logits"] if isinstance(outputs, dict) else outputs[1]
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

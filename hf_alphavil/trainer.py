@@ -22,6 +22,7 @@ from .checkpoint import load_run_state
 from .checks import (
     check_adapters,
     check_heads,
+    check_loss_function,
     check_method,
     check_parameters,
     check_precision,
@@ -78,7 +79,8 @@ class MultitaskTrainer(TaskCheckpoints):
         history (`list[dict]`):
             One entry per finished epoch: `epoch` (from 1), `alpha`, `task_weights` (after the update),
             `task_weights_used` (before it), `meta_loss` (S+1 values; of other objectives `meta_metric`,
-            `meta_entropy`); with `alpha_granularity="layer"` also `alpha_by_layer`, with `prune_below` also `pruned`.
+            `meta_entropy`); with `alpha_granularity="layer"` also `alpha_by_layer`, with `prune_below` also `pruned`;
+            and what else a method leaves (docs/methods.md).
         train_datasets (`dict[str, TaskDataset]`): What is trained on, without the held-out slice.
         meta_set (`TaskDataset`, *optional*): What α is fitted on.
         preempted (`bool`): Whether SIGTERM ended the last `train()`, with `enable_jit_checkpoint`.
@@ -202,6 +204,7 @@ class MultitaskTrainer(TaskCheckpoints):
         check_precision(self.accelerator)
         check_adapters(self.accelerator, bare)
         check_method(self.accelerator, METHODS[args.method])
+        check_loss_function(args, METHODS[args.method], self.compute_loss_func)
         self.kinds: dict[str, str] = kinds
         self.data_collator = make_collator(args, model, self.task_names, kinds, data_collator, self.processing_class)
         self._metrics: dict[str, Callable | None] = {

@@ -33,8 +33,8 @@ class MultitaskTrainingArguments(TrainingArguments):
 
     Where the paper leaves a decision open, the default is ours; `docs/settings.md` says which and why. All fields of
     `transformers.TrainingArguments` keep their meaning. `max_steps` and a fractional `num_train_epochs` are rounded up
-    to whole epochs by all methods but `multitask` and `single`: where a method forks, a model exists only when an
-    epoch's deltas are merged.
+    to whole epochs by methods of several phases: where a method forks, a model exists only when an epoch's deltas are
+    merged. The others end where they are told to, and an epoch that was not finished has no entry in the history.
 
     Raises:
         ValueError: If a setting lies outside its range; the message says what to pass instead.

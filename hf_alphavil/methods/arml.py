@@ -23,15 +23,17 @@ class ArmlOptions:
 
     Args:
         interval (`int`, *optional*, defaults to 20): Steps from one move of the weights to the next.
-        learning_rate (`float`, *optional*, defaults to 0.05): Step size of the weights.
+        weight_learning_rate (`float`, *optional*, defaults to 0.05): Step size of the weights.
     """
 
     interval: int = 20
-    learning_rate: float = 0.05
+    weight_learning_rate: float = 0.05
 
     def __post_init__(self) -> None:
         require("interval", self.interval, self.interval > 0, "a positive number of steps")
-        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require(
+            "weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive step size"
+        )
 
 
 class ARML(StepMethod):
@@ -47,7 +49,7 @@ class ARML(StepMethod):
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
-        self._a = LearnedWeights(self.order[1:], 1.0, torch.optim.SGD, lr=self.options.learning_rate)
+        self._a = LearnedWeights(self.order[1:], 1.0, torch.optim.SGD, lr=self.options.weight_learning_rate)
 
     def weigh(self, step: Step) -> Mapping[str, float]:
         if (self.num_steps + 1) % self.options.interval == 0:

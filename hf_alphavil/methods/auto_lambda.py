@@ -22,15 +22,17 @@ class AutoLambdaOptions:
     Options of [`AutoLambda`].
 
     Args:
-        learning_rate (`float`, *optional*, defaults to 3e-4): Step size of the weights, for Adam.
+        weight_learning_rate (`float`, *optional*, defaults to 3e-4): Step size of the weights, for Adam.
         initial (`float`, *optional*, defaults to 0.1): Where every weight starts.
     """
 
-    learning_rate: float = 3e-4
+    weight_learning_rate: float = 3e-4
     initial: float = 0.1
 
     def __post_init__(self) -> None:
-        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require(
+            "weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive step size"
+        )
         require("initial", self.initial, self.initial > 0, "a number above 0")
 
 
@@ -53,7 +55,7 @@ class AutoLambda(StepMethod):
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self._lambda = LearnedWeights(
-            self.order, self.options.initial, torch.optim.Adam, lr=self.options.learning_rate
+            self.order, self.options.initial, torch.optim.Adam, lr=self.options.weight_learning_rate
         )
 
     def weigh(self, step: Step) -> Mapping[str, float]:

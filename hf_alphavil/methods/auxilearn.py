@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .gradients import Gradient, norm
+from ..gradient_exchange import Gradient
+from .gradients import norm
 from .learned_weights import LearnedWeights
 from .options import require
 from .step_method import Step, StepMethod
@@ -25,21 +26,23 @@ class AuxiLearnOptions:
 
     Args:
         interval (`int`, *optional*, defaults to 30): Steps from one move of the weights to the next.
-        learning_rate (`float`, *optional*, defaults to 0.01): Step size of the weights. Its default is ours.
+        weight_learning_rate (`float`, *optional*, defaults to 0.01): Step size of the weights. Its default is ours.
         momentum (`float`, *optional*, defaults to 0.9): Momentum of the weights.
         neumann_terms (`int`, *optional*, defaults to 3): J, terms of the Neumann series beyond the first.
         neumann_learning_rate (`float`, *optional*, defaults to 1e-4): Step size of the series.
     """
 
     interval: int = 30
-    learning_rate: float = 0.01
+    weight_learning_rate: float = 0.01
     momentum: float = 0.9
     neumann_terms: int = 3
     neumann_learning_rate: float = 1e-4
 
     def __post_init__(self) -> None:
         require("interval", self.interval, self.interval > 0, "a positive number of steps")
-        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require(
+            "weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive step size"
+        )
         require("momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
         require("neumann_terms", self.neumann_terms, self.neumann_terms >= 0, "a number of terms, 0 or more")
         require(
@@ -66,7 +69,7 @@ class AuxiLearn(StepMethod):
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self._a = LearnedWeights(
-            self.order[1:], 1.0, torch.optim.SGD, lr=self.options.learning_rate, momentum=self.options.momentum
+            self.order[1:], 1.0, torch.optim.SGD, lr=self.options.weight_learning_rate, momentum=self.options.momentum
         )
 
     def weigh(self, step: Step) -> Mapping[str, float]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from torch import Tensor
 
 from ..data.plan import EpochPlan, Phase
+from ..gradient_exchange import Gradient
 from .deltas import DeltaBank
 from .options import NoOptions, read_options
 
@@ -41,8 +42,8 @@ class Objective(Protocol):
         """Mean loss over rows, and `products(gradient of that loss)`, which is linear in the gradient."""
         ...
 
-    def loss_and_gradient(self, rows: Sequence[int]) -> tuple[float, list[Tensor | None]]:
-        """Mean loss over rows and its gradient, one tensor per parameter; `None` where the loss does not reach."""
+    def loss_and_gradient(self, rows: Sequence[int], wanted: Sequence[int] | None = None) -> tuple[float, Gradient]:
+        """Mean loss over rows and its gradient, of all parameters or those whose numbers are wanted."""
         ...
 
     def score(self, rows: Sequence[int]) -> float:

@@ -20,18 +20,16 @@ class DynamicsOptions(ProbingOptions):
     Options of [`Dynamics`].
 
     Args:
-        mixture_learning_rate (`float`, *optional*, defaults to 1.0):
+        weight_learning_rate (`float`, *optional*, defaults to 1.0):
             η of the mirror descent, above 0: at 1, an epoch changes the ratio of two tasks' shares by a factor of e²
             at most. Ours.
     """
 
-    mixture_learning_rate: float = 1.0
+    weight_learning_rate: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            "mixture_learning_rate", self.mixture_learning_rate, self.mixture_learning_rate > 0, "a positive number"
-        )
+        require("weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive number")
 
 
 class Dynamics(ProbingMethod):
@@ -72,7 +70,7 @@ class Dynamics(ProbingMethod):
 
     def update_weights(self, effects: Mapping[str, float], start_loss: float) -> None:
         self.slope_unit = max(self.slope_unit, *(abs(slope) for slope in effects.values()))
-        rate = self.options.mixture_learning_rate / (self.slope_unit or 1.0)
+        rate = self.options.weight_learning_rate / (self.slope_unit or 1.0)
         masses = {task: weight * math.exp(-rate * effects[task]) for task, weight in self.task_weights.items()}
         mean = math.fsum(masses.values()) / len(masses)
         self.task_weights = {task: mass / mean for task, mass in masses.items()}

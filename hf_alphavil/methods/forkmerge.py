@@ -131,6 +131,7 @@ class ForkMerge(Method):
             * math.fsum(share * self._shares(branches[name]).get(task, 0) for name, share in merged.shares.items())
             for task in self.tasks
         }
+        record["task_weights_used"] = dict(self.task_weights)
         return {**record, "branch_scores": scores, "merge_coefficients": merged.coefficients, "score": merged.score}
 
     def _forks(self, epoch: int) -> dict[str, tuple[str, ...]]:

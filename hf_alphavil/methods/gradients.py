@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-#: One gradient per parameter; `None` where a loss does not reach.
-Gradient = list[Tensor | None]
+from ..gradient_exchange import Gradient
 
 
 class TaskGradients:
@@ -47,25 +42,15 @@ class TaskGradients:
         for parameter in self.parameters:
             parameter.grad = None
 
-    @torch.no_grad()
-    def reduce(self, accelerator: Accelerator) -> None:
+    def exchange(self, over_ranks: Callable[[Gradient], Gradient]) -> None:
         """
-        Takes the mean of every task's gradient over all ranks, in one exchange per task; called by all of them.
+        Puts what a function makes of every task's gradient in its place.
 
         Args:
-            accelerator (`accelerate.Accelerator`): For the exchange.
+            over_ranks (`Callable`): The mean over all ranks.
         """
-        held = list(self._by_task.values())
-        device = self.parameters[0].device
-        reached = torch.tensor([[float(g is not None) for g in gradient] for gradient in held], device=device)
-        reached = accelerator.reduce(reached, reduction="sum")
-        for gradient, is_reached in zip(held, (reached > 0).tolist(), strict=True):
-            numbers = [i for i, is_own in enumerate(is_reached) if is_own]
-            # A loss may reach a parameter on another rank alone.
-            parts = [torch.zeros_like(self.parameters[i]) if (g := gradient[i]) is None else g for i in numbers]
-            mean = accelerator.reduce(torch.cat([part.flatten() for part in parts]), reduction="mean")
-            for i, part in zip(numbers, mean.split([part.numel() for part in parts]), strict=True):
-                gradient[i] = part.view_as(self.parameters[i])
+        for task, gradient in self._by_task.items():
+            self._by_task[task] = over_ranks(gradient)
 
     @property
     def tasks(self) -> list[str]:
@@ -92,7 +77,7 @@ class TaskGradients:
     def gramian(self) -> Tensor:
         """`torch.Tensor`: ⟨g_s, g_t⟩ over the shared parameters, of shape `(T, T)`, float64, on the CPU."""
         shared = self.shared
-        products = [self._rows(i) @ self._rows(i).T for i in shared]
+        products = [rows @ rows.T for rows in map(self._rows, shared)]
         size = len(self._by_task)
         if not products:
             return torch.zeros(size, size, dtype=torch.float64)
@@ -158,10 +143,13 @@ class TaskGradients:
             shared (`Mapping[str, float]`): c_t by task for the shared parameters.
             heads (`Mapping[str, float]`): c_t by task for the parameters of one task alone.
         """
-        on_shared, on_heads = self.combination(shared), self.combination(heads)
         is_shared = set(self.shared)
         for i, parameter in enumerate(self.parameters):
-            parameter.grad = on_shared[i] if i in is_shared else on_heads[i]
+            coefficients = shared if i in is_shared else heads
+            for task, gradient in self._by_task.items():
+                if (own := gradient[i]) is not None:
+                    weighed = own * coefficients[task]
+                    parameter.grad = weighed if parameter.grad is None else parameter.grad.add_(weighed)
 
     @torch.no_grad()
     def move(self, vector: Sequence[Tensor | None], scale: float) -> None:

@@ -26,15 +26,17 @@ class GradNormOptions:
 
     Args:
         asymmetry (`float`, *optional*, defaults to 1.5): The power of a task's relative training rate.
-        learning_rate (`float`, *optional*, defaults to 0.025): Step size of the weights, for Adam.
+        weight_learning_rate (`float`, *optional*, defaults to 0.025): Step size of the weights, for Adam.
     """
 
     asymmetry: float = 1.5
-    learning_rate: float = 0.025
+    weight_learning_rate: float = 0.025
 
     def __post_init__(self) -> None:
         require("asymmetry", self.asymmetry, self.asymmetry >= 0, "a number, 0 or more")
-        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require(
+            "weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive step size"
+        )
 
 
 class GradNorm(StepMethod):
@@ -52,7 +54,7 @@ class GradNorm(StepMethod):
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
-        self._weights = LearnedWeights(self.order, 1.0, torch.optim.Adam, lr=self.options.learning_rate)
+        self._weights = LearnedWeights(self.order, 1.0, torch.optim.Adam, lr=self.options.weight_learning_rate)
         self._first_losses: list[float] = []
 
     def weigh(self, step: Step) -> Mapping[str, float]:
@@ -60,7 +62,8 @@ class GradNorm(StepMethod):
         self._first_losses = self._first_losses or losses.tolist()
         rates = losses / torch.tensor(self._first_losses, dtype=torch.float64)
         weights = self._weights.values()
-        layer = max(i for i in step.gradients.shared if step.gradients.parameters[i].dim() > 1)
+        shared = step.gradients.shared
+        layer = max((i for i in shared if step.gradients.parameters[i].dim() > 1), default=shared[-1])
         norms = step.gradients.norms(layer)
         weighted = self._weights.tensor.detach() * norms
         wanted = weighted.mean() * (rates / rates.mean()) ** self.options.asymmetry

@@ -23,15 +23,17 @@ class OlAuxOptions:
 
     Args:
         interval (`int`, *optional*, defaults to 5): Steps over which cosines are summed before the weights move.
-        learning_rate (`float`, *optional*, defaults to 0.1): β, the step size of the weights. Its default is ours.
+        weight_learning_rate (`float`, *optional*, defaults to 0.1): β, the weights' step size. Its default is ours.
     """
 
     interval: int = 5
-    learning_rate: float = 0.1
+    weight_learning_rate: float = 0.1
 
     def __post_init__(self) -> None:
         require("interval", self.interval, self.interval > 0, "a positive number of steps")
-        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require(
+            "weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive step size"
+        )
 
 
 class OLAux(StepMethod):
@@ -55,7 +57,7 @@ class OLAux(StepMethod):
         weights = dict(zip(self.order, [1.0, *self._weights.tolist()], strict=True))
         self._sums += cosines_with_first(step.gradients.gramian())[1:]
         if (self.num_steps + 1) % self.options.interval == 0:
-            self._weights = (self._weights + self.options.learning_rate * self._sums).clamp(min=0)
+            self._weights = (self._weights + self.options.weight_learning_rate * self._sums).clamp(min=0)
             self._sums = torch.zeros_like(self._weights)
         return weights
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..data.plan import JOINT_PHASE, EpochPlan, Phase
+from ..gradient_exchange import Gradient
 from .base import Method, Objective, Objectives
 from .deltas import DeltaBank
-from .gradients import Gradient, TaskGradients
+from .gradients import TaskGradients
 
 if TYPE_CHECKING:
     from ..training_args import MultitaskTrainingArguments
@@ -104,17 +105,13 @@ class StepMethod(Method):
             step (`Step`): The step; its gradients are gone.
         """
 
-    def take(self, step: Step) -> None:
+    def count_step(self, weights: Mapping[str, float]) -> None:
         """
-        Weighs a step's gradients and puts their sum into the parameters' `.grad`.
+        Called after every step.
 
         Args:
-            step (`Step`): The step. One with a loss that is not finite is left unweighted: the runner will stop it.
+            weights (`Mapping[str, float]`): The weights that the step had.
         """
-        ones = dict.fromkeys(self.order, 1.0)
-        finite = all(math.isfinite(loss) for loss in step.losses.values())
-        weights = self.weigh(step) if finite else ones
-        step.gradients.put(weights, weights if self.weighs_heads else ones)
         self.num_steps += 1
         self._steps_in_epoch += 1
         for task, weight in weights.items():
@@ -126,7 +123,10 @@ class StepMethod(Method):
         """Sets `task_weights` to the mean weights of the epoch's steps."""
         self.task_weights = {task: total / self._steps_in_epoch for task, total in self._weight_sums.items()}
         self._weight_sums, self._steps_in_epoch = dict.fromkeys(self.tasks, 0.0), 0
-        return super().merge(deltas, objectives, epoch, progress)
+        return {
+            **super().merge(deltas, objectives, epoch, progress),
+            "task_weights_used": dict(self.task_weights),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {

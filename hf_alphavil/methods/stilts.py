@@ -41,7 +41,8 @@ class Stilts(Method):
     steps of multitask training's, so that the target's rows are seen again within an epoch. Each stage has optimizer
     state of its own and walks the whole learning-rate schedule, as two runs one after the other would.
 
-    In the history, a task's weight is 1 in the epochs that train it and 0 in the others.
+    In the history, `task_weights_used` is 1 for the tasks that an epoch trains and 0 for the others; `task_weights`
+    are those of the next epoch.
 
     Args:
         args (`MultitaskTrainingArguments`): The settings.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .gradients import Gradient, norm
+from ..gradient_exchange import Gradient
+from .gradients import norm
 from .options import require
 from .step_method import Step, StepMethod
 
@@ -31,17 +32,19 @@ class MetaTartanOptions:
     Options of [`MetaTartan`].
 
     Args:
-        learning_rate (`float`, *optional*, defaults to 0.01): Step size of z.
+        weight_learning_rate (`float`, *optional*, defaults to 0.01): Step size of z.
         head_steps (`int`, *optional*, defaults to 5): Gradient steps in which the development head is learned anew.
         head_learning_rate (`float`, *optional*, defaults to 0.01): Their step size.
     """
 
-    learning_rate: float = 0.01
+    weight_learning_rate: float = 0.01
     head_steps: int = 5
     head_learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require(
+            "weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive step size"
+        )
         require("head_steps", self.head_steps, self.head_steps >= 0, "a number of steps, 0 or more")
         require("head_learning_rate", self.head_learning_rate, self.head_learning_rate > 0, "a positive step size")
 
@@ -69,7 +72,7 @@ class MetaTartan(StepMethod):
         parts = [part for i in step.gradients.shared if (part := development[i]) is not None]
         lengths = step.gradients.gramian().diagonal().sqrt() * norm(parts)
         products = step.gradients.inner_products(development, over=step.gradients.shared)
-        self._z += self.options.learning_rate * torch.where(lengths > 0, products / lengths, 0.0)
+        self._z += self.options.weight_learning_rate * torch.where(lengths > 0, products / lengths, 0.0)
         return dict(zip(self.order, self._z.softmax(dim=0).tolist(), strict=True))
 
     def _development_gradient(self, step: Step) -> Gradient:
@@ -77,10 +80,8 @@ class MetaTartan(StepMethod):
         head = step.gradients.head_of(self.args.target_task)
         with step.gradients.kept(head):
             for _ in range(self.options.head_steps):
-                _, gradient = step.meta.loss_and_gradient(rows)
-                step.gradients.move(
-                    [g if i in head else None for i, g in enumerate(gradient)], -self.options.head_learning_rate
-                )
+                _, gradient = step.meta.loss_and_gradient(rows, wanted=head)
+                step.gradients.move(gradient, -self.options.head_learning_rate)
             return step.meta.loss_and_gradient(rows)[1]
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ..data.plan import EpochPlan
+from ..gradient_exchange import Gradient
 from ..seeding import derive_seed
 from .base import Method, Objectives
 from .deltas import DeltaBank
-from .gradients import Gradient
 from .joint import joint_phase
 from .options import require
 
@@ -24,15 +24,17 @@ class TawtOptions:
     Options of [`TAWT`].
 
     Args:
-        learning_rate (`float`, *optional*, defaults to 1.0): η of the mirror descent.
+        weight_learning_rate (`float`, *optional*, defaults to 1.0): η of the mirror descent.
         batch_size (`int`, *optional*, defaults to 64): Training rows per task on which gradients are compared.
     """
 
-    learning_rate: float = 1.0
+    weight_learning_rate: float = 1.0
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        require("learning_rate", self.learning_rate, self.learning_rate > 0, "a positive step size")
+        require(
+            "weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive step size"
+        )
         require("batch_size", self.batch_size, self.batch_size > 0, "a positive number of rows")
 
 
@@ -58,16 +60,19 @@ class TAWT(Method):
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> dict[str, Any]:
+        record = super().merge(deltas, objectives, epoch, progress)
+        if epoch + 1 == self.num_epochs:  # nothing would use the next weights
+            return record
         target = self._gradient(objectives, self.args.target_task, epoch)
         cosines = {task: _cosine(target, self._gradient(objectives, task, epoch)) for task in self.auxiliaries}
         cosines[self.args.target_task] = 1.0
         raised = {
-            task: weight * math.exp(self.options.learning_rate * cosines[task])
+            task: weight * math.exp(self.options.weight_learning_rate * cosines[task])
             for task, weight in self.task_weights.items()
         }
         total = math.fsum(raised.values())
         self.task_weights = {task: len(raised) * weight / total for task, weight in raised.items()}
-        return {**super().merge(deltas, objectives, epoch, progress), "cosines": cosines}
+        return {**record, "cosines": cosines}
 
     def _gradient(self, objectives: Objectives, task: str, epoch: int) -> Gradient:
         objective = objectives.training(task)

@@ -67,7 +67,7 @@ SOURCES = {
         ),
     ),
     "uw": Source(
-        SCALARIZATION, "UW", "Kendall et al., CVPR 2018", {"weights_learning_rate": 0.025}, size="shape",
+        SCALARIZATION, "UW", "Kendall et al., CVPR 2018", {"weight_learning_rate": 0.025}, size="shape",
         state=("log_var",),
     ),
     "dwa": Source(
@@ -92,7 +92,7 @@ class TorchJDMethod(StepMethod):
     weight of g_t is the derivative of its value with respect to L_t, on heads too. The target is the first row.
 
     What is ours: random draws are the same on all ranks, from (seed, epoch, step); UW's own parameters are learned by
-    Adam at `weights_learning_rate`; FAMO looks again at the step's batches after it, in training mode.
+    Adam at `weight_learning_rate`; FAMO looks again at the step's batches after it, in training mode.
 
     Args:
         args (`MultitaskTrainingArguments`): The settings.
@@ -104,19 +104,15 @@ class TorchJDMethod(StepMethod):
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
-        settings = dataclasses.asdict(self.options)
-        learning_rate = settings.pop("weights_learning_rate", None)
-        if self.source.size is not None:
-            settings[self.source.size] = len(self.order)
-        self._library: Any = getattr(importlib.import_module(self.source.module), self.source.class_name)
-        self._module = self._library(**settings).double()
+        learning_rate = getattr(self.options, "weight_learning_rate", None)
+        self._module = _make(self.source, self.options, len(self.order)).double()
         self._optimizer = (
             torch.optim.Adam(self._module.parameters(), lr=learning_rate) if learning_rate is not None else None
         )
 
     def weigh(self, step: Step) -> Mapping[str, float]:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(step.seed)
+            torch.default_generator.manual_seed(step.seed)  # not the devices', which fork_rng leaves alone
             weights = self._of_losses(step) if self.weighs_heads else self._of_gradients(step)
         return dict(zip(self.order, weights.tolist(), strict=True))
 
@@ -196,8 +192,23 @@ class TorchJDMethod(StepMethod):
             setattr(owner, name, value)
 
 
+def _make(source: Source, options: Any, num_tasks: int) -> Any:
+    """The library's object."""
+    settings = {name: value for name, value in dataclasses.asdict(options).items() if name != "weight_learning_rate"}
+    if source.size is not None:
+        settings[source.size] = num_tasks
+    return getattr(importlib.import_module(source.module), source.class_name)(**settings)
+
+
 def _method(name: str, source: Source) -> type[TorchJDMethod]:
     fields = [(key, type(value), field(default=value)) for key, value in source.settings.items()]
+
+    def check(options: Any) -> None:
+        try:
+            _make(source, options, 2)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"method_kwargs: {error} (of TorchJD's {source.class_name})") from error
+
     return type(
         f"TorchJD{source.class_name}",
         (TorchJDMethod,),
@@ -206,7 +217,9 @@ def _method(name: str, source: Source) -> type[TorchJDMethod]:
             "name": name,
             "source": source,
             "weighs_heads": source.module == SCALARIZATION,
-            "Options": dataclasses.make_dataclass(f"{source.class_name}Options", fields, frozen=True),
+            "Options": dataclasses.make_dataclass(
+                f"{source.class_name}Options", fields, frozen=True, namespace={"__post_init__": check}
+            ),
         },
     )
 

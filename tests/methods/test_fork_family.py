@@ -58,7 +58,7 @@ CASES = {
     "dynamics_warmup": (
         {
             "method": "dynamics",
-            "method_kwargs": {"probe_fraction": 0.3, "mixture_learning_rate": 0.4},
+            "method_kwargs": {"probe_fraction": 0.3, "weight_learning_rate": 0.4},
             "warmup_steps": 7,
         },
         {"warmup_steps": 7},
@@ -417,7 +417,7 @@ def test_what_no_run_can_do(settings, message, tmp_path):
         ("diw", {"probe_fraction": 1.0}, "probe_fraction=1.0: pass a share in"),
         ("diw", {"weight_learning_rate": 0.0}, "weight_learning_rate=0.0: pass a positive number"),
         ("dynamics", {"probe_fraction": 0.0}, "probe_fraction=0.0: pass a share in"),
-        ("dynamics", {"mixture_learning_rate": -1.0}, "mixture_learning_rate=-1.0: pass a positive number"),
+        ("dynamics", {"weight_learning_rate": -1.0}, "weight_learning_rate=-1.0: pass a positive number"),
         ("forkmerge", {"branches": []}, "branches=.*: pass numbers of auxiliaries"),
         ("forkmerge", {"branches": [0, 1.5]}, "branches=.*: pass numbers of auxiliaries"),
         ("forkmerge", {"branches": [-1]}, "branches=.*: pass numbers of auxiliaries"),

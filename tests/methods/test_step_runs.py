@@ -9,7 +9,7 @@ from comparing import assert_same_run
 from launching import launch_runs
 from test_divergence import Poison, PoisonedTrainer
 from test_step_methods import CASES, settings_of
-from toy_run import NOISY_RUN, TARGET, run_toy, toy_args, toy_data, toy_model, toy_trainer
+from toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.checks import check_method
@@ -59,17 +59,20 @@ def test_native_heads_on_two_processes(tmp_path):
         assert all(moved == [True] * len(HEADS) for *_, everywhere in two["moved_heads"] for moved in everywhere)
 
 
-@pytest.mark.parametrize("method", ["pcgrad", "auxilearn", "famo"])
-def test_nan_stops_the_run(method, tmp_path):
+@pytest.mark.parametrize(("method", "step"), [("pcgrad", 6), ("auxilearn", 6), ("famo", 0)])
+def test_nan_stops_the_run(method, step, tmp_path):
     train, meta = toy_data()
     trainer = PoisonedTrainer(
         model=toy_model(),
         args=toy_args(tmp_path, method=method, method_kwargs={"interval": 2} if method == "auxilearn" else None),
         train_dataset=train,
         eval_dataset={TARGET: meta},
-        callbacks=[Poison({6})],
+        callbacks=[Poison({step})],
     )
-    with pytest.raises(DivergenceError, match=r"became NaN or infinite at step 2 of epoch 2.*start anew"):
+    # In the first step too, before a library has seen any loss.
+    with pytest.raises(
+        DivergenceError, match=rf"became NaN or infinite at step {step % 5 + 1} of epoch {step // 5 + 1}.*start anew"
+    ):
         trainer.train()
 
 
@@ -95,9 +98,34 @@ def test_what_takes_gradients_apart_is_refused(method):
     sharded.is_fsdp2, scaled.mixed_precision = True, "fp16"
     with pytest.raises(ValueError, match=f"{method!r} compares whole gradients.*configs/ddp.yaml"):
         check_method(sharded, METHODS[method])
-    with pytest.raises(ValueError, match="pass bf16=True, or neither"):
-        check_method(scaled, METHODS[method])
+    if method != "tawt":  # whose gradients are of passes of its own
+        with pytest.raises(ValueError, match="pass bf16=True, or neither"):
+            check_method(scaled, METHODS[method])
     check_method(sharded, METHODS["alphavil"])
+
+
+def test_a_loss_function_is_not_scaled_by_the_accumulation_steps(tmp_path):
+    def mean_loss(outputs, labels, num_items_in_batch=None):
+        return torch.nn.functional.cross_entropy(outputs["logits"], labels)
+
+    train, meta = toy_data()
+    trainers = {
+        steps: lambda steps=steps: RecordingTrainer(
+            model=toy_model(),
+            args=toy_args(tmp_path, method="pcgrad", gradient_accumulation_steps=steps),
+            train_dataset=train,
+            eval_dataset={TARGET: meta},
+            compute_loss_func=mean_loss,
+        )
+        for steps in (1, 2)
+    }
+    trainer = trainers[1]()
+    trainer.train()
+    plain = run_toy(tmp_path / "plain", method="pcgrad")
+    for name, parameter in plain["state"].items():
+        torch.testing.assert_close(trainer.model.state_dict()[name], parameter)
+    with pytest.raises(ValueError, match="Pass gradient_accumulation_steps=1, or let the model compute its loss"):
+        trainers[2]()
 
 
 def test_without_the_extra(monkeypatch):
@@ -114,4 +142,6 @@ def test_refused_options():
         toy_args("unused", method="arml", method_kwargs={"interval": 0})
     with pytest.raises(ValueError, match=r"'cagrad' has no option 'd'; it has c \(default 0.5\)"):
         toy_args("unused", method="cagrad", method_kwargs='{"d": 1}')
+    with pytest.raises(ValueError, match=r"method_kwargs: .*tau.* \(of TorchJD's PCD\)"):
+        toy_args("unused", method="pcd", method_kwargs={"tau": 2.0})
     assert toy_trainer("unused", method="pcd", method_kwargs={"tau": 0}).runner.method.options.tau == 0

@@ -7,7 +7,7 @@ from launching import launch_runs
 from straight_tawt import straight_tawt
 from toy_run import NOISY_RUN, TARGET, run_toy, toy_data, toy_model
 
-OPTIONS = {"learning_rate": 2.0, "batch_size": 20}
+OPTIONS = {"weight_learning_rate": 2.0, "batch_size": 20}
 CASES = {
     "loss": ({}, {}),
     "learning_rate": ({"weight_applies_to": "learning_rate", "max_grad_norm": 0.3}, {"max_grad_norm": 0.3}),
@@ -21,7 +21,7 @@ def assert_equals_reference(run, tolerance=1e-9, **rule):
     records = straight_tawt(toy_model(), train, TARGET, **settings, **rule)
     for entry, epoch, record in zip(run["history"], run["epochs"], records, strict=True):
         assert entry["task_weights"] == pytest.approx(record["weights"], rel=tolerance)
-        assert entry["cosines"] == pytest.approx(record["cosines"], abs=tolerance)
+        assert entry.get("cosines") == (record["cosines"] and pytest.approx(record["cosines"], abs=tolerance))
         for name, parameter in record["theta"].items():
             torch.testing.assert_close(epoch["theta"][name], parameter, rtol=tolerance, atol=tolerance)
 

@@ -29,6 +29,9 @@ def straight_tawt(
             grads = clip(grads, max_grad_norm) if max_grad_norm > 0 else grads
             lr = learning_rate * schedule_factor(N * e + i, epochs * N, "linear", 0) * len(tasks) * w[t]
             theta = {n: p if grads[n] is None else p - lr * grads[n] for n, p in theta.items()}
+        if e + 1 == epochs:  # no epoch is left to use other weights
+            records.append({"theta": theta, "weights": records[-1]["weights"], "cosines": None})
+            break
         vectors = {}
         for t in tasks:
             rows = seeded_permutation(len(train[t]), data_seed, e, t, "tawt")[:batch_size]

@@ -1,0 +1,56 @@
+"""Gradients as lists of tensors: their sum over micro-batches and over ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+#: One gradient per parameter; `None` where a loss does not reach.
+Gradient = list[Tensor | None]
+
+
+def add_gradient(total: Gradient, gradient: Sequence[Tensor | None]) -> None:
+    """
+    Adds a gradient to a sum of gradients.
+
+    Args:
+        total (`list[torch.Tensor | None]`): The sum; changed in place.
+        gradient (`Sequence[torch.Tensor | None]`): What to add.
+    """
+    for i, part in enumerate(gradient):
+        so_far = total[i]
+        if part is not None:
+            total[i] = part if so_far is None else so_far + part
+
+
+@torch.no_grad()
+def reduce_gradient(
+    gradient: Gradient, parameters: Sequence[nn.Parameter], accelerator: Accelerator, reduction: str
+) -> Gradient:
+    """
+    The sum or mean of a gradient over all ranks, in one exchange; called by all of them.
+
+    Args:
+        gradient (`list[torch.Tensor | None]`): This rank's. A loss may reach a parameter on another rank alone.
+        parameters (`Sequence[torch.nn.Parameter]`): The parameters.
+        accelerator (`accelerate.Accelerator`): For the exchange.
+        reduction (`str`): `"sum"` or `"mean"`.
+
+    Returns:
+        `list[torch.Tensor | None]`: Equal on all ranks; `None` where the loss reaches on none.
+    """
+    if accelerator.num_processes == 1:
+        return gradient
+    reached = torch.tensor([float(part is not None) for part in gradient], device=accelerator.device)
+    numbers = [i for i, count in enumerate(accelerator.reduce(reached, reduction="sum").tolist()) if count]
+    if not numbers:
+        return gradient
+    parts = [torch.zeros_like(parameters[i]) if (part := gradient[i]) is None else part for i in numbers]
+    everywhere = accelerator.reduce(torch.cat([part.flatten() for part in parts]), reduction=reduction)
+    reduced: Gradient = [None] * len(gradient)
+    for i, part in zip(numbers, everywhere.split([part.numel() for part in parts]), strict=True):
+        reduced[i] = part.view_as(parameters[i])
+    return reduced
