@@ -66,6 +66,7 @@ def assert_equals_reference(run, records, tolerance):
     assert len(run["history"]) == len(records)
     for entry, epoch, record in zip(run["history"], run["epochs"], records, strict=True):
         assert entry["task_weights"] == pytest.approx(record["weights"], rel=tolerance, abs=tolerance)
+        assert entry["task_weights_used"] == entry["task_weights"]
         for name, parameter in record["theta"].items():
             torch.testing.assert_close(epoch["theta"][name], parameter, rtol=tolerance, atol=tolerance)
 
