@@ -1,10 +1,10 @@
-"""Batches carry their task's name, hold one task, and only what the model takes."""
+"""Batches carry their task's name, are of one task each, and hold only what the model takes."""
 
 import pytest
 import torch
 from transformers import default_data_collator
 
-from hf_alphavil.data import TASK_KEY, TaskCollator, TaskDataset
+from hf_alphavil.data import CARRIED_KEY, TASK_KEY, TaskCollator, TaskDataset
 
 ROWS = [{"x": torch.ones(2), "idx": i, "text": "word", "labels": i % 2} for i in range(4)]
 
@@ -23,10 +23,15 @@ def test_open_ended_forward_keeps_tensors_and_drops_text():
     assert set(collate([TaskDataset(ROWS, "rte")[0]])) == {"x", "idx", "labels", TASK_KEY}
 
 
-def test_mixed_tasks_are_refused():
-    collate = TaskCollator({"rte": default_data_collator, "cb": default_data_collator})
-    with pytest.raises(ValueError, match=r"must hold one task, got \['cb', 'rte'\]"):
-        collate([TaskDataset(ROWS, "rte")[0], TaskDataset(ROWS, "cb")[0]])
+def test_examples_of_several_tasks_make_a_batch_of_each():
+    collate = TaskCollator({"rte": default_data_collator, "cb": lambda rows: {"count": len(rows)}})
+    rte, cb = TaskDataset(ROWS, "rte"), TaskDataset(ROWS, "cb")
+    batch = collate([rte[1], rte[3], cb[0], cb[1], cb[2]])
+    assert batch.keys() == {CARRIED_KEY}
+    assert list(batch[CARRIED_KEY]) == ["rte", "cb"]  # in their order
+    assert batch[CARRIED_KEY]["cb"] == {"count": 3, TASK_KEY: "cb"}
+    assert batch[CARRIED_KEY]["rte"]["labels"].tolist() == [1, 1]
+    assert batch[CARRIED_KEY]["rte"][TASK_KEY] == "rte"
 
 
 def test_iterable_dataset_is_refused():

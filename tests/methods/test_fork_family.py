@@ -235,7 +235,7 @@ def test_the_card_says_what_the_meta_set_was_for(method, use, tmp_path):
     if use is not None:
         assert f"## How {use}\n\nIn this run {use} on 40 rows of `a`'s validation split" in text
     for option in vars(trainer.runner.method.options):
-        assert f"`{option}`" in text
+        assert f"`method_kwargs.{option}`" in text
 
 
 def test_heads_move_with_their_branches(tmp_path):
