@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .plain_state import optimizer_from_json, optimizer_to_json
+
 
 class LearnedWeights:
     """
@@ -58,20 +60,10 @@ class LearnedWeights:
 
     def state_dict(self) -> dict[str, Any]:
         """`dict`: The weights and the optimizer's state, ready for JSON."""
-        state = self.optimizer.state_dict()["state"].get(0, {})
-        return {
-            "values": self.tensor.tolist(),
-            "optimizer": {key: value.tolist() if isinstance(value, Tensor) else value for key, value in state.items()},
-        }
+        return {"values": self.tensor.tolist(), "optimizer": optimizer_to_json(self.optimizer)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of [`state_dict`]."""
         with torch.no_grad():
             self.tensor.copy_(torch.tensor(state["values"], dtype=self.tensor.dtype))
-        entries = {
-            key: torch.tensor(value, dtype=torch.float32 if key == "step" else self.tensor.dtype)
-            for key, value in state["optimizer"].items()
-            if value is not None
-        }
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": {0: entries} if entries else {}, "param_groups": groups})
+        optimizer_from_json(self.optimizer, state["optimizer"])

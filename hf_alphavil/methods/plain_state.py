@@ -59,3 +59,25 @@ def from_json(value: Any) -> Any:
     if _TUPLE in value:
         return tuple(from_json(item) for item in value[_TUPLE])
     return {key: from_json(item) for key, item in value.items()}
+
+
+def optimizer_to_json(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """
+    What an optimizer of a few numbers keeps per parameter.
+
+    Args:
+        optimizer (`torch.optim.Optimizer`): The optimizer.
+    """
+    return to_json(optimizer.state_dict()["state"])
+
+
+def optimizer_from_json(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """
+    Inverse of [`optimizer_to_json`]; settings stay the optimizer's own.
+
+    Args:
+        optimizer (`torch.optim.Optimizer`): The optimizer, over the parameters in the same order.
+        state (`Mapping[str, Any]`): What [`optimizer_to_json`] returned.
+    """
+    entries = {int(number): value for number, value in from_json(state).items()}
+    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .base import Objectives
 from .deltas import DeltaBank
-from .plain_state import from_json, to_json
+from .plain_state import from_json, optimizer_from_json, optimizer_to_json, to_json
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class TorchJDMethod(StepMethod):
         return {
             **super().state_dict(),
             "library": held,
-            "optimizer": None if optimizer is None else to_json(optimizer.state_dict()["state"]),
+            "optimizer": None if optimizer is None else optimizer_to_json(optimizer),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -169,9 +169,7 @@ class TorchJDMethod(StepMethod):
             self._set(path, from_json(value))
         optimizer = self._weights_optimizer()
         if state["optimizer"] is not None and optimizer is not None:
-            groups = optimizer.state_dict()["param_groups"]
-            entries = {int(number): value for number, value in from_json(state["optimizer"]).items()}
-            optimizer.load_state_dict({"state": entries, "param_groups": groups})
+            optimizer_from_json(optimizer, state["optimizer"])
 
     def _weights_optimizer(self) -> torch.optim.Optimizer | None:
         return self._optimizer or getattr(self._module, "_optimizer", None)
