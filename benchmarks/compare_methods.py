@@ -19,11 +19,13 @@ from pathlib import Path
 
 from compare_config import PRESETS, Comparison, read_comparison
 from compare_data import data_digest, encoder_digest, load_data, run_id, split_target
-from compare_files import write_json, write_text
+from compare_files import write_json
 from compare_jobs import Job, run_jobs
 from compare_plots import plot_differences, plot_scores
 from compare_report import format_report
 from compare_results import Results, format_lines, read_result
+
+from hf_alphavil.reporting.whole_file import write_whole
 
 RUN_SCRIPT = Path(__file__).parent / "compare_run.py"
 STOPPED = 128
@@ -83,7 +85,7 @@ class Folder:
     def write_results(self) -> Results:
         """Gathers the finished runs in `results.jsonl`."""
         results = Results(self.comparison, [read_result(self.result_file(run)) for run in self.finished])
-        write_text(self.path / "results.jsonl", format_lines(results.runs))
+        write_whole(self.path / "results.jsonl", format_lines(results.runs))
         return results
 
 
@@ -127,7 +129,7 @@ def compare(folder: Folder, num_parallel: int) -> int:
     results = folder.write_results()
     command = shlex.join(["python", *sys.argv])
     report = format_report(results, command, folder.failed)
-    write_text(folder.path / "table.md", report)
+    write_whole(folder.path / "table.md", report)
     print(f"\n{report}")
     if results.runs:
         plot_differences(results, folder.path / "plots" / "differences.png")

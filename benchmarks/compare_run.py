@@ -11,10 +11,8 @@ import argparse
 import json
 import math
 import os
-import platform
 import resource
 import shlex
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,15 +21,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import accelerate
 import torch
 import transformers
-from compare_config import ROOT, Data, Run
+from compare_config import Data, Run
 from compare_data import load_data, split_target, tasks_of_run
 from compare_files import write_json
+from provenance import versions
 from transformers import AutoTokenizer, TrainerCallback, set_seed
 
-import hf_alphavil
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task
 from hf_alphavil.data import steps_per_task
 from hf_alphavil.demo import demo_encoder
@@ -196,23 +193,6 @@ def _check_split(trainer: MultitaskTrainer, given: Task, loaded: Task, rest: lis
         rows = rows.select(trained.indices)
     if rows[:] != loaded.split("train").select(rest)[:]:
         raise RuntimeError(f"method {trainer.args.method!r} would not train on the rows that all others train on")
-
-
-def versions() -> dict[str, str | None]:
-    """`dict[str, str]`: Of what a result depends on; `commit` ends in `-dirty` where files were changed since."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # an archive without its history
-        commit = None
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "accelerate": accelerate.__version__,
-        "hf_alphavil": hf_alphavil.__version__,
-        "commit": commit,
-    }
 
 
 def end_with(parent: int) -> None:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import torch
 import transformers
 from datasets import disable_progress_bars
+from provenance import versions
 
 from hf_alphavil.demo import DEMO_TARGET, demo_encoder, demo_tasks
 from hf_alphavil.demo_run import DEMO_METHODS, DEMO_SETTINGS, run_demo_method
@@ -117,11 +116,7 @@ def main() -> None:
     if options.output:
         report = {
             "command": " ".join(["python", *sys.argv]),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
+            "versions": versions(),
             "settings": DEMO_SETTINGS,
             "results": results,
             "mean_accuracy": mean_accuracies(results),

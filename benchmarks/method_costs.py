@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
+from provenance import versions
 from transformers import BertConfig, BertModel, set_seed
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
@@ -121,11 +121,7 @@ def main() -> None:
     if options.output:
         report = {
             "command": " ".join(["python", *sys.argv]),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
+            "versions": versions(),
             "threads": torch.get_num_threads(),
             "results": results,
         }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from .whole_file import write_whole
 
 HISTORY_FILE = "alphavil_history.json"
 
@@ -29,20 +30,8 @@ def write_history(history: Sequence[EpochRecord], directory: str | os.PathLike[s
         `Path`: The file.
     """
     path = Path(directory) / HISTORY_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_map_numbers(list(history), _none_if_not_finite), indent=2, ensure_ascii=False, allow_nan=False)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{HISTORY_FILE}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes a file that only its owner may read.
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    write_whole(path, text + "\n")
     return path
 
 

@@ -1,0 +1,31 @@
+"""What a measured result depends on beside its command."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+
+import accelerate
+import torch
+import transformers
+
+import hf_alphavil
+
+
+def versions() -> dict[str, str | None]:
+    """`dict[str, str]`: Of what a result depends on; `commit` ends in `-dirty` where files were changed since."""
+    root = Path(__file__).parents[1]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # an archive without its history
+        commit = None
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "accelerate": accelerate.__version__,
+        "hf_alphavil": hf_alphavil.__version__,
+        "commit": commit,
+    }
