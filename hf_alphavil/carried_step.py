@@ -16,7 +16,7 @@ from .gradient_exchange import Gradient, add_gradient, reduce_gradient
 from .methods.gradients import TaskGradients
 from .methods.step_method import StepMethod
 from .seeding import derive_seed
-from .task_objective import TaskObjective, deterministic_mode, plain_forward
+from .task_objective import TaskObjective, deterministic_mode, loss_of, plain_forward
 
 if TYPE_CHECKING:
     from .runner import PlanRunner
@@ -146,7 +146,6 @@ class CarriedStep:
         with deterministic_mode(self.trainer.model):
             for batch in self._batches:
                 outputs = plain_forward(self.trainer.model, accelerator, self.trainer._prepare_inputs(batch))
-                loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
-                loss = loss * (weights[batch[TASK_KEY]] / scale)
+                loss = loss_of(outputs) * (weights[batch[TASK_KEY]] / scale)
                 add_gradient(total, torch.autograd.grad(loss, self.gradients.parameters, allow_unused=True))
         return self._over_ranks(total, "sum")

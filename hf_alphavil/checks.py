@@ -12,7 +12,7 @@ from accelerate.utils import DynamoBackend, str_to_bool
 from torch import nn
 from torch.distributed.fsdp import CPUOffloadPolicy
 
-from .methods import StepMethod
+from .methods import Method, StepMethod
 from .modeling import MultitaskModel, without_adapters
 from .sharding import is_sharded
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    from .methods import Method
     from .training_args import MultitaskTrainingArguments
 
 logger = logging.getLogger(__name__)

@@ -12,18 +12,22 @@ from torch import Tensor, nn
 Gradient = list[Tensor | None]
 
 
-def add_gradient(total: Gradient, gradient: Sequence[Tensor | None]) -> None:
+def add_gradient(total: Gradient, gradient: Sequence[Tensor | None], scale: float = 1.0) -> None:
     """
-    Adds a gradient to a sum of gradients.
+    Adds `scale · gradient` to a sum of gradients.
 
     Args:
-        total (`list[torch.Tensor | None]`): The sum; changed in place.
+        total (`list[torch.Tensor | None]`): The sum. Its entries are replaced; its tensors, which may be others' too,
+            stay as they are.
         gradient (`Sequence[torch.Tensor | None]`): What to add.
+        scale (`float`, *optional*, defaults to 1.0): Its factor.
     """
     for i, part in enumerate(gradient):
         so_far = total[i]
-        if part is not None:
-            total[i] = part if so_far is None else so_far + part
+        if part is not None and so_far is not None:
+            total[i] = so_far.add(part, alpha=scale)
+        elif part is not None:
+            total[i] = part if scale == 1.0 else part * scale
 
 
 @torch.no_grad()

@@ -207,7 +207,7 @@ class TaskObjective:
 
     def _loss(self, outputs: Any) -> Tensor:
         """The mean loss of a micro-batch."""
-        return outputs["loss"] if isinstance(outputs, dict) else outputs[0]
+        return loss_of(outputs)
 
     def _inputs(self, rows: Sequence[int]) -> Any:
         """What the model is given of a micro-batch."""
@@ -237,6 +237,11 @@ class TaskObjective:
                 by_chunk[number] = share
         # Of a model that is not sharded, every entry is one rank's alone, so that this sum has no order.
         return self.accelerator.reduce(by_chunk, reduction="sum").sum(dim=0).tolist()
+
+
+def loss_of(outputs: Any) -> Tensor:
+    """`torch.Tensor`: The loss in a model's outputs: a dict's `loss`, or what a tuple starts with."""
+    return outputs["loss"] if isinstance(outputs, dict) else outputs[0]
 
 
 def plain_forward(model: nn.Module, accelerator: Accelerator, inputs: Mapping[str, Any]) -> Any:

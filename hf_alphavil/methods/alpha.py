@@ -15,7 +15,7 @@ from .deltas import DeltaBank
 
 logger = logging.getLogger(__name__)
 
-#: A step of α is judged on this many meta rows at most.
+#: Parameters are judged on this many meta rows at most.
 MAX_JUDGE_ROWS = 512
 
 #: What the target's objective is called in messages.
@@ -79,7 +79,7 @@ def fit_alpha(
         `AlphaFit`: α, the objective on the way, and the gradient scale to pass on.
     """
     problem = AlphaProblem(deltas, meta, tasks, settings)
-    judged = list(range(min(meta.num_rows, MAX_JUDGE_ROWS)))
+    judged = judged_rows(meta)
     walk = ALPHA_OPTIMIZERS[settings.optimizer](problem, judged, gradient_scale, progress)
     start, end, values = problem.start(), walk.alpha, walk.values
     judged_start = values[0] if walk.on_judged_rows else problem.objective(start, judged)
@@ -111,6 +111,11 @@ def fit_alpha(
         diverged=diverged,
         gradient_scale=walk.gradient_scale,
     )
+
+
+def judged_rows(meta: Objective) -> list[int]:
+    """`list[int]`: The meta rows on which parameters are judged: all of them, or the first `MAX_JUDGE_ROWS`."""
+    return list(range(min(meta.num_rows, MAX_JUDGE_ROWS)))
 
 
 def alpha_seed(data_seed: int, epoch: int, target: str) -> int:

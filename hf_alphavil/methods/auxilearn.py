@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from ..gradient_exchange import Gradient
+from ..gradient_exchange import Gradient, add_gradient
 from .gradients import norm
 from .learned_weights import LearnedWeights
 from .options import require
@@ -88,8 +87,8 @@ class AuxiLearn(StepMethod):
         total = list(vector)
         for _ in range(self.options.neumann_terms):
             curved = self._hessian_product(step, vector)
-            vector = _added(vector, curved, -self.options.neumann_learning_rate)
-            total = _added(total, vector, 1.0)
+            add_gradient(vector, curved, -self.options.neumann_learning_rate)
+            add_gradient(total, vector)
         return total
 
     def _hessian_product(self, step: Step, vector: Gradient) -> Gradient:
@@ -98,10 +97,10 @@ class AuxiLearn(StepMethod):
             return [None] * len(vector)
         epsilon = 0.01 / length
         with step.gradients.moved(vector, epsilon):
-            ahead = step.gradient_again(self._weights())
+            difference = step.gradient_again(self._weights())
         with step.gradients.moved(vector, -epsilon):
-            behind = step.gradient_again(self._weights())
-        return [None if g is None else g / (2 * epsilon) for g in _added(ahead, behind, -1.0)]
+            add_gradient(difference, step.gradient_again(self._weights()), -1.0)
+        return [None if g is None else g / (2 * epsilon) for g in difference]
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "a": self._a.state_dict()}
@@ -109,14 +108,3 @@ class AuxiLearn(StepMethod):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self._a.load_state_dict(state["a"])
-
-
-def _added(one: Gradient, other: Gradient, scale: float) -> Gradient:
-    """one + scale · other, as new tensors."""
-
-    def add(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-        if b is None:
-            return a
-        return b * scale if a is None else a.add(b, alpha=scale)
-
-    return [add(a, b) for a, b in zip(one, other, strict=True)]

@@ -188,9 +188,9 @@ class DeltaBank:
         Returns:
             `dict[str, Tensor]`: Scalar float64 tensors by [`product_name`], left on the device.
         """
-        products = {}
+        products, groups = {}, self.groups
         for phase, deltas in self._deltas.items():
-            terms: dict[str, list[Tensor]] = {group: [] for group in self.groups}
+            terms: dict[str, list[Tensor]] = {group: [] for group in groups}
             for gradient, delta, group in zip(gradients, deltas, self._group_of, strict=True):
                 if gradient is not None and group is not None:
                     terms[group].append(torch.dot(gradient.flatten(), _loaded(delta, gradient).flatten()))

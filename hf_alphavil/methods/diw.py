@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .options import require
 from .probing import ProbingMethod, ProbingOptions
+from .weights import scaled_to_mean_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,7 @@ class DIW(ProbingMethod):
         moved = dict(self.task_weights)
         for task in self.auxiliaries:
             moved[task] = max(0.0, moved[task] - rate * effects[task])
-        mean = math.fsum(moved.values()) / len(moved)
-        self.task_weights = {task: weight / mean for task, weight in moved.items()}
+        self.task_weights = scaled_to_mean_one(moved)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "loss_unit": self.loss_unit}

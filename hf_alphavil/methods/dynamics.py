@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .options import require
 from .probing import ProbingMethod, ProbingOptions
+from .weights import scaled_to_mean_one
 
 if TYPE_CHECKING:
     from ..training_args import MultitaskTrainingArguments
@@ -72,8 +73,7 @@ class Dynamics(ProbingMethod):
         self.slope_unit = max(self.slope_unit, *(abs(slope) for slope in effects.values()))
         rate = self.options.weight_learning_rate / (self.slope_unit or 1.0)
         masses = {task: weight * math.exp(-rate * effects[task]) for task, weight in self.task_weights.items()}
-        mean = math.fsum(masses.values()) / len(masses)
-        self.task_weights = {task: mass / mean for task, mass in masses.items()}
+        self.task_weights = scaled_to_mean_one(masses)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "slope_unit": self.slope_unit}

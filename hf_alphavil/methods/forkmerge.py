@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.plan import EpochPlan, Phase
 from ..data.sampling import allocate_steps, mixed_order
 from ..seeding import derive_seed
-from .alpha import MAX_JUDGE_ROWS
+from .alpha import judged_rows
 from .base import Method, Objectives
 from .deltas import DeltaBank
 from .greedy_merge import merge_greedily
@@ -107,7 +107,7 @@ class ForkMerge(Method):
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> dict[str, Any]:
         meta = objectives.meta
-        rows = range(min(meta.num_rows, MAX_JUDGE_ROWS))
+        rows = judged_rows(meta)
 
         def score_of(coefficients: Mapping[str, float]) -> float:
             deltas.combine({phase: coefficients.get(phase, 0.0) for phase in deltas.phases})

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..gradient_exchange import Gradient
+from ..gradient_exchange import Gradient, add_gradient
 
 
 class TaskGradients:
@@ -51,11 +51,6 @@ class TaskGradients:
         """
         for task, gradient in self._by_task.items():
             self._by_task[task] = over_ranks(gradient)
-
-    @property
-    def tasks(self) -> list[str]:
-        """`list[str]`: The tasks of which gradients are held, in the order in which they came."""
-        return list(self._by_task)
 
     @property
     def shared(self) -> list[int]:
@@ -124,14 +119,11 @@ class TaskGradients:
             coefficients (`Mapping[str, float]`): c_t by task; tasks that are left out count as 0.
 
         Returns:
-            `list[torch.Tensor | None]`: New tensors, `None` where none of the tasks' losses reaches.
+            `list[torch.Tensor | None]`: Not to be changed in place; `None` where none of the tasks' losses reaches.
         """
         total: Gradient = [None] * len(self.parameters)
         for task, coefficient in coefficients.items():
-            for i, gradient in enumerate(self._by_task[task]):
-                if gradient is not None:
-                    so_far = total[i]
-                    total[i] = gradient * coefficient if so_far is None else so_far.add_(gradient, alpha=coefficient)
+            add_gradient(total, self._by_task[task], coefficient)
         return total
 
     @torch.no_grad()

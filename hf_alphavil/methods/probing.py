@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..data.plan import EpochPlan, Phase
-from .alpha import MAX_JUDGE_ROWS
+from .alpha import judged_rows
 from .base import Method, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
@@ -87,7 +87,7 @@ class ProbingMethod(Method):
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> dict[str, Any]:
         meta = objectives.meta
-        rows = range(min(meta.num_rows, MAX_JUDGE_ROWS))
+        rows = judged_rows(meta)
         if not deltas.is_open:  # the last epoch
             return {"alpha": {}, "meta_loss": [meta.loss(rows)]}
 

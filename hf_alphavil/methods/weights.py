@@ -57,6 +57,15 @@ class WeightRule:
         Returns:
             `dict[str, float]`: The weights, in the same order.
         """
-        mean = math.fsum(weights.values()) / len(weights)
-        scale = mean if self.normalize and mean > 0 else 1.0
-        return {task: weight / scale for task, weight in weights.items()}
+        return scaled_to_mean_one(weights) if self.normalize else dict(weights)
+
+
+def scaled_to_mean_one(weights: Mapping[str, float]) -> dict[str, float]:
+    """
+    Weights divided by their mean; as they are where that is not above 0.
+
+    Args:
+        weights (`Mapping[str, float]`): The weights.
+    """
+    mean = math.fsum(weights.values()) / len(weights)
+    return {task: weight / mean for task, weight in weights.items()} if mean > 0 else dict(weights)
