@@ -16,7 +16,11 @@ class _PackagedMetric(evaluate.Metric):
     """A metric over `predictions` and `references`, both of shape `(rows,)`: ids, or floats for regression."""
 
     description: ClassVar[str]
-    for_regression: ClassVar[bool] = False
+    #: The kinds of task that it scores; several labels at once are `"multi_label_classification"`.
+    kinds: ClassVar[tuple[str, ...]] = ("sequence_classification", "multiple_choice")
+    #: Columns that it reads beside predictions and references.
+    columns: ClassVar[tuple[str, ...]] = ()
+    greater_is_better: ClassVar[bool] = True
 
     def __init__(self, **kwargs: Any) -> None:
         # In memory: metric files on disk, with locks and a shared name, are where parallel runs collide.
@@ -24,7 +28,7 @@ class _PackagedMetric(evaluate.Metric):
         super().__init__(**kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        value = datasets.Value("float64" if self.for_regression else "int64")
+        value = datasets.Value("float64" if "regression" in self.kinds else "int64")
         return evaluate.MetricInfo(
             description=self.description,
             citation="",
@@ -71,7 +75,7 @@ class Pearson(_PackagedMetric):
     """Pearson's correlation coefficient; 0 for constant predictions or references."""
 
     description = "Pearson's correlation coefficient"
-    for_regression = True
+    kinds = ("regression",)
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         return {"pearson": _correlation(pearsonr, predictions, references)}
@@ -81,7 +85,7 @@ class SpearmanR(_PackagedMetric):
     """Spearman's rank correlation coefficient; 0 for constant predictions or references."""
 
     description = "Spearman's rank correlation coefficient"
-    for_regression = True
+    kinds = ("regression",)
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         return {"spearmanr": _correlation(spearmanr, predictions, references)}

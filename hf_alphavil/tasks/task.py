@@ -11,14 +11,13 @@ from datasets import Dataset
 from .errors import DataError
 from .metrics import METRICS, classification_predictions, compute_scores, regression_predictions
 from .submission import SubmissionFormat
+from .task_checks import DEFAULT_METRICS, KINDS, PROBLEM_TYPES, check_labels, check_texts_of_kind
 from .tokenization import TextFormat, tokenize_dataset
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 SPLITS = ("train", "validation", "test")
-KINDS = ("sequence_classification", "regression", "multiple_choice")
-PROBLEM_TYPES = {"sequence_classification": "single_label_classification", "regression": "regression"}
 
 
 @dataclass
@@ -30,36 +29,55 @@ class Task:
         name (`str`):
             The task's name, such as `"rte"`: its head, its logs and its files carry it.
         kind (`str`):
-            `"sequence_classification"`, `"regression"` or `"multiple_choice"`.
+            `"sequence_classification"`, `"regression"`, `"multiple_choice"`, `"token_classification"` or
+            `"masked_lm"`.
         text_columns (`tuple[str, ...]`, *optional*):
-            The one or two columns that a sequence task reads.
+            The one or two columns that the encoder reads, the second as the pair's second text. Of a token
+            classification the one column of the words: a list of strings, or a string of words between white space.
+            Of a multiple choice nothing.
         labels (`tuple[str, ...]`, *optional*):
-            Label names in id order, the Hub's order. `None` for regression.
+            Label names in id order, the Hub's order. `None` for regression and masked language modelling.
         metrics (`tuple[str, ...]`, *optional*):
-            Among `"accuracy"`, `"f1"`, `"matthews_correlation"`, `"pearson"` and `"spearmanr"`. Defaults to accuracy,
-            for regression to both correlations.
+            Keys of `METRICS` that fit the kind. Defaults to accuracy; to both correlations for regression, to
+            `f1_micro` for several labels at once, to `span_f1` for token classification.
         main_metric (`str`, *optional*):
             The key of [`~Task.compute_metrics`]'s result that chooses the best model. Defaults to the only metric, or
             to `"combined_score"`, the mean, where there are several.
-        greater_is_better (`bool`, *optional*, defaults to `True`):
-            Whether a larger main metric is better.
+        greater_is_better (`bool`, *optional*):
+            Whether a larger main metric is better. Defaults to what the metric says.
         group_column (`str`, *optional*):
             Rows with equal text here share a passage and are never split between training and a held-out slice.
         train, validation, test (`datasets.Dataset`, *optional*):
-            Raw rows, columns as on the Hub: the texts, `label` (an id, or a float for regression), `idx`. A split
-            whose labels are absent, or all -1 as in GLUE's test sets, is unlabelled.
+            Raw rows, columns as on the Hub: the texts, `label` (an id; a float for regression; a list of ids for
+            several labels at once, and for token classification one for each word), `idx`. A split whose labels are
+            absent, or all -1 as in GLUE's test sets, is unlabelled.
         label_column (`str`, *optional*, defaults to `"label"`):
             The column that holds the label.
         context_template (`str`, *optional*):
             Multiple choice only: the text before every choice, as in `"{premise} {question}"`.
         value_maps (`dict[str, dict[str, str]]`, *optional*):
-            Multiple choice only: values to replace before they enter the template, by column.
+            Values to replace before they enter a template, by column.
         choice_columns (`tuple[str, ...]`, *optional*):
-            Multiple choice only: the columns of the choices, in label order.
+            Multiple choice only: the columns of the choices, in label order. `None` or an empty string at the end is
+            no choice, so that rows may have fewer than others.
         score_range (`tuple[float, float]`, *optional*):
             Regression only: the range of valid scores; submissions are clipped to it.
         submission (`SubmissionFormat`, *optional*):
             The leaderboard's form; [`write_submission`] has a default.
+        text_templates (`tuple[str, ...]`, *optional*):
+            Instead of `text_columns`, one or two texts joined from any number of columns, as
+            `("{paragraph}", "{question} {answer}")`.
+        problem_type (`str`, *optional*):
+            `"multi_label_classification"` for a sequence classification with any number of labels at once. Defaults
+            to what the kind says.
+        choices_column (`str`, *optional*):
+            Multiple choice only: instead of `choice_columns`, the one column that holds a row's list of choices, two
+            or more.
+        mlm_probability (`float`, *optional*, defaults to 0.15):
+            Masked language modelling only: the share of tokens to predict.
+        head_task (`str`, *optional*):
+            The task whose head this one is evaluated with, as MNLI's for its mismatched rows and for GLUE's AX. Such a
+            task is never trained.
 
     Raises:
         `ValueError`: for settings that do not fit together.
@@ -79,7 +97,7 @@ class Task:
     labels: tuple[str, ...] | None = None
     metrics: tuple[str, ...] = ()
     main_metric: str = ""
-    greater_is_better: bool = True
+    greater_is_better: bool | None = None
     group_column: str | None = None
     train: Dataset | None = field(default=None, repr=False)
     validation: Dataset | None = field(default=None, repr=False)
@@ -90,41 +108,39 @@ class Task:
     choice_columns: tuple[str, ...] = ()
     score_range: tuple[float, float] | None = None
     submission: SubmissionFormat | None = None
+    text_templates: tuple[str, ...] = ()
+    problem_type: str | None = None
+    choices_column: str | None = None
+    mlm_probability: float = 0.15
+    head_task: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"task {self.name!r}: unknown kind {self.kind!r}; pass one of {', '.join(KINDS)}")
-        self.text_columns, self.choice_columns = tuple(self.text_columns), tuple(self.choice_columns)
-        if self.kind == "multiple_choice":
-            if self.context_template is None or len(self.choice_columns) < 2:
-                raise ValueError(f"task {self.name!r}: pass a context_template and two or more choice_columns")
-        elif len(self.text_columns) not in (1, 2):
-            raise ValueError(f"task {self.name!r}: pass one or two text_columns, not {self.text_columns}")
-        self._check_labels()
-        default_metrics = ("pearson", "spearmanr") if self.kind == "regression" else ("accuracy",)
-        self.metrics = tuple(self.metrics) or default_metrics
+        for name in ("text_columns", "text_templates", "choice_columns", "metrics"):
+            setattr(self, name, tuple(getattr(self, name)))
+        self.problem_type = self.problem_type or PROBLEM_TYPES.get(self.kind)
+        check_texts_of_kind(self)
+        self.labels = check_labels(self)
+        self._check_metrics()
+        for split in SPLITS:
+            self._check_columns(split)
+
+    def _check_metrics(self) -> None:
+        target = "multi_label_classification" if self.is_multi_label else self.kind
+        self.metrics = self.metrics or DEFAULT_METRICS[target]
         for metric in self.metrics:
             if metric not in METRICS:
                 raise ValueError(f"task {self.name!r}: unknown metric {metric!r}; known are {', '.join(METRICS)}")
-            if METRICS[metric].for_regression != (self.kind == "regression"):
-                raise ValueError(f"task {self.name!r}: metric {metric!r} does not fit the kind {self.kind!r}")
+            if target not in METRICS[metric].kinds:
+                raise ValueError(f"task {self.name!r}: metric {metric!r} does not fit the kind {target!r}")
         keys = (*self.metrics, "combined_score") if len(self.metrics) > 1 else self.metrics
         self.main_metric = self.main_metric or keys[-1]
         if self.main_metric not in keys:
             raise ValueError(f"task {self.name!r}: main_metric {self.main_metric!r} is none of {', '.join(keys)}")
-        for split in SPLITS:
-            self._check_columns(split)
-
-    def _check_labels(self) -> None:
-        if self.kind == "regression":
-            if self.labels is not None:
-                raise ValueError(f"task {self.name!r}: a regression has no labels; pass labels=None")
-            return
-        if self.labels is None and self.kind == "multiple_choice":
-            self.labels = self.choice_columns
-        self.labels = tuple(self.labels or ())
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"task {self.name!r}: pass two or more distinct labels, not {self.labels}")
+        if self.greater_is_better is None:
+            judged = METRICS.get(self.main_metric, METRICS[self.metrics[0]])
+            self.greater_is_better = judged.greater_is_better
 
     def _check_columns(self, split: str) -> None:
         dataset = getattr(self, split)
@@ -132,7 +148,10 @@ class Task:
             return
         needed = self.format.columns
         if split == "train":
-            needed += [self.label_column, *([self.group_column] if self.group_column else [])]
+            needed += [] if self.kind == "masked_lm" else [self.label_column]
+            needed += [self.group_column] if self.group_column else []
+        if split == "validation":
+            needed += self.score_columns
         for column in needed:
             if column not in dataset.column_names:
                 raise DataError(
@@ -151,7 +170,21 @@ class Task:
             context_template=self.context_template,
             value_maps={column: dict(values) for column, values in self.value_maps.items()},
             choice_columns=self.choice_columns,
+            text_templates=self.text_templates,
+            problem_type=self.problem_type,
+            choices_column=self.choices_column,
+            score_columns=tuple(self.score_columns),
         )
+
+    @property
+    def is_multi_label(self) -> bool:
+        """`bool`: Whether a row may have any number of labels at once."""
+        return self.problem_type == "multi_label_classification"
+
+    @property
+    def score_columns(self) -> list[str]:
+        """`list[str]`: Columns that the metrics read beside predictions and labels, such as a question's id."""
+        return list(dict.fromkeys(column for metric in self.metrics for column in METRICS[metric].columns))
 
     @property
     def head(self) -> dict[str, Any]:
@@ -159,7 +192,7 @@ class Task:
         return {
             "kind": self.kind,
             "labels": list(self.labels) if self.labels is not None else None,
-            "problem_type": PROBLEM_TYPES.get(self.kind),
+            "problem_type": self.problem_type,
         }
 
     def split(self, name: str) -> Dataset:
@@ -197,21 +230,30 @@ class Task:
             labels.
         """
         tokenized = tokenize_dataset(self.split(split), tokenizer, max_length, self.format, f"{self.name}-{split}")
-        if split == "train" and "labels" not in tokenized.column_names:
+        if split == "train" and self.kind != "masked_lm" and "labels" not in tokenized.column_names:
             raise DataError(f"task {self.name!r}: the train split has no labels, only -1 or nothing.")
         return tokenized
 
-    def compute_metrics(self, eval_prediction: EvalPrediction) -> dict[str, float]:
+    def compute_metrics(self, eval_prediction: EvalPrediction, rows: Dataset | None = None) -> dict[str, float]:
         """
         `Trainer`'s `compute_metrics`: the task's metrics, and `combined_score`, their mean, where there are several.
 
         Args:
             eval_prediction (`EvalPrediction`):
                 `predictions` holds logits of shape `(rows, labels)`, `(rows, choices)` or, for regression, `(rows, 1)`
-                or `(rows,)`; of a tuple the first entry counts. `label_ids` has shape `(rows,)`.
+                or `(rows,)`; of a tuple the first entry counts. `label_ids` has shape `(rows,)`. For several labels at
+                once both are of shape `(rows, labels)`; for token classification `(rows, tokens, labels)` and
+                `(rows, tokens)`, -100 where nothing is to be predicted; for masked language modelling predicted ids of
+                shape `(rows, tokens)` (or logits) and `(rows, tokens)`.
+            rows (`datasets.Dataset`, *optional*):
+                What was predicted, row by row, raw or tokenised: for metrics that need `score_columns`, such as exact
+                match over all answers to a question. Defaults to the validation split.
 
         Returns:
             `dict[str, float]`: fractions, not percentages; NaN throughout when there are no rows.
+
+        Raises:
+            `ValueError`: for a number of rows other than that of the predictions, where rows are needed.
         """
         predictions, references = eval_prediction.predictions, eval_prediction.label_ids
         references = references[0] if isinstance(references, tuple) else references

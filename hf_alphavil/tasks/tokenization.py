@@ -34,13 +34,18 @@ class TextFormat:
     context_template: str | None = None
     value_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     choice_columns: tuple[str, ...] = ()
+    text_templates: tuple[str, ...] = ()
+    problem_type: str | None = None
+    choices_column: str | None = None
+    score_columns: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
         """The text columns that a row must have."""
-        if self.context_template is None:
-            return list(self.text_columns)
-        return [*template_columns(self.context_template), *self.choice_columns]
+        templates = [*self.text_templates, *([self.context_template] if self.context_template else [])]
+        named = [*self.text_columns, *(column for template in templates for column in template_columns(template))]
+        choices = [self.choices_column] if self.choices_column else self.choice_columns
+        return list(dict.fromkeys([*named, *choices]))
 
 
 def template_columns(template: str) -> list[str]:

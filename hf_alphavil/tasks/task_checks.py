@@ -1,0 +1,94 @@
+"""Which settings of a [`Task`] fit its kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .tokenization import template_columns
+
+if TYPE_CHECKING:
+    from .task import Task
+
+KINDS = ("sequence_classification", "regression", "multiple_choice", "token_classification", "masked_lm")
+#: The problem type that goes without saying, by kind.
+PROBLEM_TYPES = {"sequence_classification": "single_label_classification", "regression": "regression"}
+#: By kind, several labels at once as a kind of its own.
+DEFAULT_METRICS = {
+    "sequence_classification": ("accuracy",),
+    "multi_label_classification": ("f1_micro",),
+    "regression": ("pearson", "spearmanr"),
+    "multiple_choice": ("accuracy",),
+    "token_classification": ("span_f1",),
+    "masked_lm": ("accuracy",),
+}
+
+
+def check_texts_of_kind(task: Task) -> None:
+    """
+    Checks the columns and templates that a task reads.
+
+    Raises:
+        `ValueError`: for settings that do not fit the kind, or each other.
+    """
+    place, kind = f"task {task.name!r}", task.kind
+    if kind == "multiple_choice":
+        if task.text_columns or task.text_templates:
+            raise ValueError(f"{place}: a multiple choice reads context_template, not text_columns or text_templates")
+        if task.context_template is None or (len(task.choice_columns) < 2) == (task.choices_column is None):
+            raise ValueError(
+                f"{place}: pass a context_template and two or more choice_columns, or the one choices_column that "
+                "holds lists"
+            )
+    else:
+        if task.context_template is not None or task.choice_columns or task.choices_column:
+            raise ValueError(f"{place}: choices and context_template are for the kind 'multiple_choice', not {kind!r}")
+        texts = task.text_columns or task.text_templates
+        if bool(task.text_columns) == bool(task.text_templates) or len(texts) > 2:
+            raise ValueError(
+                f"{place}: pass one or two text_columns, or one or two text_templates, not {task.text_columns} and "
+                f"{task.text_templates}"
+            )
+        if kind == "token_classification" and len(task.text_columns) != 1:
+            raise ValueError(f"{place}: token classification reads one text column, the words")
+    for template in (*task.text_templates, *([task.context_template] if task.context_template else [])):
+        try:
+            columns = template_columns(template)
+        except ValueError as error:
+            raise ValueError(f"{place}: the template {template!r} is not one: {error}") from None
+        if not columns:
+            raise ValueError(f"{place}: the template {template!r} names no column; write one as {{column}}")
+    if not 0 < task.mlm_probability < 1:
+        raise ValueError(f"{place}: mlm_probability={task.mlm_probability}: pass a share between 0 and 1")
+
+
+def check_labels(task: Task) -> tuple[str, ...] | None:
+    """
+    The labels of a task, in id order; of a multiple choice without labels, the names of its choices.
+
+    Raises:
+        `ValueError`: for labels or a problem type that do not fit the kind.
+    """
+    place = f"task {task.name!r}"
+    allowed = {PROBLEM_TYPES.get(task.kind)}
+    if task.kind == "sequence_classification":
+        allowed.add("multi_label_classification")
+    if task.problem_type not in allowed:
+        raise ValueError(f"{place}: problem_type {task.problem_type!r} does not fit the kind {task.kind!r}")
+    if task.kind in ("regression", "masked_lm"):
+        if task.labels is not None:
+            raise ValueError(f"{place}: a task of the kind {task.kind!r} has no labels; pass labels=None")
+        return None
+    labels = task.labels
+    if labels is None and task.kind == "multiple_choice":
+        labels = task.choice_columns or _numbered_choices(task)
+    labels = tuple(labels or ())
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise ValueError(f"{place}: pass two or more distinct labels, not {labels}")
+    return labels
+
+
+def _numbered_choices(task: Task) -> tuple[str, ...]:
+    """`"0"`, `"1"`, ... up to the longest list of choices."""
+    splits = (task.train, task.validation, task.test)
+    longest = max((len(choices or ()) for rows in splits if rows for choices in rows[task.choices_column]), default=0)
+    return tuple(map(str, range(longest)))
