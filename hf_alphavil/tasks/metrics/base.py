@@ -1,0 +1,54 @@
+"""What all packaged metrics have in common."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import datasets
+import evaluate
+
+
+class PackagedMetric(evaluate.Metric):
+    """
+    A metric that needs no network, over `predictions` and `references` of shape `(rows,)`.
+
+    With the configuration `"multilabel"`, as in `evaluate`'s own metrics, both are of shape `(rows, labels)`, 1 where
+    a label applies.
+    """
+
+    description: ClassVar[str]
+    #: The kinds of task that it scores; several labels at once are `"multi_label_classification"`.
+    kinds: ClassVar[tuple[str, ...]] = ("sequence_classification", "multiple_choice")
+    #: Columns that it reads beside predictions and references; `compute` takes each under its name.
+    columns: ClassVar[tuple[str, ...]] = ()
+    greater_is_better: ClassVar[bool] = True
+    #: What it reads as predictions: `"ids"`, `"scores"` (regression), `"margins"` (how much more class 1 is believed
+    #: than class 0) or `"tags"` (a list of label names for each row).
+    reads: ClassVar[str] = "ids"
+    #: Whether `compute` must be told `num_labels`.
+    reads_num_labels: ClassVar[bool] = False
+
+    def __init__(self, config_name: str | None = None, **kwargs: Any) -> None:
+        # In memory: metric files on disk, with locks and a shared name, are where parallel runs collide.
+        kwargs.setdefault("keep_in_memory", kwargs.get("num_process", 1) == 1)
+        super().__init__(config_name, **kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        ids, floats = datasets.Value("int64"), datasets.Value("float64")
+        predictions: Any = {"ids": ids, "scores": floats, "margins": floats, "tags": [datasets.Value("string")]}[
+            self.reads
+        ]
+        references: Any = ids if self.reads == "margins" else predictions
+        if self.config_name == "multilabel":
+            predictions, references = [ids], [ids]
+        return evaluate.MetricInfo(
+            description=self.description,
+            citation="",
+            inputs_description=f"predictions ({self.reads}) and references, one for each row",
+            features=datasets.Features({"predictions": predictions, "references": references}),
+        )
+
+
+def is_constant(values: Any) -> bool:
+    """Whether all of `values`, one or more, are equal."""
+    return all(value == values[0] for value in values)

@@ -1,0 +1,91 @@
+"""Metrics over predicted labels: accuracy, F1 in its averages, Matthews' correlation."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from .base import PackagedMetric, is_constant
+
+
+class Accuracy(PackagedMetric):
+    """
+    The share of predictions that equal their reference.
+
+    Of token classification over the words, of masked language modelling over the masked tokens; of several labels at
+    once the share of rows whose labels are all right (subset accuracy).
+    """
+
+    description = "Accuracy"
+    kinds = (*PackagedMetric.kinds, "multi_label_classification", "token_classification", "masked_lm")
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"accuracy": float(accuracy_score(references, predictions))}
+
+
+class F1(PackagedMetric):
+    """
+    F1 of class 1 where there are two labels, as MRPC wants, else the mean of every class's F1, as CB wants.
+
+    A class that neither predictions nor references hold counts as 0, as in SuperGLUE's own scorer.
+    """
+
+    description = "F1: binary for two labels, macro for more"
+    reads_num_labels = True
+
+    def _compute(self, predictions: Any, references: Any, num_labels: int = 2) -> dict[str, float]:
+        labels = [1] if num_labels == 2 else list(range(num_labels))
+        return {"f1": float(f1_score(references, predictions, labels=labels, average="macro", zero_division=0))}
+
+
+class AveragedF1(PackagedMetric):
+    """
+    F1 averaged over all labels in one of scikit-learn's ways; a label that occurs nowhere counts as 0.
+
+    One label a row or several at once. The micro average of one label a row is its accuracy.
+    """
+
+    average: ClassVar[str]
+    kinds = (*PackagedMetric.kinds, "multi_label_classification")
+    reads_num_labels = True
+
+    def _compute(self, predictions: Any, references: Any, num_labels: int) -> dict[str, float]:
+        score = f1_score(
+            np.asarray(references),
+            np.asarray(predictions),
+            labels=list(range(num_labels)),
+            average=self.average,
+            zero_division=0,
+        )
+        return {f"f1_{self.average}": float(score)}
+
+
+class F1Micro(AveragedF1):
+    """F1 over all decisions of all labels together."""
+
+    description, average = "F1, micro average", "micro"
+
+
+class F1Macro(AveragedF1):
+    """The mean of the labels' F1."""
+
+    description, average = "F1, macro average", "macro"
+
+
+class F1Weighted(AveragedF1):
+    """The mean of the labels' F1, each by its share of the references."""
+
+    description, average = "F1, weighted by support", "weighted"
+
+
+class MatthewsCorrelation(PackagedMetric):
+    """Matthews' correlation coefficient; 0 for constant predictions or references."""
+
+    description = "Matthews' correlation coefficient"
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        if is_constant(predictions) or is_constant(references):
+            return {"matthews_correlation": 0.0}
+        return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}

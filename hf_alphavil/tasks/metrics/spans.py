@@ -1,0 +1,63 @@
+"""F1 over labelled spans of words, such as names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .base import PackagedMetric
+
+
+def spans_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+    """
+    The spans that a row's tags mark, by the rules of CoNLL's `conlleval`.
+
+    `B-X` and `S-X` begin a span of type X; `I-X` and `E-X` go on with one of type X that is open, and begin one where
+    none is (`E-X` and `S-X` close it). So IOB2, IOB and IOBES are read alike, and a broken sequence still gives spans.
+    A tag without such a prefix, as a part of speech, is a span of its word alone; `O` is none.
+
+    Args:
+        tags (`Sequence[str]`): One for each word.
+
+    Returns:
+        `set[tuple[int, int, str]]`: first word, word after the last, type.
+    """
+    spans: set[tuple[int, int, str]] = set()
+    start, open_type = 0, None
+    for word, tag in enumerate([*tags, "O"]):
+        prefix, kind = _parts(tag)
+        if open_type is not None and not (prefix in ("I", "E") and kind == open_type):
+            spans.add((start, word, open_type))
+            open_type = None
+        if prefix != "O" and open_type is None:
+            start, open_type = word, kind
+        if prefix in ("E", "S") and open_type is not None:
+            spans.add((start, word + 1, open_type))
+            open_type = None
+    return spans
+
+
+def _parts(tag: str) -> tuple[str, str]:
+    prefix, dash, kind = tag.partition("-")
+    if tag in ("O", "B", "I"):
+        return tag, ""
+    return (prefix, kind) if dash and prefix in ("B", "I", "E", "S") else ("S", tag)
+
+
+class SpanF1(PackagedMetric):
+    """
+    F1 of the spans ([`spans_of`]) of all rows together; a span is right if its words and its type are.
+
+    0 where nothing is found and nothing is to be found, as in `seqeval`, whose default mode it equals.
+    """
+
+    description = "F1 over labelled spans of words"
+    kinds = ("token_classification",)
+    reads = "tags"
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        right = found = wanted = 0
+        for predicted_tags, reference_tags in zip(predictions, references, strict=True):
+            predicted, reference = spans_of(predicted_tags), spans_of(reference_tags)
+            right, found, wanted = right + len(predicted & reference), found + len(predicted), wanted + len(reference)
+        return {"span_f1": 2 * right / (found + wanted) if right else 0.0}
