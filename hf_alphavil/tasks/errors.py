@@ -1,7 +1,8 @@
-"""The one error that reading task data raises."""
+"""The one error that reading task data raises, and what becomes of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -31,3 +32,12 @@ class DataError(ValueError):
         if self.file is not None:
             place = f"{self.file}, line {self.line}: " if self.line is not None else f"{self.file}: "
         return place + self.reason + (f" {self.advice}" if self.advice else "")
+
+
+#: What is told of every faulty row. One that returns makes the reader leave the row out and go on.
+Report = Callable[[DataError], None]
+
+
+def raise_error(error: DataError) -> None:
+    """The report of all loading: a faulty row ends it, so that none is ever left out unseen."""
+    raise error

@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, Report, raise_error
+from .columns import missing_column
 from .lines import read_lines
 
 
 def read_jsonl(
-    file: Path, columns: Collection[str], header: Collection[str] | None = None
+    file: Path, columns: Collection[str], header: Collection[str] | None = None, report: Report = raise_error
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     Reads a file with one JSON object a line.
@@ -21,9 +22,11 @@ def read_jsonl(
         file (`Path`):
             The file.
         columns (`Collection[str]`):
-            The keys that every object must have.
+            The keys that every object must have, with dots into objects inside it.
         header (`Collection[str]`, *optional*):
             Not used: the objects name their values.
+        report (`Callable`, *optional*):
+            Is told of every faulty row. Raises by default.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by key.
@@ -37,15 +40,17 @@ def read_jsonl(
         except (ValueError, RecursionError) as error:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             advice = "Repair the line, or download the task's official files again."
-            raise DataError(f"is not JSON ({reason}).", file, number, advice) from None
-        if not isinstance(row, dict):
-            raise DataError(f"expected a JSON object, found {type(row).__name__}.", file, number)
-        for column in columns:
-            if column not in row:
-                raise DataError(
-                    f"there is no column {column!r}, only {', '.join(map(repr, row))}.",
-                    file,
-                    number,
-                    "Use the benchmark's official file.",
-                )
-        yield number, row
+            report(DataError(f"is not JSON ({reason}).", file, number, advice))
+            continue
+        fault = object_fault(row, columns, file, number)
+        if fault is None:
+            yield number, row
+        else:
+            report(fault)
+
+
+def object_fault(row: Any, columns: Collection[str], file: Path, line: int) -> DataError | None:
+    """What is wrong with a row as a JSON object with `columns`; `None` where it is one."""
+    if not isinstance(row, dict):
+        return DataError(f"expected a JSON object, found {type(row).__name__}.", file, line)
+    return missing_column(row, columns, file, line)

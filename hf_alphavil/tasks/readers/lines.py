@@ -1,10 +1,43 @@
-"""The lines of a text file."""
+"""The text and the lines of a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import DataError
+
+
+def read_bytes(file: Path) -> bytes:
+    """
+    A file's content.
+
+    Raises:
+        [`DataError`]: for a file that is missing or unreadable.
+    """
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise DataError("no such file.", file, advice="Correct its path, or download the data again.") from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}.", file) from error
+
+
+def read_file_text(file: Path) -> str:
+    """
+    The text of a UTF-8 file, without a byte order mark.
+
+    Raises:
+        [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty.
+    """
+    content = read_bytes(file)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError("is not UTF-8.", file, line, "Convert the file to UTF-8.") from None
+    if not text.strip("\r\n"):
+        raise DataError("is empty.", file, advice="Write it, or download the data again.")
+    return text
 
 
 def read_lines(file: Path) -> list[str]:
@@ -17,18 +50,4 @@ def read_lines(file: Path) -> list[str]:
     Raises:
         [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty.
     """
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        raise DataError("no such file.", file, advice="Download the task's official files again.") from None
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}.", file) from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError("is not UTF-8.", file, line, "Convert the file to UTF-8.") from None
-    lines = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
-    if lines == [""]:
-        raise DataError("is empty.", file, advice="Download the task's official files again.")
-    return lines
+    return [line.removesuffix("\r") for line in read_file_text(file).rstrip("\r\n").split("\n")]

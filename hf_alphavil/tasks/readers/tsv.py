@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, Report, raise_error
+from .columns import check_header
 from .lines import read_lines
+
+logger = logging.getLogger(__name__)
 
 
 def read_tsv(
-    file: Path, columns: Collection[str], header: Collection[str] | None = None
+    file: Path,
+    columns: Collection[str],
+    header: Collection[str] | None = None,
+    report: Report = raise_error,
+    skip_short_rows: bool = False,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     Reads a tab-separated file; every value is a string.
@@ -25,6 +33,10 @@ def read_tsv(
             The columns that must be there.
         header (`Collection[str]`, *optional*):
             The column names of a file without a header line.
+        report (`Callable`, *optional*):
+            Is told of every faulty row. Raises by default.
+        skip_short_rows (`bool`, *optional*, defaults to `False`):
+            Leave out rows with too few fields, with one warning that counts them: for official files that have some.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by column.
@@ -35,23 +47,30 @@ def read_tsv(
     lines = read_lines(file)
     names = list(header) if header is not None else lines[0].split("\t")
     first = 0 if header is not None else 1
-    for column in columns:
-        if column not in names:
-            raise DataError(
-                f"there is no column {column!r}, only {', '.join(map(repr, names))}.",
-                file,
-                1,
-                "Use the benchmark's official file.",
-            )
+    check_header(names, columns, file)
     if len(lines) == first:
-        raise DataError("holds no rows, only a header.", file, 1, "Download the task's official files again.")
+        raise DataError("holds no rows, only a header.", file, 1, "Write some, or download the data again.")
+    short = []
     for number, line in enumerate(lines[first:], start=first + 1):
         values = line.split("\t")
-        if len(values) != len(names):
-            raise DataError(
-                f"expected {len(names)} tab-separated fields ({', '.join(names)}), found {len(values)}.",
-                file,
-                number,
-                "Repair the line, or download the task's official files again.",
+        if len(values) < len(names) and skip_short_rows:
+            short.append(number)
+        elif len(values) != len(names):
+            report(
+                DataError(
+                    f"expected {len(names)} tab-separated fields ({', '.join(names)}), found {len(values)}.",
+                    file,
+                    number,
+                    "Repair the line, or download the task's official files again.",
+                )
             )
-        yield number, dict(zip(names, values, strict=True))
+        else:
+            yield number, dict(zip(names, values, strict=True))
+    if short:
+        logger.warning(
+            "%s: %d rows have fewer than %d fields and are left out, the first on line %d",
+            file,
+            len(short),
+            len(names),
+            short[0],
+        )

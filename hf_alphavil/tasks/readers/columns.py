@@ -1,0 +1,58 @@
+"""Columns: header lines that name them, and values that lie in nested objects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+
+def check_header(names: list[str], columns: Collection[str], file: Path) -> None:
+    """
+    Checks the column names of a file.
+
+    Raises:
+        [`DataError`]: for a column that is wanted and not there, or there twice.
+    """
+    for column in columns:
+        if column not in names:
+            raise DataError(
+                f"there is no column {column!r}, only {', '.join(map(repr, names))}.",
+                file,
+                1,
+                "Use the benchmark's official file, or name the file's own column in `columns`.",
+            )
+        if names.count(column) > 1:
+            raise DataError(f"the column {column!r} stands there twice.", file, 1, "Rename one of the two.")
+
+
+def value_at(row: Mapping[str, Any], column: str) -> Any:
+    """
+    A value by its column, with dots into nested objects: of `"target.span"` the value of `span` in `target`.
+
+    Raises:
+        `KeyError`: where there is none.
+    """
+    if column in row:
+        return row[column]
+    first, dot, rest = column.partition(".")
+    if dot and isinstance(row.get(first), Mapping):
+        return value_at(row[first], rest)
+    raise KeyError(column)
+
+
+def missing_column(row: Mapping[str, Any], columns: Collection[str], file: Path, line: int | None) -> DataError | None:
+    """The error of an object that lacks a column; `None` where all are there."""
+    for column in columns:
+        try:
+            value_at(row, column)
+        except KeyError:
+            return DataError(
+                f"there is no column {column!r}, only {', '.join(map(repr, row))}.",
+                file,
+                line,
+                "Use the benchmark's official file, or name the file's own column in `columns`.",
+            )
+    return None

@@ -1,0 +1,83 @@
+"""Comma-separated files by RFC 4180."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, Report, raise_error
+from .columns import check_header
+from .lines import read_file_text
+
+#: The longest field that the csv module takes on every platform (its default is 128 KiB, too little for a book).
+FIELD_LIMIT = 2**31 - 1
+
+
+def read_csv(
+    file: Path, columns: Collection[str], header: Collection[str] | None = None, report: Report = raise_error
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """
+    Reads a comma-separated file; every value is a string. Quoted fields may hold commas, quotes and line ends.
+
+    Args:
+        file (`Path`):
+            The file.
+        columns (`Collection[str]`):
+            The columns that must be there.
+        header (`Collection[str]`, *optional*):
+            The column names of a file without a header line.
+        report (`Callable`, *optional*):
+            Is told of every faulty row. Raises by default.
+
+    Returns:
+        `Iterator[tuple[int, dict[str, Any]]]`: the line on which each row begins, counted from 1, and its values by
+        column.
+
+    Raises:
+        [`DataError`]: for a missing column, a row with too few or too many fields, quotes that do not close or are
+            followed by text, and a file without rows.
+    """
+    csv.field_size_limit(FIELD_LIMIT)
+    # Blank lines at the end are no rows; one in the middle is a row without fields.
+    rows = csv.reader(io.StringIO(read_file_text(file).rstrip("\r\n"), newline=""), strict=True)
+    names = list(header) if header is not None else _next(rows, file, report)
+    if names is None:
+        return
+    check_header(names, columns, file)
+    count, start = 0, rows.line_num + 1
+    while (values := _next(rows, file, report)) is not None:
+        count += 1
+        if len(values) == len(names):
+            yield start, dict(zip(names, values, strict=True))
+        else:
+            report(
+                DataError(
+                    f"expected {len(names)} comma-separated fields ({', '.join(names)}), found {len(values)}.",
+                    file,
+                    start,
+                    "Repair the line; a field that holds a comma stands in double quotes.",
+                )
+            )
+        start = rows.line_num + 1
+    if count == 0:
+        raise DataError("holds no rows, only a header.", file, 1, "Write some, or download the data again.")
+
+
+def _next(rows: Any, file: Path, report: Report) -> list[str] | None:
+    """The next row; `None` at the end, or where the parser has lost its way and was reported."""
+    start = rows.line_num + 1
+    try:
+        return next(rows, None)
+    except csv.Error as error:
+        report(
+            DataError(
+                f"is not CSV ({error}).",
+                file,
+                start,
+                "Double the quotes inside quoted fields, or save the file as TSV, where quotes are characters.",
+            )
+        )
+        return None

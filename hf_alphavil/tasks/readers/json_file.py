@@ -1,0 +1,103 @@
+"""Files that are one JSON array of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, Report, raise_error
+from .jsonl import object_fault
+from .lines import read_file_text
+
+BLANK = " \t\r\n"
+
+
+def read_json(
+    file: Path, columns: Collection[str], header: Collection[str] | None = None, report: Report = raise_error
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """
+    Reads a list of JSON objects, or the one that an object holds under `"data"`.
+
+    Args:
+        file (`Path`):
+            The file.
+        columns (`Collection[str]`):
+            The keys that every object must have, with dots into objects inside it.
+        header (`Collection[str]`, *optional*):
+            Not used: the objects name their values.
+        report (`Callable`, *optional*):
+            Is told of every faulty row. Raises by default.
+
+    Returns:
+        `Iterator[tuple[int, dict[str, Any]]]`: the line on which each row begins, counted from 1, and its values by
+        key.
+
+    Raises:
+        [`DataError`]: for a file that is not such a list or has no rows, and for missing keys.
+    """
+    text = read_file_text(file)
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        advice = "Repair it; a file with one object a line is named .jsonl."
+        raise DataError(f"is not JSON ({reason}).", file, line, advice) from None
+    in_data = isinstance(whole, dict) and isinstance(whole.get("data"), list)
+    rows = whole["data"] if in_data else whole
+    if not isinstance(rows, list):
+        raise DataError(
+            "expected a list of objects, or an object with one under 'data'.",
+            file,
+            1,
+            "A file with one object a line is named .jsonl.",
+        )
+    if not rows:
+        raise DataError("holds no rows.", file, 1, "Write some, or download the data again.")
+    for line, row in zip(_lines_of(text, in_data, len(rows)), rows, strict=True):
+        fault = object_fault(row, columns, file, line)
+        if fault is None:
+            yield line, row
+        else:
+            report(fault)
+
+
+def _lines_of(text: str, in_data: bool, number: int) -> list[int]:
+    """The lines on which the list's elements begin, of text that is known to be right."""
+    decoder = json.JSONDecoder()
+    place = _after_blank(text, 0)
+    if in_data:
+        place = _place_of_data(text, place, decoder)
+    lines, line, counted = [], 1, 0
+    place += 1  # the bracket
+    for _ in range(number):
+        place = _after_blank(text, place)
+        line, counted = line + text.count("\n", counted, place), place
+        lines.append(line)
+        _, place = decoder.raw_decode(text, place)
+        place = _after_blank(text, place) + 1  # the comma
+    return lines
+
+
+def _place_of_data(text: str, place: int, decoder: json.JSONDecoder) -> int:
+    """Where the value of the last `"data"` of an object begins: of equal keys the last one counts."""
+    found = place
+    place = _after_blank(text, place + 1)
+    while text[place] != "}":
+        key, place = decoder.raw_decode(text, place)
+        place = _after_blank(text, _after_blank(text, place) + 1)  # the colon
+        if key == "data":
+            found = place
+        _, place = decoder.raw_decode(text, place)
+        place = _after_blank(text, place)
+        if text[place] == ",":
+            place = _after_blank(text, place + 1)
+    return found
+
+
+def _after_blank(text: str, place: int) -> int:
+    while place < len(text) and text[place] in BLANK:
+        place += 1
+    return place

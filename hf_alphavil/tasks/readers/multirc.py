@@ -1,0 +1,66 @@
+"""MultiRC's official files: a paragraph with its questions and their answers a line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, Report, raise_error
+from .jsonl import read_jsonl
+from .nested import take
+
+
+def read_multirc(
+    file: Path, columns: Collection[str], header: Collection[str] | None = None, report: Report = raise_error
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """
+    Reads MultiRC's nested lines as the Hub's rows, one for each answer.
+
+    Args:
+        file (`Path`):
+            The file.
+        columns (`Collection[str]`):
+            The columns that must be there; with `"label"` among them every answer must have one.
+        header (`Collection[str]`, *optional*):
+            Not used.
+        report (`Callable`, *optional*):
+            Is told of every faulty paragraph, which then is left out whole. Raises by default.
+
+    Returns:
+        `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and `paragraph`, `question`, `answer`,
+        `idx` (`{"paragraph", "question", "answer"}`) and `label`.
+
+    Raises:
+        [`DataError`]: for a line of another form.
+    """
+    for line, row in read_jsonl(file, (), report=report):
+        try:
+            rows = list(_answers(row, "label" in columns))
+        except ValueError as error:
+            report(DataError(str(error), file, line, "Use the benchmark's official file."))
+            continue
+        for answer in rows:
+            yield line, answer
+
+
+def _answers(row: dict[str, Any], labelled: bool) -> Iterator[dict[str, Any]]:
+    passage = take(row, "passage", dict, "the line")
+    paragraph, text = take(row, "idx", int, "the line"), take(passage, "text", str, "the passage")
+    questions = take(passage, "questions", list, "the passage")
+    if not questions:
+        raise ValueError("the passage has no questions.")
+    for question in questions:
+        number, asked = take(question, "idx", int, "a question"), take(question, "question", str, "a question")
+        answers = take(question, "answers", list, "a question")
+        if not answers:
+            raise ValueError(f"question {number} has no answers.")
+        for answer in answers:
+            idx = {"paragraph": paragraph, "question": number, "answer": take(answer, "idx", int, "an answer")}
+            yield {
+                "paragraph": text,
+                "question": asked,
+                "answer": take(answer, "text", str, "an answer"),
+                "idx": idx,
+                "label": take(answer, "label", int, "an answer") if labelled else -1,
+            }

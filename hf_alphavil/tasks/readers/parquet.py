@@ -1,0 +1,55 @@
+"""Parquet files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from ..errors import DataError, Report, raise_error
+from .columns import missing_column
+from .lines import read_bytes
+
+
+def read_parquet(
+    file: Path, columns: Collection[str], header: Collection[str] | None = None, report: Report = raise_error
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """
+    Reads a Parquet file.
+
+    Args:
+        file (`Path`):
+            The file.
+        columns (`Collection[str]`):
+            The columns that must be there, with dots into structs.
+        header (`Collection[str]`, *optional*):
+            Not used: the file names its columns.
+        report (`Callable`, *optional*):
+            Is told of every faulty row. Raises by default.
+
+    Returns:
+        `Iterator[tuple[int, dict[str, Any]]]`: each row's number, counted from 1, and its values by column.
+
+    Raises:
+        [`DataError`]: for a file that is not Parquet or has no rows, and for a missing column.
+    """
+    try:
+        # From memory, so that nothing is guessed from the path's folders.
+        table = pyarrow.parquet.ParquetFile(io.BytesIO(read_bytes(file))).read()
+        table.validate(full=True)
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"is not a Parquet file that can be read ({reason}).", file) from None
+    if not rows:
+        raise DataError("holds no rows.", file)
+    for number, row in enumerate(rows, start=1):
+        fault = missing_column(row, columns, file, None)
+        if fault is None:
+            yield number, row
+        else:
+            report(fault)
