@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from datasets import Dataset
 
 from .errors import DataError
-from .metrics import METRICS, classification_predictions, compute_scores, regression_predictions
+from .metrics import METRICS, can_combine, compute_scores
 from .submission import SubmissionFormat
 from .task_checks import DEFAULT_METRICS, KINDS, PROBLEM_TYPES, check_labels, check_texts_of_kind
-from .tokenization import TextFormat, tokenize_dataset
+from .text_format import TextFormat
+from .tokenization import tokenize_dataset
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction, PreTrainedTokenizerBase
@@ -127,14 +128,19 @@ class Task:
             self._check_columns(split)
 
     def _check_metrics(self) -> None:
-        target = "multi_label_classification" if self.is_multi_label else self.kind
-        self.metrics = self.metrics or DEFAULT_METRICS[target]
+        self.metrics = self.metrics or DEFAULT_METRICS[self._scored_as]
         for metric in self.metrics:
             if metric not in METRICS:
                 raise ValueError(f"task {self.name!r}: unknown metric {metric!r}; known are {', '.join(METRICS)}")
-            if target not in METRICS[metric].kinds:
-                raise ValueError(f"task {self.name!r}: metric {metric!r} does not fit the kind {target!r}")
-        keys = (*self.metrics, "combined_score") if len(self.metrics) > 1 else self.metrics
+            if self._scored_as not in METRICS[metric].kinds:
+                raise ValueError(f"task {self.name!r}: metric {metric!r} does not fit the kind {self._scored_as!r}")
+        combined = can_combine(self.metrics)
+        if len(self.metrics) > 1 and not combined and self.main_metric in ("", "combined_score"):
+            raise ValueError(
+                f"task {self.name!r}: of {', '.join(self.metrics)} more is better in some and worse in others, so "
+                "that they have no mean, combined_score; pass one of them as main_metric"
+            )
+        keys = (*self.metrics, "combined_score") if combined else self.metrics
         self.main_metric = self.main_metric or keys[-1]
         if self.main_metric not in keys:
             raise ValueError(f"task {self.name!r}: main_metric {self.main_metric!r} is none of {', '.join(keys)}")
@@ -182,6 +188,11 @@ class Task:
         return self.problem_type == "multi_label_classification"
 
     @property
+    def _scored_as(self) -> str:
+        """What decides which metrics fit: several labels at once are a kind of their own."""
+        return "multi_label_classification" if self.is_multi_label else self.kind
+
+    @property
     def score_columns(self) -> list[str]:
         """`list[str]`: Columns that the metrics read beside predictions and labels, such as a question's id."""
         return list(dict.fromkeys(column for metric in self.metrics for column in METRICS[metric].columns))
@@ -223,7 +234,10 @@ class Task:
 
         Returns:
             `datasets.Dataset`: the tokenizer's model inputs, unpadded (for multiple choice, one list per choice), and
-            `labels` where the split is labelled.
+            `labels` where the split is labelled: an id, a float, for several labels at once a float 0 or 1 for each
+            label, for token classification an id at each word's first sub-word and -100 elsewhere. Beside them the
+            columns that the metrics read, and for token classification `word_positions`, where each word's first
+            sub-word stands in `input_ids` (-1 where it was cut off).
 
         Raises:
             [`DataError`]: for a text that is no string, a label that is not the task's, and training rows without
@@ -236,7 +250,8 @@ class Task:
 
     def compute_metrics(self, eval_prediction: EvalPrediction, rows: Dataset | None = None) -> dict[str, float]:
         """
-        `Trainer`'s `compute_metrics`: the task's metrics, and `combined_score`, their mean, where there are several.
+        `Trainer`'s `compute_metrics`: the task's metrics, and `combined_score`, their mean, where there are several
+        and more is better in all of them or in none.
 
         Args:
             eval_prediction (`EvalPrediction`):
@@ -255,10 +270,12 @@ class Task:
         Raises:
             `ValueError`: for a number of rows other than that of the predictions, where rows are needed.
         """
-        predictions, references = eval_prediction.predictions, eval_prediction.label_ids
+        references = eval_prediction.label_ids
         references = references[0] if isinstance(references, tuple) else references
-        read = regression_predictions if self.kind == "regression" else classification_predictions
-        return compute_scores(self.metrics, read(predictions), references, num_labels=len(self.labels or ()))
+        rows = rows if rows is not None else self.validation
+        return compute_scores(
+            self.metrics, self._scored_as, eval_prediction.predictions, references, self.labels, rows
+        )
 
     def select(
         self, max_train_samples: int | None = None, max_eval_samples: int | None = None, seed: int = 42

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .tokenization import template_columns
+from .text_format import template_columns
 
 if TYPE_CHECKING:
     from .task import Task

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import datasets
@@ -15,42 +15,18 @@ from datasets import Dataset
 
 from .errors import DataError
 from .fingerprints import hash_of, tokenizer_identity
+from .text_format import TextFormat, check_row_texts, joined_texts, words_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # Part of every cache key: raise it when the code below comes to write other columns.
-VERSION = 1
+VERSION = 2
 
-
-@dataclass(frozen=True)
-class TextFormat:
-    """How a raw row becomes model inputs; the fields are [`Task`]'s of the same names."""
-
-    kind: str
-    text_columns: tuple[str, ...] = ()
-    num_labels: int | None = None
-    label_column: str = "label"
-    context_template: str | None = None
-    value_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    choice_columns: tuple[str, ...] = ()
-    text_templates: tuple[str, ...] = ()
-    problem_type: str | None = None
-    choices_column: str | None = None
-    score_columns: tuple[str, ...] = ()
-
-    @property
-    def columns(self) -> list[str]:
-        """The text columns that a row must have."""
-        templates = [*self.text_templates, *([self.context_template] if self.context_template else [])]
-        named = [*self.text_columns, *(column for template in templates for column in template_columns(template))]
-        choices = [self.choices_column] if self.choices_column else self.choice_columns
-        return list(dict.fromkeys([*named, *choices]))
-
-
-def template_columns(template: str) -> list[str]:
-    """The columns that a context template names, as `["premise", "question"]` for `"{premise} {question}"`."""
-    return [name for _, name, _, _ in Formatter().parse(template) if name]
+#: Of a token classification the column of each word's first sub-word in `input_ids`, -1 where it was cut off.
+WORD_POSITIONS = "word_positions"
+#: What no loss is taken of.
+IGNORED = -100
 
 
 def tokenize_dataset(
@@ -72,7 +48,11 @@ def tokenize_dataset(
             Names the rows in error messages and in the cache file.
 
     Returns:
-        `datasets.Dataset`: the tokenizer's model inputs and, where `rows` are labelled, `labels`.
+        `datasets.Dataset`: the tokenizer's model inputs; where `rows` are labelled, `labels`; the columns that the
+        metrics read, where `rows` have them; and of a token classification `word_positions`.
+
+    Raises:
+        [`DataError`]: for rows that cannot be used.
     """
     if rows.format["type"] is not None:  # torch or numpy values are not what a tokenizer reads
         rows = rows.with_format(None)
@@ -84,6 +64,11 @@ def tokenize_dataset(
     if not len(rows):  # map() would hand back the raw columns
         columns = [*tokenizer.model_input_names, *(["labels"] if labelled else [])]
         return Dataset.from_dict({column: [] for column in columns})
+    if text_format.kind == "token_classification" and not tokenizer.is_fast:
+        raise DataError(
+            f"{name}: it takes a fast tokenizer to lay words on sub-words, and {type(tokenizer).__name__} is none.",
+            advice="Use an encoder with a tokenizer.json.",
+        )
     cache_file = _cache_file(name, fingerprint)
     return rows.map(
         _tokenize_batch,
@@ -111,24 +96,31 @@ def has_labels(rows: Dataset, text_format: TextFormat, name: str) -> bool:
         [`DataError`]: for a label that is not the task's, and for rows of which only some are labelled.
     """
     column = text_format.label_column
-    if column not in rows.column_names:
+    if text_format.kind == "masked_lm" or column not in rows.column_names:
         return False
     labels = rows[column][:]
     if labels and all(label is None or label == -1 for label in labels):
         return False
+    limit = text_format.num_labels
     for row, label in enumerate(labels):
-        if text_format.num_labels is None:
+        if limit is None:
             valid = isinstance(label, (int, float)) and math.isfinite(label)
             wanted = "a finite number"
+        elif text_format.has_label_lists:
+            valid = isinstance(label, list) and all(_is_id(part, limit) for part in label)
+            wanted = f"a list of ids from 0 to {limit - 1}"
         else:
-            valid = isinstance(label, int) and 0 <= label < text_format.num_labels
-            wanted = f"an id from 0 to {text_format.num_labels - 1}"
+            valid, wanted = _is_id(label, limit), f"an id from 0 to {limit - 1}"
         if not valid:
             raise DataError(
-                f"{name}, row {row}: the column {column!r} holds {label!r}, which is not {wanted}.",
+                f"{name}, row {row}: the column {column!r} holds {label!r:.80}, which is not {wanted}.",
                 advice="Correct the row, or take it out.",
             )
     return True
+
+
+def _is_id(label: Any, limit: int) -> bool:
+    return isinstance(label, int) and 0 <= label < limit
 
 
 def check_texts(rows: Dataset, text_format: TextFormat, name: str) -> None:
@@ -138,15 +130,11 @@ def check_texts(rows: Dataset, text_format: TextFormat, name: str) -> None:
     Raises:
         [`DataError`]: naming the row.
     """
-    for column in text_format.columns:
-        known = text_format.value_maps.get(column)
-        for row, text in enumerate(rows[column][:]):
-            if not isinstance(text, str):
-                raise DataError(f"{name}, row {row}: the column {column!r} holds {text!r}, which is not a string.")
-            if known is not None and text not in known:
-                raise DataError(
-                    f"{name}, row {row}: the column {column!r} holds {text!r}; known are {', '.join(known)}."
-                )
+    for number, row in enumerate(rows.select_columns(text_format.columns)):
+        try:
+            check_row_texts(text_format, row)
+        except ValueError as error:
+            raise DataError(f"{name}, row {number}: {error}") from None
 
 
 def _tokenize_batch(
@@ -158,36 +146,64 @@ def _tokenize_batch(
 ) -> dict[str, list[Any]]:
     if tokenizer.model_max_length < 10**9:  # larger stands for "no limit"
         max_length = min(max_length or tokenizer.model_max_length, tokenizer.model_max_length)
-    if text_format.kind == "multiple_choice":
-        texts = _choice_texts(batch, text_format)
+    cut = {"truncation": max_length is not None, "max_length": max_length}
+    rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    labels = batch[text_format.label_column] if labelled else None
+    if text_format.kind == "token_classification":
+        inputs = _tokenize_words([words_of(text_format, row) for row in rows], tokenizer, cut, labels)
     else:
-        texts = [batch[column] for column in text_format.text_columns]
-    inputs = dict(tokenizer(*texts, truncation=max_length is not None, max_length=max_length))
-    if text_format.kind == "multiple_choice":
-        inputs = {key: _regroup(values, len(text_format.choice_columns)) for key, values in inputs.items()}
-    if labelled:
-        cast = float if text_format.num_labels is None else int
-        inputs["labels"] = [cast(label) for label in batch[text_format.label_column]]
+        texts = [joined_texts(text_format, row) for row in rows]
+        flat = list(zip(*(pair for row in texts for pair in row), strict=True))
+        inputs = dict(tokenizer(*map(list, flat), **cut))
+        if text_format.kind == "multiple_choice":
+            inputs = {key: _regroup(values, [len(row) for row in texts]) for key, values in inputs.items()}
+        if labels is not None:
+            inputs["labels"] = [_label(label, text_format) for label in labels]
+    return inputs | {column: batch[column] for column in text_format.score_columns if column in batch}
+
+
+def _tokenize_words(
+    rows: list[list[str]], tokenizer: PreTrainedTokenizerBase, cut: dict[str, Any], labels: list[list[int]] | None
+) -> dict[str, list[Any]]:
+    """
+    Inputs of rows of words; labels at each word's first sub-word, as the field scores them.
+
+    A word of which nothing is left, cut off or unknown to the tokenizer, has no position and moves no other's label.
+    """
+    encoded = tokenizer(rows, is_split_into_words=True, **cut)
+    inputs: dict[str, list[Any]] = dict(encoded)
+    inputs[WORD_POSITIONS] = []
+    for number, words in enumerate(rows):
+        positions = [-1] * len(words)
+        for place, word in reversed(list(enumerate(encoded.word_ids(number)))):
+            if word is not None:
+                positions[word] = place
+        inputs[WORD_POSITIONS].append(positions)
+    if labels is not None:
+        inputs["labels"] = []
+        for number, (ids, positions) in enumerate(zip(labels, inputs[WORD_POSITIONS], strict=True)):
+            if len(ids) != len(positions):
+                raise DataError(f"there are {len(ids)} labels for the {len(positions)} words {rows[number]!r:.80}.")
+            aligned = [IGNORED] * len(inputs["input_ids"][number])
+            for label, place in zip(ids, positions, strict=True):
+                if place >= 0:
+                    aligned[place] = label
+            inputs["labels"].append(aligned)
     return inputs
 
 
-def _choice_texts(batch: Mapping[str, list[Any]], text_format: TextFormat) -> list[list[str]]:
-    """Contexts and choices, a pair per choice, the choices of one row side by side."""
-    contexts, choices = [], []
-    template = text_format.context_template or ""
-    names = template_columns(template)
-    for row in range(len(batch[text_format.choice_columns[0]])):
-        values = {}
-        for name in names:
-            value = batch[name][row]
-            values[name] = text_format.value_maps[name][value] if name in text_format.value_maps else value
-        contexts += [template.format(**values)] * len(text_format.choice_columns)
-        choices += [batch[column][row] for column in text_format.choice_columns]
-    return [contexts, choices]
+def _label(label: Any, text_format: TextFormat) -> Any:
+    if text_format.num_labels is None:
+        return float(label)
+    if text_format.is_multi_label:  # floats: what a binary cross entropy takes
+        return [float(number in label) for number in range(text_format.num_labels)]
+    return int(label)
 
 
-def _regroup(values: list[Any], size: int) -> list[list[Any]]:
-    return [values[start : start + size] for start in range(0, len(values), size)]
+def _regroup(values: list[Any], sizes: list[int]) -> list[list[Any]]:
+    """A flat list, cut into lists of the given sizes."""
+    remaining = iter(values)
+    return [list(islice(remaining, size)) for size in sizes]
 
 
 def _cache_file(name: str, fingerprint: str) -> str | None:

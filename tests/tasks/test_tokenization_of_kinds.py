@@ -1,0 +1,126 @@
+"""Tokenisation of templates, words, several labels and choices of unequal number, against straight-line code."""
+
+import pytest
+from datasets import Dataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from official_miniatures import make_tokenizer
+from transformers import AutoTokenizer, ByT5Tokenizer
+
+from hf_alphavil.tasks import DataError, Task
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def test_templates(tokenizer):
+    rows = Dataset.from_dict({"a": ["the cat"], "b": ["{sat}"], "c": ["x"], "label": [1]})
+    task = Task(
+        "t", "sequence_classification", text_templates=("{a} on {b}", "what {c} ?"), labels=("n", "y"), train=rows,
+        value_maps={"c": {"x": "the dog"}},
+    )  # fmt: skip
+    inputs = task.tokenize("train", tokenizer)[0]
+    assert tokenizer.decode(inputs["input_ids"]) == "[CLS] the cat on [UNK] sat [UNK] [SEP] what the dog ? [SEP]"
+    with pytest.raises(ValueError, match="names no column"):
+        Task("t", "sequence_classification", text_templates=("nothing",), labels=("n", "y"))
+    with pytest.raises(ValueError, match="one or two text_columns, or one or two text_templates"):
+        Task("t", "regression", ("a",), text_templates=("{a}",))
+    with pytest.raises(ValueError, match="one or two"):
+        Task("t", "regression", text_templates=("{a}", "{b}", "{c}"))
+
+
+def test_several_labels(tokenizer):
+    rows = Dataset.from_dict({"text": ["a", "b", "c"], "label": [[0, 2], [], [1]]})
+    settings = {"problem_type": "multi_label_classification", "labels": ("x", "y", "z")}
+    task = Task("t", "sequence_classification", ("text",), train=rows, **settings)
+    assert task.tokenize("train", tokenizer)["labels"][:] == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    for wrong in ([[3], [], []], [[0], None, []], [0, 1, 2]):
+        bad = Dataset.from_dict({"text": ["a", "b", "c"], "label": wrong})
+        with pytest.raises(DataError, match="which is not a list of ids from 0 to 2"):
+            Task("t", "sequence_classification", ("text",), train=bad, **settings).tokenize("train", tokenizer)
+    blind = Dataset.from_dict({"text": ["a"], "label": [None]})
+    assert (
+        "labels"
+        not in Task("t", "sequence_classification", ("text",), test=blind, **settings)
+        .tokenize("test", tokenizer)
+        .column_names
+    )
+
+
+@pytest.fixture(scope="module")
+def real_tokenizer(real_encoder):
+    return AutoTokenizer.from_pretrained(real_encoder)
+
+
+def words_task(rows, **splits):
+    return Task("t", "token_classification", ("words",), ("O", "B-X", "I-X"), train=Dataset.from_list(rows), **splits)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+@given(
+    words=st.lists(
+        st.one_of(st.text(max_size=12), st.sampled_from(["unbelievable", "\u200b", "", " ", "\x01", "日本", "it's"])),
+        min_size=1,
+        max_size=9,
+    ).filter(lambda words: all(word.isprintable() or word in ("\x01", "\u200b") for word in words)),
+    max_length=st.sampled_from([None, 6, 12]),
+)
+def test_labels_stand_at_first_sub_words(real_tokenizer, words, max_length):
+    """Each word tokenised by itself says how many sub-words it has; one of none is passed over."""
+    tokenizer = real_tokenizer
+    labels = [number % 3 for number in range(len(words))]
+    row = words_task([{"words": words, "label": labels}]).tokenize("train", tokenizer, max_length)[0]
+    limit = max_length or tokenizer.model_max_length
+    expected, positions, place = [-100], [], 1
+    for word, label in zip(words, labels, strict=True):
+        size = len(tokenizer.tokenize(word))
+        positions.append(place if size and place < limit - 1 else -1)
+        expected += ([label] + [-100] * (size - 1)) if size else []
+        place += size
+    assert row["labels"] == [*expected[: limit - 1], -100]
+    assert row["word_positions"] == positions
+    assert len(row["labels"]) == len(row["input_ids"])
+
+
+def test_words_as_a_string_and_without_labels(tokenizer):
+    rows = Dataset.from_dict({"words": ["the  cat", "a"]})
+    test = words_task([{"words": ["the", "cat"], "label": [0, 1]}], test=rows).tokenize("test", tokenizer)
+    assert test["word_positions"][:] == [[1, 2], [1]]
+    assert "labels" not in test.column_names
+
+
+def test_words_that_cannot_be(tokenizer):
+    with pytest.raises(DataError, match="it takes a fast tokenizer"):
+        words_task([{"words": "a", "label": [0]}]).tokenize("train", ByT5Tokenizer())
+    with pytest.raises(DataError, match="there are 1 labels for the 2 words"):
+        words_task([{"words": "a b", "label": [0]}]).tokenize("train", tokenizer)
+    with pytest.raises(DataError, match="row 0: the column 'words' holds 3"):
+        words_task([{"words": 3, "label": [0]}]).tokenize("train", tokenizer)
+
+
+def test_choices(tokenizer):
+    rows = Dataset.from_dict(
+        {"q": ["a"] * 2, "one": ["cat", "dog"], "two": ["mat", "cat"], "three": ["dog", None], "label": [2, 0]}
+    )
+    task = Task("t", "multiple_choice", context_template="{q}", choice_columns=("one", "two", "three"), train=rows)
+    ids = task.tokenize("train", tokenizer)["input_ids"]
+    assert [len(row) for row in ids] == [3, 2]
+    assert [tokenizer.decode(choice) for choice in ids[1]] == ["[CLS] a [SEP] dog [SEP]", "[CLS] a [SEP] cat [SEP]"]
+    listed = Dataset.from_dict({"q": ["a"] * 2, "c": [["cat", "mat", "dog"], ["dog", "cat"]], "label": [2, 0]})
+    same = Task("t", "multiple_choice", context_template="{q}", choices_column="c", train=listed)
+    assert same.labels == ("0", "1", "2")
+    assert same.tokenize("train", tokenizer)["input_ids"][:] == ids[:]
+
+
+def test_masked_lm_needs_no_labels():
+    rows = Dataset.from_dict({"text": ["the cat", "a dog"], "label": [0, 1]})
+    tokenized = Task("t", "masked_lm", ("text",), train=rows).tokenize("train", make_tokenizer())
+    assert "labels" not in tokenized.column_names
+    with pytest.raises(ValueError, match="has no labels"):
+        Task("t", "masked_lm", ("text",), ("a", "b"))
