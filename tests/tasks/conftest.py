@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from official_miniatures import FOLDERS, SPLIT_FILES, make_tokenizer, miniature_lines
+from official_miniatures import FOLDERS, make_tokenizer, miniature_lines, split_files
 from transformers import PreTrainedTokenizerFast
 
 
@@ -32,7 +32,7 @@ def miniature(tmp_path):
     def write(task: str, file_name: str | None = None, lines: list[str] | bytes | None = None) -> Path:
         folder = tmp_path / FOLDERS[task]
         folder.mkdir(parents=True, exist_ok=True)
-        for split, name in SPLIT_FILES[FOLDERS[task].split("/")[0]].items():
+        for split, name in split_files(task).items():
             content = lines if name == file_name and lines is not None else miniature_lines(task, split)
             if not isinstance(content, bytes):
                 content = "".join(f"{line}\n" for line in content).encode()
