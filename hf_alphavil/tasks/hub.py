@@ -1,27 +1,37 @@
-"""Rows of a benchmark task from the Hugging Face Hub."""
+"""Rows of a task from the Hugging Face Hub, or what else `datasets.load_dataset` takes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from datasets import ClassLabel, Dataset, load_dataset
 
-from .definition import TaskDefinition
-from .errors import DataError
+from .definition import SPLITS, HubSource, TaskDefinition
+from .errors import DataError, Report, raise_error
+from .fingerprints import hash_of
+from .row_builder import SplitBuilder
+
+# Part of the rows' fingerprint: raise it when the code comes to make other rows of the same dataset.
+VERSION = 1
 
 
 def load_from_hub(
     definition: TaskDefinition,
+    splits: Collection[str],
     revision: str | Mapping[str, str] | None = None,
     cache_dir: str | None = None,
     token: str | bool | None = None,
+    report: Report = raise_error,
 ) -> dict[str, Dataset]:
     """
     Loads a task's rows by the full id of its dataset.
 
     Args:
         definition (`TaskDefinition`):
-            The task.
+            The task, which has a dataset.
+        splits (`Collection[str]`):
+            The splits to load.
         revision (`str` or `dict[str, str]`, *optional*):
             The commit, branch or tag to load; a dict gives one for each dataset id, as
             `{"nyu-mll/glue": "bcdcba7"}`.
@@ -29,6 +39,8 @@ def load_from_hub(
             Where `datasets` keeps what it downloads.
         token (`str` or `bool`, *optional*):
             The Hub's token.
+        report (`Callable`, *optional*):
+            Is told of every faulty row. Raises by default.
 
     Returns:
         `dict[str, Dataset]`: the rows by split.
@@ -36,28 +48,93 @@ def load_from_hub(
     Raises:
         [`DataError`]: if the dataset cannot be loaded, or its labels are not the task's.
     """
-    hub, labels = definition.hub, definition.settings.get("labels")
+    hub = definition.hub
+    assert hub is not None
     if isinstance(revision, Mapping):
         revision = revision.get(hub.path)
-    place = f"{hub.path} ({hub.name})"
+    place = f"{hub.path} ({hub.name})" if hub.name else hub.path
     try:
-        loaded = load_dataset(hub.path, hub.name, revision=revision, cache_dir=cache_dir, token=token)
+        loaded: Any = load_dataset(hub.path, hub.name, revision=revision, cache_dir=cache_dir, token=token)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
             f"cannot be loaded from the Hub: {error}",
             place,
             advice="Without a network, pass the folder of the official files as data_dir.",
         ) from error
-    splits = {}
-    for split in definition.files.splits:
-        if split not in loaded:
-            raise DataError(f"has no split {split!r}, only {', '.join(loaded)}.", place)
-        feature = loaded[split].features.get("label")
-        if labels is not None and isinstance(feature, ClassLabel) and list(feature.names) != list(labels):
+    datasets = {split: loaded[name] for split, name in _source_splits(definition, hub, loaded, place).items()}
+    label_column = definition.settings.get("label_column", "label")
+    names = _check_label_names(definition, datasets, hub.columns.get(label_column, label_column), place)
+    # Where one split is two of ours, AX-b's and AX-g's, the labels of the test rows are to be hidden.
+    is_apart = len(set(hub.splits.values())) == len(hub.splits)
+    if definition.benchmark is not None and definition.prepare is None and is_apart:
+        return {split: rows for split, rows in datasets.items() if split in splits}  # they are the task's rows already
+
+    builder = SplitBuilder(definition, _hub_columns(definition, hub), label_names=names)
+
+    def fault(number: int, reason: str) -> DataError:
+        return DataError(f"row {number}: {reason}", place)
+
+    for split, rows in datasets.items():
+        for theirs in builder.wanted(split):
+            if theirs.split(".")[0] not in rows.column_names:
+                raise DataError(f"{split} has no column {theirs!r}, only {', '.join(rows.column_names)}.", place)
+    if "train" in datasets:
+        builder.learn_labels(enumerate(datasets["train"]), fault)
+    return {
+        split: builder.build(
+            split,
+            enumerate(rows),
+            fault,
+            report,
+            hash_of(VERSION, definition.content, split, rows._fingerprint),
+        )
+        for split, rows in datasets.items()
+        if split in splits
+    }
+
+
+def _source_splits(definition: TaskDefinition, hub: HubSource, loaded: Any, place: str) -> dict[str, str]:
+    """The dataset's split by ours: those that the definition names, else those of its files, else what is there."""
+    if hub.splits:
+        wanted = dict(hub.splits)
+    elif definition.files is not None:
+        wanted = {split: split for split in definition.files.splits}
+    else:
+        wanted = {split: split for split in SPLITS if split in loaded}
+    for name in wanted.values():
+        if name not in loaded:
+            raise DataError(f"has no split {name!r}, only {', '.join(loaded)}.", place)
+    if not wanted:
+        raise DataError(
+            f"has none of the splits {', '.join(SPLITS)}, only {', '.join(loaded)}.",
+            place,
+            advice="Name them below `hub`, as in `splits: {train: ...}`.",
+        )
+    return wanted
+
+
+def _hub_columns(definition: TaskDefinition, hub: HubSource) -> dict[str, str]:
+    """The dataset's column by ours: a benchmark's has ours already."""
+    if definition.files is None or definition.benchmark is None:
+        return dict(hub.columns)
+    return {ours: ours for ours in definition.files.columns} | dict(hub.columns)
+
+
+def _check_label_names(
+    definition: TaskDefinition, datasets: Mapping[str, Dataset], column: str, place: str
+) -> tuple[str, ...] | None:
+    """The labels that the dataset names, which must be the definition's where that names them too."""
+    labels = definition.settings.get("labels")
+    for rows in datasets.values():
+        feature: Any = rows.features.get(column)
+        feature = getattr(feature, "feature", feature)  # of a list's items
+        if not isinstance(feature, ClassLabel):
+            continue
+        if labels is not None and list(feature.names) != list(labels):
             raise DataError(
                 f"its labels are {', '.join(feature.names)}, not {', '.join(labels)} in this order.",
                 place,
-                advice="Pass another revision.",
+                advice="Pass another revision, or correct the task's labels.",
             )
-        splits[split] = loaded[split]
-    return splits
+        return tuple(feature.names)
+    return None

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from .definition import get_definition
+from datasets import ClassLabel, Dataset
+
+from .definition import SPLITS, YAML_SUFFIXES, TaskDefinition, get_definition, own_definitions, read_definitions
+from .errors import DataError, Report, raise_error
 from .hub import load_from_hub
-from .official_files import load_official_files
+from .local_files import MissingFilesError, load_files
 from .task import Task
+from .validation_split import hold_out_validation
+
+logger = logging.getLogger(__name__)
 
 
 def load_tasks(
@@ -17,13 +25,16 @@ def load_tasks(
     revision: str | Mapping[str, str] | None = None,
     cache_dir: str | None = None,
     token: str | bool | None = None,
+    include_path: Any = None,
+    splits: Collection[str] = SPLITS,
 ) -> dict[str, Task]:
     """
-    Loads benchmark tasks with all their splits.
+    Loads tasks of benchmarks and of the user's own.
 
     Args:
         names (`str` or `Iterable[str]`):
-            Names that [`available_tasks`] lists, in any case and in the benchmark's own spelling too, as `"STS-B"`.
+            Names that [`available_tasks`] lists, benchmarks' in any case and in their own spelling too, as `"STS-B"`;
+            or YAML files (`.yaml`, `.yml`) that define tasks, of which all are loaded (docs/tasks.md).
         data_dir (`str` or `Path`, *optional*):
             The folder of the official GLUE or SuperGLUE files. Without it the rows come from the Hub.
         revision (`str` or `dict[str, str]`, *optional*):
@@ -32,13 +43,18 @@ def load_tasks(
             Where `datasets` keeps what it downloads.
         token (`str` or `bool`, *optional*):
             The Hub's token.
+        include_path (`str`, `Path` or a list of them, *optional*):
+            YAML files, or folders of them, that define the user's own tasks among `names`.
+        splits (`Collection[str]`, *optional*, defaults to all three):
+            The splits to load.
 
     Returns:
-        `dict[str, Task]`: the tasks by name, in the order of `names`.
+        `dict[str, Task]`: the tasks by name, in the order of `names`, after them the evaluation-only sets that belong
+        to them (with `"mnli"` comes `"mnli_mismatched"`).
 
     Raises:
         `ValueError`: for an unknown task.
-        [`DataError`]: for data that cannot be used.
+        [`DataError`]: for a definition with a fault, and for data that cannot be used.
 
     Example:
 
@@ -46,14 +62,76 @@ def load_tasks(
     >>> tasks = load_tasks(["rte", "CB"], data_dir="data")
     >>> tasks["cb"].labels
     ('entailment', 'contradiction', 'neutral')
+    >>> tasks = load_tasks(["tickets", "rte"], data_dir="data", include_path="tasks.yaml")
     ```
     """
-    definitions = [get_definition(name) for name in ([names] if isinstance(names, str) else names)]
-    tasks = {}
-    for definition in definitions:
-        if data_dir is not None:
-            splits = load_official_files(definition, data_dir)
+    own = own_definitions(include_path)
+    definitions: dict[str, TaskDefinition] = {}
+    for name in [names] if isinstance(names, (str, Path)) else names:
+        if str(name).endswith(YAML_SUFFIXES):
+            definitions |= read_definitions(Path(name).expanduser().resolve())
         else:
-            splits = load_from_hub(definition, revision, cache_dir, token)
-        tasks[definition.key] = Task(name=definition.key, **definition.settings, **splits)
+            definition = get_definition(name, own)
+            definitions[definition.key] = definition
+    along = [get_definition(key) for definition in definitions.values() for key in definition.evaluated_with]
+    extra = {definition.key: definition for definition in along if definition.key not in definitions}
+    tasks = {}
+    for key, definition in (definitions | extra).items():
+        try:
+            rows = load_splits(definition, data_dir, splits, revision, cache_dir, token)
+        except MissingFilesError as error:
+            if key not in extra:
+                raise
+            logger.warning("%s is not evaluated: %s", key, error)
+            continue
+        heads = [head for head in definition.head_tasks if head in definitions] or definition.head_tasks
+        tasks[key] = make_task(definition, rows, head_task=heads[0] if heads else None)
     return tasks
+
+
+def load_splits(
+    definition: TaskDefinition,
+    data_dir: str | Path | None = None,
+    splits: Collection[str] = SPLITS,
+    revision: str | Mapping[str, str] | None = None,
+    cache_dir: str | None = None,
+    token: str | bool | None = None,
+    report: Report = raise_error,
+) -> dict[str, Dataset]:
+    """
+    Loads the rows of one task, from files where there are some. See [`load_tasks`] for the arguments and errors.
+
+    Args:
+        report (`Callable`, *optional*):
+            Is told of every faulty row. Raises by default.
+    """
+    is_own = definition.benchmark is None
+    if definition.files is not None and (is_own or data_dir is not None):
+        rows = load_files(definition, data_dir, splits, report)
+    else:
+        rows = load_from_hub(definition, splits, revision, cache_dir, token, report)
+    if definition.validation_fraction is not None and "train" in rows and "validation" not in rows:
+        rows |= hold_out_validation(rows["train"], definition)
+    return rows
+
+
+def make_task(definition: TaskDefinition, rows: Mapping[str, Dataset], head_task: str | None = None) -> Task:
+    """
+    The task of a definition and its rows.
+
+    Raises:
+        [`DataError`]: for settings that do not fit together, with the definition's file.
+    """
+    settings = dict(definition.settings)
+    label_column = settings.get("label_column", "label")
+    for dataset in rows.values():
+        feature: Any = dataset.features.get(label_column)
+        feature = getattr(feature, "feature", feature)  # of a list's items
+        if settings.get("labels") is None and isinstance(feature, ClassLabel):
+            settings["labels"] = tuple(feature.names)
+    try:
+        return Task(name=definition.key, head_task=head_task, **settings, **rows)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise definition.source.fault(f"{error}.", definition.key) from error

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from official_miniatures import miniature_lines
 
 from hf_alphavil.tasks import DataError, hub, load_tasks
 
@@ -37,3 +40,63 @@ def test_no_network(monkeypatch):
     monkeypatch.setattr(hub, "load_dataset", load_dataset)
     with pytest.raises(DataError, match=r"aps/super_glue .cb.: cannot be loaded .*pass the folder .* as data_dir"):
         load_tasks("cb")
+
+
+HUB_FORMS = {
+    # The Hub's columns, flat, of what the official files of tests/tasks/official_miniatures.py say.
+    "wic": lambda row: {name: value for name, value in row.items() if name not in ("version", "label", "idx")},
+    "wsc": lambda row: {"text": row["text"], **row["target"]},
+    "boolq": lambda row: {name: row[name] for name in ("question", "passage")},
+    "axb": lambda row: {name: row[name] for name in ("sentence1", "sentence2")},
+    "axg": lambda row: {name: row[name] for name in ("premise", "hypothesis")},
+}
+HUB_LABELS = {"axb": ["entailment", "not_entailment"], "axg": ["entailment", "not_entailment"]}
+
+
+def hub_rows(name, split):
+    """A miniature file's rows as the Hub has them."""
+    rows = []
+    for number, line in enumerate(miniature_lines(name, split)):
+        row = json.loads(line)
+        if name == "multirc":
+            for question in row["passage"]["questions"]:
+                for answer in question["answers"]:
+                    idx = {"paragraph": row["idx"], "question": question["idx"], "answer": answer["idx"]}
+                    texts = {"paragraph": row["passage"]["text"], "question": question["question"]}
+                    rows.append({**texts, "answer": answer["text"], "idx": idx, "label": answer.get("label", -1)})
+        elif name == "record":
+            for query in row["qas"]:
+                rows.append(
+                    {
+                        "passage": row["passage"]["text"],
+                        "query": query["query"],
+                        "entities": ["Mary", "Anna", "Paul"],
+                        "answers": ["Anna"] if "answers" in query else [],
+                        "idx": {"passage": row["idx"], "query": query["idx"]},
+                    }
+                )
+        else:
+            labels = HUB_LABELS.get(name, [False, True])
+            label = labels.index(row["label"]) if "label" in row else -1
+            rows.append({**HUB_FORMS[name](row), "idx": number, "label": label})
+    return rows
+
+
+@pytest.mark.parametrize("name", [*HUB_FORMS, "multirc", "record"])
+def test_hub_rows_are_the_files_rows(miniature, monkeypatch, name):
+    files = load_tasks(name, data_dir=miniature(name))[name]
+    splits = ("test",) if name in HUB_LABELS else ("train", "validation", "test")
+    loaded = DatasetDict({split: Dataset.from_list(hub_rows(name, split)) for split in splits})
+    names = HUB_LABELS.get(name, ["False", "True"])
+    for split in splits if name != "record" else ():
+        loaded[split] = loaded[split].cast_column("label", ClassLabel(names=names))
+    monkeypatch.setattr(hub, "load_dataset", lambda *args, **kwargs: loaded)
+    online = load_tasks(name)[name]
+    assert online.labels == files.labels
+    for split in ("train", "validation", "test"):
+        one, other = getattr(online, split), getattr(files, split)
+        assert (one is None) == (other is None)
+        if one is not None:
+            wanted = {*files.format.columns, *files.score_columns, "label", "idx"}
+            assert one.select_columns(sorted(wanted)).to_list() == other.select_columns(sorted(wanted)).to_list()
+    assert set(online.test["label"]) == {-1}

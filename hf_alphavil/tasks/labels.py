@@ -1,0 +1,165 @@
+"""From what sources write for a label to ids."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: More distinct values than this are no labels.
+MAX_LABELS = 1000
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """
+    Reads the labels of one task.
+
+    Args:
+        kind (`str`):
+            The task's kind.
+        labels (`Sequence[str]`, *optional*):
+            The labels' names in id order; `None` for regression.
+        written (`Sequence[Any]`, *optional*):
+            What the source writes for each id. Defaults to the names, or ids as numbers or strings of digits.
+        several (`bool`, *optional*, defaults to `False`):
+            Whether a row may have any number of labels.
+        separator (`str`, *optional*, defaults to `","`):
+            What stands between several labels in one string.
+        score_range (`tuple[float, float]`, *optional*):
+            The range of a regression's scores.
+    """
+
+    kind: str
+    labels: Sequence[str] | None = None
+    written: Sequence[Any] | None = None
+    several: bool = False
+    separator: str = ","
+    score_range: tuple[float, float] | None = None
+
+    def read(self, value: Any, num_words: int | None = None) -> Any:
+        """
+        A row's label as [`Task`] wants it: an id, a float, or a list of ids.
+
+        Args:
+            value (`Any`):
+                What the source says.
+            num_words (`int`, *optional*):
+                Token classification: how many labels there must be.
+
+        Raises:
+            `ValueError`: for another number of labels, and what is no label of the task.
+        """
+        if self.kind == "regression":
+            return self._score(value)
+        if not self.several and self.kind != "token_classification":
+            return self._id(value)
+        parts = split_labels(value, self.kind, self.separator)
+        ids = [self._id(part) for part in parts]
+        if num_words is not None and len(ids) != num_words:
+            raise ValueError(f"there are {len(ids)} labels for {num_words} words.")
+        if self.several and len(set(ids)) != len(ids):
+            raise ValueError(f"the labels {value!r:.80} name one twice.")
+        return ids
+
+    def _id(self, value: Any) -> int:
+        assert self.labels is not None
+        names = self.labels if self.written is None else self.written
+        for number, name in enumerate(names):
+            if type(value) is type(name) and value == name:  # by type too: True == 1
+                return number
+        if self.written is None:
+            written = _number(value)
+            if written is not None and 0 <= written < len(names) and all(_number(name) is None for name in names):
+                return written
+            if type(value) is int and str(value) in names:
+                return list(names).index(str(value))
+        raise ValueError(f"the label {value!r:.80} is none of {_listed(names)}.")
+
+    def _score(self, value: Any) -> float:
+        low, high = self.score_range if self.score_range is not None else (-math.inf, math.inf)
+        try:
+            score = float(value) if type(value) is not bool else math.nan
+        except (TypeError, ValueError, OverflowError):
+            score = math.nan
+        if not (math.isfinite(score) and low <= score <= high):
+            raise ValueError(f"the label {value!r:.80} is no number from {low:g} to {high:g}.")
+        return score
+
+
+def split_labels(value: Any, kind: str, separator: str) -> list[Any]:
+    """
+    The labels of one row: those of a list, or of a string between separators (of words between white space).
+
+    Raises:
+        `ValueError`: for what is neither.
+    """
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"the labels are {value!r:.80}, neither a list nor a string.")
+    if kind == "token_classification":
+        return value.split()
+    return [part.strip() for part in value.split(separator)] if value.strip() else []
+
+
+def check_label_value(value: Any) -> None:
+    """
+    Checks that a value may be a label.
+
+    Raises:
+        `ValueError`: for what is neither a string nor a whole number nor a truth value.
+    """
+    if type(value) not in (str, int, bool) or value == "":
+        raise ValueError(f"the label {value!r:.80} is neither a string nor a whole number.")
+
+
+def infer_labels(values: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """
+    The labels of a task that names none: what stands in its training rows, sorted.
+
+    Args:
+        values (`Iterable[Any]`):
+            Every row's, or every word's.
+
+    Returns:
+        `tuple[tuple[str, ...], tuple[Any, ...]]`: their names, and what the source writes for each.
+
+    Raises:
+        `ValueError`: for more than a thousand, fewer than two, and labels that differ in type alone.
+    """
+    found: dict[tuple[type, Any], None] = {}
+    for value in values:
+        found[type(value), value] = None
+        if len(found) > MAX_LABELS:
+            raise ValueError(
+                f"there are more than {MAX_LABELS} labels. Of numbers write `kind: regression`, else `labels`."
+            )
+    written = tuple(sorted((value for _, value in found), key=_sort_key))
+    names = tuple(map(str, written))
+    if len(names) < 2:
+        raise ValueError(
+            f"the training rows hold {_listed(written) or 'no label'}; a classification needs two or more."
+        )
+    if len(set(names)) != len(names):
+        raise ValueError(f"the labels {_listed(written)} are written in more than one way; write each in one.")
+    return names, written
+
+
+def _sort_key(value: Any) -> tuple[bool, int, str]:
+    number = _number(value)
+    return number is None, number or 0, str(value)
+
+
+def _number(value: Any) -> int | None:
+    if type(value) is int:
+        return value
+    if type(value) is str and value.isascii() and value.removeprefix("-").isdecimal() and len(value) < 10:
+        return int(value)
+    return None
+
+
+def _listed(names: Sequence[Any]) -> str:
+    shown = ", ".join(map(repr, names[:10]))
+    return f"{shown}, ... ({len(names)} labels)" if len(names) > 10 else shown

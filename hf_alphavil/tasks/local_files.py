@@ -1,0 +1,140 @@
+"""Rows of local files: of the official GLUE and SuperGLUE archives, and the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from .definition import FileSource, TaskDefinition, simplified
+from .errors import DataError, Report, raise_error
+from .fingerprints import hash_of
+from .readers import READERS, SUFFIXES
+from .row_builder import SplitBuilder
+
+# Part of the rows' fingerprint: raise it when the code comes to read other rows from the same files.
+VERSION = 2
+
+
+class MissingFilesError(DataError):
+    """The folder of the official files lacks a task's folder, or some of its files."""
+
+
+def load_files(
+    definition: TaskDefinition,
+    data_dir: str | Path | None,
+    splits: Collection[str],
+    report: Report = raise_error,
+) -> dict[str, Dataset]:
+    """
+    Reads a task's files.
+
+    Args:
+        definition (`TaskDefinition`):
+            The task, which has files.
+        data_dir (`str` or `Path`, *optional*):
+            Of a benchmark's task: a folder that holds the task's folder, directly or in its benchmark's (`glue`,
+            `superglue`), in any case; or the task's folder itself. An own task's files lie beside its YAML file.
+        splits (`Collection[str]`):
+            The splits to read.
+        report (`Callable`, *optional*):
+            Is told of every faulty row. Raises by default.
+
+    Returns:
+        `dict[str, Dataset]`: the rows by split. The test split's labels are -1, as on the Hub.
+
+    Raises:
+        [`DataError`]: naming the file, the line, what is wrong and what to do.
+    """
+    files = definition.files
+    assert files is not None
+    if files.benchmark is None:
+        folder = definition.source.file.parent
+    else:
+        assert data_dir is not None
+        folder = find_task_folder(definition, Path(data_dir).expanduser())
+    builder = SplitBuilder(definition, files.columns, files.labels)
+    if builder.labels is None and "train" in files.splits:
+        file = folder / files.splits["train"]
+        # A row that is faulty otherwise is told of when the split is built.
+        rows = _read(files, file, builder.wanted("train"), "train", lambda error: None)
+        builder.learn_labels(rows, lambda place, reason: _fault(files, file, place, reason))
+    loaded = {}
+    for split, name in files.splits.items():
+        if split in splits:
+            loaded[split] = _load_split(definition, files, builder, folder / name, split, report)
+    return loaded
+
+
+def find_task_folder(definition: TaskDefinition, data_dir: Path) -> Path:
+    """
+    The folder that holds a benchmark task's official files.
+
+    Raises:
+        [`DataError`]: if a folder or a file is missing, with what was looked for.
+    """
+    files, hub = definition.files, definition.hub
+    assert files is not None
+    assert files.benchmark is not None
+    wanted = list(files.splits.values())
+    if not data_dir.is_dir():
+        raise DataError("no such folder.", data_dir, advice="Pass the folder of the official files as data_dir.")
+    parents = [data_dir, *_subfolders(data_dir, {files.benchmark, f"{files.benchmark}data"})]
+    official = files.folder or definition.name
+    names = {simplified(official)}
+    folders = [folder for parent in parents for folder in _subfolders(parent, names)]
+    if simplified(data_dir.resolve().name) in names:
+        folders.append(data_dir)
+    if not folders:
+        raise MissingFilesError(
+            f"no folder of the task {definition.name}; looked for {official} and {files.benchmark}/{official}, in any "
+            "case.",
+            data_dir,
+            advice=f"Put {', '.join(dict.fromkeys(wanted))} there, or leave data_dir out to load "
+            f"{hub.path if hub is not None else 'it'} from the Hub.",
+        )
+    # GLUE and SuperGLUE both have an RTE folder: the one with the right files is meant.
+    folder = max(folders, key=lambda candidate: sum((candidate / name).is_file() for name in wanted))
+    missing = [name for name in wanted if not (folder / name).is_file()]
+    if missing:
+        raise MissingFilesError(
+            f"no file {', '.join(missing)}; looked for {', '.join(wanted)}.",
+            folder,
+            advice=f"Add what is missing from the official {files.benchmark.upper()} archive.",
+        )
+    return folder
+
+
+def _subfolders(folder: Path, names: set[str]) -> list[Path]:
+    return [child for child in sorted(folder.iterdir()) if simplified(child.name) in names and child.is_dir()]
+
+
+def _load_split(
+    definition: TaskDefinition, files: FileSource, builder: SplitBuilder, file: Path, split: str, report: Report
+) -> Dataset:
+    rows = _read(files, file, builder.wanted(split), split, report)
+    fingerprint = hash_of(VERSION, definition.content, split, file.read_bytes() if file.is_file() else b"")
+    return builder.build(split, rows, lambda place, reason: _fault(files, file, place, reason), report, fingerprint)
+
+
+def _read(
+    files: FileSource, file: Path, columns: Collection[str], split: str, report: Report
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    form = files.format or SUFFIXES.get(file.suffix.lower())
+    if form is None:
+        raise DataError(
+            f"its suffix {file.suffix!r} is none of {', '.join(SUFFIXES)}.",
+            file,
+            advice="Write `format` below `files`, or rename the file.",
+        )
+    options = {"skip_short_rows": True} if files.skip_short_rows else {}
+    return READERS[form](file, columns, files.headers.get(split), report, **options)  # type: ignore[operator]
+
+
+def _fault(files: FileSource, file: Path, place: int, reason: str) -> DataError:
+    advice = "Use the benchmark's official file." if files.benchmark is not None else None
+    if (files.format or SUFFIXES.get(file.suffix.lower())) == "parquet":  # has rows and no lines
+        return DataError(f"row {place}: {reason}", file, advice=advice)
+    return DataError(reason, file, place, advice)

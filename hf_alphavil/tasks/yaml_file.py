@@ -1,0 +1,67 @@
+"""YAML files whose faults can be named by line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import DataError
+from .readers.lines import read_file_text
+
+
+class YamlFile:
+    """
+    A YAML file that is one mapping.
+
+    Args:
+        file (`Path`):
+            The file.
+
+    Attributes:
+        content (`dict[str, Any]`):
+            What it says.
+
+    Raises:
+        [`DataError`]: for a file that cannot be read, is not YAML or no mapping, or has a key twice.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        text = read_file_text(file)
+        self._lines: dict[tuple[str, ...], int] = {}
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.content: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+            raise DataError(f"is not YAML ({reason}).", file, mark.line + 1 if mark else None) from None
+        except (ValueError, TypeError, RecursionError) as error:  # a date that is none, a key that is a list
+            raise DataError(f"is not YAML that can be read ({error}).", file) from None
+        if not isinstance(self.content, dict):
+            raise DataError("is no mapping from keys to values.", file, 1)
+        self._walk(root, ())
+
+    def line_of(self, *keys: str) -> int | None:
+        """`int`, *optional*: The line of the innermost of nested keys that stands in the file."""
+        for length in range(len(keys), 0, -1):
+            if keys[:length] in self._lines:
+                return self._lines[keys[:length]]
+        return None
+
+    def fault(self, reason: str, *keys: str, advice: str | None = None) -> DataError:
+        """`DataError`: An error at the line of nested keys."""
+        return DataError(reason, self.file, self.line_of(*keys), advice)
+
+    def _walk(self, node: Any, path: tuple[str, ...]) -> None:
+        if not isinstance(node, yaml.MappingNode):
+            return
+        for key, value in node.value:
+            place = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if place in self._lines and self._lines[place] != line:
+                raise DataError(f"the key {key.value!r} stands there twice.", self.file, line)
+            self._lines[place] = line
+            self._walk(value, place)

@@ -1,0 +1,349 @@
+"""Tasks of the user's own, defined in YAML and read from files of every format."""
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict
+
+from hf_alphavil.tasks import DataError, available_tasks, load_tasks
+
+ROWS = [
+    {"title": "Rain", "body": 'It "rained", all day.', "mood": "bad"},
+    {"title": "Sun", "body": "Two\nlines", "mood": "good"},
+    {"title": "", "body": "ünïcode\u2028", "mood": "bad"},
+]
+MOOD = """
+kind: sequence_classification
+text_columns: [title, body]
+label_column: mood
+files:
+  splits: {train: FILE}
+"""
+
+
+def write(path: Path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".tsv":
+        lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
+        path.write_text("\n".join(lines), encoding="utf-8")
+    elif path.suffix in (".jsonl", ".ndjson"):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.fixture
+def define(tmp_path):
+    """Writes a definition, and rows of its files by name; returns the YAML's path."""
+
+    def define(text: str, name: str = "tasks.yaml", **files) -> Path:
+        for file, rows in files.items():
+            write(tmp_path / file.replace("__", "."), rows)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    return define
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "ndjson", "parquet"])
+def test_every_format_gives_the_rows(define, suffix):
+    path = define(MOOD.replace("FILE", f"data.{suffix}"), "mood.yaml", **{f"data__{suffix}": ROWS})
+    (task,) = load_tasks(str(path)).values()
+    assert task.name == "mood"
+    assert task.labels == ("bad", "good")
+    assert task.train["body"][:] == [row["body"] for row in ROWS]
+    assert task.train["mood"][:] == [0, 1, 0]
+    assert task.train["idx"][:] == [0, 1, 2]
+
+
+def test_tsv_has_no_quotes_and_text_no_columns(define, tmp_path):
+    rows = [{"text": 'a "lone quote', "label": "x"}, {"text": "b", "label": "y"}]
+    (tmp_path / "prose.txt").write_text("One line.\n\n  \nAnother \u2028 line.\n", encoding="utf-8")
+    path = define(
+        """
+        pairs: {kind: sequence_classification, text_columns: [text], files: {splits: {train: data.tsv}}}
+        prose: {kind: masked_lm, text_columns: [text], files: {splits: {train: prose.txt}}}
+        """,
+        data__tsv=rows,
+    )
+    tasks = load_tasks(["prose", "pairs"], include_path=path)
+    assert list(tasks) == ["prose", "pairs"]
+    assert tasks["pairs"].train["text"][0] == 'a "lone quote'
+    assert tasks["prose"].train["text"][:] == ["One line.", "Another \u2028 line."]
+    assert tasks["prose"].labels is None
+
+
+def test_mixed_with_a_benchmark_and_from_a_folder(define, miniature, tmp_path):
+    define(MOOD.replace("FILE", "data.csv"), "mood.yaml", data__csv=ROWS)
+    (tmp_path / "below").mkdir()
+    define(MOOD.replace("FILE", "../data.csv"), "below/other.yml")
+    tasks = load_tasks(["mood", "RTE", "other"], data_dir=miniature("rte"), include_path=tmp_path)
+    assert [len(task.train) for task in tasks.values()] == [3, 3, 3]
+    assert list(tasks) == ["mood", "rte", "other"]
+    assert {"mood", "other", "rte"} <= set(available_tasks(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "labels", "expected"),
+    [
+        ("labels: [no, 'yes']", [("a", "yes")], None, "quotes"),  # YAML's no is false
+        ("labels: ['no', 'yes']", [("a", "yes"), ("b", "no")], ("no", "yes"), [1, 0]),
+        ("labels: ['no', 'yes']", [("a", "1"), ("b", 0)], ("no", "yes"), [1, 0]),
+        ("labels: [0, 1, 2]", [("a", 2), ("b", 0)], ("0", "1", "2"), [2, 0]),
+        ("", [("a", 10), ("b", 9), ("c", 10)], ("9", "10"), [1, 0, 1]),
+        ("", [("a", True), ("b", False)], ("False", "True"), [1, 0]),
+        ("", [("a", "x"), ("b", "x")], None, "two or more"),
+        ("", [("a", "x"), ("b", None)], None, "line 2: the label None"),
+        ("", [("a", 1), ("b", "1")], None, "written in more than one way"),
+        ("", [("a", 0.5), ("b", 1.5)], None, "line 1: the label 0.5"),
+        ("labels: ['no', 'yes']", [("a", "yes"), ("b", "maybe")], None, "line 2: the label 'maybe' is none of"),
+        ("labels: ['no', 'yes']", [("a", "yes"), ("b", 2)], None, "line 2: the label 2 is none of"),
+        ("labels: ['no', 'yes']", [("a", "yes"), (3, "no")], None, "line 2: the column 'text' holds 3"),
+    ],
+)
+def test_labels(define, settings, rows, labels, expected):
+    text = f"""
+task:
+  kind: sequence_classification
+  text_columns: [text]
+  {settings}
+  files: {{splits: {{train: data.jsonl}}}}
+"""
+    path = define(text, data__jsonl=[{"text": text, "label": label} for text, label in rows])
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected) as caught:
+            load_tasks(str(path))
+        assert caught.value.file is not None
+        return
+    task = load_tasks(str(path))["task"]
+    assert task.labels == labels
+    assert task.train["label"][:] == expected
+
+
+def test_more_labels_than_a_classification_has(define):
+    text = "task: {kind: sequence_classification, text_columns: [t], files: {splits: {train: data.csv}}}"
+    path = define(text, data__csv=[{"t": "a", "label": n} for n in range(1001)])
+    with pytest.raises(DataError, match=r"more than 1000 labels.*regression"):
+        load_tasks(str(path))
+
+
+def test_what_files_write_for_labels(define):
+    text = """
+task:
+  kind: sequence_classification
+  text_columns: [text]
+  labels: [negative, positive]
+  files:
+    splits: {train: data.csv}
+    columns: {text: deep.er, label: answer}
+    labels: ["-", "+"]
+"""
+    rows = [{"deep.er": "a", "answer": "+"}, {"deep.er": "b", "answer": "-"}]
+    assert load_tasks(str(define(text, data__csv=rows)))["task"].train["label"][:] == [1, 0]
+
+
+def test_nested_json_columns(define):
+    text = """
+task:
+  kind: regression
+  text_columns: [text]
+  files:
+    splits: {train: data.jsonl}
+    columns: {text: inner.text, label: inner.score}
+"""
+    path = define(text, data__jsonl=[{"inner": {"text": "a", "score": 1}}, {"inner": {"text": "b", "score": 2.5}}])
+    assert load_tasks(str(path))["task"].train["label"][:] == [1.0, 2.5]
+    with pytest.raises(DataError, match=r"data.jsonl, line 1: there is no column 'inner.text'"):
+        load_tasks(str(define(text, data__jsonl=[{"inner": {}}])))
+
+
+MULTI = """
+tags:
+  kind: sequence_classification
+  problem_type: multi_label_classification
+  text_columns: [text]
+  files: {splits: {train: FILE, test: FILE}, label_separator: ";"}
+"""
+
+
+def test_several_labels(define):
+    from_csv = [{"text": "a", "label": "x; z"}, {"text": "b", "label": ""}, {"text": "c", "label": "y"}]
+    from_json = [{"text": "a", "label": ["x", "z"]}, {"text": "b", "label": []}, {"text": "c", "label": ["y"]}]
+    for file, rows in (("data.csv", from_csv), ("data.jsonl", from_json)):
+        path = define(MULTI.replace("FILE", file), **{file.replace(".", "__"): rows})
+        task = load_tasks(str(path))["tags"]
+        assert task.labels == ("x", "y", "z")
+        assert task.train["label"][:] == [[0, 2], [], [1]]
+        assert task.metrics == ("f1_micro",)
+        assert "label" not in task.test.column_names
+    with pytest.raises(DataError, match=r"line 1: the labels .* name one twice"):
+        load_tasks(
+            str(define(MULTI.replace("FILE", "data.jsonl"), data__jsonl=[{"text": "a", "label": ["x", "x", "y"]}]))
+        )
+
+
+WORDS = "names: {kind: token_classification, text_columns: [words], files: {splits: {train: FILE}}}"
+
+
+def test_words(define):
+    from_csv = [{"words": "Mary  ran", "label": "B-PER O"}]
+    from_json = [{"words": ["Mary", "ran"], "label": ["B-PER", "O"]}]
+    for file, rows in (("data.csv", from_csv), ("data.parquet", from_json)):
+        task = load_tasks(str(define(WORDS.replace("FILE", file), **{file.replace(".", "__"): rows})))["names"]
+        assert task.labels == ("B-PER", "O")
+        assert task.train["label"][:] == [[0, 1]]
+    rows = [{"words": "Mary ran", "label": "B-PER O"}, {"words": "Mary ran", "label": "O"}]
+    with pytest.raises(DataError, match="line 3: there are 1 labels for 2 words"):
+        load_tasks(str(define(WORDS.replace("FILE", "data.csv"), data__csv=rows)))
+
+
+def test_choices_of_unequal_number(define):
+    text = """
+columns:
+  kind: multiple_choice
+  context_template: "{question}"
+  choice_columns: [a, b, c]
+  files: {splits: {train: columns.jsonl}}
+lists:
+  kind: multiple_choice
+  context_template: "{question}"
+  choices_column: choices
+  files: {splits: {train: lists.jsonl}}
+"""
+    columns = [
+        {"question": "?", "a": "x", "b": "y", "c": "z", "label": 2},
+        {"question": "?", "a": "x", "b": "y", "c": None, "label": "b"},
+    ]
+    lists = [
+        {"question": "?", "choices": ["x", "y", "z", "w"], "label": 3},
+        {"question": "?", "choices": ["x", "y"], "label": 0},
+    ]
+    tasks = load_tasks(str(define(text, columns__jsonl=columns, lists__jsonl=lists)))
+    assert tasks["columns"].labels == ("a", "b", "c")
+    assert tasks["columns"].train["label"][:] == [2, 1]
+    assert tasks["lists"].labels == ("0", "1", "2", "3")
+    assert tasks["lists"].train["label"][:] == [3, 0]
+    for file, rows, reason in (
+        ("columns", [columns[0], columns[1] | {"label": 2}], "line 2: the label 2 is none of 'a', 'b'"),
+        ("columns", [columns[1] | {"b": None}], "line 1: the choices are"),
+        ("columns", [columns[0] | {"b": None}], "line 1: the choices are"),
+        ("lists", [lists[0], lists[1] | {"label": 2}], "line 2: the label 2 is none of '0', '1'"),
+        ("lists", [lists[0] | {"choices": ["x"]}], "line 1: the choices are"),
+        ("lists", [lists[0] | {"choices": "xy"}], "line 1: the column 'choices' holds 'xy'"),
+    ):
+        whole = {"columns__jsonl": columns, "lists__jsonl": lists} | {f"{file}__jsonl": rows}
+        with pytest.raises(DataError, match=reason):
+            load_tasks(str(define(text, **whole)))
+
+
+def test_validation_fraction(define):
+    text = """
+task:
+  kind: sequence_classification
+  text_columns: [text]
+  GROUP
+  files: {splits: {train: data.jsonl}}
+  validation_fraction: 0.25
+"""
+    rows = [{"text": f"text {n}", "passage": f"{n // 4}", "label": "ab"[n % 2]} for n in range(40)]
+    plain = load_tasks(str(define(text.replace("GROUP", ""), data__jsonl=rows)))["task"]
+    assert (len(plain.train), len(plain.validation)) == (30, 10)
+    assert sorted(plain.train["text"][:] + plain.validation["text"][:]) == sorted(row["text"] for row in rows)
+    assert sum(plain.validation["label"]) == 5
+    again = load_tasks(str(define(text.replace("GROUP", ""), data__jsonl=rows)))["task"]
+    assert again.validation.to_dict() == plain.validation.to_dict()
+    assert again.validation._fingerprint == plain.validation._fingerprint
+    grouped = load_tasks(str(define(text.replace("GROUP", "group_column: passage"), data__jsonl=rows)))["task"]
+    assert not set(grouped.train["passage"]) & set(grouped.validation["passage"])
+    with pytest.raises(DataError, match=r"line 7: validation_fraction=0.25 of 1 training rows"):
+        load_tasks(str(define(text.replace("GROUP", "labels: [a, b]"), data__jsonl=rows[:1])))
+
+
+FILES = "  files: {splits: {train: t.csv}}\n"
+REST = f"  text_columns: [t]\n{FILES}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("[1, 2]", 1, "is no mapping"),
+        ("a: b: c", 1, "is not YAML"),
+        ("a:\n  kind: regression\na:\n  kind: regression\n", 3, "the key 'a' stands there twice"),
+        ("a: 3", 1, "the task 'a' is 3, not a mapping"),
+        ("a:\n  knd: regression\n", 2, "unknown key 'knd'.*Did you mean 'kind'"),
+        ("a:\n  text_columns: [x]\n", 1, "the task 'a' has no kind"),
+        ("a:\n  kind: regression\n  text_columns: x\n", 3, "'text_columns' of the task 'a' is 'x': write a list"),
+        ("a:\n  kind: regression\n  text_columns: [x]\n", 1, "neither `files` nor `hub`"),
+        ("a:\n  kind: regression\n  files:\n    splits: {trian: x.csv}\n", 4, "mapping from train, validation, test"),
+        ("a:\n  kind: regression\n  files:\n    format: xls\n    splits: {train: x}\n", 4, "'xls': write one of"),
+        ("a:\n  kind: regression\n  files:\n    format: csv\n", 3, "files of the task 'a' has no 'splits'"),
+        ("a b:\n  kind: regression\n", 1, "the task name 'a b'"),
+        ("RTE:\n  kind: regression\n  files: {splits: {train: x.csv}}\n", 1, "is a benchmark task's"),
+        (f"a:\n  kind: regression\n{REST}".replace(".csv", ".doc"), None, "suffix '.doc' is none of"),
+        (f"a:\n  kind: regression\n{REST}".replace("t.csv", "x.csv"), None, "x.csv: no such file"),
+        (f"a:\n  kind: nonsense\n{REST}", 1, "unknown kind 'nonsense'"),
+        (f"a:\n  kind: regression\n  metrics: [accuracy]\n{REST}", 1, "does not fit"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t']\n{FILES}", 1, "the template '{t' is not one"),
+    ],
+)
+def test_definitions_with_faults(define, text, line, reason):
+    path = define(text, t__csv=[{"t": "a", "label": 1}])
+    with pytest.raises(DataError, match=reason) as caught:
+        load_tasks(str(path))
+    assert caught.value.line == line
+
+
+def test_names_that_meet(define, tmp_path):
+    for name in ("one.yaml", "two.yaml"):
+        define("mood:" + MOOD.replace("\n", "\n  ").replace("FILE", "x.csv"), name)
+    with pytest.raises(DataError, match=r"two.yaml, line 1: the task 'mood' is defined in .*one.yaml too"):
+        load_tasks("mood", include_path=tmp_path)
+    with pytest.raises(DataError, match="no such file or folder"):
+        load_tasks("mood", include_path=tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"unknown task 'mod'; known are .*mood.* Did you mean 'mood'"):
+        load_tasks("mod", include_path=tmp_path / "one.yaml")
+
+
+def test_rows_of_load_dataset(define, monkeypatch):
+    """The Hub's door: string labels, named labels, other splits and columns."""
+    rows = {"content": ["a", "b"], "mood": ["bad", "good"]}
+    loaded = DatasetDict({"training": Dataset.from_dict(rows)})
+    monkeypatch.setattr("hf_alphavil.tasks.hub.load_dataset", lambda *args, **kwargs: loaded)
+    text = """
+task:
+  kind: sequence_classification
+  text_columns: [text]
+  hub: {path: owner/moods, splits: {train: training}, columns: {text: content, label: mood}}
+"""
+    task = load_tasks(str(define(text)))["task"]
+    assert task.labels == ("bad", "good")
+    assert task.train["label"][:] == [0, 1]
+    named = loaded["training"].cast_column("mood", ClassLabel(names=["good", "bad"]))
+    loaded["training"] = named
+    task = load_tasks(str(define(text)))["task"]
+    assert task.labels == ("good", "bad")
+    assert task.train["label"][:] == [1, 0]
+    with pytest.raises(DataError, match=r"owner/moods: its labels are good, bad, not a, b"):
+        load_tasks(str(define(text + "  labels: [a, b]\n")))
+    with pytest.raises(DataError, match=r"has no split 'train', only training"):
+        load_tasks(str(define(text.replace("train: training", "train: train"))))
+    with pytest.raises(DataError, match=r"train has no column 'text', only content, mood"):
+        load_tasks(str(define(text.replace("text: content, ", ""))))
+
+
+def test_rows_of_a_local_folder_by_load_dataset(define, tmp_path):
+    write(tmp_path / "folder" / "train.csv", [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}])
+    text = f"task: {{kind: sequence_classification, text_columns: [text], hub: {{path: {tmp_path}/folder}}}}"
+    assert load_tasks(str(define(text)))["task"].train["label"][:] == [0, 1]
