@@ -1,9 +1,21 @@
 """Tasks: what the trainer knows of a benchmark task or of a user's own."""
 
-from .definition import available_tasks
+from .definition import BENCHMARKS, available_tasks, diagnostics
 from .errors import DataError
 from .loading import load_tasks
 from .submission import SubmissionFormat, write_submission
+from .submission_set import describe_submission, make_submission
 from .task import Task
 
-__all__ = ["DataError", "SubmissionFormat", "Task", "available_tasks", "load_tasks", "write_submission"]
+__all__ = [
+    "BENCHMARKS",
+    "DataError",
+    "SubmissionFormat",
+    "Task",
+    "available_tasks",
+    "describe_submission",
+    "diagnostics",
+    "load_tasks",
+    "make_submission",
+    "write_submission",
+]

@@ -1,0 +1,205 @@
+"""A leaderboard's complete set of prediction files, zipped."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .definition import BENCHMARKS, TaskDefinition, available_tasks, get_definition
+from .errors import DataError
+from .loading import load_tasks
+from .readers.lines import read_lines
+from .submission import SubmissionFormat, write_submission
+
+#: Where a placeholder stands in place of a prediction file.
+PLACEHOLDER = "placeholder"
+GLUE_HEADER = "index\tprediction"
+
+
+def make_submission(
+    benchmark: str, directories: Iterable[str | Path], output: str | Path, data_dir: str | Path | None = None
+) -> dict[str, str]:
+    """
+    Zips one prediction file of every task of a benchmark.
+
+    Tasks of which no file is found get a placeholder: a legal file that predicts the first label (of regressions the
+    lowest score, of ReCoRD a word that is no answer) throughout. Leaderboards take nothing but complete sets.
+
+    Args:
+        benchmark (`str`):
+            `"glue"` or `"superglue"`.
+        directories (`Iterable[str]` or `Iterable[Path]`):
+            Folders of files that [`write_submission`] wrote, such as the `predictions` of several runs. Files of the
+            other benchmark in them are left alone.
+        output (`str` or `Path`):
+            The zip file, or an existing folder for `<benchmark>.zip`. It is there whole or not at all.
+        data_dir (`str` or `Path`, *optional*):
+            The folder of the official files, for a placeholder of MultiRC, which holds the ids of its test questions.
+            Without it they come from the Hub.
+
+    Returns:
+        `dict[str, str]`: for each file in the zip where it came from, or `"placeholder"`.
+
+    Raises:
+        `ValueError`: for an unknown benchmark, and two files of one name.
+        [`DataError`]: for a prediction file that the leaderboard would not take, and test questions that cannot be
+            loaded.
+    """
+    if benchmark not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark {benchmark!r}; pass one of {', '.join(BENCHMARKS)}")
+    output = Path(output)
+    if output.is_dir():
+        output = output / f"{benchmark}.zip"
+    folders = [Path(directory) for directory in directories]
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError("no such folder.", folder, advice="Pass folders that hold prediction files.")
+    definitions = [get_definition(name) for name in available_tasks()]
+    definitions = [definition for definition in definitions if definition.benchmark == benchmark]
+    found = {definition.key: _find(definition, folders) for definition in definitions}  # faulty ones, first of all
+    contents: dict[str, bytes] = {}
+    origins: dict[str, str] = {}
+    for definition in definitions:
+        file, name = found[definition.key], definition.settings["submission"].file_name
+        contents[name] = _placeholder(definition, data_dir) if file is None else file.read_bytes()
+        origins[name] = PLACEHOLDER if file is None else str(file)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside = output.with_name(f".{output.name}.part")
+    with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    aside.replace(output)
+    return origins
+
+
+def _find(definition: TaskDefinition, folders: list[Path]) -> Path | None:
+    """The one prediction file of a task that is there, checked."""
+    name = definition.settings["submission"].file_name
+    found = [folder / name for folder in folders if (folder / name).is_file()]
+    if len(found) > 1:
+        raise ValueError(f"two files of {definition.name}: {found[0]} and {found[1]}; leave one folder out")
+    for file in found:
+        check_predictions(definition, file)
+    return found[0] if found else None
+
+
+def describe_submission(origins: dict[str, str], output: str | Path) -> str:
+    """What [`make_submission`] did, in lines for a terminal."""
+    width = max(map(len, origins))
+    lines = [
+        f"{name:<{width}}  {'PLACEHOLDER' if origin == PLACEHOLDER else origin}" for name, origin in origins.items()
+    ]
+    number = list(origins.values()).count(PLACEHOLDER)
+    if number:
+        lines.append(
+            f"{number} of {len(origins)} files are placeholders: their scores on the leaderboard mean nothing"
+        )
+    return "\n".join([f"wrote {output}", *lines])
+
+
+def check_predictions(definition: TaskDefinition, file: Path) -> None:
+    """
+    Checks that a leaderboard would take a prediction file.
+
+    Raises:
+        [`DataError`]: naming file, line and what is wrong.
+    """
+    form: SubmissionFormat = definition.settings["submission"]
+    lines = read_lines(file)
+    if file.suffix == ".tsv":
+        if lines[0] != GLUE_HEADER:
+            raise DataError(f"the header is {lines[0]!r}, not {GLUE_HEADER!r}.", file, 1)
+        rows = [line.split("\t") for line in lines[1:]]
+        for number, row in enumerate(rows):
+            if len(row) != 2 or row[0] != str(number):
+                raise DataError(f"expected the index {number} and a prediction, found {row}.", file, number + 2)
+            _check_label(definition, row[1], file, number + 2)
+        count = len(rows)
+    else:
+        count = _check_json_lines(definition, lines, file)
+    if form.test_rows is not None and count != form.test_rows:
+        raise DataError(
+            f"holds {count} predictions; {definition.name}'s test set has {form.test_rows}.",
+            file,
+            advice="Predict the whole test set, without max_eval_samples.",
+        )
+
+
+def _check_json_lines(definition: TaskDefinition, lines: list[str], file: Path) -> int:
+    seen: set[int] = set()
+    count = 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            index = row["idx"]
+            labels = _labels_of(definition, row)
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"is no prediction of {definition.name}: {line[:80]!r}.", file, number) from None
+        if type(index) is not int or index in seen:
+            raise DataError(f"the idx {index!r} is no number, or stands there twice.", file, number)
+        seen.add(index)
+        for label in labels:
+            _check_label(definition, label, file, number)
+        count += len(labels)
+    return count
+
+
+def _labels_of(definition: TaskDefinition, row: dict[str, Any]) -> list[Any]:
+    if definition.settings["submission"].layout == "questions":
+        return [answer["label"] for question in row["passage"]["questions"] for answer in question["answers"]]
+    return [row["label"]]
+
+
+def _check_label(definition: TaskDefinition, label: Any, file: Path, line: int) -> None:
+    form: SubmissionFormat = definition.settings["submission"]
+    if form.layout == "candidates":
+        legal = isinstance(label, str)
+    elif definition.settings["kind"] == "regression":
+        low, high = definition.settings["score_range"]
+        try:
+            legal = low <= float(label) <= high
+        except ValueError:
+            legal = False
+    else:
+        labels = form.labels if form.labels is not None else definition.settings["labels"]
+        wanted = [str(name) for name in labels] if file.suffix == ".tsv" else labels
+        legal = any(type(label) is type(name) and label == name for name in wanted)
+    if not legal:
+        raise DataError(f"{label!r} is no prediction that {definition.name} knows.", file, line)
+
+
+def _placeholder(definition: TaskDefinition, data_dir: str | Path | None) -> bytes:
+    form: SubmissionFormat = definition.settings["submission"]
+    if form.layout == "questions":
+        return _placeholder_from_test_set(definition, data_dir)
+    assert form.test_rows is not None
+    if form.layout == "candidates":
+        label: Any = PLACEHOLDER
+    elif definition.settings["kind"] == "regression":
+        label = f"{definition.settings['score_range'][0]:.{form.decimals}f}"
+    else:
+        label = (form.labels if form.labels is not None else definition.settings["labels"])[0]
+    if form.file_name.endswith(".tsv"):
+        lines = [GLUE_HEADER, *(f"{index}\t{label}" for index in range(form.test_rows))]
+    else:
+        lines = [json.dumps({"idx": index, "label": label}) for index in range(form.test_rows)]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _placeholder_from_test_set(definition: TaskDefinition, data_dir: str | Path | None) -> bytes:
+    try:
+        task = load_tasks(definition.key, data_dir=data_dir, splits=("test",))[definition.key]
+    except DataError as error:
+        raise DataError(
+            f"a placeholder of {definition.name} needs the ids of its test questions: {error}",
+            advice="Pass as data_dir the folder of the official files, or a folder with predictions of this task.",
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        logits = np.tile([1.0, 0.0], (len(task.split("test")), 1))
+        return write_submission(task, logits, folder).read_bytes()
