@@ -1,0 +1,113 @@
+"""`python -m hf_alphavil.tasks`: which tasks there are, what is in them, and leaderboards' sets of predictions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .definition import BENCHMARKS, YAML_SUFFIXES, available_tasks, get_definition, own_definitions, read_definitions
+from .errors import DataError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Entry point.
+
+    Args:
+        arguments (`list[str]`, *optional*):
+            The command line. Defaults to the process's.
+
+    Returns:
+        `int`: 0; 1 where a check found problems; 2 where something else cannot be done.
+    """
+    parser = argparse.ArgumentParser(prog="python -m hf_alphavil.tasks", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="read a task and its data: rows, labels, lengths, examples, problems")
+    check.add_argument("task", help="a task's name, or a YAML file of which every task is checked")
+    check.add_argument("--data_dir", help="folder of the official files; without it, the Hub")
+    check.add_argument("--include_path", nargs="+", help="YAML files, or folders of them, with tasks of your own")
+    check.add_argument("--tokenizer", help="tokenizer by Hub id or folder: shows inputs as the model gets them")
+    check.add_argument("--max_length", type=int, help="longest input in tokens")
+    check.set_defaults(run=_check)
+
+    listing = commands.add_parser("list", help="the names of all tasks, their kinds and sources")
+    listing.add_argument("--include_path", nargs="+", help="YAML files, or folders of them, with tasks of your own")
+    listing.set_defaults(run=_list)
+
+    table = commands.add_parser("table", help="all benchmark tasks as the Markdown table of docs/tasks.md")
+    table.set_defaults(run=_table)
+
+    submission = commands.add_parser("submission", help="zip a leaderboard's complete set of prediction files")
+    submission.add_argument("benchmark", choices=BENCHMARKS)
+    submission.add_argument("directories", nargs="*", help="folders of prediction files, as out/rte/predictions")
+    submission.add_argument("--output", required=True, help="the zip file")
+    submission.add_argument("--data_dir", help="folder of the official files, for MultiRC's and ReCoRD's placeholders")
+    submission.set_defaults(run=_submission)
+
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except (DataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _check(options: argparse.Namespace) -> int:
+    import datasets
+
+    from .check import TaskCheck
+
+    datasets.disable_progress_bars()
+    if options.task.endswith(YAML_SUFFIXES):
+        definitions = list(read_definitions(Path(options.task).expanduser().resolve()).values())
+    else:
+        definitions = [get_definition(options.task, own_definitions(options.include_path))]
+    tokenizer = None
+    if options.tokenizer:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+    checks = []
+    for definition in definitions:
+        checks.append(TaskCheck(definition, options.data_dir, tokenizer, options.max_length))
+        print(checks[-1].report, end="\n\n" if len(checks) < len(definitions) else "\n")
+    return 1 if any(check.problems for check in checks) else 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    own = own_definitions(options.include_path)
+    definitions = [get_definition(name, own) for name in available_tasks(options.include_path)]
+    rows = [
+        (
+            definition.key,
+            definition.settings["kind"],
+            definition.benchmark or "own",
+            str(definition.source.file) if definition.key in own else (definition.hub.path if definition.hub else ""),
+        )
+        for definition in definitions
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        print("  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]))
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from .task_table import task_table
+
+    print(task_table())
+    return 0
+
+
+def _submission(options: argparse.Namespace) -> int:
+    from .submission_set import describe_submission, make_submission
+
+    origins = make_submission(options.benchmark, options.directories, options.output, options.data_dir)
+    print(describe_submission(origins, options.output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""The validator: reads a task and its data, and says what the model would see and all that is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from datasets import Dataset
+
+from .definition import SPLITS, TaskDefinition
+from .errors import DataError
+from .loading import load_splits, make_task
+from .task import Task
+from .text_format import joined_texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Problems of one file that are printed; the rest is counted.
+MAX_PROBLEMS = 20
+#: Characters of an example's text that are printed, from its beginning and from its end.
+TEXT_START, TEXT_END = 240, 120
+NUM_EXAMPLES = 2
+MAX_LABELS = 20
+
+
+class TaskCheck:
+    """
+    Reads a task and its data.
+
+    Args:
+        definition (`TaskDefinition`):
+            The task.
+        data_dir (`str` or `Path`, *optional*):
+            The folder of the official files; without it a benchmark's rows come from the Hub.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*):
+            Shows inputs as the model gets them, and lengths in tokens. Without it both are of words.
+        max_length (`int`, *optional*):
+            The longest input in tokens: says how many would be cut.
+
+    Attributes:
+        problems (`list[DataError]`):
+            What makes the data unusable: loading would stop at the first.
+        warnings (`list[str]`):
+            What may be meant so.
+        report (`str`):
+            All of it, in lines for a terminal.
+    """
+
+    def __init__(
+        self,
+        definition: TaskDefinition,
+        data_dir: str | Path | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        self.definition, self.tokenizer, self.max_length = definition, tokenizer, max_length
+        self.problems: list[DataError] = []
+        self.warnings: list[str] = []
+        rows = self._load(data_dir)
+        task = self._make(rows)
+        lines = [f"{definition.key}: {_described(definition, task)}"]
+        if task is not None:
+            for split in SPLITS:
+                if split in rows and len(rows[split]):
+                    lines += ["", *self._split(task, split)]
+            self._compare(task)
+        lines += ["", *self._verdict()]
+        self.report = "\n".join(lines)
+
+    def _load(self, data_dir: str | Path | None) -> dict[str, Dataset]:
+        loaded: dict[str, Dataset] = {}
+        source = self.definition.files or self.definition.hub
+        assert source is not None
+        # Split by split, so that a file that is no data at all does not hide the faults of the others.
+        for split in list(source.splits) or list(SPLITS):
+            try:
+                loaded |= load_splits(self.definition, data_dir, (split,), report=self.problems.append)
+            except DataError as error:
+                if str(error) not in map(str, self.problems):
+                    self.problems.append(error)
+        return loaded
+
+    def _make(self, rows: Mapping[str, Dataset]) -> Task | None:
+        filled = {split: dataset for split, dataset in rows.items() if len(dataset)}
+        if not filled:
+            return None
+        try:
+            return make_task(self.definition, filled, head_task=(*self.definition.head_tasks, None)[0])
+        except DataError as error:
+            self.problems.append(error)
+            return None
+
+    def _split(self, task: Task, split: str) -> list[str]:
+        rows = task.split(split)
+        lines = [f"{split}: {len(rows)} rows"]
+        counts = _label_counts(task, split)
+        if counts is not None:
+            shown = [f"{label} {count}" for label, count in counts.most_common(MAX_LABELS)]
+            more = f", and {len(counts) - MAX_LABELS} more" if len(counts) > MAX_LABELS else ""
+            lines.append(f"  labels   {', '.join(shown)}{more}")
+            if split != "test" and (absent := [label for label in task.labels or () if label not in counts]):
+                self.warnings.append(f"{split}: no row is labelled {', '.join(absent[:MAX_LABELS])}")
+        elif task.kind == "regression" and split != "test":
+            scores = np.asarray(rows[task.label_column])
+            lines.append(f"  scores   {scores.min():g} to {scores.max():g}, mean {scores.mean():.3g}")
+        try:
+            lines += self._inputs(task, split, rows)
+        except DataError as error:
+            self.problems.append(error)
+        duplicates = len(rows) - len(set(_contents(task, split)))
+        if duplicates:
+            self.warnings.append(f"{split}: {duplicates} repeat an earlier row's texts and label")
+        return lines
+
+    def _inputs(self, task: Task, split: str, rows: Dataset) -> list[str]:
+        if self.tokenizer is None:
+            texts = [joined_texts(task.format, row) for row in rows]
+            lengths = [sum(len(text.split()) for text in pair) for row in texts for pair in row]
+            shown = [[" ‖ ".join(map(_short, pair)) for pair in row] for row in texts[:NUM_EXAMPLES]]
+            unit = "words"
+        else:
+            inputs = task.tokenize(split, self.tokenizer, self.max_length)["input_ids"]
+            encoded = [row if row and isinstance(row[0], list) else [row] for row in inputs]
+            lengths = [len(text) for row in encoded for text in row]
+            shown = [[_short(str(self.tokenizer.decode(text))) for text in row] for row in encoded[:NUM_EXAMPLES]]
+            unit = "tokens"
+        low, middle, high, most = (int(np.quantile(lengths, share)) for share in (0, 0.5, 0.95, 1))
+        line = f"  {unit:<8} {low} to {most}, median {middle}, 95 % have {high} or fewer"
+        if self.tokenizer is not None:
+            limit = min(self.max_length or self.tokenizer.model_max_length, self.tokenizer.model_max_length)
+            full = sum(length >= limit for length in lengths)
+            line += f"; {full} fill all {limit} and may have been cut" if full else ""
+        if not low:
+            self.warnings.append(f"{split}: {lengths.count(0)} texts are empty")
+        lines = [line]
+        for number, choices in enumerate(shown):
+            lines.append(f"  row {number}    {_answer(task, split, rows[number])}")
+            lines += [f"           {text}" for text in choices]
+        return lines
+
+    def _compare(self, task: Task) -> None:
+        if task.train is None or task.validation is None:
+            return
+        known = {text for text, _ in _contents(task, "train")}
+        both = sum(text in known for text, _ in _contents(task, "validation"))
+        if both:
+            self.warnings.append(f"validation: {both} repeat the texts of a training row")
+
+    def _verdict(self) -> list[str]:
+        lines = [f"warning: {warning}" for warning in self.warnings]
+        ordered = sorted(self.problems, key=lambda error: (str(error.file), error.line or 0))
+        for _, group in groupby(ordered, key=lambda error: str(error.file)):
+            errors = list(group)
+            lines += [f"problem: {error}" for error in errors[:MAX_PROBLEMS]]
+            if len(errors) > MAX_PROBLEMS:
+                lines.append(f"problem: {errors[0].file}: {len(errors) - MAX_PROBLEMS} more")
+        number = len(self.problems)
+        lines.append(f"{number} problem{'' if number == 1 else 's'}" if number else "no problems")
+        return lines
+
+
+def _described(definition: TaskDefinition, task: Task | None) -> str:
+    kind = definition.settings.get("problem_type") or definition.settings["kind"]
+    parts = [kind.replace("_", " ")]
+    if definition.benchmark is not None:
+        parts.append({"glue": "GLUE", "superglue": "SuperGLUE"}[definition.benchmark])
+    if task is not None:
+        if task.labels is not None and task.kind != "multiple_choice":
+            parts.append(f"{len(task.labels)} labels")
+        elif task.labels is not None:
+            parts.append(f"up to {len(task.labels)} choices")
+        parts.append(f"scored by {', '.join(task.metrics)}")
+        if task.head_task is not None:
+            parts.append(f"with the head of {task.head_task}")
+    return ", ".join(parts)
+
+
+def _label_counts(task: Task, split: str) -> Counter[str] | None:
+    rows = task.split(split)
+    if task.labels is None or split == "test" or task.label_column not in rows.column_names:
+        return None
+    values: Iterable[Any] = rows[task.label_column][:]
+    if task.is_multi_label or task.kind == "token_classification":
+        values = [label for row in values for label in row]
+    counts = Counter(task.labels[label] for label in values)
+    return Counter(dict(sorted(counts.items(), key=lambda item: (task.labels or ()).index(item[0]))))
+
+
+def _answer(task: Task, split: str, row: Mapping[str, Any]) -> str:
+    label = row.get(task.label_column)
+    if split == "test" or task.kind == "masked_lm" or label is None:
+        return "no label"
+    if task.labels is None:
+        return f"score {label:g}"
+    if isinstance(label, list):
+        return f"labels {' '.join(task.labels[one] for one in label) or '(none)'}"
+    return f"label {task.labels[label]}"
+
+
+def _contents(task: Task, split: str) -> list[tuple[str, str]]:
+    """Each row's texts, and its label."""
+    rows = task.split(split)
+    return [(repr(joined_texts(task.format, row)), _answer(task, split, row)) for row in rows]
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= TEXT_START + TEXT_END else f"{text[:TEXT_START]} … {text[-TEXT_END:]}"

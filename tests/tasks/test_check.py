@@ -1,0 +1,103 @@
+"""The validator, as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from official_miniatures import FOLDERS
+
+from hf_alphavil.tasks.__main__ import main
+
+TASKS = """
+moods:
+  kind: sequence_classification
+  text_columns: [text]
+  labels: [good, bad]
+  files: {splits: {train: train.csv, validation: dev.csv}}
+quiz:
+  kind: multiple_choice
+  context_template: "{question}"
+  choices_column: choices
+  files: {splits: {train: quiz.jsonl}}
+"""
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    (tmp_path / "tasks.yaml").write_text(TASKS, encoding="utf-8")
+    (tmp_path / "train.csv").write_text("text,label\nIt was fine,good\nAll of it hurt,bad\nIt was fine,good\n")
+    (tmp_path / "dev.csv").write_text("text,label\nIt was fine,good\n")
+    rows = [
+        {"question": "Who?", "choices": ["a", "b", "c"], "label": 2},
+        {"question": "", "choices": ["a", "b"], "label": 0},
+    ]
+    (tmp_path / "quiz.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_sound_tasks(tasks, capsys):
+    assert main(["check", str(tasks / "tasks.yaml")]) == 0
+    out = capsys.readouterr().out
+    moods, quiz = out.split("\n\n\n") if "\n\n\n" in out else out.split("quiz:", 1)
+    assert "moods: sequence classification, 2 labels, scored by accuracy" in moods
+    assert "train: 3 rows\n  labels   good 2, bad 1\n  words    3 to 4, median 3" in moods
+    assert "row 1    label bad\n           All of it hurt" in moods
+    assert "warning: train: 1 repeat an earlier row's texts and label" in moods
+    assert "warning: validation: no row is labelled bad" in moods
+    assert "warning: validation: 1 repeat the texts of a training row" in moods
+    assert out.count("no problems") == 2
+    assert "up to 3 choices" in quiz
+    assert "row 0    label 2\n           Who? ‖ a\n           Who? ‖ b\n           Who? ‖ c" in quiz
+
+
+def test_every_problem_is_named(tasks, capsys):
+    lines = ["text,label", "fine,good", "too,many,fields", "odd,maybe", "fine again,bad"]
+    (tasks / "train.csv").write_text("\n".join(lines) + "\n" + "x,y\n" * 30)
+    (tasks / "dev.csv").write_bytes(b"text,label\ncaf\xe9,good\n")
+    assert main(["check", "moods", "--include_path", str(tasks)]) == 1
+    out = capsys.readouterr().out
+    assert "train: 2 rows" in out
+    assert f"problem: {tasks / 'train.csv'}, line 3: expected 2 comma-separated fields (text, label), found 3." in out
+    assert f"problem: {tasks / 'train.csv'}, line 4: the label 'maybe' is none of 'good', 'bad'." in out
+    assert f"problem: {tasks / 'train.csv'}: 12 more" in out
+    assert f"problem: {tasks / 'dev.csv'}, line 2: is not UTF-8." in out
+    assert out.endswith("33 problems\n")
+
+
+def test_as_the_model_sees_it(tasks, capsys, real_encoder):
+    arguments = ["--include_path", str(tasks), "--tokenizer", str(real_encoder), "--max_length", "5"]
+    assert main(["check", "moods", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "tokens   5 to 5, median 5, 95 % have 5 or fewer; 3 fill all 5 and may have been cut" in out
+    assert "[CLS] it was fine [SEP]" in out
+    assert "[CLS] all of it [SEP]" in out
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_benchmark_task(miniature, capsys, name):
+    assert main(["check", name, "--data_dir", str(miniature(name))]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name}: ")
+    assert "no problems" in out
+
+
+def test_list_table_and_errors(tasks, capsys):
+    assert main(["list", "--include_path", str(tasks)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(FOLDERS) + 2
+    assert any(line.split()[:3] == ["moods", "sequence_classification", "own"] for line in lines)
+    assert main(["table"]) == 0
+    assert "| `rte` |" in capsys.readouterr().out
+    assert main(["check", "rtx"]) == 2
+    assert "error: unknown task 'rtx'" in capsys.readouterr().err
+    assert main(["check", str(tasks / "none.yaml")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command(real_data):
+    command = [sys.executable, "-m", "hf_alphavil.tasks", "check", "wsc", "--data_dir", str(real_data)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "train: 554 rows\n  labels   False 295, True 259" in finished.stdout
