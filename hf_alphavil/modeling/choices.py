@@ -1,9 +1,11 @@
-"""Multiple choice with a one-label sequence classifier, for architectures without a multiple-choice class."""
+"""Multiple choice where the library has none: by a one-label sequence classifier, and with rows of unequal numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import MultipleChoiceModelOutput
@@ -50,6 +52,41 @@ def score_choices(native: PreTrainedModel, inputs: dict[str, Any]) -> MultipleCh
     logits = outputs.logits.view(-1, num_choices)
     loss = None if labels is None else F.cross_entropy(logits, labels)
     # Encoder-decoder models have these under other names, one for each half.
+    result = MultipleChoiceModelOutput(
+        loss=loss, logits=logits, hidden_states=outputs.get("hidden_states"), attentions=outputs.get("attentions")
+    )
+    return result if return_dict else result.to_tuple()
+
+
+def score_present_choices(
+    score: Callable[[PreTrainedModel, dict[str, Any]], Any], native: PreTrainedModel, inputs: dict[str, Any]
+) -> MultipleChoiceModelOutput | tuple:
+    """
+    Score rows that have fewer choices than others.
+
+    Only choices that are there run through the model. Filled up with empty texts instead, attention over nothing would
+    make NaN gradients.
+
+    Args:
+        score (`Callable`): Runs a native model on a batch of multiple-choice inputs.
+        native (`PreTrainedModel`): The native model.
+        inputs (`dict`): The inputs of a multiple-choice model, `(batch, choices, length)`, and `choice_mask`, a
+            boolean tensor of shape `(batch, choices)`: which choices are there. `labels` name choices that are.
+
+    Returns:
+        `MultipleChoiceModelOutput` or, with `return_dict=False`, a `tuple`: The cross entropy over each row's choices
+        (if `labels` are given) and logits of shape `(batch, choices)`, the dtype's lowest number for no choice.
+    """
+    inputs = dict(inputs)
+    present, labels = inputs.pop("choice_mask"), inputs.pop("labels", None)
+    return_dict = inputs.pop("return_dict", native.config.return_dict)
+    # Rows of one choice each.
+    chosen = {name: value[present].unsqueeze(1) if name in CHOICE_INPUTS else value for name, value in inputs.items()}
+    outputs = score(native, chosen | {"return_dict": True})
+    scores = outputs.logits.flatten()
+    lowest = torch.full(present.shape, torch.finfo(scores.dtype).min, dtype=scores.dtype, device=scores.device)
+    logits = lowest.masked_scatter(present, scores)
+    loss = None if labels is None else F.cross_entropy(logits, labels)
     result = MultipleChoiceModelOutput(
         loss=loss, logits=logits, hidden_states=outputs.get("hidden_states"), attentions=outputs.get("attentions")
     )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     PreTrainedConfig,
     PreTrainedModel,
 )
 
-from .choices import score_choices
+from .choices import score_choices, score_present_choices
 
 
 class HeadKind:
@@ -123,10 +125,57 @@ class MultipleChoice(HeadKind):
         _set_labels(config, labels or ["LABEL_0", "LABEL_1"])
 
     def forward(self, native: PreTrainedModel, inputs: dict[str, Any]) -> Any:
+        if "choice_mask" in inputs:
+            return score_present_choices(self._score, native, inputs)
+        return self._score(native, inputs)
+
+    @staticmethod
+    def _score(native: PreTrainedModel, inputs: dict[str, Any]) -> Any:
         return native(**inputs) if _has_choice_class(native.config) else score_choices(native, inputs)
 
 
-KINDS: dict[str, HeadKind] = {kind.name: kind for kind in (SequenceClassification(), Regression(), MultipleChoice())}
+class TokenClassification(HeadKind):
+    """One of at least two labels for each token; tokens labelled -100 do not count."""
+
+    name = "token_classification"
+
+    def check(self, labels: list[str] | None, problem_type: str | None) -> str | None:
+        if labels is None or len(labels) < 2:
+            raise ValueError(f"token classification needs at least two labels, got {labels}")
+        if problem_type is not None:
+            raise ValueError(f"token classification takes no problem_type, got {problem_type!r}")
+        return None
+
+    def native_class(self, encoder_config: PreTrainedConfig) -> type[PreTrainedModel]:
+        return _class_in(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING, encoder_config, "token classification")
+
+    def configure(self, config: PreTrainedConfig, labels: list[str] | None, problem_type: str | None) -> None:
+        assert labels is not None
+        config.problem_type = None
+        _set_labels(config, labels)
+
+
+class MaskedLM(HeadKind):
+    """The token behind each mask: the architecture's own language model head, tied to the embeddings where it is."""
+
+    name = "masked_lm"
+
+    def check(self, labels: list[str] | None, problem_type: str | None) -> str | None:
+        if labels is not None or problem_type is not None:
+            raise ValueError(f"masked language modelling takes no labels and no problem_type, got {labels}")
+        return None
+
+    def native_class(self, encoder_config: PreTrainedConfig) -> type[PreTrainedModel]:
+        return _class_in(MODEL_FOR_MASKED_LM_MAPPING, encoder_config, "masked language modelling")
+
+    def configure(self, config: PreTrainedConfig, labels: list[str] | None, problem_type: str | None) -> None:
+        config.problem_type = None
+
+
+KINDS: dict[str, HeadKind] = {
+    kind.name: kind
+    for kind in (SequenceClassification(), Regression(), MultipleChoice(), TokenClassification(), MaskedLM())
+}
 
 
 def _has_choice_class(config: PreTrainedConfig) -> bool:

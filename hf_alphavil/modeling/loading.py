@@ -57,6 +57,43 @@ def load_encoder(
     return config, encoder
 
 
+def load_language_head(
+    native: PreTrainedModel, config: PreTrainedConfig, name_or_path: str | os.PathLike[str], **kwargs: Any
+) -> None:
+    """
+    Copies a checkpoint's own language model head into a native masked language model that stands on a shared encoder.
+
+    Args:
+        native (`PreTrainedModel`): The native model, without a base model of its own.
+        config (`PreTrainedConfig`): Its configuration.
+        name_or_path (`str` or `os.PathLike`): The checkpoint.
+        kwargs (`dict`, *optional*): Those of `from_encoder`, of which the ones about files are read.
+
+    A head that the checkpoint lacks, or has in part, stays as it is, with a warning.
+    """
+    hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+    with _without_load_report():
+        loaded: Any = type(native).from_pretrained(
+            os.fspath(name_or_path), config=config, dtype=native.dtype, output_loading_info=True, **hub
+        )
+    complete, info = loaded
+    base = native.base_model_prefix + "."
+    head = {name: value for name, value in complete.state_dict().items() if not name.startswith(base)}
+    # Tied weights are the encoder's, and are counted missing by some architectures.
+    missing = {name for name in info["missing_keys"] if name in head and name not in complete.all_tied_weights_keys}
+    if missing:
+        logger.warning(
+            f"{os.fspath(name_or_path)} has no language model head ({sorted(missing)[0]} and "
+            f"{len(missing) - 1} more weights are not there): the one of this task starts at random"
+        )
+        return
+    own = dict(native.named_parameters()) | dict(native.named_buffers())
+    with torch.no_grad():
+        for name, value in head.items():
+            if name in own:
+                own[name].copy_(value)
+
+
 def _check_folder(name_or_path: str) -> None:
     # A model id is "name" or "owner/name"; anything else can only be a folder, and transformers' own message would
     # speak of an invalid repository name or of the network.

@@ -14,7 +14,7 @@ from .configuration import MultitaskConfig
 from .encoder_reference import rebind_references
 from .export import export_native
 from .kinds import KINDS
-from .loading import load_encoder
+from .loading import load_encoder, load_language_head
 
 
 class MultitaskModel(PreTrainedModel):
@@ -119,14 +119,19 @@ class MultitaskModel(PreTrainedModel):
                 its configuration, ...
 
         Returns:
-            `MultitaskModel`: In evaluation mode, as after `from_pretrained`. Heads have random weights.
+            `MultitaskModel`: In evaluation mode, as after `from_pretrained`. Heads have random weights, but for those
+            of masked language modelling, which are the checkpoint's own where it has one.
 
         Raises:
             `FileNotFoundError`: If a folder is named that does not exist or holds no configuration.
             `TypeError`, `ValueError`: If a task is described wrongly or the tasks cannot share the encoder.
         """
         config, encoder = load_encoder(pretrained_model_name_or_path, tasks, **kwargs)
-        return cls(config, encoder=encoder).eval()
+        model = cls(config, encoder=encoder)
+        for task, native in model._natives.items():
+            if config.tasks[task]["kind"] == "masked_lm":
+                load_language_head(native, config.task_config(task), pretrained_model_name_or_path, **kwargs)
+        return model.eval()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
@@ -157,6 +162,7 @@ class MultitaskModel(PreTrainedModel):
         position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        choice_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """
@@ -168,6 +174,8 @@ class MultitaskModel(PreTrainedModel):
                 Of shape `(batch, length)`, or `(batch, choices, length)` for multiple choice.
             inputs_embeds (`torch.Tensor`, *optional*): As `input_ids`, with a last dimension of the hidden size.
             labels (`torch.Tensor`, *optional*): What the task's native model takes, mostly of shape `(batch,)`.
+            choice_mask (`torch.Tensor` of shape `(batch, choices)`, *optional*):
+                Multiple choice: which choices are there, where rows have unequal numbers of them.
             kwargs (`dict`, *optional*): Passed on to the native model.
 
         Returns:
@@ -185,6 +193,7 @@ class MultitaskModel(PreTrainedModel):
             "position_ids": position_ids,
             "inputs_embeds": inputs_embeds,
             "labels": labels,
+            "choice_mask": choice_mask,
         }
         inputs = {name: value for name, value in (named | kwargs).items() if value is not None}
         native = self._natives[task]

@@ -22,7 +22,8 @@ def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
     Args:
         tasks (`dict[str, dict]` or `dict[str, Task]` or `list[dict]`): Name to head description `{"kind", "labels",
             "problem_type"}`, or to an object whose `head` is one; or the list of descriptions with their `name` that
-            a saved configuration holds (a list, because configuration files sort the keys of dicts).
+            a saved configuration holds (a list, because configuration files sort the keys of dicts). A task with a
+            `head_task` is evaluated with that one's head and has none of its own.
 
     Returns:
         `dict[str, dict]`: Name to `{"kind": str, "labels": list[str] or None, "problem_type": str or None}`, in order.
@@ -35,7 +36,11 @@ def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
         tasks = {task["name"]: {key: task[key] for key in task if key != "name"} for task in tasks}
     if not isinstance(tasks, Mapping):
         raise TypeError(f"tasks must be a dict from task name to task, got {type(tasks).__name__}")
-    return {_check_name(name): _check_head(name, getattr(task, "head", task)) for name, task in tasks.items()}
+    return {
+        _check_name(name): _check_head(name, getattr(task, "head", task))
+        for name, task in tasks.items()
+        if getattr(task, "head_task", None) is None
+    }
 
 
 def _check_name(name: Any) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     BertConfig,
     DebertaV2Config,
     ElectraConfig,
@@ -54,7 +60,20 @@ TASKS = {
     },
     "sts-b": {"kind": "regression", "labels": None},
     "copa": {"kind": "multiple_choice", "labels": ["choice1", "choice2"]},
+    "words": {"kind": "token_classification", "labels": ["O", "B-PER", "I-PER"]},
 }
+#: Not of decoders, which have no masked language model.
+PROSE = {"prose": {"kind": "masked_lm", "labels": None}}
+
+
+def auto_class_of(task: str, architecture: str) -> Any:
+    """The library's class for a task's kind of head."""
+    kind = (TASKS | PROSE)[task]["kind"]
+    if kind == "multiple_choice" and architecture not in DECODERS:
+        return AutoModelForMultipleChoice
+    return {"token_classification": AutoModelForTokenClassification, "masked_lm": AutoModelForMaskedLM}.get(
+        kind, AutoModelForSequenceClassification
+    )
 
 
 def shake(model, seed: int = 1):
@@ -79,5 +98,7 @@ def make_batch(task: str, pad: int = 0, seed: int = 2) -> dict:
         "tags": torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]),
         "sts-b": torch.tensor([0.5, 3.0, 4.4]),
         "copa": torch.tensor([1, 0, 1]),
+        "words": torch.tensor([[0, -100, 2, 1, 0, -100, -100]] * 3),
+        "prose": torch.tensor([[-100, 7, -100, 30, -100, -100, -100]] * 3),
     }
     return {"input_ids": ids, "attention_mask": mask, "labels": labels[task]}

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from modeling_helpers import DECODERS, ENCODERS, TASKS, make_batch, shake
+from modeling_helpers import DECODERS, ENCODERS, PROSE, TASKS, auto_class_of, make_batch, shake
 from torch.nn import functional as F
-from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 
@@ -15,12 +20,9 @@ TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
 def library_model(model, task, config):
     """Built from the encoder's configuration by the library alone, then given the multitask model's weights."""
-    kind = TASKS[task]["kind"]
-    if kind == "multiple_choice" and config.model_type not in DECODERS:
-        auto_class = AutoModelForMultipleChoice
-    else:
-        auto_class = AutoModelForSequenceClassification
-        labels = TASKS[task]["labels"]
+    auto_class = auto_class_of(task, config.model_type)
+    if auto_class in (AutoModelForSequenceClassification, AutoModelForTokenClassification):
+        kind, labels = TASKS[task]["kind"], TASKS[task]["labels"]
         config.num_labels = 1 if kind in ("regression", "multiple_choice") else len(labels)
         config.problem_type = {"tags": "multi_label_classification", "sts-b": "regression"}.get(task)
     library = auto_class.from_config(config)
@@ -67,6 +69,65 @@ def test_loss_logits_and_gradients_are_the_library_s(model, encoder_config, arch
             assert mine.grad is None, name
         else:
             torch.testing.assert_close(mine.grad, parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("architecture", [name for name in ENCODERS if name not in DECODERS])
+def test_masked_lm_is_the_library_s(architecture, encoder_config, encoder_folder, tmp_path):
+    """Loss, logits and gradients; and the export loads without this package's help."""
+    model = shake(MultitaskModel.from_encoder(encoder_folder, {"rte": TASKS["rte"]} | PROSE))
+    test_loss_logits_and_gradients_are_the_library_s(model, encoder_config, architecture, "prose")
+    model.export_task("prose", tmp_path)
+    exported = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+    batch = make_batch("prose", pad=encoder_config.pad_token_id)
+    torch.testing.assert_close(exported(**batch).logits, model(task="prose", **batch).logits, **TOLERANCE)
+
+
+@pytest.mark.parametrize("architecture", [name for name in ENCODERS if name not in DECODERS])
+def test_masked_lm_head_is_the_checkpoint_s_own(architecture, encoder_config, tmp_path):
+    torch.manual_seed(0)
+    pretrained = shake(AutoModelForMaskedLM.from_config(encoder_config)).eval()
+    pretrained.save_pretrained(tmp_path)
+    model = MultitaskModel.from_encoder(tmp_path, {"rte": TASKS["rte"]} | PROSE)
+    batch = make_batch("prose", pad=encoder_config.pad_token_id)
+    torch.testing.assert_close(model(task="prose", **batch).logits, pretrained(**batch).logits, **TOLERANCE)
+
+
+def test_masked_lm_head_that_a_checkpoint_lacks(bert_folder, caplog):
+    MultitaskModel.from_encoder(bert_folder, PROSE)
+    assert "has no language model head" in caplog.text
+
+
+@pytest.mark.parametrize("architecture", ["bert", "qwen2"])
+def test_rows_with_fewer_choices(model, encoder_config, architecture):
+    """Each row alone by the plain model, with the choices that it has: losses, logits and gradients."""
+    batch = make_batch("copa", pad=encoder_config.pad_token_id)
+    ids, attention = (torch.cat([batch[name]] * 2, dim=1)[:, :3] for name in ("input_ids", "attention_mask"))
+    counts, labels = [3, 2, 1], torch.tensor([2, 1, 0])
+    mask = torch.arange(3) < torch.tensor(counts)[:, None]
+    output = model(task="copa", input_ids=ids, attention_mask=attention, labels=labels, choice_mask=mask)
+    output.loss.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    total = 0.0
+    for row, count in enumerate(counts):
+        alone = model(
+            task="copa",
+            input_ids=ids[row : row + 1, :count],
+            attention_mask=attention[row : row + 1, :count],
+            labels=labels[row : row + 1],
+        )
+        torch.testing.assert_close(output.logits[row, :count], alone.logits[0], **TOLERANCE)
+        total = total + alone.loss / len(counts)
+    assert (output.logits[~mask] == torch.finfo(torch.float32).min).all()
+    torch.testing.assert_close(output.loss, total, **TOLERANCE)
+    total.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
+    logits = model(
+        task="copa", input_ids=ids, attention_mask=attention, labels=labels, choice_mask=mask, return_dict=False
+    )[1]
+    torch.testing.assert_close(logits, output.logits)
 
 
 def test_a_step_of_one_task_leaves_other_heads_without_gradient(bert):
@@ -144,5 +205,5 @@ def test_multiple_choice_of_a_decoder_needs_the_choice_dimension(model):
 
 
 def test_unknown_task_names_the_known_ones(bert):
-    with pytest.raises(ValueError, match=r"unknown task 'mnli'.*'rte', 'cb', 'tags', 'sts-b', 'copa'"):
+    with pytest.raises(ValueError, match=r"unknown task 'mnli'.*'rte', 'cb', 'tags', 'sts-b', 'copa', 'words'"):
         bert(task="mnli", **make_batch("rte"))

@@ -11,14 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from modeling_helpers import DECODERS, ENCODERS, TASKS, make_batch, shake
+from modeling_helpers import DECODERS, ENCODERS, TASKS, auto_class_of, make_batch, shake
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
-    AutoModelForMultipleChoice,
     AutoModelForSequenceClassification,
     BertConfig,
     PreTrainedTokenizerFast,
@@ -32,11 +31,6 @@ def assert_same_tensors(left: dict, right: dict) -> None:
     assert list(left) == list(right)
     for name in left:
         assert torch.equal(left[name], right[name]), name
-
-
-def auto_class_of(task: str, architecture: str):
-    choice = task == "copa" and architecture not in DECODERS
-    return AutoModelForMultipleChoice if choice else AutoModelForSequenceClassification
 
 
 def no_problems(info: dict) -> bool:
