@@ -78,7 +78,8 @@ def split_target(task: Task, data: Data) -> TargetSplit:
 
 
 def _hold_out(task: Task, rows: Dataset, data: Data, share: str) -> tuple[list[int], list[int]]:
-    labels = None if task.kind == "regression" else rows[task.label_column][:]
+    has_class = task.kind in ("sequence_classification", "multiple_choice") and not task.is_multi_label
+    labels = rows[task.label_column][:] if has_class else None
     groups = rows[task.group_column][:] if task.group_column is not None else None
     try:
         return split_holdout(len(rows), getattr(data, share), data.data_seed, labels, groups)

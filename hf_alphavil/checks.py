@@ -11,6 +11,7 @@ import torch
 from accelerate.utils import DynamoBackend, str_to_bool
 from torch import nn
 from torch.distributed.fsdp import CPUOffloadPolicy
+from transformers import PreTrainedModel
 
 from .methods import Method, StepMethod
 from .modeling import MultitaskModel, without_adapters
@@ -89,6 +90,30 @@ def check_adapters(accelerator: Accelerator, model: nn.Module) -> None:
     """
     if accelerator.is_fsdp2 and without_adapters(model) is not model:
         raise ValueError("adapters are not supported under FSDP2: launch with DDP (configs/ddp.yaml)")
+
+
+def check_tied_weights(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Refuses heads that share their weight with the input embeddings under FSDP2.
+
+    accelerate 1.15 gives the input embeddings a group of their own, and torch takes a weight into one group alone.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The bare model.
+
+    Raises:
+        ValueError: For a head of masked language modelling, tied to the embeddings, under FSDP2.
+    """
+    if not accelerator.is_fsdp2 or not isinstance(model, PreTrainedModel):
+        return
+    weight = getattr(model.get_input_embeddings(), "weight", None)
+    tied = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
+    if len(tied) > 1:
+        raise ValueError(
+            f"{tied[-1]} is the weight of the input embeddings, which FSDP2 shards by themselves: leave tasks of "
+            "masked language modelling out, or launch with DDP (configs/ddp.yaml)"
+        )
 
 
 def check_evaluation(accelerator: Accelerator, model: nn.Module) -> None:

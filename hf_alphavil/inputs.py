@@ -7,13 +7,22 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 from torch.utils.data import IterableDataset, Subset
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase, default_data_collator
+from transformers import (
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    default_data_collator,
+)
 
 from .data import TaskCollator, TaskDataset, split_holdout
+from .data.masked_lm import MaskedLMCollator
 from .data.multiple_choice import MultipleChoiceCollator
 from .methods import METHODS
+from .tasks.tokenization import WORD_POSITIONS
 from .training_args import MultitaskTrainingArguments
 
 if TYPE_CHECKING:
@@ -71,6 +80,32 @@ def check_target(args: MultitaskTrainingArguments, names: Sequence[str]) -> str:
             "data, or name one of those"
         )
     return args.target_task
+
+
+def check_head_tasks(tasks: Mapping[str, Task]) -> None:
+    """
+    Refuses evaluation-only tasks of which the task is missing whose head they are scored with.
+
+    Args:
+        tasks (`Mapping[str, Task]`): The tasks at hand.
+
+    Raises:
+        ValueError: If it is, or is of another kind or another number of labels.
+    """
+    for name, task in tasks.items():
+        if task.head_task is None:
+            continue
+        head = tasks.get(task.head_task)
+        if head is None or head.head_task is not None:
+            raise ValueError(
+                f"{name!r} is evaluated with the head of {task.head_task!r}, which is not among the tasks "
+                f"{', '.join(tasks)}: add it, or leave {name!r} out"
+            )
+        if (head.kind, head.problem_type, head.labels) != (task.kind, task.problem_type, task.labels):
+            raise ValueError(
+                f"{name!r} is evaluated with the head of {task.head_task!r}, whose labels are {head.labels} and not "
+                f"{task.labels}, or whose kind differs"
+            )
 
 
 def check_train_datasets(datasets: Mapping[str, Any]) -> None:
@@ -145,7 +180,10 @@ def split_meta_set(
             )
         return train, TaskDataset(tokenized_split({target: task}, "test", tokenizer, args)[target], target)
     labels = train[target].labels()
-    if (task is not None and task.kind == "regression") or (labels and isinstance(labels[0], float)):
+    # A slice is stratified by a class of every row; scores, and several labels of a row, are none.
+    if (task is not None and task.kind == "regression") or (
+        labels and (isinstance(labels[0], float) or np.ndim(labels[0]))
+    ):
         labels = None
     groups = None
     if task is not None and task.group_column is not None and task.train is not None:
@@ -171,6 +209,7 @@ def make_collator(
     model: nn.Module,
     names: Sequence[str],
     kinds: Mapping[str, str],
+    tasks: Mapping[str, Task],
     data_collator: Callable | Mapping[str, Callable] | None,
     processing_class: Any,
 ) -> TaskCollator:
@@ -182,6 +221,7 @@ def make_collator(
         model (`torch.nn.Module`): Whose `forward` says which columns it takes.
         names (`Sequence[str]`): The tasks.
         kinds (`Mapping[str, str]`): The kind of every task that is known to have one.
+        tasks (`Mapping[str, Task]`): Those that were given as tasks.
         data_collator (`Callable` or `Mapping[str, Callable]`, *optional*): The user's, for all tasks or by task.
         processing_class (`Any`): The tokenizer, if there is one.
     """
@@ -189,19 +229,27 @@ def make_collator(
     def default(name: str) -> Callable:
         if not isinstance(processing_class, PreTrainedTokenizerBase):
             return default_data_collator
-        if kinds.get(name) == "multiple_choice":
-            return MultipleChoiceCollator(processing_class)
+        kind, task = kinds.get(name), tasks.get(name)
+        if kind == "multiple_choice":
+            return MultipleChoiceCollator(processing_class, num_choices=len(task.labels or ()) if task else None)
+        if kind == "token_classification":
+            return DataCollatorForTokenClassification(processing_class)
+        if kind == "masked_lm":
+            share = task.mlm_probability if task else 0.15
+            return MaskedLMCollator(processing_class, mlm_probability=share, seed=args.resolved_data_seed)
         return DataCollatorWithPadding(processing_class)
 
     if isinstance(data_collator, Mapping):
         collators = {name: data_collator.get(name) or default(name) for name in names}
     else:
         collators = {name: data_collator or default(name) for name in names}
+    dropped = {WORD_POSITIONS, *(column for task in tasks.values() for column in task.score_columns)}
     if not args.remove_unused_columns:
-        return TaskCollator(collators)
+        return TaskCollator(collators, dropped=dropped)
     parameters = inspect.signature(model.forward).parameters
     columns = set(parameters) | {"label", "label_ids", "labels"} | set(args.label_names or ())
     columns |= set(getattr(processing_class, "model_input_names", ()))
     # A PreTrainedModel names what it takes; anything else with **inputs may take any tensor.
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return TaskCollator(collators, columns, keep_unknown_tensors=open_ended and not isinstance(model, PreTrainedModel))
+    open_ended = open_ended and not isinstance(model, PreTrainedModel)
+    return TaskCollator(collators, columns, keep_unknown_tensors=open_ended, dropped=dropped)

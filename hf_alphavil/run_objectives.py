@@ -63,9 +63,9 @@ class RunObjectives:
         """
         return TaskObjective(
             **self._settings_of(dataset),
-            compute_score=self._score_of(dataset.task),
+            compute_score=self._score_on(dataset),
             label_name=self.trainer.label_names[0],
-            preprocess_logits=self.trainer.preprocess_logits_for_metrics,
+            preprocess_logits=self.trainer.logits_reduction_of(dataset.task),
         )
 
     @property
@@ -92,7 +92,8 @@ class RunObjectives:
         model = without_adapters(trainer.accelerator.unwrap_model(trainer.model))
         if isinstance(model, MultitaskModel):
             head = model.config.tasks[target]
-            suits = head["kind"] != "regression" and head["problem_type"] != "multi_label_classification"
+            one_class = ("sequence_classification", "multiple_choice")
+            suits = head["kind"] in one_class and head["problem_type"] != "multi_label_classification"
         else:
             label = torch.as_tensor((trainer.train_datasets[target].labels() or [0])[0])
             suits = label.ndim == 0 and not label.is_floating_point()
@@ -103,9 +104,9 @@ class RunObjectives:
                 "alpha_objective='loss'"
             )
 
-    def _score_of(self, task: str) -> Callable[[EvalPrediction], float] | None:
+    def _score_on(self, dataset: TaskDataset) -> Callable[[EvalPrediction, Sequence[int]], float] | None:
         """The metric that chooses the target's best model, or a `Task`'s main metric; `None` where there is none."""
-        compute_metrics, args = self.trainer._metrics.get(task), self.trainer.args
+        task, args = dataset.task, self.trainer.args
         known = (self.trainer.tasks or {}).get(task)
         metric, sign = "", 1
         if task == args.target_task:
@@ -113,6 +114,12 @@ class RunObjectives:
             sign = 1 if args.greater_is_better else -1
         elif known is not None:
             metric, sign = known.main_metric, 1 if known.greater_is_better else -1
-        if compute_metrics is None or metric in ("", "loss") or metric.startswith("eval_"):
+        if self.trainer._metrics.get(task) is None or metric in ("", "loss") or metric.startswith("eval_"):
             return None
-        return lambda prediction: sign * compute_metrics(prediction)[metric]
+
+        def score(prediction: EvalPrediction, rows: Sequence[int]) -> float:
+            compute_metrics = self.trainer.metrics_on(task, dataset, rows)
+            assert compute_metrics is not None
+            return sign * compute_metrics(prediction)[metric]
+
+        return score

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput
 
 from .checks import check_evaluation
-from .data import TaskDataset
+from .data import TaskDataset, select_columns
 from .inputs import tokenized_split
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class TaskEvaluation(Trainer):
     is_multitask: bool = False
     tasks: dict[str, Task] | None = None
     task_names: list[str]
+    kinds: dict[str, str]
     _metrics: dict[str, Callable | None]
     _task_under_evaluation: str | None = None
 
@@ -54,7 +56,8 @@ class TaskEvaluation(Trainer):
         Args:
             eval_dataset (`str`, `Dataset` or `dict[str, Dataset]`, *optional*):
                 A task's name, datasets by task, or a dataset of the target. Defaults to the target's validation set
-                (with `eval_auxiliaries`, every task's).
+                and those of the evaluation-only tasks that are scored with its head, as MNLI's mismatched set (with
+                `eval_auxiliaries`, every task's).
             ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
             metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Start of the metrics' names.
 
@@ -67,17 +70,17 @@ class TaskEvaluation(Trainer):
         if not self.is_multitask:
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         if eval_dataset is None:
-            eval_dataset = self.args.target_task
-            if self.args.eval_auxiliaries and self.eval_dataset:
-                eval_dataset = dict.fromkeys([eval_dataset, *self.eval_dataset])
+            target, known = self.args.target_task, self.eval_dataset or {}
+            along = [name for name in known if self.args.eval_auxiliaries or self._head_of(name) == target]
+            eval_dataset = dict.fromkeys([target, *along]) if along else target
         if not isinstance(eval_dataset, dict):
             name = self._task_of(eval_dataset)
             eval_dataset = {name: None if isinstance(eval_dataset, str) else eval_dataset}
         metrics: dict[str, float] = {}
         for name, dataset in eval_dataset.items():
-            with self._metrics_of(name):
-                # By name, Trainer keeps persistent workers' loaders apart.
-                given = name if dataset is None else dataset
+            # By name, Trainer keeps persistent workers' loaders apart.
+            given = name if dataset is None else dataset
+            with self._metrics_of(name, (self.eval_dataset or {}).get(name) if dataset is None else dataset):
                 metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
         return metrics
 
@@ -96,8 +99,9 @@ class TaskEvaluation(Trainer):
         if not self.is_multitask:
             return super().predict(test_dataset, ignore_keys, metric_key_prefix)
         name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
-        with self._metrics_of(name):
-            given: Any = name if test_dataset is None else test_dataset
+        given: Any = name if test_dataset is None else test_dataset
+        task = (self.tasks or {}).get(name)
+        with self._metrics_of(name, task.test if isinstance(given, str) and task is not None else given):
             return super().predict(given, ignore_keys, f"{metric_key_prefix}_{name}")
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
@@ -143,22 +147,61 @@ class TaskEvaluation(Trainer):
             return dataset.task
         return self._task_under_evaluation or self.args.target_task
 
-    @staticmethod
-    def _with_task(dataset: Any, name: str) -> TaskDataset:
-        return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, name)
+    def _with_task(self, dataset: Any, name: str) -> TaskDataset:
+        return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, self._head_of(name))
+
+    def _head_of(self, name: str) -> str:
+        """The task whose head scores a task: its own, but for tasks that are evaluated alone."""
+        task = (self.tasks or {}).get(name)
+        return name if task is None or task.head_task is None else task.head_task
+
+    def logits_reduction_of(self, name: str) -> Callable | None:
+        """
+        What a task's logits become before they are gathered: the user's `preprocess_logits_for_metrics`; of a masked
+        language model, of which none may hold a score of every word for every token, the words it would put.
+
+        Args:
+            name (`str`): The task.
+        """
+        if self.preprocess_logits_for_metrics is None and self.kinds.get(name) == "masked_lm":
+            return _most_likely
+        return self.preprocess_logits_for_metrics
+
+    def metrics_on(self, name: str, dataset: Any, rows: Sequence[int] | None = None) -> Callable | None:
+        """
+        A task's `compute_metrics` of predictions for a dataset's rows, which it may read columns of.
+
+        Args:
+            name (`str`): The task.
+            dataset (`Dataset`): What is predicted.
+            rows (`Sequence[int]`, *optional*): The numbers of the rows that are. Defaults to all.
+        """
+        compute_metrics, task = self._metrics.get(name), (self.tasks or {}).get(name)
+        if task is None or not task.score_columns or compute_metrics != task.compute_metrics or dataset is None:
+            return compute_metrics
+        # Not before there are labels to score: test rows may lack what tells right from wrong.
+        return lambda prediction: task.compute_metrics(prediction, select_columns(dataset, task.score_columns, rows))
 
     @contextlib.contextmanager
-    def _metrics_of(self, name: str) -> Iterator[None]:
+    def _metrics_of(self, name: str, dataset: Any) -> Iterator[None]:
         """Trainer knows one compute_metrics: for the time of a task's evaluation it is the task's."""
+        previous = self.compute_metrics, self.preprocess_logits_for_metrics
+        reduction = self.logits_reduction_of(name)
         self._task_under_evaluation = name
-        previous, self.compute_metrics = self.compute_metrics, self._metrics.get(name)
+        self.compute_metrics, self.preprocess_logits_for_metrics = self.metrics_on(name, dataset), reduction
         try:
             yield
         finally:
-            self.compute_metrics, self._task_under_evaluation = previous, None
+            self.compute_metrics, self.preprocess_logits_for_metrics = previous
+            self._task_under_evaluation = None
 
     def _get_collator_with_removed_columns(self, data_collator: Callable, description: str | None = None) -> Callable:
         # In multitask mode the collator drops unused columns itself: it keeps the task's name.
         if self.is_multitask:
             return data_collator
         return super()._get_collator_with_removed_columns(data_collator, description)
+
+
+def _most_likely(logits: Tensor | tuple[Tensor, ...], labels: Any) -> Tensor:
+    """The most likely class of each token, shape `(rows, tokens)`, of logits `(rows, tokens, classes)`."""
+    return (logits[0] if isinstance(logits, tuple) else logits).argmax(dim=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import EvalPrediction
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.trainer_pt_utils import nested_concat
 
 from .data import TaskDataset
 from .gradient_exchange import Gradient, add_gradient, reduce_gradient
@@ -42,8 +44,8 @@ class TaskObjective:
         accelerator (`accelerate.Accelerator`): For the exchange between ranks.
         micro_batch_size (`int`): Rows per forward pass and rank.
         compute_score (`Callable`, *optional*):
-            From `EvalPrediction` to the task's main metric, the greater the better. Without one, the score is minus
-            the loss.
+            From `EvalPrediction` and the numbers of the rows to the task's main metric, the greater the better.
+            Without one, the score is minus the loss.
         label_name (`str`, *optional*, defaults to `"labels"`): The input that holds the labels which it looks at.
         preprocess_logits (`Callable`, *optional*): Trainer's `preprocess_logits_for_metrics`.
     """
@@ -57,7 +59,7 @@ class TaskObjective:
         prepare_inputs: Callable[[Any], Any],
         accelerator: Accelerator,
         micro_batch_size: int,
-        compute_score: Callable[[EvalPrediction], float] | None = None,
+        compute_score: Callable[[EvalPrediction, Sequence[int]], float] | None = None,
         label_name: str = "labels",
         preprocess_logits: Callable[[Any, Any], Any] | None = None,
     ) -> None:
@@ -167,10 +169,11 @@ class TaskObjective:
         everywhere = sorted(gather_object(own), key=lambda part: part[0])
         # Of a sharded model, a rank whose micro-batches have run out only joins the forward pass.
         logits, labels = (
-            np.concatenate(parts)
+            # Rows of tokens are as long as the longest of their micro-batch: filled up as Trainer fills them up.
+            reduce(nested_concat, parts)
             for parts in zip(*((logits, labels) for _, logits, labels in everywhere if len(labels)), strict=True)
         )
-        return self.compute_score(EvalPrediction(predictions=logits, label_ids=labels))
+        return self.compute_score(EvalPrediction(predictions=logits, label_ids=labels), rows)
 
     def _predictions(self, inputs: Mapping[str, Any], outputs: Any) -> np.ndarray:
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]

@@ -28,10 +28,18 @@ from .checks import (
     check_precision,
     check_setup,
     check_sharding,
+    check_tied_weights,
 )
 from .compilation import compile_encoder
 from .data import CARRIED_KEY, TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
-from .inputs import check_target, check_train_datasets, make_collator, split_meta_set, tokenized_split
+from .inputs import (
+    check_head_tasks,
+    check_target,
+    check_train_datasets,
+    make_collator,
+    split_meta_set,
+    tokenized_split,
+)
 from .layer_groups import layer_groups
 from .methods import METHODS
 from .modeling import MultitaskModel, without_adapters
@@ -165,19 +173,21 @@ class MultitaskTrainer(TaskCheckpoints):
     ) -> tuple[Any, Any]:
         """Datasets by task: sets `train_datasets` and `meta_set`; returns what Trainer is to hold."""
         tasks = self.tasks or {}
-        if train_dataset is None and any(task.train is not None for task in tasks.values()):
-            train_dataset = tokenized_split(tasks, "train", processing_class, args)
-            for name in tasks:
+        check_head_tasks(tasks)
+        with_heads = {name: task for name, task in tasks.items() if task.head_task is None}
+        if train_dataset is None and any(task.train is not None for task in with_heads.values()):
+            train_dataset = tokenized_split(with_heads, "train", processing_class, args)
+            for name in with_heads:
                 if name not in train_dataset:
                     raise ValueError(f"task {name!r} has no training rows: give it some, or leave it out of the tasks")
         if eval_dataset is None and any(task.validation is not None for task in tasks.values()):
             eval_dataset = tokenized_split(tasks, "validation", processing_class, args)
-        names = list(train_dataset if train_dataset is not None else tasks)
+        names = list(train_dataset if train_dataset is not None else with_heads)
         args.target_task = target = check_target(args, names)
         if eval_dataset is not None and not isinstance(eval_dataset, dict):
             eval_dataset = {target: eval_dataset}
-        evaluated = {name: TaskDataset(dataset, name) for name, dataset in (eval_dataset or {}).items()}
-        self.task_names = names + [name for name in evaluated if name not in names]
+        evaluated = {name: TaskDataset(dataset, self._head_of(name)) for name, dataset in (eval_dataset or {}).items()}
+        self.task_names = list(dict.fromkeys([*names, *evaluated, *tasks]))
         self.train_datasets: dict[str, TaskDataset] = {}
         if train_dataset is not None:
             check_train_datasets(train_dataset)
@@ -198,15 +208,18 @@ class MultitaskTrainer(TaskCheckpoints):
         model = without_adapters(bare)
         kinds = {name: task.kind for name, task in (self.tasks or {}).items()}
         if isinstance(model, MultitaskModel):
-            check_heads(model, self.task_names, self.train_datasets)
+            check_heads(model, map(self._head_of, self.task_names), self.train_datasets)
             kinds = {name: task["kind"] for name, task in model.config.tasks.items()} | kinds
         check_parameters(model)
         check_precision(self.accelerator)
         check_adapters(self.accelerator, bare)
+        check_tied_weights(self.accelerator, bare)
         check_method(self.accelerator, METHODS[args.method])
         check_loss_function(args, METHODS[args.method], self.compute_loss_func)
         self.kinds: dict[str, str] = kinds
-        self.data_collator = make_collator(args, model, self.task_names, kinds, data_collator, self.processing_class)
+        self.data_collator = make_collator(
+            args, model, self.task_names, kinds, self.tasks or {}, data_collator, self.processing_class
+        )
         self._metrics: dict[str, Callable | None] = {
             name: task.compute_metrics for name, task in (self.tasks or {}).items()
         }

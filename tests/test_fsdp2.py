@@ -10,11 +10,11 @@ from accelerate.utils import FullyShardedDataParallelPlugin, TorchDynamoPlugin
 from launching import ROOT, launch
 from sharded_run import ROWS, rows
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BertConfig
 
-from hf_alphavil import MultitaskModel
+from hf_alphavil import MultitaskConfig, MultitaskModel
 from hf_alphavil.checkpoint import STATE_NAME, load_run_tensors, save_run_state
-from hf_alphavil.checks import check_evaluation, check_sharding
+from hf_alphavil.checks import check_evaluation, check_sharding, check_tied_weights
 
 TOLERANCE = 1e-6  # float32: ranks' gradients are summed in another order
 
@@ -162,6 +162,17 @@ def test_evaluation_alone():
     with pytest.raises(ValueError, match=r"after `train\(\)`.*configs/ddp.yaml"):
         check_evaluation(SimpleNamespace(is_fsdp2=True), torch.nn.Linear(1, 1))
     check_evaluation(SimpleNamespace(is_fsdp2=False), torch.nn.Linear(1, 1))
+
+
+def test_heads_tied_to_the_embeddings():
+    encoder = BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
+    tasks = {"a": {"kind": "regression"}, "prose": {"kind": "masked_lm"}}
+    model = MultitaskModel(MultitaskConfig(encoder=encoder, tasks=tasks))
+    with pytest.raises(ValueError, match=r"tasks.prose.cls.predictions.decoder.weight is the weight of the input"):
+        check_tied_weights(SimpleNamespace(is_fsdp2=True), model)
+    check_tied_weights(SimpleNamespace(is_fsdp2=False), model)
+    del tasks["prose"]
+    check_tied_weights(SimpleNamespace(is_fsdp2=True), MultitaskModel(MultitaskConfig(encoder=encoder, tasks=tasks)))
 
 
 def test_shards_of_another_number_of_processes(tmp_path):

@@ -1,6 +1,7 @@
 """Plans and phases, task sampling, batches and the held-out slice. Nothing here knows of parameters."""
 
 from .batch_sampler import PlanBatchSampler
+from .columns import select_columns
 from .holdout import split_holdout
 from .lanes import assign_lanes, padded_tokens
 from .plan import JOINT_PHASE, EpochPlan, Phase
@@ -21,6 +22,7 @@ __all__ = [
     "mixed_order",
     "padded_tokens",
     "sampling_shares",
+    "select_columns",
     "split_holdout",
     "steps_per_task",
 ]

@@ -1,20 +1,47 @@
-"""Collation of multiple-choice rows, labelled or not."""
+"""Collation of multiple-choice rows, labelled or not, of equal or unequal numbers of choices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from transformers import DataCollatorForMultipleChoice
 
 
 @dataclass
 class MultipleChoiceCollator(DataCollatorForMultipleChoice):
-    """transformers' `DataCollatorForMultipleChoice`, which also takes rows without labels (test splits)."""
+    """
+    transformers' `DataCollatorForMultipleChoice`, which also takes rows without labels (test splits) and rows that
+    have fewer choices than others.
+
+    Args:
+        num_choices (`int`, *optional*):
+            Choices of a whole row. Every batch gets as many, so that logits of all batches have one width. Defaults to
+            the longest row of a batch.
+
+    A batch in which a row has fewer has a `choice_mask`, a boolean tensor of shape `(batch, choices)`.
+    """
+
+    num_choices: int | None = None
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        if "label" in examples[0] or "labels" in examples[0]:
+        if not ("label" in examples[0] or "labels" in examples[0]):
+            batch = self.torch_call([{**example, "labels": 0} for example in examples])
+            del batch["labels"]
+            return batch
+        counts = [len(example["input_ids"]) for example in examples]
+        width = max([*counts, self.num_choices or 0])
+        if min(counts) == width:
             return super().torch_call(examples)
-        batch = super().torch_call([{**example, "labels": 0} for example in examples])
-        del batch["labels"]
+        # A copy of the first choice, which makes no row longer and is not looked at.
+        whole = [
+            {
+                name: [*value, *[value[0]] * (width - count)] if name in self.tokenizer.model_input_names else value
+                for name, value in example.items()
+            }
+            for example, count in zip(examples, counts, strict=True)
+        ]
+        batch = super().torch_call(whole)
+        batch["choice_mask"] = torch.arange(width) < torch.tensor(counts)[:, None]
         return batch

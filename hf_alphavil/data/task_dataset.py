@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Collection, Mapping, Sized
 from typing import Any
 
 import torch
@@ -68,6 +68,8 @@ class TaskCollator:
         keep_unknown_tensors (`bool`, *optional*, defaults to `False`):
             Keep columns that are not in `columns` too unless they hold text: for models whose `forward` takes
             `**inputs`.
+        dropped (`set[str]`, *optional*):
+            Columns that are no inputs in any case, such as those that metrics read.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class TaskCollator:
         collators: Mapping[str, Callable[[list[dict[str, Any]]], Any]],
         columns: set[str] | None = None,
         keep_unknown_tensors: bool = False,
+        dropped: Collection[str] = (),
     ) -> None:
+        self.dropped = frozenset(dropped) | {TASK_KEY}
         self.collators = dict(collators)
         self.columns = columns
         self.keep_unknown_tensors = keep_unknown_tensors
@@ -90,7 +94,11 @@ class TaskCollator:
     def _collate(self, task: str, examples: list[dict[str, Any]]) -> Any:
         batch = self.collators[task](
             [
-                {name: value for name, value in example.items() if name != TASK_KEY and self._keeps(name, value)}
+                {
+                    name: value
+                    for name, value in example.items()
+                    if name not in self.dropped and self._keeps(name, value)
+                }
                 for example in examples
             ]
         )

@@ -29,6 +29,8 @@ HUB_TASKS = {
     "sequence_classification": "text-classification",
     "regression": "text-classification",
     "multiple_choice": "multiple-choice",
+    "token_classification": "token-classification",
+    "masked_lm": "fill-mask",
 }
 
 
@@ -39,7 +41,7 @@ class CardTask:
 
     Args:
         name (`str`): The task's name.
-        kind (`str`): `"sequence_classification"`, `"regression"` or `"multiple_choice"`.
+        kind (`str`): A key of `HUB_TASKS`, such as `"sequence_classification"`.
         rows (`int`): Rows trained on.
         dataset (`str`, *optional*): The data's id on the Hub, such as `"nyu-mll/glue"`, or a name of it.
         config (`str`, *optional*): The dataset's configuration, such as `"rte"`.
@@ -235,11 +237,15 @@ def _usage(target: CardTask, exported_to: str | None) -> str:
             f'model = AutoModelForMultipleChoice.from_pretrained("{place}")\n'
             f'tokenizer = AutoTokenizer.from_pretrained("{place}")\n```'
         )
+    call = {
+        "token_classification": 'tag("The words of a text.")',
+        "masked_lm": 'fill(f"The words of a {fill.tokenizer.mask_token}.")',
+    }.get(target.kind, 'classify({"text": "The first text.", "text_pair": "The second text, if the task has two."})')
     return (
         f"The exported `{target.name}` is an ordinary Hugging Face folder; nothing but `transformers` is needed:\n\n"
         "```python\nfrom transformers import pipeline\n\n"
-        f'classify = pipeline("text-classification", model="{place}")\n'
-        'print(classify({"text": "The first text.", "text_pair": "The second text, if the task has two."}))\n```'
+        f'{call.split("(")[0]} = pipeline("{HUB_TASKS[target.kind]}", model="{place}")\n'
+        f"print({call})\n```"
     )
 
 

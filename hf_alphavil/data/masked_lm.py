@@ -1,0 +1,49 @@
+"""Collation for masked language modelling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import xxhash
+from transformers import DataCollatorForLanguageModeling
+
+IGNORED = -100
+
+
+@dataclass
+class MaskedLMCollator(DataCollatorForLanguageModeling):
+    """
+    transformers' `DataCollatorForLanguageModeling`, whose masks are a function of the batch's tokens and `seed`.
+
+    So neither resuming nor the number of workers and processes changes them, and a validation set has the same masks
+    at every evaluation. Between epochs they change as the rows of a batch do: a batch of the same rows has the same.
+    (The library draws them from the global generator, or from one of its own that no checkpoint holds.)
+
+    At least one token of a batch is masked: the loss of none would be NaN.
+    """
+
+    seed: int | None = 0
+
+    def torch_mask_tokens(
+        self, inputs: Any, special_tokens_mask: Any | None = None, offset_mapping: Any | None = None
+    ) -> tuple[Any, Any]:
+        digest = xxhash.xxh32_intdigest(inputs.numpy().tobytes(), seed=(self.seed or 0) % 2**32)
+        self.generator = torch.Generator().manual_seed(digest)
+        whole = inputs.clone()
+        inputs, labels = super().torch_mask_tokens(inputs, special_tokens_mask, offset_mapping)
+        if (labels == IGNORED).all():
+            row, column = self._first_word(whole)
+            labels[row, column] = whole[row, column]
+            inputs[row, column] = self.tokenizer.mask_token_id
+        return inputs, labels
+
+    def _first_word(self, ids: torch.Tensor) -> tuple[int, int]:
+        """Row and column of the first token that is not special; of the very first where there is none."""
+        special = set(self.tokenizer.all_special_ids)
+        for row, tokens in enumerate(ids.tolist()):
+            for column, token in enumerate(tokens):
+                if token not in special:
+                    return row, column
+        return 0, 0
