@@ -1,6 +1,7 @@
-"""Trains a GLUE or SuperGLUE target with auxiliary tasks by αVIL (arXiv 2405.07769).
+"""Trains a target, of GLUE, SuperGLUE or your own, with auxiliary tasks by αVIL (arXiv 2405.07769).
 
 accelerate launch run_glue_avil.py --target rte --output_dir out/rte
+accelerate launch run_glue_avil.py --target mytask --task_config tasks.yaml --auxiliary rte --output_dir out/mytask
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapt
 from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import without_adapters
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
-from hf_alphavil.tasks import write_submission
+from hf_alphavil.tasks import BENCHMARKS, describe_submission, diagnostics, make_submission, write_submission
 
 #: The tasks of the paper's NLU setups: each is a target with the other four as auxiliaries.
 PAPER_TASKS = ("cb", "copa", "mrpc", "rte", "wnli")
@@ -42,6 +43,14 @@ class DriverArguments:
         default_factory=lambda: ["paper"],
         metadata={"help": "Auxiliary tasks: names, `paper` (the paper's setup for the target) or `none`."},
     )
+    diagnostics: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Sets to evaluate and predict with the head of another task: ax (of mnli), axb, axg (rte)."},
+    )
+    task_config: str | None = field(
+        default=None, metadata={"help": "YAML file that defines tasks of your own (docs/tasks.md)."}
+    )
+    include_path: str | None = field(default=None, metadata={"help": "Folder of such YAML files."})
     data_dir: str | None = field(
         default=None, metadata={"help": "Folder with the official GLUE/SuperGLUE files; without it, the Hub."}
     )
@@ -53,6 +62,14 @@ class DriverArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "Rows of each task's training set to use."})
     max_eval_samples: int | None = field(
         default=None, metadata={"help": "Rows of each task's validation and test set to use."}
+    )
+    make_submission: str | None = field(
+        default=None,
+        metadata={
+            "help": "Predict the test sets of all tasks and zip a leaderboard's complete set of files, with "
+            "placeholders for what was not trained.",
+            "choices": BENCHMARKS,
+        },
     )
     demo: bool = field(
         default=False, metadata={"help": "Run the built-in demo suite: no network, about a minute on two cores."}
@@ -93,6 +110,39 @@ def task_names(target: str, auxiliary: list[str]) -> list[str]:
     return list(dict.fromkeys([target, *names]))
 
 
+def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments) -> dict[str, Task]:
+    """The target, the auxiliaries that the method trains, and sets that are evaluated with the heads of these."""
+    assert driver.target is not None
+    names = [
+        name
+        for name in task_names(driver.target, driver.auxiliary)
+        if METHODS[args.method].trains(name, driver.target)
+    ]
+    evaluated = list(driver.diagnostics)
+    if driver.make_submission:
+        evaluated += diagnostics(driver.make_submission, names)
+    loaded = load_tasks(
+        [*names, *evaluated],
+        data_dir=driver.data_dir,
+        revision=driver.data_revision,
+        include_path=[path for path in (driver.task_config, driver.include_path) if path is not None],
+    )
+    return {
+        name: task.select(driver.max_train_samples, driver.max_eval_samples, seed=args.resolved_data_seed)
+        for name, task in loaded.items()
+    }
+
+
+def write_predictions(trainer: MultitaskTrainer, tasks: list[Task], directory: Path) -> None:
+    """Predicts the test sets of tasks and writes a file of each."""
+    for task in tasks:
+        predictions = trainer.predict(task.name).predictions
+        tokenizer: Any = trainer.processing_class
+        tokenized = task.tokenize("test", tokenizer, trainer.args.max_length)  # as it was for the prediction: cached
+        if trainer.is_world_process_zero():
+            print(f"wrote {write_submission(task, predictions, directory, tokenized)}")
+
+
 def load_model(driver: DriverArguments, lora: LoraArguments, tasks: dict[str, Task]) -> Any:
     """A multitask model of a plain encoder, or one that this script has saved; a `PeftModel` where it has adapters."""
     path, revision = driver.model_name_or_path, driver.model_revision
@@ -108,17 +158,13 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
         raise ValueError("which task is to be trained? Pass --target, for example --target rte (or --demo)")
     if args.all_methods:
         raise ValueError(f"--method all is the demo's: add --demo, or pass one of {', '.join(METHODS)}")
+    if driver.make_submission and driver.max_eval_samples is not None:
+        raise ValueError("--make_submission predicts whole test sets: leave --max_eval_samples out")
     if not (args.do_train or args.do_eval or args.do_predict):
         args.do_train = args.do_eval = True
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
-    trains = METHODS[args.method].trains
-    names = [name for name in task_names(driver.target, driver.auxiliary) if trains(name, driver.target)]
-    loaded = load_tasks(names, data_dir=driver.data_dir, revision=driver.data_revision)
-    tasks = {
-        name: task.select(driver.max_train_samples, driver.max_eval_samples, seed=args.resolved_data_seed)
-        for name, task in loaded.items()
-    }
+    tasks = load_run_tasks(driver, args)
     target = args.target_task = next(iter(tasks))
     tokenizer = AutoTokenizer.from_pretrained(driver.model_name_or_path, revision=driver.model_revision)
     set_seed(args.seed)
@@ -144,10 +190,18 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
         scores = trainer.evaluate()
         trainer.log_metrics("eval", scores)
         trainer.save_metrics("eval", scores)
-    if args.do_predict:
-        predictions = trainer.predict(target).predictions
-        if trainer.is_world_process_zero():
-            print(f"wrote {write_submission(tasks[target], predictions, output_dir / 'predictions')}")
+    if args.do_predict or driver.make_submission:
+        # Of a target alone its own test sets, such as MNLI's two; for a leaderboard every task's.
+        predicted = [
+            task
+            for name, task in tasks.items()
+            if task.test is not None and (driver.make_submission or target in (name, task.head_task))
+        ]
+        write_predictions(trainer, predicted, output_dir / "predictions")
+    if driver.make_submission and trainer.is_world_process_zero():
+        archive = output_dir / f"{driver.make_submission}.zip"
+        origins = make_submission(driver.make_submission, [output_dir / "predictions"], archive, driver.data_dir)
+        print(describe_submission(origins, archive))
     trainer.export_task(target, output_dir / "export" / target)
     if trainer.is_world_process_zero():
         write_history(trainer.history, output_dir)
