@@ -73,9 +73,12 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[Car
     scores: dict[tuple[str, str], CardScore] = {}
     for entry in log_history:
         for key, value in entry.items():
-            for task in tasks:
+            # The longest name: `eval_mnli_mismatched_accuracy` is no score of `mnli`.
+            owners = [task for task in tasks if key.startswith(f"eval_{task}_")]
+            if owners:
+                task = max(owners, key=len)
                 metric = key.removeprefix(f"eval_{task}_")
-                if metric != key and metric not in NOT_SCORES:
+                if metric not in NOT_SCORES:
                     scores[task, metric] = CardScore(task, "validation", metric, value)
     return list(scores.values())
 
@@ -98,15 +101,18 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
     values = args.to_dict()
     chosen = asdict(read_options(method.Options, args.method_kwargs, method.name))
     options = {f"method_kwargs.{name}": value for name, value in chosen.items()}
+    scores = last_scores(trainer.state.log_history, trainer.task_names)
     return write_model_card(
         output_dir,
         model_name=model_name or output_dir.resolve().name,
         target=target,
         method=args.method,
         tasks=[
-            CardTask(name, trainer.kinds.get(name, "sequence_classification"), trainer.rows_of(name)) for name in names
+            CardTask(name, trainer.kinds.get(name, "sequence_classification"), trainer.rows_of(name))
+            # Beside the tasks that were trained those that were scored alone, such as MNLI's mismatched set.
+            for name in dict.fromkeys([*names, *(score.task for score in scores)])
         ],
-        scores=last_scores(trainer.state.log_history, names),
+        scores=scores,
         history=trainer.history,
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,

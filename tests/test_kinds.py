@@ -11,6 +11,7 @@ from torch.utils.data import Subset
 from transformers import EvalPrediction
 
 from hf_alphavil import MultitaskModel
+from hf_alphavil.card import last_scores
 from hf_alphavil.data import TaskDataset, select_columns
 from hf_alphavil.data.masked_lm import MaskedLMCollator
 from hf_alphavil.data.multiple_choice import MultipleChoiceCollator
@@ -110,6 +111,19 @@ def test_a_task_with_another_s_head(tmp_path):
     ]
     assert alone["eval_other_exact_match"] == pytest.approx(np.mean(right))
     assert trainer.predict("other").predictions.shape == (5, 2)
+    card = trainer.create_model_card() or (tmp_path / "README.md")
+    text = card.read_text(encoding="utf-8")
+    assert f"| other | validation | f1a | {alone['eval_other_f1a']:.4f} |" in text
+    assert "`other`" not in text.split("## Tasks")[0]  # it is no auxiliary
+
+
+def test_scores_go_to_the_task_with_the_longest_name():
+    log = [{"eval_mnli_accuracy": 0.5, "eval_mnli_mismatched_accuracy": 0.25, "eval_mnli_loss": 1.0, "epoch": 1}]
+    scores = last_scores(log, ["mnli", "mnli_mismatched"])
+    assert [(score.task, score.metric, score.value) for score in scores] == [
+        ("mnli", "accuracy", 0.5),
+        ("mnli_mismatched", "accuracy", 0.25),
+    ]
 
 
 def test_an_evaluation_only_task_needs_the_other(tmp_path):

@@ -100,7 +100,7 @@ def write_model_card(
         model_name (`str`): The model's name.
         target (`str`): The target task, one of `tasks`.
         method (`str`): How the tasks were trained, such as `"alphavil"`.
-        tasks (`Sequence[CardTask]`): All tasks that were trained.
+        tasks (`Sequence[CardTask]`): All tasks that were trained, or scored alone (with no rows).
         scores (`Sequence[CardScore]`, *optional*): What was measured.
         history (`Sequence[dict]`, *optional*): The run's history; its last α and weights are shown.
         alpha_data (`str`, *optional*):
@@ -146,7 +146,7 @@ def write_model_card(
     encoder = (
         f"[{base_model}](https://huggingface.co/{base_model})" if is_on_hub else f"`{base_model or 'an encoder'}`"
     )
-    others = ", ".join(f"`{task.name}`" for task in tasks if task.name != target)
+    others = ", ".join(f"`{task.name}`" for task in tasks if task.name != target and task.rows)
     sections = [
         f"# {model_name}",
         f"{encoder}, fine-tuned on the target task `{target}`"

@@ -186,11 +186,12 @@ class SplitBuilder:
         return reader.read(label, num_words)
 
     def _features(self, columns: dict[str, list[Any]]) -> Features:
-        found = {name: pyarrow.array(values).type for name, values in columns.items()}
-        features = Features.from_arrow_schema(pyarrow.schema(list(found.items())))
-        for name in columns:
-            if name in self.format.columns and name != self.format.choices_column:
-                features[name] = ListFeature(Value("string")) if _holds_lists(columns[name]) else Value("string")
+        texts = {name for name in self.format.columns if name in columns and name != self.format.choices_column}
+        found = {name: pyarrow.array(values).type for name, values in columns.items() if name not in texts}
+        known: dict[str, Any] = dict(Features.from_arrow_schema(pyarrow.schema(list(found.items()))))
+        for name in texts:  # not looked through: ReCoRD's passages take gigabytes
+            known[name] = ListFeature(Value("string")) if _holds_lists(columns[name]) else Value("string")
+        features = Features({name: known[name] for name in columns})
         if "idx" in columns and not isinstance(columns["idx"][0], dict):
             features["idx"] = Value("int32")
         if self.label_column in columns:
