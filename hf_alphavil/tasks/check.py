@@ -60,6 +60,7 @@ class TaskCheck:
     ) -> None:
         self.definition, self.tokenizer, self.max_length = definition, tokenizer, max_length
         self.problems: list[DataError] = []
+        self._told: set[str] = set()
         self.warnings: list[str] = []
         rows = self._load(data_dir)
         task = self._make(rows)
@@ -79,11 +80,16 @@ class TaskCheck:
         # Split by split, so that a file that is no data at all does not hide the faults of the others.
         for split in list(source.splits) or list(SPLITS):
             try:
-                loaded |= load_splits(self.definition, data_dir, (split,), report=self.problems.append)
+                loaded |= load_splits(self.definition, data_dir, (split,), report=self._add)
             except DataError as error:
-                if str(error) not in map(str, self.problems):
-                    self.problems.append(error)
+                self._add(error)
         return loaded
+
+    def _add(self, problem: DataError) -> None:
+        # Each split's reading may begin with the training rows, whose labels it takes.
+        if str(problem) not in self._told:
+            self._told.add(str(problem))
+            self.problems.append(problem)
 
     def _make(self, rows: Mapping[str, Dataset]) -> Task | None:
         filled = {split: dataset for split, dataset in rows.items() if len(dataset)}
@@ -92,7 +98,7 @@ class TaskCheck:
         try:
             return make_task(self.definition, filled, head_task=(*self.definition.head_tasks, None)[0])
         except DataError as error:
-            self.problems.append(error)
+            self._add(error)
             return None
 
     def _split(self, task: Task, split: str) -> list[str]:
@@ -111,7 +117,7 @@ class TaskCheck:
         try:
             lines += self._inputs(task, split, rows)
         except DataError as error:
-            self.problems.append(error)
+            self._add(error)
         duplicates = len(rows) - len(set(_contents(task, split)))
         if duplicates:
             self.warnings.append(f"{split}: {duplicates} repeat an earlier row's texts and label")

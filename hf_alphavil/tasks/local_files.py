@@ -58,9 +58,14 @@ def load_files(
     builder = SplitBuilder(definition, files.columns, files.labels)
     if builder.labels is None and "train" in files.splits:
         file = folder / files.splits["train"]
-        # A row that is faulty otherwise is told of when the split is built.
-        rows = _read(files, file, builder.wanted("train"), "train", lambda error: None)
-        builder.learn_labels(rows, lambda place, reason: _fault(files, file, place, reason))
+        faults: list[DataError] = []  # told of when the split is built, if it comes to that
+        rows = _read(files, file, builder.wanted("train"), "train", faults.append)
+        try:
+            builder.learn_labels(rows, lambda place, reason: _fault(files, file, place, reason))
+        except DataError as error:
+            for fault in faults:
+                report(fault)
+            raise (faults or [error])[0] from None
     loaded = {}
     for split, name in files.splits.items():
         if split in splits:

@@ -90,6 +90,8 @@ class SplitBuilder:
                     check_label_value(part)
                 values += parts
             self.labels, self.written = infer_labels(values)
+        except DataError:
+            raise
         except ValueError as error:
             raise fault(place, str(error)) from None
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 from official_miniatures import FOLDERS
 
+from hf_alphavil.tasks import DataError, load_tasks
 from hf_alphavil.tasks.__main__ import main
 
 TASKS = """
@@ -63,6 +64,21 @@ def test_every_problem_is_named(tasks, capsys):
     assert f"problem: {tasks / 'train.csv'}: 12 more" in out
     assert f"problem: {tasks / 'dev.csv'}, line 2: is not UTF-8." in out
     assert out.endswith("33 problems\n")
+
+
+def test_faults_that_leave_no_labels_to_learn(tasks, capsys):
+    (tasks / "tasks.yaml").write_text(TASKS.replace("  labels: [good, bad]\n", ""))
+    (tasks / "train.csv").write_text('text,label\nA "lone" one,"good\nfine,bad\n')
+    assert main(["check", "moods", "--include_path", str(tasks)]) == 1
+    out = capsys.readouterr().out
+    assert f"problem: {tasks / 'train.csv'}, line 2: is not CSV" in out
+    assert "holds no rows" not in out
+    assert out.endswith("1 problem\n")
+    with pytest.raises(DataError, match=r"train.csv, line 2: is not CSV"):
+        load_tasks("moods", include_path=tasks)
+    (tasks / "train.csv").write_text("text,mood\nfine,bad\n")
+    with pytest.raises(DataError, match=r"^[^ ]*train.csv, line 1: there is no column 'label'"):
+        load_tasks("moods", include_path=tasks)
 
 
 def test_as_the_model_sees_it(tasks, capsys, real_encoder):

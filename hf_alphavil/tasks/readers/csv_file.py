@@ -43,12 +43,24 @@ def read_csv(
     csv.field_size_limit(FIELD_LIMIT)
     # Blank lines at the end are no rows; one in the middle is a row without fields.
     rows = csv.reader(io.StringIO(read_file_text(file).rstrip("\r\n"), newline=""), strict=True)
-    names = list(header) if header is not None else _next(rows, file, report)
-    if names is None:
-        return
-    check_header(names, columns, file)
-    count, start = 0, rows.line_num + 1
-    while (values := _next(rows, file, report)) is not None:
+    names = list(header) if header is not None else None
+    if names is not None:
+        check_header(names, columns, file)
+    count = 0
+    while True:
+        start = rows.line_num + 1
+        try:
+            values = next(rows)
+        except StopIteration:
+            break
+        except csv.Error as error:  # after which the parser does not know where it is
+            advice = "Double the quotes inside quoted fields, or save the file as TSV, where quotes are characters."
+            report(DataError(f"is not CSV ({error}).", file, start, advice))
+            return
+        if names is None:
+            names = values
+            check_header(names, columns, file)
+            continue
         count += 1
         if len(values) == len(names):
             yield start, dict(zip(names, values, strict=True))
@@ -61,23 +73,5 @@ def read_csv(
                     "Repair the line; a field that holds a comma stands in double quotes.",
                 )
             )
-        start = rows.line_num + 1
     if count == 0:
         raise DataError("holds no rows, only a header.", file, 1, "Write some, or download the data again.")
-
-
-def _next(rows: Any, file: Path, report: Report) -> list[str] | None:
-    """The next row; `None` at the end, or where the parser has lost its way and was reported."""
-    start = rows.line_num + 1
-    try:
-        return next(rows, None)
-    except csv.Error as error:
-        report(
-            DataError(
-                f"is not CSV ({error}).",
-                file,
-                start,
-                "Double the quotes inside quoted fields, or save the file as TSV, where quotes are characters.",
-            )
-        )
-        return None
