@@ -40,6 +40,7 @@ from .inputs import (
     split_meta_set,
     tokenized_split,
 )
+from .label_smoothing import smoother_for
 from .layer_groups import layer_groups
 from .methods import METHODS
 from .modeling import MultitaskModel, without_adapters
@@ -491,8 +492,8 @@ class MultitaskTrainer(TaskCheckpoints):
     ) -> Any:
         """Trainer's loss, unweighted; label smoothing is for tasks with classes alone."""
         smoother = self.label_smoother
-        if self.is_multitask and self.kinds.get(inputs[TASK_KEY]) == "regression":
-            self.label_smoother = None
+        if self.is_multitask:
+            self.label_smoother = smoother_for(smoother, self.kinds.get(inputs[TASK_KEY]), inputs)
         try:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         finally:

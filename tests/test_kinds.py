@@ -7,6 +7,7 @@ from comparing import assert_same_run
 from kinds_run import every_kind, kinds_trainer, run_kinds, word_tokenizer
 from launching import launch_runs
 from sklearn.metrics import f1_score
+from torch.nn import functional as F
 from torch.utils.data import Subset
 from transformers import EvalPrediction
 
@@ -15,6 +16,7 @@ from hf_alphavil.card import last_scores
 from hf_alphavil.data import TaskDataset, select_columns
 from hf_alphavil.data.masked_lm import MaskedLMCollator
 from hf_alphavil.data.multiple_choice import MultipleChoiceCollator
+from hf_alphavil.label_smoothing import ChoiceSmoother
 
 METRICS = {
     "pair": "accuracy", "tags": "f1_micro", "score": "combined_score", "quiz": "accuracy", "names": "span_f1",
@@ -60,6 +62,32 @@ def test_resume_is_exact(tmp_path):
             tmp_path / "resumed", resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"), **settings
         )
         assert_same_run(whole, resumed)
+
+
+def test_label_smoothing_is_over_the_choices_of_a_row():
+    logits = torch.tensor([[0.3, -1.0, 2.0], [1.5, 0.2, torch.finfo(torch.float32).min]], requires_grad=True)
+    mask, labels = torch.tensor([[True, True, True], [True, True, False]]), torch.tensor([2, 0])
+    rows = [(logits[0], 2), (logits[1, :2], 0)]
+    expected = torch.stack([F.cross_entropy(row[None], torch.tensor([y]), label_smoothing=0.2) for row, y in rows])
+    loss = ChoiceSmoother(0.2, mask)({"logits": logits}, labels)
+    torch.testing.assert_close(loss, expected.mean())
+    assert torch.isfinite(torch.autograd.grad(loss, logits)[0]).all()
+
+
+def test_every_kind_trains_with_label_smoothing(tmp_path):
+    settings = {"max_phase_steps": 2, "dropout": 0.0, "logging_strategy": "steps", "logging_steps": 1}
+    smoothed, plain = (
+        run_kinds(tmp_path / str(factor), label_smoothing_factor=factor, **settings) for factor in (0.2, 0.0)
+    )
+
+    def loss(run, task):
+        return next(entry[f"loss_{task}"] for entry in run["log_history"] if f"loss_{task}" in entry)
+
+    # From the same parameters each: scores, and several labels at once, are not smoothed.
+    assert {task for task in METRICS if task != "other" and loss(smoothed, task) == loss(plain, task)} == {
+        "tags", "score",
+    }  # fmt: skip
+    assert all(torch.isfinite(tensor).all() for tensor in smoothed["state"].values())
 
 
 @pytest.mark.slow

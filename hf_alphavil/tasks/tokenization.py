@@ -15,7 +15,7 @@ from datasets import Dataset
 
 from .errors import DataError
 from .fingerprints import hash_of, tokenizer_identity
-from .text_format import TextFormat, check_row_texts, joined_texts, words_of
+from .text_format import TextFormat, check_row_texts, choices_of, joined_texts, words_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,6 +63,8 @@ def tokenize_dataset(
     )
     if not len(rows):  # map() would hand back the raw columns
         columns = [*tokenizer.model_input_names, *(["labels"] if labelled else [])]
+        columns += [WORD_POSITIONS] if text_format.kind == "token_classification" else []
+        columns += [column for column in text_format.score_columns if column in rows.column_names]
         return Dataset.from_dict({column: [] for column in columns})
     if text_format.kind == "token_classification" and not tokenizer.is_fast:
         raise DataError(
@@ -116,7 +118,26 @@ def has_labels(rows: Dataset, text_format: TextFormat, name: str) -> bool:
                 f"{name}, row {row}: the column {column!r} holds {label!r:.80}, which is not {wanted}.",
                 advice="Correct the row, or take it out.",
             )
+    if text_format.kind in ("multiple_choice", "token_classification"):
+        _check_label_counts(rows, labels, text_format, name)
     return True
+
+
+def _check_label_counts(rows: Dataset, labels: list[Any], text_format: TextFormat, name: str) -> None:
+    """Checks labels against their own row's words or choices, of which rows have unequal numbers."""
+    column = text_format.label_column
+    for number, (row, label) in enumerate(zip(rows.select_columns(text_format.columns), labels, strict=True)):
+        if text_format.kind == "multiple_choice":
+            present, valid = f"{len(choices_of(text_format, row))} choices", label < len(choices_of(text_format, row))
+        else:
+            words = words_of(text_format, row)
+            # A row of no words has no loss: alone in a batch it would make NaN.
+            present, valid = f"{len(words)} words", bool(words) and len(label) == len(words)
+        if not valid:
+            raise DataError(
+                f"{name}, row {number}: the column {column!r} holds {label!r:.80}, which does not fit {present}.",
+                advice="Correct the row, or take it out.",
+            )
 
 
 def _is_id(label: Any, limit: int) -> bool:
@@ -181,10 +202,8 @@ def _tokenize_words(
         inputs[WORD_POSITIONS].append(positions)
     if labels is not None:
         inputs["labels"] = []
-        for number, (ids, positions) in enumerate(zip(labels, inputs[WORD_POSITIONS], strict=True)):
-            if len(ids) != len(positions):
-                raise DataError(f"there are {len(ids)} labels for the {len(positions)} words {rows[number]!r:.80}.")
-            aligned = [IGNORED] * len(inputs["input_ids"][number])
+        for row, ids, positions in zip(inputs["input_ids"], labels, inputs[WORD_POSITIONS], strict=True):
+            aligned = [IGNORED] * len(row)
             for label, place in zip(ids, positions, strict=True):
                 if place >= 0:
                     aligned[place] = label

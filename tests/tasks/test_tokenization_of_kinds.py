@@ -98,8 +98,11 @@ def test_words_as_a_string_and_without_labels(tokenizer):
 def test_words_that_cannot_be(tokenizer):
     with pytest.raises(DataError, match="it takes a fast tokenizer"):
         words_task([{"words": "a", "label": [0]}]).tokenize("train", ByT5Tokenizer())
-    with pytest.raises(DataError, match="there are 1 labels for the 2 words"):
-        words_task([{"words": "a b", "label": [0]}]).tokenize("train", tokenizer)
+    good = {"words": "a b", "label": [0, 1]}
+    with pytest.raises(DataError, match=r"t-train, row 1: the column 'label' holds \[0\], which does not fit 2 words"):
+        words_task([good, {"words": "a b", "label": [0]}]).tokenize("train", tokenizer)
+    with pytest.raises(DataError, match=r"t-train, row 1: .* does not fit 0 words"):
+        words_task([good, {"words": " ", "label": []}]).tokenize("train", tokenizer)
     with pytest.raises(DataError, match="row 0: the column 'words' holds 3"):
         words_task([{"words": 3, "label": [0]}]).tokenize("train", tokenizer)
 
@@ -116,6 +119,29 @@ def test_choices(tokenizer):
     same = Task("t", "multiple_choice", context_template="{q}", choices_column="c", train=listed)
     assert same.labels == ("0", "1", "2")
     assert same.tokenize("train", tokenizer)["input_ids"][:] == ids[:]
+
+
+@pytest.mark.parametrize("choices", [{"choices_column": "c"}, {"choice_columns": ("one", "two", "three")}])
+def test_a_label_that_is_no_choice_of_its_row(tokenizer, choices):
+    """Of three choices elsewhere, 2 is a label; in a row of two, its loss would be without end."""
+    rows = Dataset.from_dict(
+        {
+            "q": ["a"] * 2, "c": [["cat", "mat", "dog"], ["dog", "cat"]],
+            "one": ["cat", "dog"], "two": ["mat", "cat"], "three": ["dog", None], "label": [2, 2],
+        }
+    )  # fmt: skip
+    task = Task("t", "multiple_choice", context_template="{q}", train=rows, **choices)
+    with pytest.raises(DataError, match="t-train, row 1: the column 'label' holds 2, which does not fit 2 choices"):
+        task.tokenize("train", tokenizer)
+
+
+def test_no_rows_of_words_and_of_questions(tokenizer):
+    nothing = Dataset.from_dict({"words": [], "label": []})
+    empty = words_task([{"words": "a", "label": [0]}], validation=nothing).tokenize("validation", tokenizer)
+    assert {"labels", "word_positions"} <= set(empty.column_names)
+    answers = Dataset.from_dict({"text": [], "question_id": [], "label": []})
+    task = Task("t", "sequence_classification", ("text",), ("n", "y"), metrics=("exact_match",), validation=answers)
+    assert "question_id" in task.tokenize("validation", tokenizer).column_names
 
 
 def test_masked_lm_needs_no_labels():
