@@ -99,8 +99,8 @@ class RunObjectives:
             suits = label.ndim == 0 and not label.is_floating_point()
         if not suits:
             raise ValueError(
-                f"alpha_objective='entropy' needs a target with one class of several, and {target!r} is a regression "
-                "or has several labels at once, so that its predictions have no such entropy: pass "
+                f"alpha_objective='entropy' needs a target with one class of several, and {target!r} predicts scores, "
+                "several labels at once, or words, so that its predictions have no such entropy: pass "
                 "alpha_objective='loss'"
             )
 
