@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -233,7 +234,10 @@ def make_collator(
         if kind == "multiple_choice":
             return MultipleChoiceCollator(processing_class, num_choices=len(task.labels or ()) if task else None)
         if kind == "token_classification":
-            return DataCollatorForTokenClassification(processing_class)
+            # `word_positions` count from a row's first token: padding on the left would move every word.
+            pads_behind = copy.deepcopy(processing_class)
+            pads_behind.padding_side = "right"
+            return DataCollatorForTokenClassification(pads_behind)
         if kind == "masked_lm":
             share = task.mlm_probability if task else 0.15
             return MaskedLMCollator(processing_class, mlm_probability=share, seed=args.resolved_data_seed)
