@@ -9,6 +9,8 @@ from typing import Any
 
 #: More distinct values than this are no labels.
 MAX_LABELS = 1000
+#: The largest float32, the type of scores: a larger one would become infinity, and the loss NaN.
+MAX_SCORE = (2 - 2**-23) * 2.0**127
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,12 @@ class LabelReader:
         raise ValueError(f"the label {value!r:.80} is none of {_listed(names)}.")
 
     def _score(self, value: Any) -> float:
-        low, high = self.score_range if self.score_range is not None else (-math.inf, math.inf)
+        low, high = self.score_range if self.score_range is not None else (-MAX_SCORE, MAX_SCORE)
         try:
             score = float(value) if type(value) is not bool else math.nan
         except (TypeError, ValueError, OverflowError):
             score = math.nan
-        if not (math.isfinite(score) and low <= score <= high):
+        if not (abs(score) <= MAX_SCORE and low <= score <= high):
             raise ValueError(f"the label {value!r:.80} is no number from {low:g} to {high:g}.")
         return score
 
@@ -109,10 +111,14 @@ def check_label_value(value: Any) -> None:
     Checks that a value may be a label.
 
     Raises:
-        `ValueError`: for what is neither a string nor a whole number nor a truth value.
+        `ValueError`: for what is neither a string nor a whole number nor a truth value, and half a character.
     """
     if type(value) not in (str, int, bool) or value == "":
         raise ValueError(f"the label {value!r:.80} is neither a string nor a whole number.")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the label {value!r:.80} holds a lone surrogate, which is not text.") from None
 
 
 def infer_labels(values: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:

@@ -42,7 +42,10 @@ class YamlFile:
             raise DataError(f"is not YAML that can be read ({error}).", file) from None
         if not isinstance(self.content, dict):
             raise DataError("is no mapping from keys to values.", file, 1)
-        self._walk(root, ())
+        try:
+            self._walk(root, ())
+        except RecursionError:
+            raise DataError("nests too deeply, or an alias stands inside what it names.", file) from None
 
     def line_of(self, *keys: str) -> int | None:
         """`int`, *optional*: The line of the innermost of nested keys that stands in the file."""

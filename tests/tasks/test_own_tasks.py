@@ -271,6 +271,33 @@ task:
         load_tasks(str(define(text.replace("GROUP", "labels: [a, b]"), data__jsonl=rows[:1])))
 
 
+@pytest.mark.parametrize(
+    ("kind", "label", "reason"),
+    [
+        ("regression", "1e39", "1e\\+39 is no number"),  # infinity in float32
+        ("regression", "-1e39", "-1e\\+39 is no number"),
+        ("regression", "NaN", "nan is no number"),
+        ("sequence_classification", '"\\ud800"', "holds a lone surrogate"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_labels_that_no_model_can_hold(define, tmp_path, kind, label, reason, suffix):
+    rows = ['{"t": "a", "label": 3e38}', f'{{"t": "b", "label": {label}}}']
+    rows = rows if kind == "regression" else ['{"t": "a", "label": "x"}', rows[1]]
+    (tmp_path / f"t.{suffix}").write_text("[" + ",\n".join(rows) + "]" if suffix == "json" else "\n".join(rows))
+    path = define(f"a: {{kind: {kind}, text_columns: [t], files: {{splits: {{train: t.{suffix}}}}}}}")
+    with pytest.raises(DataError, match=rf"t\.{suffix}, line 2: the label .*{reason}"):
+        load_tasks(str(path))
+
+
+def test_of_two_values_of_one_key_none_is_taken(define, tmp_path):
+    path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.json}}}")
+    for text in ('[{"t": "a", "label": 1, "label": 2}]', '{"data": [], "data": [{"t": "a", "label": 1}]}'):
+        (tmp_path / "t.json").write_text(text)
+        with pytest.raises(DataError, match=r"t\.json: is not JSON \(the key '(label|data)' stands twice\)"):
+            load_tasks(str(path))
+
+
 FILES = "  files: {splits: {train: t.csv}}\n"
 REST = f"  text_columns: [t]\n{FILES}"
 
@@ -282,6 +309,7 @@ REST = f"  text_columns: [t]\n{FILES}"
         ("a: b: c", 1, "is not YAML"),
         ("a:\n  kind: regression\na:\n  kind: regression\n", 3, "the key 'a' stands there twice"),
         ("a: 3", 1, "the task 'a' is 3, not a mapping"),
+        ("a: &own {kind: regression, value_maps: *own}", None, "an alias stands inside what it names"),
         ("a:\n  knd: regression\n", 2, "unknown key 'knd'.*Did you mean 'kind'"),
         ("a:\n  text_columns: [x]\n", 1, "the task 'a' has no kind"),
         ("a:\n  kind: regression\n  text_columns: x\n", 3, "'text_columns' of the task 'a' is 'x': write a list"),

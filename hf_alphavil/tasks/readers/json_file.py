@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, Report, raise_error
-from .jsonl import object_fault
+from .jsonl import distinct_keys, object_fault
 from .lines import read_file_text
 
 BLANK = " \t\r\n"
@@ -35,11 +35,11 @@ def read_json(
         key.
 
     Raises:
-        [`DataError`]: for a file that is not such a list or has no rows, and for missing keys.
+        [`DataError`]: for a file that is not such a list or has no rows, and for keys that are missing or stand twice.
     """
     text = read_file_text(file)
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=distinct_keys)
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
@@ -82,19 +82,15 @@ def _lines_of(text: str, in_data: bool, number: int) -> list[int]:
 
 
 def _place_of_data(text: str, place: int, decoder: json.JSONDecoder) -> int:
-    """Where the value of the last `"data"` of an object begins: of equal keys the last one counts."""
-    found = place
+    """Where the value of an object's `"data"` begins."""
     place = _after_blank(text, place + 1)
-    while text[place] != "}":
+    while True:
         key, place = decoder.raw_decode(text, place)
         place = _after_blank(text, _after_blank(text, place) + 1)  # the colon
         if key == "data":
-            found = place
+            return place
         _, place = decoder.raw_decode(text, place)
-        place = _after_blank(text, place)
-        if text[place] == ",":
-            place = _after_blank(text, place + 1)
-    return found
+        place = _after_blank(text, _after_blank(text, place) + 1)  # the comma
 
 
 def _after_blank(text: str, place: int) -> int:

@@ -32,11 +32,11 @@ def read_jsonl(
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by key.
 
     Raises:
-        [`DataError`]: for a line that is not a JSON object, and a missing key.
+        [`DataError`]: for a line that is not a JSON object, and a key that is missing or stands twice.
     """
     for number, line in enumerate(read_lines(file), start=1):
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=distinct_keys)
         except (ValueError, RecursionError) as error:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             advice = "Repair the line, or download the task's official files again."
@@ -47,6 +47,20 @@ def read_jsonl(
             yield number, row
         else:
             report(fault)
+
+
+def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """
+    A JSON object's values by key, for `json.loads`, which by itself keeps the last of two values and says nothing.
+
+    Raises:
+        `ValueError`: for a key that stands twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return values
 
 
 def object_fault(row: Any, columns: Collection[str], file: Path, line: int) -> DataError | None:

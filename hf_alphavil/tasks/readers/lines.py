@@ -27,7 +27,7 @@ def read_file_text(file: Path) -> str:
     The text of a UTF-8 file, without a byte order mark.
 
     Raises:
-        [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty.
+        [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty, or holds a NUL.
     """
     content = read_bytes(file)
     try:
@@ -35,6 +35,9 @@ def read_file_text(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError("is not UTF-8.", file, line, "Convert the file to UTF-8.") from None
+    if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8, with a NUL beside every letter
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError("holds a NUL byte, which no text does.", file, line, "Convert the file to UTF-8.")
     if not text.strip("\r\n"):
         raise DataError("is empty.", file, advice="Write it, or download the data again.")
     return text
@@ -48,6 +51,6 @@ def read_lines(file: Path) -> list[str]:
     line: `str.splitlines` would also split at characters that stand inside sentences, such as U+2028 or U+0085.
 
     Raises:
-        [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty.
+        [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty, or holds a NUL.
     """
     return [line.removesuffix("\r") for line in read_file_text(file).rstrip("\r\n").split("\n")]
