@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     submission.add_argument("benchmark", choices=BENCHMARKS)
     submission.add_argument("directories", nargs="*", help="folders of prediction files, as out/rte/predictions")
     submission.add_argument("--output", required=True, help="the zip file")
-    submission.add_argument("--data_dir", help="folder of the official files, for MultiRC's and ReCoRD's placeholders")
+    submission.add_argument("--data_dir", help="folder of the official files, for MultiRC's placeholder")
     submission.set_defaults(run=_submission)
 
     options = parser.parse_args(arguments)
