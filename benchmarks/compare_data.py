@@ -78,8 +78,7 @@ def split_target(task: Task, data: Data) -> TargetSplit:
 
 
 def _hold_out(task: Task, rows: Dataset, data: Data, share: str) -> tuple[list[int], list[int]]:
-    has_class = task.kind in ("sequence_classification", "multiple_choice") and not task.is_multi_label
-    labels = rows[task.label_column][:] if has_class else None
+    labels = rows[task.label_column][:] if task.has_one_class else None
     groups = rows[task.group_column][:] if task.group_column is not None else None
     try:
         return split_holdout(len(rows), getattr(data, share), data.data_seed, labels, groups)

@@ -182,7 +182,7 @@ def split_meta_set(
         return train, TaskDataset(tokenized_split({target: task}, "test", tokenizer, args)[target], target)
     labels = train[target].labels()
     # A slice is stratified by a class of every row; scores, and several labels of a row, are none.
-    if (task is not None and task.kind == "regression") or (
+    if (task is not None and not task.has_one_class) or (
         labels and (isinstance(labels[0], float) or np.ndim(labels[0]))
     ):
         labels = None

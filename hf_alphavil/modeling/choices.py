@@ -49,13 +49,7 @@ def score_choices(native: PreTrainedModel, inputs: dict[str, Any]) -> MultipleCh
         raise ValueError("a multiple-choice task needs input_ids or inputs_embeds")
 
     outputs = native(**inputs, return_dict=True)
-    logits = outputs.logits.view(-1, num_choices)
-    loss = None if labels is None else F.cross_entropy(logits, labels)
-    # Encoder-decoder models have these under other names, one for each half.
-    result = MultipleChoiceModelOutput(
-        loss=loss, logits=logits, hidden_states=outputs.get("hidden_states"), attentions=outputs.get("attentions")
-    )
-    return result if return_dict else result.to_tuple()
+    return _output_of(outputs.logits.view(-1, num_choices), labels, outputs, return_dict)
 
 
 def score_present_choices(
@@ -85,8 +79,15 @@ def score_present_choices(
     outputs = score(native, chosen | {"return_dict": True})
     scores = outputs.logits.flatten()
     lowest = torch.full(present.shape, torch.finfo(scores.dtype).min, dtype=scores.dtype, device=scores.device)
-    logits = lowest.masked_scatter(present, scores)
+    return _output_of(lowest.masked_scatter(present, scores), labels, outputs, return_dict)
+
+
+def _output_of(
+    logits: torch.Tensor, labels: torch.Tensor | None, outputs: Any, return_dict: bool
+) -> MultipleChoiceModelOutput | tuple:
+    """The output of a multiple choice, of its logits and the outputs of the model that scored each choice."""
     loss = None if labels is None else F.cross_entropy(logits, labels)
+    # Encoder-decoder models have these under other names, one for each half.
     result = MultipleChoiceModelOutput(
         loss=loss, logits=logits, hidden_states=outputs.get("hidden_states"), attentions=outputs.get("attentions")
     )

@@ -7,19 +7,19 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """
     Writes a file aside and moves it into its place: a reader never meets half of it, and a failure leaves the old one.
 
     Args:
         path (`Path`): The file; its folder is made where it is missing.
-        text (`str`): Its content.
+        content (`str` or `bytes`): Its content; text is written as UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes a file that only its owner may read.

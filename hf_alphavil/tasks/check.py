@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import Dataset
 
-from .definition import SPLITS, TaskDefinition
+from .definition import BENCHMARK_NAMES, SPLITS, TaskDefinition
 from .errors import DataError
 from .loading import load_splits, make_task
 from .task import Task
@@ -61,6 +61,7 @@ class TaskCheck:
         self.definition, self.tokenizer, self.max_length = definition, tokenizer, max_length
         self.problems: list[DataError] = []
         self._told: set[str] = set()
+        self._contents: dict[str, list[tuple[str, str]]] = {}
         self.warnings: list[str] = []
         rows = self._load(data_dir)
         task = self._make(rows)
@@ -69,7 +70,7 @@ class TaskCheck:
             for split in SPLITS:
                 if split in rows and len(rows[split]):
                     lines += ["", *self._split(task, split)]
-            self._compare(task)
+            self._compare()
         lines += ["", *self._verdict()]
         self.report = "\n".join(lines)
 
@@ -118,8 +119,8 @@ class TaskCheck:
             lines += self._inputs(task, split, rows)
         except DataError as error:
             self._add(error)
-        duplicates = len(rows) - len(set(_contents(task, split)))
-        if duplicates:
+        contents = self._contents[split] = _contents(task, split)
+        if duplicates := len(rows) - len(set(contents)):
             self.warnings.append(f"{split}: {duplicates} repeat an earlier row's texts and label")
         return lines
 
@@ -149,12 +150,9 @@ class TaskCheck:
             lines += [f"           {text}" for text in choices]
         return lines
 
-    def _compare(self, task: Task) -> None:
-        if task.train is None or task.validation is None:
-            return
-        known = {text for text, _ in _contents(task, "train")}
-        both = sum(text in known for text, _ in _contents(task, "validation"))
-        if both:
+    def _compare(self) -> None:
+        known = {text for text, _ in self._contents.get("train", ())}
+        if both := sum(text in known for text, _ in self._contents.get("validation", ())):
             self.warnings.append(f"validation: {both} repeat the texts of a training row")
 
     def _verdict(self) -> list[str]:
@@ -174,7 +172,7 @@ def _described(definition: TaskDefinition, task: Task | None) -> str:
     kind = definition.settings.get("problem_type") or definition.settings["kind"]
     parts = [kind.replace("_", " ")]
     if definition.benchmark is not None:
-        parts.append({"glue": "GLUE", "superglue": "SuperGLUE"}[definition.benchmark])
+        parts.append(BENCHMARK_NAMES[definition.benchmark])
     if task is not None:
         if task.labels is not None and task.kind != "multiple_choice":
             parts.append(f"{len(task.labels)} labels")
@@ -191,10 +189,10 @@ def _label_counts(task: Task, split: str) -> Counter[str] | None:
     if task.labels is None or split == "test" or task.label_column not in rows.column_names:
         return None
     values: Iterable[Any] = rows[task.label_column][:]
-    if task.is_multi_label or task.kind == "token_classification":
+    if task.format.has_label_lists:
         values = [label for row in values for label in row]
-    counts = Counter(task.labels[label] for label in values)
-    return Counter(dict(sorted(counts.items(), key=lambda item: (task.labels or ()).index(item[0]))))
+    counts = Counter(values)
+    return Counter({name: counts[number] for number, name in enumerate(task.labels) if counts[number]})
 
 
 def _answer(task: Task, split: str, row: Mapping[str, Any]) -> str:

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .definition_checks import SPLITS, check_definition
+from .definition_checks import check_definition
 from .errors import DataError
 from .fingerprints import hash_of
 from .submission import SubmissionFormat
-from .task import Task
+from .task import SPLITS, Task
 from .yaml_file import YamlFile
 
 DEFINITIONS_DIR = Path(__file__).parent / "definitions"
-BENCHMARKS = ("glue", "superglue")
+BENCHMARK_NAMES = {"glue": "GLUE", "superglue": "SuperGLUE"}
+BENCHMARKS = tuple(BENCHMARK_NAMES)
 YAML_SUFFIXES = (".yaml", ".yml")
 
 __all__ = ["BENCHMARKS", "SPLITS", "TaskDefinition", "available_tasks", "diagnostics", "get_definition"]
@@ -146,12 +147,17 @@ def available_tasks(include_path: Any = None) -> tuple[str, ...]:
 def diagnostics(benchmark: str, names: Iterable[str]) -> list[str]:
     """A leaderboard's evaluation-only tasks that the heads of the tasks `names` can be scored with."""
     heads = {simplified(name) for name in names}
-    definitions = map(get_definition, _benchmark_tasks())
     return [
         definition.key
-        for definition in definitions
-        if definition.benchmark == benchmark and heads & {simplified(head) for head in definition.head_tasks}
+        for definition in benchmark_definitions(benchmark)
+        if heads & {simplified(head) for head in definition.head_tasks}
     ]
+
+
+def benchmark_definitions(benchmark: str) -> list[TaskDefinition]:
+    """The definitions of all tasks of a benchmark, in the order of their names."""
+    definitions = map(get_definition, _benchmark_tasks())
+    return [definition for definition in definitions if definition.benchmark == benchmark]
 
 
 def simplified(name: str) -> str:

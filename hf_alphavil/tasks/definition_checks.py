@@ -10,11 +10,11 @@ from typing import Any
 from .prepare import PREPARE
 from .readers import READERS
 from .submission import LAYOUTS
+from .task import SPLITS
 from .yaml_file import YamlFile
 
 # Names become parts of parameter names, of metric names and of file names.
 TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
-SPLITS = ("train", "validation", "test")
 
 
 def _is(*types: type) -> Callable[[Any], bool]:

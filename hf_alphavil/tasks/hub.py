@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from datasets import ClassLabel, Dataset, load_dataset
+from datasets import Dataset, load_dataset
 
 from .definition import SPLITS, HubSource, TaskDefinition
 from .errors import DataError, Report, raise_error
 from .fingerprints import hash_of
+from .labels import class_names
 from .row_builder import SplitBuilder
 
 # Part of the rows' fingerprint: raise it when the code comes to make other rows of the same dataset.
@@ -126,15 +127,14 @@ def _check_label_names(
     """The labels that the dataset names, which must be the definition's where that names them too."""
     labels = definition.settings.get("labels")
     for rows in datasets.values():
-        feature: Any = rows.features.get(column)
-        feature = getattr(feature, "feature", feature)  # of a list's items
-        if not isinstance(feature, ClassLabel):
+        names = class_names(rows, column)
+        if names is None:
             continue
-        if labels is not None and list(feature.names) != list(labels):
+        if labels is not None and names != tuple(labels):
             raise DataError(
-                f"its labels are {', '.join(feature.names)}, not {', '.join(labels)} in this order.",
+                f"its labels are {', '.join(names)}, not {', '.join(labels)} in this order.",
                 place,
                 advice="Pass another revision, or correct the task's labels.",
             )
-        return tuple(feature.names)
+        return names
     return None

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from datasets import ClassLabel, Dataset
+
 #: More distinct values than this are no labels.
 MAX_LABELS = 1000
 #: The largest float32, the type of scores: a larger one would become infinity, and the loss NaN.
@@ -88,6 +90,13 @@ class LabelReader:
         if not (abs(score) <= MAX_SCORE and low <= score <= high):
             raise ValueError(f"the label {value!r:.80} is no number from {low:g} to {high:g}.")
         return score
+
+
+def class_names(rows: Dataset, column: str) -> tuple[str, ...] | None:
+    """The labels that a dataset itself names in a column of ids, or of lists of ids; `None` where it names none."""
+    feature: Any = rows.features.get(column)
+    feature = getattr(feature, "feature", feature)  # of a list's items
+    return tuple(feature.names) if isinstance(feature, ClassLabel) else None
 
 
 def split_labels(value: Any, kind: str, separator: str) -> list[Any]:

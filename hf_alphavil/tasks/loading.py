@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 
 from .definition import SPLITS, YAML_SUFFIXES, TaskDefinition, get_definition, own_definitions, read_definitions
 from .errors import DataError, Report, raise_error
 from .hub import load_from_hub
+from .labels import class_names
 from .local_files import MissingFilesError, load_files
 from .task import Task
 from .validation_split import hold_out_validation
@@ -125,10 +126,8 @@ def make_task(definition: TaskDefinition, rows: Mapping[str, Dataset], head_task
     settings = dict(definition.settings)
     label_column = settings.get("label_column", "label")
     for dataset in rows.values():
-        feature: Any = dataset.features.get(label_column)
-        feature = getattr(feature, "feature", feature)  # of a list's items
-        if settings.get("labels") is None and isinstance(feature, ClassLabel):
-            settings["labels"] = tuple(feature.names)
+        if settings.get("labels") is None:
+            settings["labels"] = class_names(dataset, label_column)
     try:
         return Task(name=definition.key, head_task=head_task, **settings, **rows)
     except DataError:

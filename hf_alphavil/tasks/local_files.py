@@ -127,7 +127,7 @@ def _load_split(
 def _read(
     files: FileSource, file: Path, columns: Collection[str], split: str, report: Report
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    form = files.format or SUFFIXES.get(file.suffix.lower())
+    form = _format_of(files, file)
     if form is None:
         raise DataError(
             f"its suffix {file.suffix!r} is none of {', '.join(SUFFIXES)}.",
@@ -138,8 +138,12 @@ def _read(
     return READERS[form](file, columns, files.headers.get(split), report, **options)  # type: ignore[operator]
 
 
+def _format_of(files: FileSource, file: Path) -> str | None:
+    return files.format or SUFFIXES.get(file.suffix.lower())
+
+
 def _fault(files: FileSource, file: Path, place: int, reason: str) -> DataError:
     advice = "Use the benchmark's official file." if files.benchmark is not None else None
-    if (files.format or SUFFIXES.get(file.suffix.lower())) == "parquet":  # has rows and no lines
+    if _format_of(files, file) == "parquet":  # has rows and no lines
         return DataError(f"row {place}: {reason}", file, advice=advice)
     return DataError(reason, file, place, advice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pyarrow
@@ -206,17 +207,7 @@ class SplitBuilder:
 
 def text_format(settings: Mapping[str, Any]) -> TextFormat:
     """How the rows of a definition become inputs: the part that names columns."""
-    names = (
-        "text_columns",
-        "label_column",
-        "context_template",
-        "choice_columns",
-        "text_templates",
-        "choices_column",
-        "value_maps",
-        "problem_type",
-    )
-    return TextFormat(kind=settings["kind"], **{name: settings[name] for name in names if name in settings})
+    return TextFormat(**{field.name: settings[field.name] for field in fields(TextFormat) if field.name in settings})
 
 
 def check_types(values: Mapping[str, Any], types: dict[str, type]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 #: How the rows of a `.jsonl` file are put together.
 LAYOUTS = ("rows", "questions", "candidates")
+GLUE_HEADER = "index\tprediction"
 
 
 @dataclass(frozen=True)
@@ -98,23 +100,27 @@ def write_submission(task: Task, predictions: Any, directory: str | Path, tokeni
     elif form.layout == "candidates":
         lines = _lines_of_queries(rows, values)
     elif form.file_name.endswith(".jsonl"):
-        key = "labels" if _has_label_lists(task) else "label"
         indices = rows["idx"][:] if "idx" in rows.column_names else range(len(rows))
-        lines = [json.dumps({"idx": index, key: value}) for index, value in zip(indices, values, strict=True)]
+        lines = json_lines(indices, values, "labels" if task.format.has_label_lists else "label")
     else:
-        # GLUE's index is the row's number, whatever `idx` says.
-        lines = ["index\tprediction", *(f"{index}\t{value}" for index, value in enumerate(values))]
+        lines = tsv_lines(values)
     path = Path(directory) / form.file_name
     write_whole(path, "".join(f"{line}\n" for line in lines))
     return path
 
 
-def _has_label_lists(task: Task) -> bool:
-    return task.is_multi_label or task.kind == "token_classification"
+def tsv_lines(values: Iterable[Any]) -> list[str]:
+    """GLUE's lines, of each row's prediction: its index is the row's number, whatever `idx` says."""
+    return [GLUE_HEADER, *(f"{index}\t{value}" for index, value in enumerate(values))]
+
+
+def json_lines(indices: Iterable[Any], values: Iterable[Any], key: str = "label") -> list[str]:
+    """SuperGLUE's lines, of each row's `idx` and prediction."""
+    return [json.dumps({"idx": index, key: value}) for index, value in zip(indices, values, strict=True)]
 
 
 def _default_form(task: Task) -> SubmissionFormat:
-    return SubmissionFormat(f"{task.name}.{'jsonl' if _has_label_lists(task) else 'tsv'}")
+    return SubmissionFormat(f"{task.name}.{'jsonl' if task.format.has_label_lists else 'tsv'}")
 
 
 def _values(task: Task, predictions: Any, form: SubmissionFormat, tokenized: Dataset | None) -> list[Any]:

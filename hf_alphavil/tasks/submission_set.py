@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import zipfile
@@ -11,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from .definition import BENCHMARKS, TaskDefinition, available_tasks, get_definition
+from ..reporting.whole_file import write_whole
+from .definition import BENCHMARKS, TaskDefinition, benchmark_definitions
 from .errors import DataError
 from .loading import load_tasks
 from .readers.lines import read_lines
-from .submission import SubmissionFormat, write_submission
+from .submission import GLUE_HEADER, SubmissionFormat, json_lines, tsv_lines, write_submission
 
 #: Where a placeholder stands in place of a prediction file.
 PLACEHOLDER = "placeholder"
-GLUE_HEADER = "index\tprediction"
 
 
 def make_submission(
@@ -60,8 +61,7 @@ def make_submission(
     for folder in folders:
         if not folder.is_dir():
             raise DataError("no such folder.", folder, advice="Pass folders that hold prediction files.")
-    definitions = [get_definition(name) for name in available_tasks()]
-    definitions = [definition for definition in definitions if definition.benchmark == benchmark]
+    definitions = benchmark_definitions(benchmark)
     found = {definition.key: _find(definition, folders) for definition in definitions}  # faulty ones, first of all
     contents: dict[str, bytes] = {}
     origins: dict[str, str] = {}
@@ -69,12 +69,11 @@ def make_submission(
         file, name = found[definition.key], definition.settings["submission"].file_name
         contents[name] = _placeholder(definition, data_dir) if file is None else file.read_bytes()
         origins[name] = PLACEHOLDER if file is None else str(file)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f".{output.name}.part")
-    with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
             archive.writestr(name, content)
-    aside.replace(output)
+    write_whole(output, stream.getvalue())
     return origins
 
 
@@ -185,10 +184,8 @@ def _placeholder(definition: TaskDefinition, data_dir: str | Path | None) -> byt
         label = f"{definition.settings['score_range'][0]:.{form.decimals}f}"
     else:
         label = (form.labels if form.labels is not None else definition.settings["labels"])[0]
-    if form.file_name.endswith(".tsv"):
-        lines = [GLUE_HEADER, *(f"{index}\t{label}" for index in range(form.test_rows))]
-    else:
-        lines = [json.dumps({"idx": index, "label": label}) for index in range(form.test_rows)]
+    labels = [label] * form.test_rows
+    lines = tsv_lines(labels) if form.file_name.endswith(".tsv") else json_lines(range(form.test_rows), labels)
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -193,6 +193,11 @@ class Task:
         return "multi_label_classification" if self.is_multi_label else self.kind
 
     @property
+    def has_one_class(self) -> bool:
+        """`bool`: Whether a row's label is one class of several, by which rows can be stratified."""
+        return self.kind in ("sequence_classification", "multiple_choice") and not self.is_multi_label
+
+    @property
     def score_columns(self) -> list[str]:
         """`list[str]`: Columns that the metrics read beside predictions and labels, such as a question's id."""
         return list(dict.fromkeys(column for metric in self.metrics for column in METRICS[metric].columns))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..reporting.summary import markdown_table
-from .definition import SPLITS, available_tasks, get_definition
+from .definition import BENCHMARK_NAMES, SPLITS, benchmark_definitions
 
-BENCHMARK_NAMES = {"glue": "GLUE", "superglue": "SuperGLUE"}
 KIND_NAMES = {
     "sequence_classification": "classification",
     "regression": "regression",
@@ -16,8 +15,7 @@ KIND_NAMES = {
 def task_table() -> str:
     """All benchmark tasks as a Markdown table: name, benchmark, type, metrics, official sizes and source."""
     rows = []
-    definitions = map(get_definition, available_tasks())
-    for definition in sorted(definitions, key=lambda definition: (definition.benchmark or "", definition.key)):
+    for definition in [one for benchmark in BENCHMARK_NAMES for one in benchmark_definitions(benchmark)]:
         settings, hub = definition.settings, definition.hub
         assert hub is not None  # of a benchmark task
         kind = KIND_NAMES[settings["kind"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
@@ -24,7 +25,7 @@ class TextFormat:
     choices_column: str | None = None
     score_columns: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property  # every row asks for them
     def columns(self) -> list[str]:
         """The text columns that a row must have."""
         templates = [*self.text_templates, *([self.context_template] if self.context_template else [])]

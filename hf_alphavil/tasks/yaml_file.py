@@ -32,8 +32,9 @@ class YamlFile:
         text = read_file_text(file)
         self._lines: dict[tuple[str, ...], int] = {}
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.content: Any = yaml.safe_load(text)
+            loader = yaml.SafeLoader(text)
+            root = loader.get_single_node()
+            self.content: Any = loader.construct_document(root) if root is not None else None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             reason = getattr(error, "problem", None) or str(error).splitlines()[0]

@@ -6,7 +6,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,34 +46,29 @@ class RecordMetric(PackagedMetric):
     kinds = ("sequence_classification",)
     columns = ("query_id", "candidate", "answers")
     reads = "margins"
+    #: The score's name, and how well a candidate fits an answer, from 0 to 1.
+    key: ClassVar[str]
+    fit: ClassVar[Callable[..., float]]
 
-    def _best_fits(
-        self, fit: Callable[[str, str], float], margins: Any, ids: Any, candidates: Any, answers: Any
-    ) -> float:
-        margins, fits = np.asarray(margins), []
-        for rows in rows_by_group(ids):
+    def _compute(
+        self, predictions: Any, references: Any, query_id: Any, candidate: Any, answers: Any
+    ) -> dict[str, float]:
+        margins, fits = np.asarray(predictions), []
+        for rows in rows_by_group(query_id):
             picked = rows[int(margins[rows].argmax())]
-            fits.append(max((fit(candidates[picked], answer) for answer in answers[picked]), default=0.0))
-        return float(np.mean(fits))
+            fits.append(max((self.fit(candidate[picked], answer) for answer in answers[picked]), default=0.0))
+        return {self.key: float(np.mean(fits))}
 
 
 class RecordF1(RecordMetric):
     """ReCoRD's F1 ([Zhang et al. 2018](https://arxiv.org/abs/1810.12885)): of words, the best over answers."""
 
     description = "ReCoRD's F1: the picked candidate's words against the best fitting answer's"
-
-    def _compute(
-        self, predictions: Any, references: Any, query_id: Any, candidate: Any, answers: Any
-    ) -> dict[str, float]:
-        return {"record_f1": self._best_fits(answer_f1, predictions, query_id, candidate, answers)}
+    key, fit = "record_f1", staticmethod(answer_f1)
 
 
 class RecordExactMatch(RecordMetric):
     """ReCoRD's exact match: the share of queries whose picked candidate is one of the answers."""
 
     description = "ReCoRD's exact match: the picked candidate is an answer"
-
-    def _compute(
-        self, predictions: Any, references: Any, query_id: Any, candidate: Any, answers: Any
-    ) -> dict[str, float]:
-        return {"record_em": self._best_fits(answer_match, predictions, query_id, candidate, answers)}
+    key, fit = "record_em", staticmethod(answer_match)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, Report, raise_error
-from .jsonl import read_jsonl
-from .nested import take
+from ..errors import Report, raise_error
+from .nested import read_nested, take
 
 
 def read_multirc(
@@ -34,14 +34,7 @@ def read_multirc(
     Raises:
         [`DataError`]: for a line of another form.
     """
-    for line, row in read_jsonl(file, (), report=report):
-        try:
-            rows = list(_answers(row, "label" in columns))
-        except ValueError as error:
-            report(DataError(str(error), file, line, "Use the benchmark's official file."))
-            continue
-        for answer in rows:
-            yield line, answer
+    return read_nested(file, partial(_answers, labelled="label" in columns), report)
 
 
 def _answers(row: dict[str, Any], labelled: bool) -> Iterator[dict[str, Any]]:

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from ..errors import DataError, Report
+from .jsonl import read_jsonl
+
 KINDS = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
+
+
+def read_nested(
+    file: Path, flatten: Callable[[dict[str, Any]], Iterator[dict[str, Any]]], report: Report
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """
+    Reads JSON objects that each hold several rows.
+
+    Args:
+        file (`Path`):
+            A file with one object a line.
+        flatten (`Callable`):
+            From an object to its rows; raises `ValueError` for one of another form.
+        report (`Callable`):
+            Is told of every faulty object, which then is left out whole.
+
+    Returns:
+        `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values.
+    """
+    for line, nested in read_jsonl(file, (), report=report):
+        try:
+            rows = list(flatten(nested))
+        except ValueError as error:
+            report(DataError(str(error), file, line, "Use the benchmark's official file."))
+            continue
+        for row in rows:
+            yield line, row
 
 
 def take(row: Any, key: str, kind: type, place: str) -> Any:

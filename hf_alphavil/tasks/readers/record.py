@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, Report, raise_error
-from .jsonl import read_jsonl
-from .nested import take
+from ..errors import Report, raise_error
+from .nested import read_nested, take
 
 
 def read_record(
@@ -34,14 +34,7 @@ def read_record(
     Raises:
         [`DataError`]: for a line of another form.
     """
-    for line, row in read_jsonl(file, (), report=report):
-        try:
-            rows = list(_queries(row, "answers" in columns))
-        except ValueError as error:
-            report(DataError(str(error), file, line, "Use the benchmark's official file."))
-            continue
-        for query in rows:
-            yield line, query
+    return read_nested(file, partial(_queries, labelled="answers" in columns), report)
 
 
 def _queries(row: dict[str, Any], labelled: bool) -> Iterator[dict[str, Any]]:
