@@ -76,10 +76,8 @@ class TaskCheck:
 
     def _load(self, data_dir: str | Path | None) -> dict[str, Dataset]:
         loaded: dict[str, Dataset] = {}
-        source = self.definition.files or self.definition.hub
-        assert source is not None
         # Split by split, so that a file that is no data at all does not hide the faults of the others.
-        for split in list(source.splits) or list(SPLITS):
+        for split in SPLITS:
             try:
                 loaded |= load_splits(self.definition, data_dir, (split,), report=self._add)
             except DataError as error:

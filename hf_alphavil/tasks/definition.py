@@ -14,6 +14,7 @@ from .errors import DataError
 from .fingerprints import hash_of
 from .submission import SubmissionFormat
 from .task import SPLITS, Task
+from .task_checks import KINDS_WITHOUT_CLASSES
 from .yaml_file import YamlFile
 
 DEFINITIONS_DIR = Path(__file__).parent / "definitions"
@@ -271,9 +272,10 @@ def _read_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
     try:
         if form is not None:
             settings["submission"] = SubmissionFormat(**_with_tuples(form))
-        # Two labels stand for those that the training rows will name.
-        needs_labels = settings["kind"] not in ("regression", "masked_lm") and not settings.get("choice_columns")
-        Task(key, **({"labels": ("0", "1")} if needs_labels else {}) | settings)
+        needs_labels = settings["kind"] not in KINDS_WITHOUT_CLASSES and not settings.get("choice_columns")
+        # Numbers stand for labels that the training rows will name, as many as the submission writes.
+        written = settings["submission"].labels if form is not None else None
+        Task(key, **({"labels": tuple(map(str, range(len(written or "01"))))} if needs_labels else {}) | settings)
     except ValueError as error:
         raise source.fault(f"{error}.", *(place or ("kind",))) from None
     return TaskDefinition(

@@ -81,7 +81,10 @@ PARTS: dict[str, dict[str, _Check]] = {
         "format": (lambda value: _text(value) and value in READERS, f"one of {', '.join(READERS)}"),
         "labels": (_list_of(str, int, bool, float), "a list of what the files write"),
         "label_separator": (lambda value: _text(value) and value != "", "a string"),
-        "headers": (_map_of(_texts), "a mapping from splits to lists of column names"),
+        "headers": (
+            lambda value: _map_of(_texts)(value) and set(value) <= set(SPLITS),
+            f"a mapping from {', '.join(SPLITS)} to lists of column names",
+        ),
         "skip_short_rows": (_flag, "true or false"),
     },
     "submission": {

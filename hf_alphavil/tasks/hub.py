@@ -6,12 +6,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from datasets import Dataset, load_dataset
+from datasets.exceptions import DatasetsError
 
 from .definition import SPLITS, HubSource, TaskDefinition
 from .errors import DataError, Report, raise_error
 from .fingerprints import hash_of
 from .labels import class_names
+from .readers.columns import value_at
 from .row_builder import SplitBuilder
+from .task_checks import KINDS_WITHOUT_CLASSES
 
 # Part of the rows' fingerprint: raise it when the code comes to make other rows of the same dataset.
 VERSION = 1
@@ -56,11 +59,13 @@ def load_from_hub(
     place = f"{hub.path} ({hub.name})" if hub.name else hub.path
     try:
         loaded: Any = load_dataset(hub.path, hub.name, revision=revision, cache_dir=cache_dir, token=token)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, DatasetsError) as error:
+        cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+        advice = "Without a network, pass the folder of the official files as data_dir."
         raise DataError(
-            f"cannot be loaded from the Hub: {error}",
+            f"cannot be loaded from the Hub: {error}{cause}",
             place,
-            advice="Without a network, pass the folder of the official files as data_dir.",
+            advice=advice if definition.benchmark is not None else None,
         ) from error
     datasets = {split: loaded[name] for split, name in _source_splits(definition, hub, loaded, place).items()}
     label_column = definition.settings.get("label_column", "label")
@@ -70,15 +75,21 @@ def load_from_hub(
     if definition.benchmark is not None and definition.prepare is None and is_apart:
         return {split: rows for split, rows in datasets.items() if split in splits}  # they are the task's rows already
 
-    builder = SplitBuilder(definition, _hub_columns(definition, hub), label_names=names)
+    # Where labels are named the rows hold ids, whatever the names look like: a name "1" may well be that of the id 0.
+    ids = tuple(range(len(names))) if names is not None else None
+    builder = SplitBuilder(definition, _hub_columns(definition, hub), written_labels=ids, label_names=names)
 
     def fault(number: int, reason: str) -> DataError:
         return DataError(f"row {number}: {reason}", place)
 
     for split, rows in datasets.items():
         for theirs in builder.wanted(split):
-            if theirs.split(".")[0] not in rows.column_names:
-                raise DataError(f"{split} has no column {theirs!r}, only {', '.join(rows.column_names)}.", place)
+            try:
+                value_at(rows.features, theirs)
+            except KeyError:
+                raise DataError(
+                    f"{split} has no column {theirs!r}, only {', '.join(rows.column_names)}.", place
+                ) from None
     if "train" in datasets:
         builder.learn_labels(enumerate(datasets["train"]), fault)
     return {
@@ -124,17 +135,18 @@ def _hub_columns(definition: TaskDefinition, hub: HubSource) -> dict[str, str]:
 def _check_label_names(
     definition: TaskDefinition, datasets: Mapping[str, Dataset], column: str, place: str
 ) -> tuple[str, ...] | None:
-    """The labels that the dataset names, which must be the definition's where that names them too."""
+    """The labels that the dataset names: in all labelled splits alike, and as the definition where that names some."""
+    if definition.settings["kind"] in KINDS_WITHOUT_CLASSES:
+        return None
     labels = definition.settings.get("labels")
-    for rows in datasets.values():
-        names = class_names(rows, column)
-        if names is None:
-            continue
+    named = {split: names for split in datasets if (names := class_names(datasets[split], column)) is not None}
+    for split, names in named.items():
         if labels is not None and names != tuple(labels):
             raise DataError(
                 f"its labels are {', '.join(names)}, not {', '.join(labels)} in this order.",
                 place,
                 advice="Pass another revision, or correct the task's labels.",
             )
-        return names
-    return None
+        if split != "test" and names != (first := next(iter(named.values()))):  # a test set's labels are not read
+            raise DataError(f"the labels of {split} are {', '.join(names)}, not {', '.join(first)}.", place)
+    return next(iter(named.values()), None)

@@ -9,6 +9,8 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset
 
+from .readers.columns import value_at
+
 #: More distinct values than this are no labels.
 MAX_LABELS = 1000
 #: The largest float32, the type of scores: a larger one would become infinity, and the loss NaN.
@@ -94,7 +96,10 @@ class LabelReader:
 
 def class_names(rows: Dataset, column: str) -> tuple[str, ...] | None:
     """The labels that a dataset itself names in a column of ids, or of lists of ids; `None` where it names none."""
-    feature: Any = rows.features.get(column)
+    try:
+        feature = value_at(rows.features, column)
+    except KeyError:
+        return None
     feature = getattr(feature, "feature", feature)  # of a list's items
     return tuple(feature.names) if isinstance(feature, ClassLabel) else None
 

@@ -15,6 +15,7 @@ from .hub import load_from_hub
 from .labels import class_names
 from .local_files import MissingFilesError, load_files
 from .task import Task
+from .task_checks import KINDS_WITHOUT_CLASSES
 from .validation_split import hold_out_validation
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ def load_tasks(
                 raise
             logger.warning("%s is not evaluated: %s", key, error)
             continue
-        heads = [head for head in definition.head_tasks if head in definitions] or definition.head_tasks
+        # Of several heads that may score it, that of the task named first, which may be the target.
+        heads = [name for name in definitions if name in definition.head_tasks] or definition.head_tasks
         tasks[key] = make_task(definition, rows, head_task=heads[0] if heads else None)
     return tasks
 
@@ -106,14 +108,16 @@ def load_splits(
         report (`Callable`, *optional*):
             Is told of every faulty row. Raises by default.
     """
-    is_own = definition.benchmark is None
+    is_own, fraction = definition.benchmark is None, definition.validation_fraction
+    # Whether validation rows are to be held out, and of which rows, the whole source tells, not the splits asked for.
+    needed = {*splits, "train", "validation"} if fraction is not None else splits
     if definition.files is not None and (is_own or data_dir is not None):
-        rows = load_files(definition, data_dir, splits, report)
+        rows = load_files(definition, data_dir, needed, report)
     else:
-        rows = load_from_hub(definition, splits, revision, cache_dir, token, report)
-    if definition.validation_fraction is not None and "train" in rows and "validation" not in rows:
+        rows = load_from_hub(definition, needed, revision, cache_dir, token, report)
+    if fraction is not None and "train" in rows and "validation" not in rows:
         rows |= hold_out_validation(rows["train"], definition)
-    return rows
+    return {split: rows[split] for split in rows if split in splits}
 
 
 def make_task(definition: TaskDefinition, rows: Mapping[str, Dataset], head_task: str | None = None) -> Task:
@@ -125,9 +129,10 @@ def make_task(definition: TaskDefinition, rows: Mapping[str, Dataset], head_task
     """
     settings = dict(definition.settings)
     label_column = settings.get("label_column", "label")
-    for dataset in rows.values():
-        if settings.get("labels") is None:
-            settings["labels"] = class_names(dataset, label_column)
+    if definition.settings["kind"] not in KINDS_WITHOUT_CLASSES:
+        for dataset in rows.values():
+            if settings.get("labels") is None:
+                settings["labels"] = class_names(dataset, label_column)
     try:
         return Task(name=definition.key, head_task=head_task, **settings, **rows)
     except DataError:

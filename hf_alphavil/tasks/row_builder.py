@@ -13,9 +13,11 @@ from datasets.table import InMemoryTable
 
 from .definition import TaskDefinition
 from .errors import DataError, Report
+from .fingerprints import hash_of
 from .labels import LabelReader, check_label_value, infer_labels, split_labels
 from .prepare import PREPARE
 from .readers.columns import value_at
+from .task_checks import KINDS_WITHOUT_CLASSES
 from .text_format import TextFormat, check_row_texts, choices_of, words_of
 
 MAX_IDX = 2**31 - 1  # the Hub stores `idx` as int32
@@ -78,14 +80,14 @@ class SplitBuilder:
         Raises:
             [`DataError`]: for values that are no labels.
         """
-        if self.labels is not None or self.kind in ("regression", "masked_lm", "multiple_choice"):
+        if self.labels is not None or self.kind in (*KINDS_WITHOUT_CLASSES, "multiple_choice"):
             return
         values: list[Any] = []
         place = 1
         try:
             for number, row in rows:
                 place = number
-                value = value_at(row, self.columns[self.label_column])
+                value = _value(row, self.columns[self.label_column])
                 parts = split_labels(value, self.kind, self._separator) if self.is_list else [value]
                 for part in parts:
                     check_label_value(part)
@@ -135,7 +137,8 @@ class SplitBuilder:
             InMemoryTable.from_pydict(columns, schema=features.arrow_schema),
             info=DatasetInfo(features=features),
             split=NamedSplit(split),
-            fingerprint=fingerprint,
+            # The labels may come from other rows than these.
+            fingerprint=hash_of(fingerprint, self.labels, self.written),
         )
 
     @property
@@ -147,7 +150,7 @@ class SplitBuilder:
         for ours, theirs in self.columns.items():
             if ours == self.label_column and split == "test":
                 continue
-            values[ours] = value_at(row, theirs)
+            values[ours] = _value(row, theirs)
         label = values.pop(self.label_column, None)
         values = {name: checked_text(value, name) for name, value in values.items()}
         idx = _checked_idx(values.pop("idx")) if "idx" in values else number
@@ -163,8 +166,15 @@ class SplitBuilder:
                 values[self.label_column] = -1
         values["idx"] = idx
         made = [values] if self.definition.prepare is None else self._prepared(self.definition.prepare, values)
+        for one in made if split != "test" else ():
+            self._check_group(one)
         seen.add(key)
         yield from made
+
+    def _check_group(self, values: Mapping[str, Any]) -> None:
+        column: str | None = self.definition.settings.get("group_column")
+        if column is not None and type(values[column]) not in (str, int):
+            raise ValueError(f"the column {column!r} holds {values[column]!r:.80}, which names no group of rows.")
 
     def _prepared(self, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         try:
@@ -210,6 +220,13 @@ def text_format(settings: Mapping[str, Any]) -> TextFormat:
     return TextFormat(**{field.name: settings[field.name] for field in fields(TextFormat) if field.name in settings})
 
 
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    try:
+        return value_at(row, column)
+    except KeyError:  # of an object that is null
+        raise ValueError(f"there is no column {column!r}, only {', '.join(map(repr, row))}.") from None
+
+
 def check_types(values: Mapping[str, Any], types: dict[str, type]) -> None:
     """
     Checks that a column's values are of one type, which its first value sets.
@@ -220,6 +237,12 @@ def check_types(values: Mapping[str, Any], types: dict[str, type]) -> None:
     for name, value in values.items():
         if value is None:
             continue
+        if isinstance(value, list):
+            alike = set(map(type, value)) == {str}  # then one stands for all: ReCoRD has millions
+            for item in value[:1] if alike else value:
+                check_types({f"{name}[]": item}, types)
+        if isinstance(value, Mapping):
+            check_types({f"{name}.{key}": part for key, part in value.items()}, types)
         if types.setdefault(name, type(value)) is not type(value):
             raise ValueError(
                 f"the column {name!r} holds {value!r:.80}, a {type(value).__name__} where earlier rows hold a "
@@ -236,12 +259,18 @@ def checked_text(value: Any, column: str) -> Any:
     Raises:
         `ValueError`: for half a character, as JSON can write it (`"\\\\ud800"`).
     """
-    for text in value if isinstance(value, list) else [value]:
-        if isinstance(text, str):
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise ValueError(f"the column {column!r} holds a lone surrogate, which is not text.") from None
+    parts: Iterable[Any] = ()
+    if isinstance(value, list):
+        parts = value
+    elif isinstance(value, Mapping):
+        parts = [*value, *value.values()]
+    elif isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the column {column!r} holds a lone surrogate, which is not text.") from None
+    for part in parts:
+        checked_text(part, column)
     return value
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 #: How the rows of a `.jsonl` file are put together.
 LAYOUTS = ("rows", "questions", "candidates")
+SUFFIXES = (".tsv", ".jsonl")
 GLUE_HEADER = "index\tprediction"
 
 
@@ -56,6 +57,8 @@ class SubmissionFormat:
     layout: str = "rows"
 
     def __post_init__(self) -> None:
+        if Path(self.file_name).name != self.file_name or Path(self.file_name).suffix not in SUFFIXES:
+            raise ValueError(f"the submission's file_name is {self.file_name!r}; pass one as task.tsv or task.jsonl")
         if self.layout not in LAYOUTS:
             raise ValueError(f"unknown layout {self.layout!r} of a submission; pass one of {', '.join(LAYOUTS)}")
 
@@ -107,6 +110,14 @@ def write_submission(task: Task, predictions: Any, directory: str | Path, tokeni
     path = Path(directory) / form.file_name
     write_whole(path, "".join(f"{line}\n" for line in lines))
     return path
+
+
+def num_predictions(task: Task) -> int:
+    """`int`: How many predictions a task's file holds: of rows, of ReCoRD's candidates one for each query."""
+    rows = task.split("test")
+    if task.submission is not None and task.submission.layout == "candidates":
+        return len(rows_by_group(rows["query_id"]))
+    return len(rows)
 
 
 def tsv_lines(values: Iterable[Any]) -> list[str]:

@@ -11,7 +11,14 @@ from datasets import Dataset
 from .errors import DataError
 from .metrics import METRICS, can_combine, compute_scores
 from .submission import SubmissionFormat
-from .task_checks import DEFAULT_METRICS, KINDS, PROBLEM_TYPES, check_labels, check_texts_of_kind
+from .task_checks import (
+    DEFAULT_METRICS,
+    KINDS,
+    PROBLEM_TYPES,
+    check_labels,
+    check_submission_of_kind,
+    check_texts_of_kind,
+)
 from .text_format import TextFormat
 from .tokenization import tokenize_dataset
 
@@ -124,6 +131,7 @@ class Task:
         check_texts_of_kind(self)
         self.labels = check_labels(self)
         self._check_metrics()
+        check_submission_of_kind(self)
         for split in SPLITS:
             self._check_columns(split)
 

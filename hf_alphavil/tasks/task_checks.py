@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .text_format import template_columns
+from .text_format import check_template
 
 if TYPE_CHECKING:
     from .task import Task
 
 KINDS = ("sequence_classification", "regression", "multiple_choice", "token_classification", "masked_lm")
+#: Kinds that have no labels to name.
+KINDS_WITHOUT_CLASSES = ("regression", "masked_lm")
 #: The problem type that goes without saying, by kind.
 PROBLEM_TYPES = {"sequence_classification": "single_label_classification", "regression": "regression"}
 #: By kind, several labels at once as a kind of its own.
@@ -52,11 +54,9 @@ def check_texts_of_kind(task: Task) -> None:
             raise ValueError(f"{place}: token classification reads one text column, the words")
     for template in (*task.text_templates, *([task.context_template] if task.context_template else [])):
         try:
-            columns = template_columns(template)
+            check_template(template)
         except ValueError as error:
             raise ValueError(f"{place}: the template {template!r} is not one: {error}") from None
-        if not columns:
-            raise ValueError(f"{place}: the template {template!r} names no column; write one as {{column}}")
     if not 0 < task.mlm_probability < 1:
         raise ValueError(f"{place}: mlm_probability={task.mlm_probability}: pass a share between 0 and 1")
 
@@ -74,7 +74,7 @@ def check_labels(task: Task) -> tuple[str, ...] | None:
         allowed.add("multi_label_classification")
     if task.problem_type not in allowed:
         raise ValueError(f"{place}: problem_type {task.problem_type!r} does not fit the kind {task.kind!r}")
-    if task.kind in ("regression", "masked_lm"):
+    if task.kind in KINDS_WITHOUT_CLASSES:
         if task.labels is not None:
             raise ValueError(f"{place}: a task of the kind {task.kind!r} has no labels; pass labels=None")
         return None
@@ -85,6 +85,24 @@ def check_labels(task: Task) -> tuple[str, ...] | None:
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise ValueError(f"{place}: pass two or more distinct labels, not {labels}")
     return labels
+
+
+def check_submission_of_kind(task: Task) -> None:
+    """
+    Checks the form of a task's prediction file.
+
+    Raises:
+        `ValueError`: for a form that cannot hold the task's predictions.
+    """
+    place, form = f"task {task.name!r}", task.submission
+    if form is None:
+        return
+    if task.format.has_label_lists and not form.file_name.endswith(".jsonl"):
+        raise ValueError(f"{place}: lists of labels are written as JSON lines; pass {task.name}.jsonl as file_name")
+    if form.labels is not None and task.labels is not None and len(form.labels) != len(task.labels):
+        raise ValueError(
+            f"{place}: the submission writes {len(form.labels)} labels, and the task has {len(task.labels)}"
+        )
 
 
 def _numbered_choices(task: Task) -> tuple[str, ...]:

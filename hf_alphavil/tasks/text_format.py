@@ -49,6 +49,26 @@ def template_columns(template: str) -> list[str]:
     return [name for _, name, _, _ in Formatter().parse(template) if name]
 
 
+def check_template(template: str) -> None:
+    """
+    Checks that a template names columns and nothing else: of `str.format`'s language the plain names.
+
+    Raises:
+        `ValueError`: saying what is wrong.
+    """
+    for _, name, specification, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        if not name or name.isdecimal():
+            raise ValueError("it has braces without a column's name")
+        if "." in name or "[" in name:
+            raise ValueError(f"{name!r} is no plain name; name what is nested in `columns`, as `{{short: {name}}}`")
+        if specification or conversion:
+            raise ValueError(f"behind the name {name!r} stands a format; texts are put in as they are")
+    if not template_columns(template):
+        raise ValueError("it names no column; write one as {column}")
+
+
 def joined_texts(text_format: TextFormat, row: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """
     The inputs that a row makes.

@@ -9,6 +9,7 @@ from datasets import Dataset
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from .definition import TaskDefinition
+from .task_checks import KINDS_WITHOUT_CLASSES
 
 #: Of the draw: the rows that are held out must be the same in every run, or scores could not be compared.
 SEED = 0
@@ -53,7 +54,7 @@ def hold_out_validation(rows: Dataset, definition: TaskDefinition) -> dict[str, 
 def _classes(rows: Dataset, settings: Any) -> list[int] | None:
     """Each row's label, where every label is that of two rows or more."""
     column = settings.get("label_column", "label")
-    if settings["kind"] in ("regression", "masked_lm") or column not in rows.column_names:
+    if settings["kind"] in KINDS_WITHOUT_CLASSES or column not in rows.column_names:
         return None
     labels = rows[column][:]
     if not labels or isinstance(labels[0], list) or min(Counter(labels).values()) < 2:

@@ -39,8 +39,10 @@ class YamlFile:
             mark = getattr(error, "problem_mark", None)
             reason = getattr(error, "problem", None) or str(error).splitlines()[0]
             raise DataError(f"is not YAML ({reason}).", file, mark.line + 1 if mark else None) from None
-        except (ValueError, TypeError, RecursionError) as error:  # a date that is none, a key that is a list
-            raise DataError(f"is not YAML that can be read ({error}).", file) from None
+        # A date that is none, a key that is a list, and what the tags !!bool, !!timestamp and !!int do not understand.
+        except (ValueError, TypeError, RecursionError, LookupError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DataError(f"is not YAML that can be read ({reason}).", file) from None
         if not isinstance(self.content, dict):
             raise DataError("is no mapping from keys to values.", file, 1)
         try:

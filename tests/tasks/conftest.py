@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from official_miniatures import FOLDERS, make_tokenizer, miniature_lines, split_files
+from own_files import write_rows
 from transformers import PreTrainedTokenizerFast
 
 
@@ -40,3 +41,16 @@ def miniature(tmp_path):
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def define(tmp_path):
+    """Writes a definition, and rows of its files by name; returns the YAML's path."""
+
+    def define(text: str, name: str = "tasks.yaml", **files) -> Path:
+        for file, rows in files.items():
+            write_rows(tmp_path / file.replace("__", "."), rows)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    return define

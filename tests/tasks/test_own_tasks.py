@@ -1,13 +1,10 @@
 """Tasks of the user's own, defined in YAML and read from files of every format."""
 
-import csv
-import json
-from pathlib import Path
-
 import pyarrow
 import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict
+from own_files import write_rows
 
 from hf_alphavil.tasks import DataError, available_tasks, load_tasks
 
@@ -23,38 +20,6 @@ label_column: mood
 files:
   splits: {train: FILE}
 """
-
-
-def write(path: Path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    elif path.suffix == ".tsv":
-        lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
-        path.write_text("\n".join(lines), encoding="utf-8")
-    elif path.suffix in (".jsonl", ".ndjson"):
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    elif path.suffix == ".json":
-        path.write_text(json.dumps(rows, indent=2), encoding="utf-8")
-    else:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    return path
-
-
-@pytest.fixture
-def define(tmp_path):
-    """Writes a definition, and rows of its files by name; returns the YAML's path."""
-
-    def define(text: str, name: str = "tasks.yaml", **files) -> Path:
-        for file, rows in files.items():
-            write(tmp_path / file.replace("__", "."), rows)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        return tmp_path / name
-
-    return define
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "ndjson", "parquet"])
@@ -271,6 +236,72 @@ task:
         load_tasks(str(define(text.replace("GROUP", "labels: [a, b]"), data__jsonl=rows[:1])))
 
 
+SHARE = """
+task:
+  kind: sequence_classification
+  text_columns: [text]
+  validation_fraction: 0.25
+  files: {splits: {train: data.jsonl, REST}}
+"""
+
+
+def test_a_validation_fraction_by_splits(define):
+    """Whether rows are held out does not hang on which splits are asked for."""
+    rows = [{"text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)]
+    path = define(SHARE.replace(", REST", ""), data__jsonl=rows)
+    whole = load_tasks(str(path))["task"]
+    for split in ("train", "validation"):
+        alone = load_tasks(str(path), splits=(split,))["task"]
+        assert getattr(alone, split).to_list() == getattr(whole, split).to_list()
+    assert load_tasks(str(path), splits=("train",))["task"].validation is None
+    path = define(SHARE.replace("REST", "validation: dev.jsonl"), data__jsonl=rows, dev__jsonl=rows[:4])
+    assert (
+        len(load_tasks(str(path))["task"].train) == len(load_tasks(str(path), splits=("train",))["task"].train) == 40
+    )
+
+
+@pytest.mark.parametrize("group", ["null", "[1]", "1.5"])
+def test_groups_that_are_none(define, tmp_path, group):
+    rows = [f'{{"text": "{n}", "label": "ab"[{n % 2}], "passage": {group if n == 2 else n}}}' for n in range(8)]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows).replace('"ab"[0]', '"a"').replace('"ab"[1]', '"b"'))
+    path = define(
+        "a: {kind: sequence_classification, text_columns: [text], group_column: passage, validation_fraction: 0.25, "
+        "files: {splits: {train: t.jsonl}}}"
+    )
+    with pytest.raises(
+        DataError, match=r"t.jsonl, line 3: the column 'passage' holds .*(names no group|where earlier)"
+    ):
+        load_tasks(str(path))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ('[1, "x"]', "[1]", r"line 1: the column 'more\[\]' holds 'x', a str where earlier rows hold a int"),
+        ('{"a": 1}', '{"a": [1]}', r"line 2: the column 'more.a' holds \[1\], a list where"),
+        ('{"a": 1}', f'{{"a": {2**70}}}', "line 2: the column 'more.a' holds a number of more than 64 bits"),
+        ('{"a": "x"}', '{"a": ["\\ud800"]}', "line 2: the column 'more' holds a lone surrogate"),
+        ('{"a": "x"}', '{"\\ud800": "x"}', "line 2: the column 'more' holds a lone surrogate"),
+    ],
+)
+def test_objects_that_no_column_can_hold(define, tmp_path, first, second, reason):
+    rows = [f'{{"text": "{n}", "label": {n}, "inner": {value}}}' for n, value in enumerate((first, second))]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows))
+    path = define(
+        "a: {kind: regression, text_columns: [text], files: {splits: {train: t.jsonl}, columns: {more: inner}}}"
+    )
+    with pytest.raises(DataError, match=rf"t.jsonl, {reason}"):
+        load_tasks(str(path))
+
+
+def test_a_parquet_column_that_stands_twice(define, tmp_path):
+    table = pyarrow.table([["a"], [1.0], [2.0]], names=["t", "label", "label"])
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.parquet}}}")
+    with pytest.raises(DataError, match=r"t.parquet: the column 'label' stands there twice"):
+        load_tasks(str(path))
+
+
 @pytest.mark.parametrize(
     ("kind", "label", "reason"),
     [
@@ -324,6 +355,34 @@ REST = f"  text_columns: [t]\n{FILES}"
         (f"a:\n  kind: nonsense\n{REST}", 1, "unknown kind 'nonsense'"),
         (f"a:\n  kind: regression\n  metrics: [accuracy]\n{REST}", 1, "does not fit"),
         (f"a:\n  kind: regression\n  text_templates: ['{{t']\n{FILES}", 1, "the template '{t' is not one"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t.s}}']\n{FILES}", 1, "'t.s' is no plain name; name what"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t[0]}}']\n{FILES}", 1, "is no plain name"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t}} {{}}']\n{FILES}", 1, "braces without a column's name"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{0}}']\n{FILES}", 1, "braces without a column's name"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t:d}}']\n{FILES}", 1, "behind the name 't' stands a format"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t!r}}']\n{FILES}", 1, "behind the name 't' stands a format"),
+        ("a: {kind: !!bool maybe}", None, "is not YAML that can be read .KeyError"),
+        ("a: {kind: !!timestamp maybe}", None, "is not YAML that can be read .AttributeError"),
+        ("a: {kind: !!int ''}", None, "is not YAML that can be read .IndexError"),
+        (f"a:\n  kind: regression\n  submission: {{file_name: a.txt}}\n{REST}", 1, "is 'a.txt'; pass one as task.tsv"),
+        (f"a:\n  kind: regression\n  submission: {{file_name: ../a.tsv}}\n{REST}", 1, "pass one as task.tsv"),
+        (
+            f"a:\n  kind: token_classification\n  submission: {{file_name: a.tsv}}\n{REST}",
+            1,
+            "lists of labels are written as JSON lines; pass a.jsonl",
+        ),
+        (
+            f"a:\n  kind: sequence_classification\n  labels: [x, y]\n"
+            f"  submission: {{file_name: a.tsv, labels: [x]}}\n{REST}",
+            1,
+            "the submission writes 1 labels, and the task has 2",
+        ),
+        (
+            "a:\n  kind: regression\n  text_columns: [t]\n"
+            "  files:\n    splits: {train: t.csv}\n    headers: {dev: [t]}\n",
+            6,
+            "mapping from train, validation, test to lists of column names",
+        ),
     ],
 )
 def test_definitions_with_faults(define, text, line, reason):
@@ -372,6 +431,6 @@ task:
 
 
 def test_rows_of_a_local_folder_by_load_dataset(define, tmp_path):
-    write(tmp_path / "folder" / "train.csv", [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}])
+    write_rows(tmp_path / "folder" / "train.csv", [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}])
     text = f"task: {{kind: sequence_classification, text_columns: [text], hub: {{path: {tmp_path}/folder}}}}"
     assert load_tasks(str(define(text)))["task"].train["label"][:] == [0, 1]

@@ -111,6 +111,8 @@ def test_which_head_a_diagnostic_set_takes(miniature):
     assert load_tasks(["superglue_rte", "axb"], data_dir=data_dir)["axb"].head_task == "superglue_rte"
     assert load_tasks(["rte", "axb"], data_dir=data_dir)["axb"].head_task == "rte"
     assert load_tasks("axb", data_dir=data_dir)["axb"].head_task == "rte"
+    both = ["superglue_rte", "rte", "axb"]  # of two the target's, which stands first
+    assert load_tasks(both, data_dir=data_dir)["axb"].head_task == "superglue_rte"
 
 
 def test_qqp_s_short_rows_are_counted(miniature, caplog):

@@ -35,7 +35,7 @@ def read_parquet(
         `Iterator[tuple[int, dict[str, Any]]]`: each row's number, counted from 1, and its values by column.
 
     Raises:
-        [`DataError`]: for a file that is not Parquet or has no rows, and for a missing column.
+        [`DataError`]: for a file that is not Parquet or has no rows, and for a column that is missing or there twice.
     """
     try:
         # From memory, so that nothing is guessed from the path's folders.
@@ -47,6 +47,9 @@ def read_parquet(
         raise DataError(f"is not a Parquet file that can be read ({reason}).", file) from None
     if not rows:
         raise DataError("holds no rows.", file)
+    for column in {name for path in columns for name in (path, path.split(".")[0])}:
+        if table.column_names.count(column) > 1:  # of which a row would hold the last
+            raise DataError(f"the column {column!r} stands there twice.", file, advice="Rename one of the two.")
     for number, row in enumerate(rows, start=1):
         fault = missing_column(row, columns, file, None)
         if fault is None:

@@ -1,0 +1,146 @@
+"""Label ids are those that the source means: not an earlier run's, and not what a label's name looks like."""
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import List as ListFeature
+
+from hf_alphavil.tasks import DataError, load_tasks
+
+TASK = """
+task:
+  kind: KIND
+  text_columns: [text]
+  SETTINGS
+  files: {splits: {train: train.jsonl, validation: dev.jsonl}}
+"""
+HUB = """
+task:
+  kind: KIND
+  text_columns: [text]
+  SETTINGS
+  hub: {path: owner/rows}
+"""
+
+
+def filled(text, kind="sequence_classification", settings=""):
+    return text.replace("KIND", kind).replace("SETTINGS", settings)
+
+
+def rows(**labels):
+    return [{"text": text, "label": label} for text, label in labels.items()]
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    def put(**splits):
+        loaded = DatasetDict(splits)
+        monkeypatch.setattr("hf_alphavil.tasks.hub.load_dataset", lambda *args, **kwargs: loaded)
+
+    return put
+
+
+def named(labels, names, label_type=lambda feature: feature):
+    features = Features({"text": Value("string"), "label": label_type(ClassLabel(names=names))})
+    return Dataset.from_dict({"text": [f"a {n}" for n in range(len(labels))], "label": labels}, features=features)
+
+
+def test_a_split_s_cache_follows_the_labels_of_the_training_file(define, tokenizer, cache):
+    """`bad` comes into the training file for `other`; the validation file stays as it is."""
+    dev = rows(a="good", b="mild")
+    for names in (("good", "mild", "other"), ("bad", "good", "mild")):
+        path = define(filled(TASK), train__jsonl=rows(**{f"t{name}": name for name in names}), dev__jsonl=dev)
+        task = load_tasks(str(path))["task"]
+        assert task.labels == names
+        ids = [names.index("good"), names.index("mild")]
+        assert task.validation["label"][:] == ids
+        assert task.tokenize("validation", tokenizer)["labels"][:] == ids
+
+
+def test_a_hub_split_s_cache_does_too(define, hub, tokenizer, cache):
+    dev = Dataset.from_list(rows(a="good", b="mild"))
+    for names in (("good", "mild", "other"), ("bad", "good", "mild")):
+        hub(train=Dataset.from_list(rows(**{f"t{name}": name for name in names})), validation=dev)
+        task = load_tasks(str(define(filled(HUB))))["task"]
+        assert task.tokenize("validation", tokenizer)["labels"][:] == [names.index("good"), names.index("mild")]
+
+
+@pytest.mark.parametrize("names", [("1", "0"), ("1", "2", "3"), ("-1", "0", "1")])
+@pytest.mark.parametrize("says", [False, True])
+def test_named_ids_that_look_like_other_numbers(define, hub, names, says):
+    ids = list(range(len(names)))[::-1]
+    hub(train=named(ids, names))
+    settings = f"labels: [{', '.join(names)}]" if says else ""
+    task = load_tasks(str(define(filled(HUB, settings=settings))))["task"]
+    assert task.labels == names
+    assert task.train["label"][:] == ids
+
+
+def test_named_ids_in_lists(define, hub):
+    hub(train=named([[1, 0], [2]], ("2", "1", "0"), ListFeature))
+    settings = "problem_type: multi_label_classification"
+    task = load_tasks(str(define(filled(HUB, settings=settings))))["task"]
+    assert task.labels == ("2", "1", "0")
+    assert task.train["label"][:] == [[1, 0], [2]]
+
+
+def test_named_ids_of_choices(define, hub):
+    rows = named([2, 1], ("1", "2", "3"))
+    hub(train=rows.add_column("choices", [["x", "y", "z"], ["x", "y"]]))
+    text = "{kind: multiple_choice, context_template: '{text}', choices_column: choices, hub: {path: owner/rows}}"
+    assert load_tasks(str(define(f"task: {text}")))["task"].train["label"][:] == [2, 1]
+
+
+def test_splits_that_name_labels_in_another_order(define, hub):
+    hub(train=named([0], ("a", "b")), validation=named([0], ("b", "a")))
+    with pytest.raises(DataError, match=r"owner/rows: the labels of validation are b, a, not a, b"):
+        load_tasks(str(define(filled(HUB))))
+    hub(train=named([0], ("a", "b")), validation=Dataset.from_list(rows(x="a")))
+    with pytest.raises(DataError, match=r"owner/rows: row 0: the label 'a' is none of 0, 1"):
+        load_tasks(str(define(filled(HUB))))
+
+
+def test_a_regression_on_named_ids(define, hub):
+    hub(train=named([2, 0], ("one star", "two stars", "three stars")))
+    task = load_tasks(str(define(filled(HUB, "regression"))))["task"]
+    assert task.labels is None
+    assert task.train["label"][:] == [2.0, 0.0]
+    hub(train=named([2, 0], ("x", "y", "z")))
+    assert load_tasks(str(define(filled(HUB, "masked_lm"))))["task"].labels is None
+
+
+def nested(values, features):
+    return Dataset.from_dict({"meta": values}, features=Features({"meta": features}))
+
+
+def test_nested_columns_of_a_dataset(define, hub):
+    features = {"text": Value("string"), "mood": ClassLabel(names=["1", "0"])}
+    text = filled(HUB).replace("rows}", "rows, columns: {text: meta.text, label: meta.mood}}")
+    hub(train=nested([{"text": "a", "mood": 0}, {"text": "b", "mood": 1}], features))
+    task = load_tasks(str(define(text)))["task"]
+    assert task.labels == ("1", "0")
+    assert task.train["label"][:] == [0, 1]
+    with pytest.raises(DataError, match=r"owner/rows: train has no column 'meta.txt', only meta"):
+        load_tasks(str(define(text.replace("meta.text", "meta.txt"))))
+    hub(train=nested([{"text": "a", "mood": 0}, None], features))
+    with pytest.raises(
+        DataError, match=r"owner/rows: row 1: (there is no column 'meta.text'|the column 'text' holds)"
+    ):
+        load_tasks(str(define(text)))
+    hub(train=Dataset.from_list([{"meta.text": "a", "meta.mood": "x"}, {"meta.text": "b", "meta.mood": "y"}]))
+    assert load_tasks(str(define(text)))["task"].train["text"][:] == ["a", "b"]
+
+
+def test_a_dataset_that_cannot_be_made(define, tmp_path):
+    """`datasets` raises an error of its own for files that do not fit each other."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "train.csv").write_text('text,label\na,1\n"b,2\n')
+    text = f"task: {{kind: regression, text_columns: [text], hub: {{path: {tmp_path}/folder}}}}"
+    with pytest.raises(DataError, match=r"folder: cannot be loaded from the Hub: .*EOF inside string"):
+        load_tasks(str(define(text)))
