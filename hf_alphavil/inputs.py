@@ -225,6 +225,9 @@ def make_collator(
         tasks (`Mapping[str, Task]`): Those that were given as tasks.
         data_collator (`Callable` or `Mapping[str, Callable]`, *optional*): The user's, for all tasks or by task.
         processing_class (`Any`): The tokenizer, if there is one.
+
+    Raises:
+        ValueError: For a masked language modelling task and a tokenizer without a mask token.
     """
 
     def default(name: str) -> Callable:
@@ -239,6 +242,12 @@ def make_collator(
             pads_behind.padding_side = "right"
             return DataCollatorForTokenClassification(pads_behind)
         if kind == "masked_lm":
+            if processing_class.mask_token is None:
+                raise ValueError(
+                    f"task {name!r}: masked language modelling needs a tokenizer with a mask token, which "
+                    f"{processing_class.name_or_path or type(processing_class).__name__} is not: leave the task out, "
+                    "or take an encoder that was pretrained so"
+                )
             share = task.mlm_probability if task else 0.15
             return MaskedLMCollator(processing_class, mlm_probability=share, seed=args.resolved_data_seed)
         return DataCollatorWithPadding(processing_class)

@@ -80,6 +80,7 @@ def tokenize_dataset(
             "max_length": max_length,
             "text_format": text_format,
             "labelled": labelled,
+            "name": name,
         },
         remove_columns=rows.column_names,
         new_fingerprint=fingerprint,
@@ -164,6 +165,7 @@ def _tokenize_batch(
     max_length: int | None,
     text_format: TextFormat,
     labelled: bool,
+    name: str,
 ) -> dict[str, list[Any]]:
     if tokenizer.model_max_length < 10**9:  # larger stands for "no limit"
         max_length = min(max_length or tokenizer.model_max_length, tokenizer.model_max_length)
@@ -171,7 +173,14 @@ def _tokenize_batch(
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     labels = batch[text_format.label_column] if labelled else None
     if text_format.kind == "token_classification":
-        inputs = _tokenize_words([words_of(text_format, row) for row in rows], tokenizer, cut, labels)
+        words = [words_of(text_format, row) for row in rows]
+        inputs = _tokenize_words(words, tokenizer, cut, labels)
+        for row, positions in zip(words, inputs[WORD_POSITIONS], strict=True):
+            if labelled and max(positions) < 0:  # like a row of no words
+                raise DataError(
+                    f"{name}: of the words {row!r:.80} the tokenizer makes no token.",
+                    advice="Take the row out, or pass a greater max_length.",
+                )
     else:
         texts = [joined_texts(text_format, row) for row in rows]
         flat = list(zip(*(pair for row in texts for pair in row), strict=True))

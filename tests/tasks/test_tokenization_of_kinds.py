@@ -56,6 +56,17 @@ def real_tokenizer(real_encoder):
     return AutoTokenizer.from_pretrained(real_encoder)
 
 
+def test_words_of_which_nothing_is_left(real_tokenizer):
+    """Alone in a batch such a row would make the loss NaN."""
+    nothing = {"words": ["\u200b", ""], "label": [1, 0]}
+    task = words_task([{"words": ["the"], "label": [0]}, nothing])
+    with pytest.raises(DataError, match=r"t-train: of the words .* the tokenizer makes no token"):
+        task.tokenize("train", real_tokenizer)
+    blind = Dataset.from_list([{"words": nothing["words"]}])
+    task = words_task([{"words": ["the"], "label": [0]}], test=blind)
+    assert task.tokenize("test", real_tokenizer)["word_positions"][:] == [[-1, -1]]
+
+
 def words_task(rows, **splits):
     return Task("t", "token_classification", ("words",), ("O", "B-X", "I-X"), train=Dataset.from_list(rows), **splits)
 
@@ -75,7 +86,12 @@ def test_labels_stand_at_first_sub_words(real_tokenizer, words, max_length):
     """Each word tokenised by itself says how many sub-words it has; one of none is passed over."""
     tokenizer = real_tokenizer
     labels = [number % 3 for number in range(len(words))]
-    row = words_task([{"words": words, "label": labels}]).tokenize("train", tokenizer, max_length)[0]
+    task = words_task([{"words": words, "label": labels}])
+    if not any(map(tokenizer.tokenize, words)):
+        with pytest.raises(DataError, match="the tokenizer makes no token"):
+            task.tokenize("train", tokenizer, max_length)
+        return
+    row = task.tokenize("train", tokenizer, max_length)[0]
     limit = max_length or tokenizer.model_max_length
     expected, positions, place = [-100], [], 1
     for word, label in zip(words, labels, strict=True):
