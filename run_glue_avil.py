@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,16 @@ from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapt
 from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import without_adapters
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
-from hf_alphavil.tasks import BENCHMARKS, describe_submission, diagnostics, make_submission, write_submission
+from hf_alphavil.tasks import (
+    BENCHMARKS,
+    check_test_sets,
+    describe_submission,
+    diagnostics,
+    make_submission,
+    write_submission,
+)
+
+logger = logging.getLogger(__name__)
 
 #: The tasks of the paper's NLU setups: each is a target with the other four as auxiliaries.
 PAPER_TASKS = ("cb", "copa", "mrpc", "rte", "wnli")
@@ -133,14 +143,35 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments) -> di
     }
 
 
-def write_predictions(trainer: MultitaskTrainer, tasks: list[Task], directory: Path) -> None:
-    """Predicts the test sets of tasks and writes a file of each."""
+def predicted_tasks(driver: DriverArguments, args: DriverTrainingArguments, tasks: dict[str, Task]) -> dict[str, Task]:
+    """The tasks whose test sets are to be predicted: of a target alone its own, for a leaderboard every task's."""
+    if not (args.do_predict or driver.make_submission):
+        return {}
+    predicted = {
+        name: task
+        for name, task in tasks.items()
+        # MNLI has two test sets; masked tokens say nothing about a row.
+        if (driver.make_submission or args.target_task in (name, task.head_task))
+        if task.test is not None and task.kind != "masked_lm"
+    }
+    if driver.make_submission:
+        check_test_sets(driver.make_submission, predicted, driver.data_dir)
+    elif not predicted:
+        logger.warning("%s has no test set to predict: --do_predict writes nothing", args.target_task)
+    return predicted
+
+
+def write_predictions(trainer: MultitaskTrainer, tasks: Iterable[Task], directory: Path) -> list[Path]:
+    """Predicts the test sets of tasks and writes a file of each; returns the files that this process wrote."""
+    files = []
     for task in tasks:
         predictions = trainer.predict(task.name).predictions
         tokenizer: Any = trainer.processing_class
         tokenized = task.tokenize("test", tokenizer, trainer.args.max_length)  # as it was for the prediction: cached
         if trainer.is_world_process_zero():
-            print(f"wrote {write_submission(task, predictions, directory, tokenized)}")
+            files.append(write_submission(task, predictions, directory, tokenized))
+            print(f"wrote {files[-1]}")
+    return files
 
 
 def load_model(driver: DriverArguments, lora: LoraArguments, tasks: dict[str, Task]) -> Any:
@@ -166,6 +197,7 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
     tasks = load_run_tasks(driver, args)
     target = args.target_task = next(iter(tasks))
+    predicted = predicted_tasks(driver, args, tasks)
     tokenizer = AutoTokenizer.from_pretrained(driver.model_name_or_path, revision=driver.model_revision)
     set_seed(args.seed)
     model = load_model(driver, lora, tasks)
@@ -190,18 +222,7 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
         scores = trainer.evaluate()
         trainer.log_metrics("eval", scores)
         trainer.save_metrics("eval", scores)
-    if args.do_predict or driver.make_submission:
-        # Of a target alone its own test sets, such as MNLI's two; for a leaderboard every task's.
-        predicted = [
-            task
-            for name, task in tasks.items()
-            if task.test is not None and (driver.make_submission or target in (name, task.head_task))
-        ]
-        write_predictions(trainer, predicted, output_dir / "predictions")
-    if driver.make_submission and trainer.is_world_process_zero():
-        archive = output_dir / f"{driver.make_submission}.zip"
-        origins = make_submission(driver.make_submission, [output_dir / "predictions"], archive, driver.data_dir)
-        print(describe_submission(origins, archive))
+    files = write_predictions(trainer, predicted.values(), output_dir / "predictions")
     trainer.export_task(target, output_dir / "export" / target)
     if trainer.is_world_process_zero():
         write_history(trainer.history, output_dir)
@@ -211,6 +232,10 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
         metric = tasks[target].main_metric
         score = scores.get(f"eval_{target}_{metric}")
         print(format_summary_table(target, f"validation {metric}", score, trainer.history, args.method))
+    if driver.make_submission and trainer.is_world_process_zero():
+        archive = output_dir / f"{driver.make_submission}.zip"
+        origins = make_submission(driver.make_submission, files, archive, driver.data_dir)
+        print(describe_submission(origins, archive))
     if args.push_to_hub:
         trainer.push_to_hub()
     trainer.accelerator.end_training()

@@ -4,7 +4,7 @@ from .definition import BENCHMARKS, available_tasks, diagnostics
 from .errors import DataError
 from .loading import load_tasks
 from .submission import SubmissionFormat, write_submission
-from .submission_set import describe_submission, make_submission
+from .submission_set import check_test_sets, describe_submission, make_submission
 from .task import Task
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "SubmissionFormat",
     "Task",
     "available_tasks",
+    "check_test_sets",
     "describe_submission",
     "diagnostics",
     "load_tasks",

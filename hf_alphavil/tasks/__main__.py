@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     submission = commands.add_parser("submission", help="zip a leaderboard's complete set of prediction files")
     submission.add_argument("benchmark", choices=BENCHMARKS)
-    submission.add_argument("directories", nargs="*", help="folders of prediction files, as out/rte/predictions")
+    submission.add_argument("paths", nargs="*", help="prediction files, or folders of them, as out/rte/predictions")
     submission.add_argument("--output", required=True, help="the zip file")
     submission.add_argument("--data_dir", help="folder of the official files, for MultiRC's placeholder")
     submission.set_defaults(run=_submission)
@@ -104,7 +104,7 @@ def _table(options: argparse.Namespace) -> int:
 def _submission(options: argparse.Namespace) -> int:
     from .submission_set import describe_submission, make_submission
 
-    origins = make_submission(options.benchmark, options.directories, options.output, options.data_dir)
+    origins = make_submission(options.benchmark, options.paths, options.output, options.data_dir)
     print(describe_submission(origins, options.output))
     return 0
 

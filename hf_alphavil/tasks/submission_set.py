@@ -6,7 +6,7 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,22 @@ from .definition import BENCHMARKS, TaskDefinition, benchmark_definitions
 from .errors import DataError
 from .loading import load_tasks
 from .readers.lines import read_lines
-from .submission import GLUE_HEADER, SubmissionFormat, json_lines, tsv_lines, write_submission
+from .submission import (
+    GLUE_HEADER,
+    SubmissionFormat,
+    json_lines,
+    num_predictions,
+    tsv_lines,
+    write_submission,
+)
+from .task import Task
 
 #: Where a placeholder stands in place of a prediction file.
 PLACEHOLDER = "placeholder"
 
 
 def make_submission(
-    benchmark: str, directories: Iterable[str | Path], output: str | Path, data_dir: str | Path | None = None
+    benchmark: str, paths: Iterable[str | Path], output: str | Path, data_dir: str | Path | None = None
 ) -> dict[str, str]:
     """
     Zips one prediction file of every task of a benchmark.
@@ -35,9 +43,9 @@ def make_submission(
     Args:
         benchmark (`str`):
             `"glue"` or `"superglue"`.
-        directories (`Iterable[str]` or `Iterable[Path]`):
-            Folders of files that [`write_submission`] wrote, such as the `predictions` of several runs. Files of the
-            other benchmark in them are left alone.
+        paths (`Iterable[str]` or `Iterable[Path]`):
+            Files that [`write_submission`] wrote, or folders of them, such as the `predictions` of several runs. Files
+            of the other benchmark are left alone.
         output (`str` or `Path`):
             The zip file, or an existing folder for `<benchmark>.zip`. It is there whole or not at all.
         data_dir (`str` or `Path`, *optional*):
@@ -52,17 +60,15 @@ def make_submission(
         [`DataError`]: for a prediction file that the leaderboard would not take, and test questions that cannot be
             loaded.
     """
-    if benchmark not in BENCHMARKS:
-        raise ValueError(f"unknown benchmark {benchmark!r}; pass one of {', '.join(BENCHMARKS)}")
+    definitions = _definitions(benchmark)
     output = Path(output)
     if output.is_dir():
         output = output / f"{benchmark}.zip"
-    folders = [Path(directory) for directory in directories]
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError("no such folder.", folder, advice="Pass folders that hold prediction files.")
-    definitions = benchmark_definitions(benchmark)
-    found = {definition.key: _find(definition, folders) for definition in definitions}  # faulty ones, first of all
+    sources = [Path(path) for path in paths]
+    for source in sources:
+        if not source.exists():
+            raise DataError("no such file or folder.", source, advice="Pass prediction files, or folders of them.")
+    found = {definition.key: _find(definition, sources) for definition in definitions}  # faulty ones, first of all
     contents: dict[str, bytes] = {}
     origins: dict[str, str] = {}
     for definition in definitions:
@@ -77,12 +83,48 @@ def make_submission(
     return origins
 
 
-def _find(definition: TaskDefinition, folders: list[Path]) -> Path | None:
+def check_test_sets(benchmark: str, tasks: Mapping[str, Task], data_dir: str | Path | None = None) -> None:
+    """
+    Checks, before hours of training, that predictions of `tasks` will make a complete set.
+
+    Args:
+        benchmark (`str`):
+            `"glue"` or `"superglue"`.
+        tasks (`dict[str, Task]`):
+            The tasks that will be predicted, by name.
+        data_dir (`str` or `Path`, *optional*):
+            As for [`make_submission`].
+
+    Raises:
+        `ValueError`: for an unknown benchmark.
+        [`DataError`]: for a test set that is not the official one, and a placeholder that cannot be made.
+    """
+    for definition in _definitions(benchmark):
+        if definition.key not in tasks:
+            _placeholder(definition, data_dir)
+            continue
+        count, wanted = num_predictions(tasks[definition.key]), definition.settings["submission"].test_rows
+        if wanted is not None and count != wanted:
+            raise DataError(
+                f"the test set of {definition.name} asks for {count} predictions, and the leaderboard for {wanted}.",
+                data_dir,
+                advice="Load the official test set.",
+            )
+
+
+def _definitions(benchmark: str) -> list[TaskDefinition]:
+    if benchmark not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark {benchmark!r}; pass one of {', '.join(BENCHMARKS)}")
+    return benchmark_definitions(benchmark)
+
+
+def _find(definition: TaskDefinition, sources: list[Path]) -> Path | None:
     """The one prediction file of a task that is there, checked."""
     name = definition.settings["submission"].file_name
-    found = [folder / name for folder in folders if (folder / name).is_file()]
+    files = [source / name if source.is_dir() else source for source in sources]
+    found = [file for file in files if file.name == name and file.is_file()]
     if len(found) > 1:
-        raise ValueError(f"two files of {definition.name}: {found[0]} and {found[1]}; leave one folder out")
+        raise ValueError(f"two files of {definition.name}: {found[0]} and {found[1]}; leave one of them out")
     for file in found:
         check_predictions(definition, file)
     return found[0] if found else None

@@ -6,7 +6,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from hf_alphavil.tasks import DataError, describe_submission, load_tasks, make_submission, write_submission
+from hf_alphavil.tasks import (
+    DataError,
+    check_test_sets,
+    describe_submission,
+    load_tasks,
+    make_submission,
+    write_submission,
+)
 
 GLUE_ROWS = {
     "CoLA": 1063, "SST-2": 1821, "MRPC": 1725, "STS-B": 1379, "QQP": 390965, "MNLI-m": 9796, "MNLI-mm": 9847,
@@ -131,7 +138,7 @@ def test_files_that_no_leaderboard_takes(tmp_path, name, lines, line, reason):
 def test_what_is_missing_or_there_twice(tmp_path, miniature):
     with pytest.raises(ValueError, match=r"unknown benchmark 'squad'; pass one of glue, superglue"):
         make_submission("squad", [], tmp_path)
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="no such file or folder"):
         make_submission("glue", [tmp_path / "nowhere"], tmp_path)
     with pytest.raises(DataError, match=r"a placeholder of MultiRC needs the ids of its test questions.*data_dir"):
         make_submission("superglue", [], tmp_path, data_dir=miniature("wsc"))
@@ -141,3 +148,23 @@ def test_what_is_missing_or_there_twice(tmp_path, miniature):
         (tmp_path / folder / "WNLI.tsv").write_text("\n".join(lines))
     with pytest.raises(ValueError, match="two files of WNLI"):
         make_submission("glue", [tmp_path / "one", tmp_path / "two"], tmp_path)
+
+
+def test_files_may_be_named(tmp_path):
+    """Of a folder with another run's files too, those of this one."""
+    lines = ["index\tprediction", *(f"{n}\t0" for n in range(146))]
+    for name in ("WNLI.tsv", "RTE.tsv"):
+        (tmp_path / name).write_text("\n".join(lines))
+    origins = make_submission("glue", [tmp_path / "WNLI.tsv"], tmp_path / "set.zip")
+    assert {name for name, origin in origins.items() if origin != "placeholder"} == {"WNLI.tsv"}
+
+
+def test_what_would_fail_after_training_fails_before(superglue_data, real_data, three_queries, tmp_path):
+    tasks = load_tasks(["wsc", "record"], data_dir=superglue_data)
+    check_test_sets("superglue", tasks, superglue_data)
+    with pytest.raises(DataError, match=r"the test set of WSC asks for 3 predictions, and the leaderboard for 146"):
+        check_test_sets("superglue", {"wsc": tasks["wsc"].select(max_eval_samples=3)}, superglue_data)
+    with pytest.raises(DataError, match=r"a placeholder of MultiRC needs the ids"):
+        check_test_sets("superglue", {}, real_data / "glue")
+    with pytest.raises(ValueError, match="unknown benchmark 'squad'"):
+        check_test_sets("squad", {})
