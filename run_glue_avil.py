@@ -30,6 +30,7 @@ from hf_alphavil.tasks import (
     describe_submission,
     diagnostics,
     make_submission,
+    submission_format,
     write_submission,
 )
 
@@ -154,6 +155,13 @@ def predicted_tasks(driver: DriverArguments, args: DriverTrainingArguments, task
         if (driver.make_submission or args.target_task in (name, task.head_task))
         if task.test is not None and task.kind != "masked_lm"
     }
+    files: dict[str, str] = {}
+    for name, task in predicted.items():
+        file_name = submission_format(task).file_name
+        if files.setdefault(file_name, name) != name:
+            raise ValueError(
+                f"the tasks {files[file_name]} and {name} are both predicted into {file_name}: rename one"
+            )
     if driver.make_submission:
         check_test_sets(driver.make_submission, predicted, driver.data_dir)
     elif not predicted:

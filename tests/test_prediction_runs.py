@@ -3,12 +3,16 @@
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import pytest
+from datasets import Dataset
 from launching import ROOT
 from test_driver import drive, read
 
 from hf_alphavil.demo import demo_encoder
+from hf_alphavil.tasks import SubmissionFormat, Task
+from run_glue_avil import predicted_tasks
 
 YAML = """
 moods:
@@ -86,6 +90,17 @@ def test_a_set_that_cannot_be_made_is_said_before_training(command, tmp_path):
     assert ran.returncode != 0
     assert "a placeholder of MultiRC needs the ids of its test questions" in ran.stderr
     assert not (tmp_path / "out" / "all_results.json").exists()
+
+
+def test_two_tasks_of_one_prediction_file():
+    rows = Dataset.from_dict({"text": ["a"], "label": [-1]})
+    tasks = {
+        name: Task(name, "regression", ("text",), test=rows, submission=SubmissionFormat("a.tsv")) for name in "ab"
+    }
+    tasks["b"].head_task = "a"
+    args = SimpleNamespace(do_predict=True, target_task="a")
+    with pytest.raises(ValueError, match=r"the tasks a and b are both predicted into a.tsv: rename one"):
+        predicted_tasks(SimpleNamespace(make_submission=None), args, tasks)
 
 
 def test_masked_tokens_need_a_mask(command, tmp_path):

@@ -3,7 +3,7 @@
 from .definition import BENCHMARKS, available_tasks, diagnostics
 from .errors import DataError
 from .loading import load_tasks
-from .submission import SubmissionFormat, write_submission
+from .submission import SubmissionFormat, submission_format, write_submission
 from .submission_set import check_test_sets, describe_submission, make_submission
 from .task import Task
 
@@ -18,5 +18,6 @@ __all__ = [
     "diagnostics",
     "load_tasks",
     "make_submission",
+    "submission_format",
     "write_submission",
 ]

@@ -92,7 +92,7 @@ def write_submission(task: Task, predictions: Any, directory: str | Path, tokeni
     """
     if task.kind == "masked_lm":
         raise ValueError(f"task {task.name!r}: masked language modelling has no predictions to submit")
-    rows, form = task.split("test"), task.submission or _default_form(task)
+    rows, form = task.split("test"), submission_format(task)
     values = _values(task, predictions, form, tokenized)
     if len(values) != len(rows):
         raise ValueError(
@@ -115,9 +115,7 @@ def write_submission(task: Task, predictions: Any, directory: str | Path, tokeni
 def num_predictions(task: Task) -> int:
     """`int`: How many predictions a task's file holds: of rows, of ReCoRD's candidates one for each query."""
     rows = task.split("test")
-    if task.submission is not None and task.submission.layout == "candidates":
-        return len(rows_by_group(rows["query_id"]))
-    return len(rows)
+    return len(rows_by_group(rows["query_id"])) if submission_format(task).layout == "candidates" else len(rows)
 
 
 def tsv_lines(values: Iterable[Any]) -> list[str]:
@@ -130,8 +128,9 @@ def json_lines(indices: Iterable[Any], values: Iterable[Any], key: str = "label"
     return [json.dumps({"idx": index, key: value}) for index, value in zip(indices, values, strict=True)]
 
 
-def _default_form(task: Task) -> SubmissionFormat:
-    return SubmissionFormat(f"{task.name}.{'jsonl' if task.format.has_label_lists else 'tsv'}")
+def submission_format(task: Task) -> SubmissionFormat:
+    """`SubmissionFormat`: The form of a task's prediction file: its own, or the default."""
+    return task.submission or SubmissionFormat(f"{task.name}.{'jsonl' if task.format.has_label_lists else 'tsv'}")
 
 
 def _values(task: Task, predictions: Any, form: SubmissionFormat, tokenized: Dataset | None) -> list[Any]:
