@@ -133,6 +133,14 @@ def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
                 raise source.fault(f"{part} of the task {key!r} has no {REQUIRED[part]!r}.", *place, part)
     if "files" not in content and "hub" not in content:
         raise source.fault(f"the task {key!r} says neither `files` nor `hub`: where are its rows?", *place)
+    layout = content.get("submission", {}).get("layout", LAYOUTS[0])
+    if layout != LAYOUTS[0] and "prepare" not in content:  # which makes the rows that such lines are put together of
+        raise source.fault(
+            f"the layout {layout!r} of the task {key!r} is a benchmark's; leave it out.",
+            *place,
+            "submission",
+            "layout",
+        )
     if "files" in content and not content["files"]["splits"]:
         raise source.fault(f"the task {key!r} names no file.", *place, "files", "splits")
 

@@ -367,6 +367,11 @@ REST = f"  text_columns: [t]\n{FILES}"
         (f"a:\n  kind: regression\n  submission: {{file_name: a.txt}}\n{REST}", 1, "is 'a.txt'; pass one as task.tsv"),
         (f"a:\n  kind: regression\n  submission: {{file_name: ../a.tsv}}\n{REST}", 1, "pass one as task.tsv"),
         (
+            f"a:\n  kind: regression\n  submission:\n    file_name: a.jsonl\n    layout: questions\n{REST}",
+            5,
+            "the layout 'questions' of the task 'a' is a benchmark's",
+        ),
+        (
             f"a:\n  kind: token_classification\n  submission: {{file_name: a.tsv}}\n{REST}",
             1,
             "lists of labels are written as JSON lines; pass a.jsonl",
