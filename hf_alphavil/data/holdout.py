@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from ..grouped_split import split_groups
 
 #: Fewer held-out rows than this carry no signal for α.
 MIN_HOLDOUT_ROWS = 8
@@ -47,8 +49,7 @@ def split_holdout(
         if groups is None:
             train, held_out = train_test_split(rows, test_size=expected, random_state=seed, stratify=labels)
         elif labels is None:
-            splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
-            train, held_out = next(splitter.split(rows, groups=list(groups)))
+            train, held_out = map(np.array, split_groups(groups, fraction, seed))
         else:
             folds = StratifiedGroupKFold(max(2, round(1 / fraction)), shuffle=True, random_state=seed)
             train, held_out = next(folds.split(rows, list(labels), list(groups)))

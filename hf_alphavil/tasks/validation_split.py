@@ -6,8 +6,9 @@ from collections import Counter
 from typing import Any
 
 from datasets import Dataset
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.model_selection import train_test_split
 
+from ..grouped_split import split_groups
 from .definition import TaskDefinition
 from .task_checks import KINDS_WITHOUT_CLASSES
 
@@ -33,11 +34,13 @@ def hold_out_validation(rows: Dataset, definition: TaskDefinition) -> dict[str, 
         [`DataError`]: for too few rows.
     """
     settings, fraction = definition.settings, definition.validation_fraction
+    assert fraction is not None
     numbers: list[int] = list(range(len(rows)))
     try:
         if settings.get("group_column"):
-            splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=SEED)
-            train, held_out = next(splitter.split(numbers, groups=rows[settings["group_column"]][:]))
+            train, held_out = split_groups(rows[settings["group_column"]][:], fraction, SEED)
+            if not (train and held_out):
+                raise ValueError("its groups of rows are too few or too large")
         else:
             train, held_out = train_test_split(
                 numbers, test_size=fraction, random_state=SEED, stratify=_classes(rows, settings)
