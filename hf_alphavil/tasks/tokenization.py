@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # Part of every cache key: raise it when the code below comes to write other columns.
-VERSION = 2
+VERSION = 3
 
 #: Of a token classification the column of each word's first sub-word in `input_ids`, -1 where it was cut off.
 WORD_POSITIONS = "word_positions"
@@ -200,6 +200,8 @@ def _tokenize_words(
 
     A word of which nothing is left, cut off or unknown to the tokenizer, has no position and moves no other's label.
     """
+    if not _parts_words(tokenizer):
+        rows = [[*words[:1], *(f" {word}" for word in words[1:])] for words in rows]
     encoded = tokenizer(rows, is_split_into_words=True, **cut)
     inputs: dict[str, list[Any]] = dict(encoded)
     inputs[WORD_POSITIONS] = []
@@ -218,6 +220,11 @@ def _tokenize_words(
                     aligned[place] = label
             inputs["labels"].append(aligned)
     return inputs
+
+
+def _parts_words(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether words given apart are tokenised as in a text: RoBERTa's relatives run them together."""
+    return tokenizer(["a", "a"], is_split_into_words=True)["input_ids"] == tokenizer("a a")["input_ids"]
 
 
 def _label(label: Any, text_format: TextFormat) -> Any:

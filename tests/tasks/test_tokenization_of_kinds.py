@@ -1,11 +1,13 @@
 """Tokenisation of templates, words, several labels and choices of unequal number, against straight-line code."""
 
 import pytest
+import tokenizers
 from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from official_miniatures import make_tokenizer
-from transformers import AutoTokenizer, ByT5Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from hf_alphavil.tasks import DataError, Task
 
@@ -102,6 +104,48 @@ def test_labels_stand_at_first_sub_words(real_tokenizer, words, max_length):
     assert row["labels"] == [*expected[: limit - 1], -100]
     assert row["word_positions"] == positions
     assert len(row["labels"]) == len(row["input_ids"])
+
+
+def trained(model, trainer, pre_tokenizer, normalizer=None):
+    """A tokenizer of a text's words, of the family that `model` and `pre_tokenizer` make it."""
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizer
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.train_from_iterator(["Mary saw the unbelievable mat", "the cat sat on the mat"] * 9, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
+
+
+SPECIAL = ["[UNK]", "[PAD]"]
+BPE = {
+    "model": tokenizers.models.BPE(),
+    "trainer": tokenizers.trainers.BpeTrainer(vocab_size=400, show_progress=False),
+}
+FAMILIES = {
+    "RoBERTa, GPT-2, ModernBERT": lambda: trained(**BPE, pre_tokenizer=ByteLevel(add_prefix_space=False)),
+    "with a prefix": lambda: trained(**BPE, pre_tokenizer=ByteLevel(add_prefix_space=True)),
+    "XLM-R, DeBERTa-v3": lambda: trained(
+        tokenizers.models.Unigram(),
+        tokenizers.trainers.UnigramTrainer(
+            vocab_size=60, special_tokens=SPECIAL, unk_token="[UNK]", show_progress=False
+        ),
+        Metaspace(),
+    ),
+    "Llama": lambda: trained(**BPE, pre_tokenizer=Metaspace(prepend_scheme="first")),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_words_are_tokenised_as_in_a_text(family):
+    """Given apart, some tokenizers run words together: `EUrejects` is not what an encoder was pretrained on."""
+    tokenizer = FAMILIES[family]()
+    words = ["Mary", "saw", "the", "mat", "on", "a", "mat"]
+    row = words_task([{"words": words, "label": [1, 0, 0, 0, 0, 0, 2]}]).tokenize("train", tokenizer)[0]
+    text = tokenizer(" ".join(words), return_offsets_mapping=True)
+    assert row["input_ids"] == text["input_ids"]
+    starts = [sum(map(len, words[:number])) + number for number in range(len(words))]
+    ends = [end for _, end in text["offset_mapping"]]
+    assert row["word_positions"] == [next(place for place, end in enumerate(ends) if end >= start) for start in starts]
 
 
 def test_words_as_a_string_and_without_labels(tokenizer):
