@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, HfArgumentParser, set_seed
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
 from hf_alphavil.demo_run import DEMO_METHODS, run_demo
+from hf_alphavil.inputs import tokenized_split
 from hf_alphavil.launch import end_process_group, start_missing_processes
 from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapted, load_base
 from hf_alphavil.methods import METHODS
@@ -169,15 +170,15 @@ def predicted_tasks(driver: DriverArguments, args: DriverTrainingArguments, task
     return predicted
 
 
-def write_predictions(trainer: MultitaskTrainer, tasks: Iterable[Task], directory: Path) -> list[Path]:
-    """Predicts the test sets of tasks and writes a file of each; returns the files that this process wrote."""
+def write_predictions(
+    trainer: MultitaskTrainer, tasks: Iterable[Task], test_sets: dict[str, Any], directory: Path
+) -> list[Path]:
+    """Predicts the tokenised test sets and writes a file of each; returns the files that this process wrote."""
     files = []
     for task in tasks:
         predictions = trainer.predict(task.name).predictions
-        tokenizer: Any = trainer.processing_class
-        tokenized = task.tokenize("test", tokenizer, trainer.args.max_length)  # as it was for the prediction: cached
         if trainer.is_world_process_zero():
-            files.append(write_submission(task, predictions, directory, tokenized))
+            files.append(write_submission(task, predictions, directory, test_sets[task.name]))
             print(f"wrote {files[-1]}")
     return files
 
@@ -212,6 +213,8 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         without_adapters(model).pad_token_id = tokenizer.pad_token_id
+    # Test sets are read before training, so that a faulty row does not end the run after it.
+    test_sets = tokenized_split(predicted, "test", tokenizer, args)
     trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)
     output_dir = Path(str(args.output_dir))
 
@@ -230,7 +233,7 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
         scores = trainer.evaluate()
         trainer.log_metrics("eval", scores)
         trainer.save_metrics("eval", scores)
-    files = write_predictions(trainer, predicted.values(), output_dir / "predictions")
+    files = write_predictions(trainer, predicted.values(), test_sets, output_dir / "predictions")
     trainer.export_task(target, output_dir / "export" / target)
     if trainer.is_world_process_zero():
         write_history(trainer.history, output_dir)

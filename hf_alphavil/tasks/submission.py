@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: How the rows of a `.jsonl` file are put together.
 LAYOUTS = ("rows", "questions", "candidates")
 SUFFIXES = (".tsv", ".jsonl")
+#: Of a float64 no more digits say anything.
+MAX_DECIMALS = 17
 GLUE_HEADER = "index\tprediction"
 
 
@@ -59,6 +61,8 @@ class SubmissionFormat:
     def __post_init__(self) -> None:
         if Path(self.file_name).name != self.file_name or Path(self.file_name).suffix not in SUFFIXES:
             raise ValueError(f"the submission's file_name is {self.file_name!r}; pass one as task.tsv or task.jsonl")
+        if not 0 <= self.decimals <= MAX_DECIMALS:
+            raise ValueError(f"the submission's decimals are {self.decimals}; pass a number from 0 to {MAX_DECIMALS}")
         if self.layout not in LAYOUTS:
             raise ValueError(f"unknown layout {self.layout!r} of a submission; pass one of {', '.join(LAYOUTS)}")
 
@@ -135,6 +139,8 @@ def submission_format(task: Task) -> SubmissionFormat:
 
 def _values(task: Task, predictions: Any, form: SubmissionFormat, tokenized: Dataset | None) -> list[Any]:
     """What to write for each row; for `"candidates"` how much its candidate is believed."""
+    if np.isnan(np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)).any():
+        raise ValueError(f"task {task.name!r}: a prediction is not a finite number: has training diverged?")
     if task.kind == "regression":
         return _scores(task, predictions, form)
     names = form.labels if form.labels is not None else task.labels
@@ -150,7 +156,7 @@ def _values(task: Task, predictions: Any, form: SubmissionFormat, tokenized: Dat
 
 def _finite(task: Task, scores: np.ndarray) -> np.ndarray:
     if not np.isfinite(scores).all():
-        raise ValueError(f"task {task.name!r}: a prediction is not a finite number")
+        raise ValueError(f"task {task.name!r}: a prediction is not a finite number: has training diverged?")
     return scores
 
 

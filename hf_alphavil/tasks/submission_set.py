@@ -22,6 +22,7 @@ from .submission import (
     SubmissionFormat,
     json_lines,
     num_predictions,
+    submission_format,
     tsv_lines,
     write_submission,
 )
@@ -96,10 +97,16 @@ def check_test_sets(benchmark: str, tasks: Mapping[str, Task], data_dir: str | P
             As for [`make_submission`].
 
     Raises:
-        `ValueError`: for an unknown benchmark.
+        `ValueError`: for an unknown benchmark, and a task whose file has the name of one of the benchmark's.
         [`DataError`]: for a test set that is not the official one, and a placeholder that cannot be made.
     """
-    for definition in _definitions(benchmark):
+    definitions = _definitions(benchmark)
+    keys = {definition.settings["submission"].file_name: definition.key for definition in definitions}
+    for name, task in tasks.items():
+        file_name = submission_format(task).file_name
+        if keys.get(file_name, name) != name:
+            raise ValueError(f"the task {name} would be predicted into {file_name}, {keys[file_name]}'s: rename it")
+    for definition in definitions:
         if definition.key not in tasks:
             _placeholder(definition, data_dir)
             continue

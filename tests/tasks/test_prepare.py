@@ -126,5 +126,9 @@ def test_qqp_s_short_rows_are_counted(miniature, caplog):
     task = load_tasks("qqp", data_dir=miniature("qqp", "train.tsv", lines))["qqp"]
     assert task.train["question1"][:] == ["a", "c"]
     assert "2 rows have fewer than 6 fields and are left out, the first on line 3" in caplog.text
+    # Of a test set none is left out: every later prediction would stand at the wrong index.
+    blind = [line.rpartition("\t")[0] if line.count("\t") == 5 else line for line in lines]
+    with pytest.raises(DataError, match=r"test.tsv, line 3: expected 5 .* found 4"):
+        load_tasks("qqp", data_dir=miniature("qqp", "test.tsv", blind))
     with pytest.raises(DataError, match=r"expected 6 .* found 7"):
         load_tasks("qqp", data_dir=miniature("qqp", "train.tsv", [*lines, "1\t2\t3\ta\tb\t0\textra"]))

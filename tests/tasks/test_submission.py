@@ -68,6 +68,8 @@ def test_errors(miniature, tmp_path):
     for predictions in ([0, 1, 2], [0, -1, 1], [0, 0.5, 1]):
         with pytest.raises(ValueError, match="is not an id from 0 to 1"):
             write_submission(rte, predictions, tmp_path)
+    with pytest.raises(ValueError, match="not a finite number: has training diverged"):
+        write_submission(rte, np.array([[0.0, 1.0], [np.nan, 1.0], [0.0, 1.0]]), tmp_path)
     with pytest.raises(ValueError, match="not a finite number"):
         write_submission(load_tasks("stsb", data_dir=miniature("stsb"))["stsb"], [1.0, np.nan, 2.0], tmp_path)
     with pytest.raises(ValueError, match="has no split 'test'"):

@@ -8,6 +8,8 @@ import pytest
 
 from hf_alphavil.tasks import (
     DataError,
+    SubmissionFormat,
+    Task,
     check_test_sets,
     describe_submission,
     load_tasks,
@@ -168,3 +170,6 @@ def test_what_would_fail_after_training_fails_before(superglue_data, real_data, 
         check_test_sets("superglue", {}, real_data / "glue")
     with pytest.raises(ValueError, match="unknown benchmark 'squad'"):
         check_test_sets("squad", {})
+    own = Task("mine", "regression", ("text",), submission=SubmissionFormat("WNLI.tsv"))
+    with pytest.raises(ValueError, match=r"the task mine would be predicted into WNLI.tsv, wnli's: rename it"):
+        check_test_sets("glue", {"mine": own})
