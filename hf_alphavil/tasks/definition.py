@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .definition_checks import check_definition
+from .definition_checks import check_columns, check_definition
 from .errors import DataError
 from .fingerprints import hash_of
 from .submission import SubmissionFormat
@@ -256,14 +256,16 @@ def _read_benchmark_task(key: str) -> TaskDefinition:
 
 def _read_definition(source: YamlFile, key: str, content: Any, place: tuple[str, ...]) -> TaskDefinition:
     is_own = source.file.parent != DEFINITIONS_DIR
-    check_definition(source, key, content, place)
+    check_definition(source, key, content, place, is_own)
     if is_own and simplified(key) in {simplified(name) for name in _benchmark_tasks()}:
         raise source.fault(f"the name {key!r} is a benchmark task's; give yours another.", *place)
     settings = dict(content)
     name = str(settings.pop("name", key))
     hub, files, form = (settings.pop(part, None) for part in ("hub", "files", "submission"))
     head_tasks = settings.pop("head_task", ())
-    head_tasks = (head_tasks,) if isinstance(head_tasks, str) else tuple(head_tasks)
+    keys = {simplified(name): name for name in _benchmark_tasks()}
+    head_tasks = [head_tasks] if isinstance(head_tasks, str) else head_tasks
+    head_tasks = tuple(keys.get(simplified(name), name) for name in head_tasks)
     prepare, fraction = settings.pop("prepare", None), settings.pop("validation_fraction", None)
     evaluated_with, sizes = tuple(settings.pop("evaluated_with", ())), settings.pop("sizes", {})
     settings = _with_tuples(settings)
@@ -275,9 +277,17 @@ def _read_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
         needs_labels = settings["kind"] not in KINDS_WITHOUT_CLASSES and not settings.get("choice_columns")
         # Numbers stand for labels that the training rows will name, as many as the submission writes.
         written = settings["submission"].labels if form is not None else None
-        Task(key, **({"labels": tuple(map(str, range(len(written or "01"))))} if needs_labels else {}) | settings)
+        task = Task(
+            key, **({"labels": tuple(map(str, range(len(written or "01"))))} if needs_labels else {}) | settings
+        )
     except ValueError as error:
         raise source.fault(f"{error}.", *(place or ("kind",))) from None
+    if prepare is None:
+        for part, said in (("files", files), ("hub", hub)):
+            try:
+                check_columns(task, (said or {}).get("columns", {}))
+            except ValueError as error:
+                raise source.fault(f"{error}.", *place, part, "columns") from None
     return TaskDefinition(
         key=key,
         name=name,

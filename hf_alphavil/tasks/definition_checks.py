@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .prepare import PREPARE
 from .readers import READERS
 from .submission import LAYOUTS
-from .task import SPLITS
+from .task import SPLITS, Task
 from .yaml_file import YamlFile
 
 # Names become parts of parameter names, of metric names and of file names.
@@ -98,7 +98,17 @@ PARTS: dict[str, dict[str, _Check]] = {
 REQUIRED = {"hub": "path", "files": "splits", "submission": "file_name"}
 
 
-def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str, ...]) -> None:
+#: What only the packaged definitions may say: it goes with code that knows their files.
+PACKAGED_KEYS = (
+    ("prepare",),
+    ("files", "benchmark"),
+    ("files", "folder"),
+    ("files", "skip_short_rows"),
+    ("submission", "layout"),
+)
+
+
+def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str, ...], is_own: bool) -> None:
     """
     Checks a task's definition.
 
@@ -111,6 +121,8 @@ def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
             What the file says of the task.
         place (`tuple[str, ...]`):
             The keys below which it stands.
+        is_own (`bool`):
+            Whether it is the user's, and not a packaged one.
 
     Raises:
         [`DataError`]: naming file and line, what is allowed and the nearest spelling.
@@ -133,16 +145,56 @@ def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
                 raise source.fault(f"{part} of the task {key!r} has no {REQUIRED[part]!r}.", *place, part)
     if "files" not in content and "hub" not in content:
         raise source.fault(f"the task {key!r} says neither `files` nor `hub`: where are its rows?", *place)
-    layout = content.get("submission", {}).get("layout", LAYOUTS[0])
-    if layout != LAYOUTS[0] and "prepare" not in content:  # which makes the rows that such lines are put together of
-        raise source.fault(
-            f"the layout {layout!r} of the task {key!r} is a benchmark's; leave it out.",
-            *place,
-            "submission",
-            "layout",
-        )
+    for part, *inner in PACKAGED_KEYS if is_own else ():
+        if part in content and all(name in content[part] for name in inner):
+            path = ".".join((part, *inner))
+            raise source.fault(f"{path!r} of the task {key!r} is for benchmarks' tasks; leave it out.", *place, part)
+    _check_written_labels(source, key, content, place)
     if "files" in content and not content["files"]["splits"]:
         raise source.fault(f"the task {key!r} names no file.", *place, "files", "splits")
+
+
+def check_columns(task: Task, columns: Mapping[str, str]) -> None:
+    """
+    Checks which columns a task reads.
+
+    Args:
+        task (`Task`):
+            The task, without rows.
+        columns (`dict[str, str]`):
+            The source's column by ours.
+
+    Raises:
+        `ValueError`: for a column that is to be two things, and a name for a column that is not read.
+    """
+    texts, label, group = task.format.columns, task.label_column, task.group_column
+    place = f"task {task.name!r}"
+    if "idx" in (*texts, label, group):
+        raise ValueError(f"{place}: 'idx' is the row's number; give the column another name in `columns`")
+    if task.kind != "masked_lm" and label in (*texts, group):
+        raise ValueError(f"{place}: the column {label!r} is the label, and cannot be a text or a group too")
+    known = {*texts, *task.score_columns, label, "idx", *([group] if group else [])}
+    for name in columns:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" (is {close[0]!r} meant?)" if close else ""
+            raise ValueError(f"{place}: `columns` names {name!r}, and the task reads {', '.join(sorted(known))}{hint}")
+
+
+def _check_written_labels(source: YamlFile, key: str, content: dict[str, Any], place: tuple[str, ...]) -> None:
+    written = content.get("files", {}).get("labels")
+    if written is None:
+        return
+    names = content.get("labels") or content.get("choice_columns") or ()
+    distinct = {(type(value), value) for value in written}
+    if len(written) != len(names) or len(distinct) != len(written):
+        raise source.fault(
+            f"'labels' in files of the task {key!r} are {written!r:.80}: write one for each of its labels, which are "
+            f"{list(names) or 'not named'}, in their order, and none twice.",
+            *place,
+            "files",
+            "labels",
+        )
 
 
 def _check_keys(

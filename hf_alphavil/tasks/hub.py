@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from datasets import Dataset, load_dataset
-from datasets.exceptions import DatasetsError
 
 from .definition import SPLITS, HubSource, TaskDefinition
 from .errors import DataError, Report, raise_error
@@ -59,7 +58,7 @@ def load_from_hub(
     place = f"{hub.path} ({hub.name})" if hub.name else hub.path
     try:
         loaded: Any = load_dataset(hub.path, hub.name, revision=revision, cache_dir=cache_dir, token=token)
-    except (OSError, RuntimeError, ValueError, DatasetsError) as error:
+    except Exception as error:  # whatever a dataset's files, archives and metadata make the libraries below raise
         cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
         advice = "Without a network, pass the folder of the official files as data_dir."
         raise DataError(
@@ -91,11 +90,14 @@ def load_from_hub(
                     f"{split} has no column {theirs!r}, only {', '.join(rows.column_names)}.", place
                 ) from None
     if "train" in datasets:
-        builder.learn_labels(enumerate(datasets["train"]), fault)
+        train = datasets["train"]
+        columns = _top_level(builder.wanted("train"), train.column_names)
+        builder.learn_labels(enumerate(train.select_columns(columns)), fault)
     return {
         split: builder.build(
             split,
-            enumerate(rows),
+            # Of these columns alone: others may hold pictures, which would be decoded.
+            enumerate(rows.select_columns(_top_level(builder.columns.values(), rows.column_names))),
             fault,
             report,
             hash_of(VERSION, definition.content, split, rows._fingerprint),
@@ -130,6 +132,12 @@ def _hub_columns(definition: TaskDefinition, hub: HubSource) -> dict[str, str]:
     if definition.files is None or definition.benchmark is None:
         return dict(hub.columns)
     return {ours: ours for ours in definition.files.columns} | dict(hub.columns)
+
+
+def _top_level(columns: Iterable[str], present: list[str]) -> list[str]:
+    """The dataset's columns in which `columns` lie, which may name what is nested."""
+    names = (column if column in present else column.split(".")[0] for column in columns)
+    return [name for name in dict.fromkeys(names) if name in present]
 
 
 def _check_label_names(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import ClassLabel, Dataset
 
 from .readers.columns import value_at
+from .text_format import is_printed_list
 
 #: More distinct values than this are no labels.
 MAX_LABELS = 1000
@@ -35,6 +36,8 @@ class LabelReader:
             What stands between several labels in one string.
         score_range (`tuple[float, float]`, *optional*):
             The range of a regression's scores.
+        forms (`list[str]`, *optional*):
+            Of a source's readers the same list: whether its first label was a name or an id, which then all must be.
     """
 
     kind: str
@@ -43,6 +46,7 @@ class LabelReader:
     several: bool = False
     separator: str = ","
     score_range: tuple[float, float] | None = None
+    forms: list[str] = field(default_factory=list)
 
     def read(self, value: Any, num_words: int | None = None) -> Any:
         """
@@ -74,14 +78,23 @@ class LabelReader:
         names = self.labels if self.written is None else self.written
         for number, name in enumerate(names):
             if type(value) is type(name) and value == name:  # by type too: True == 1
-                return number
+                return self._in_form("name", number, value)
         if self.written is None:
             written = _number(value)
             if written is not None and 0 <= written < len(names) and all(_number(name) is None for name in names):
-                return written
+                return self._in_form("id", written, value)
             if type(value) is int and str(value) in names:
-                return list(names).index(str(value))
+                return self._in_form("name", list(names).index(str(value)), value)
         raise ValueError(f"the label {value!r:.80} is none of {_listed(names)}.")
+
+    def _in_form(self, form: str, number: int, value: Any) -> int:
+        self.forms.append(form)
+        if form != self.forms[0]:  # ids count from 0, and what is written among names may well count from 1
+            raise ValueError(
+                f"the label {value!r:.80} is read as {form}, where the first was read as {self.forms[0]}."
+            )
+        del self.forms[1:]
+        return number
 
     def _score(self, value: Any) -> float:
         low, high = self.score_range if self.score_range is not None else (-MAX_SCORE, MAX_SCORE)
@@ -113,8 +126,8 @@ def split_labels(value: Any, kind: str, separator: str) -> list[Any]:
     """
     if isinstance(value, list):
         return value
-    if not isinstance(value, str):
-        raise ValueError(f"the labels are {value!r:.80}, neither a list nor a string.")
+    if not isinstance(value, str) or is_printed_list(value):
+        raise ValueError(f"the labels are {value!r:.80}, neither a list nor a string with separators.")
     if kind == "token_classification":
         return value.split()
     return [part.strip() for part in value.split(separator)] if value.strip() else []

@@ -71,11 +71,19 @@ def load_tasks(
     definitions: dict[str, TaskDefinition] = {}
     for name in [names] if isinstance(names, (str, Path)) else names:
         if str(name).endswith(YAML_SUFFIXES):
-            definitions |= read_definitions(Path(name).expanduser().resolve())
+            for key, definition in read_definitions(Path(name).expanduser().resolve()).items():
+                other = (own | definitions).get(key, definition).source.file
+                if other != definition.source.file:
+                    raise definition.source.fault(f"the task {key!r} is defined in {other} too; rename one.", key)
+                definitions[key] = definition
         else:
             definition = get_definition(name, own)
             definitions[definition.key] = definition
-    along = [get_definition(key) for definition in definitions.values() for key in definition.evaluated_with]
+    along = [
+        get_definition(key, own | definitions)
+        for definition in definitions.values()
+        for key in definition.evaluated_with
+    ]
     extra = {definition.key: definition for definition in along if definition.key not in definitions}
     tasks = {}
     for key, definition in (definitions | extra).items():

@@ -120,6 +120,7 @@ class SplitBuilder:
         columns: dict[str, list[Any]] = {}
         seen: set[Any] = set()
         types: dict[str, type] = {}
+        self._forms: list[str] = []  # of this split's labels
         for number, (place, row) in enumerate(rows):
             try:
                 made = list(self._rows_of(split, number, row, seen))
@@ -193,9 +194,11 @@ class SplitBuilder:
         if self.kind == "multiple_choice":
             present = len(choices_of(self.format, values))
             labels = labels[:present] if labels is not None else tuple(map(str, range(present)))
+        if labels is None and self.kind not in KINDS_WITHOUT_CLASSES:
+            raise ValueError("nothing names the labels: there are no training rows; write `labels`.")
         score_range = self.definition.settings.get("score_range")
         written = self.written[: len(labels)] if self.written is not None and labels is not None else self.written
-        reader = LabelReader(self.kind, labels, written, self.several, self._separator, score_range)
+        reader = LabelReader(self.kind, labels, written, self.several, self._separator, score_range, self._forms)
         return reader.read(label, num_words)
 
     def _features(self, columns: dict[str, list[Any]]) -> Features:
@@ -275,7 +278,7 @@ def checked_text(value: Any, column: str) -> Any:
 
 
 def _checked_idx(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not any(isinstance(part, Mapping) for part in value.values()):
         return {key: _checked_idx(part) for key, part in value.items()}
     if type(value) is str and value.isascii() and value.isdecimal() and len(value) < 11:  # AX-b writes strings
         value = int(value)

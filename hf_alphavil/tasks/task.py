@@ -306,7 +306,13 @@ class Task:
 
         Returns:
             `Task`: a new task; this one stays as it is.
+
+        Raises:
+            `ValueError`: for a number below 1.
         """
+        for name, number in (("max_train_samples", max_train_samples), ("max_eval_samples", max_eval_samples)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name}={number}: pass 1 or more, or None for all rows")
         limited: dict[str, Dataset] = {}
         if max_train_samples is not None and self.train is not None and max_train_samples < len(self.train):
             limited["train"] = self.train.shuffle(seed=seed).select(range(max_train_samples))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .text_format import check_template
+from .text_format import check_template, template_columns
 
 if TYPE_CHECKING:
     from .task import Task
@@ -52,11 +52,15 @@ def check_texts_of_kind(task: Task) -> None:
             )
         if kind == "token_classification" and len(task.text_columns) != 1:
             raise ValueError(f"{place}: token classification reads one text column, the words")
+    read: set[str] = set()
     for template in (*task.text_templates, *([task.context_template] if task.context_template else [])):
         try:
             check_template(template)
         except ValueError as error:
             raise ValueError(f"{place}: the template {template!r} is not one: {error}") from None
+        read |= set(template_columns(template))
+    if unread := set(task.value_maps) - read:
+        raise ValueError(f"{place}: value_maps of {', '.join(sorted(unread))}, which no template names")
     if not 0 < task.mlm_probability < 1:
         raise ValueError(f"{place}: mlm_probability={task.mlm_probability}: pass a share between 0 and 1")
 
@@ -84,6 +88,12 @@ def check_labels(task: Task) -> tuple[str, ...] | None:
     labels = tuple(labels or ())
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise ValueError(f"{place}: pass two or more distinct labels, not {labels}")
+    if broken := [label for label in labels if len(label.split("\t")) + len(label.splitlines()) > 2]:
+        raise ValueError(f"{place}: the label {broken[0]!r} holds a tab or a line end, which end fields and lines")
+    if task.kind == "multiple_choice":
+        choices = len(task.choice_columns or _numbered_choices(task))
+        if len(labels) < choices:
+            raise ValueError(f"{place}: there are up to {choices} choices and {len(labels)} labels; pass one for each")
     return labels
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
@@ -110,6 +111,11 @@ def words_of(text_format: TextFormat, row: Mapping[str, Any]) -> list[str]:
     return words.split() if isinstance(words, str) else list(words)
 
 
+def is_printed_list(value: Any) -> bool:
+    """Whether a value is a list as Python prints it, such as pandas writes into CSV files: `"['a', 'b']"`."""
+    return isinstance(value, str) and re.fullmatch(r"\[\s*(['\"].*)?\]", value.strip(), re.DOTALL) is not None
+
+
 def check_row_texts(text_format: TextFormat, row: Mapping[str, Any]) -> None:
     """
     Checks that a row's texts are what the model can read.
@@ -127,6 +133,8 @@ def check_row_texts(text_format: TextFormat, row: Mapping[str, Any]) -> None:
             valid, wanted = isinstance(value, str) or _is_text_list(value), "a string or a list of strings"
         else:
             valid, wanted = isinstance(value, str), "a string"
+        if valid and text_format.kind == "token_classification" and is_printed_list(value):
+            valid, wanted = False, "a string of words: it is a list as Python prints it"
         if not valid:
             raise ValueError(f"the column {column!r} holds {value!r:.80}, which is not {wanted}.")
         if known is not None and value not in known:

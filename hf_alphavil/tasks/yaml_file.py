@@ -34,21 +34,22 @@ class YamlFile:
         try:
             loader = yaml.SafeLoader(text)
             root = loader.get_single_node()
+            self._walk(root, ())  # first: constructing writes what `<<` merges into the nodes
             self.content: Any = loader.construct_document(root) if root is not None else None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             reason = getattr(error, "problem", None) or str(error).splitlines()[0]
             raise DataError(f"is not YAML ({reason}).", file, mark.line + 1 if mark else None) from None
+        except DataError:
+            raise
+        except RecursionError:
+            raise DataError("nests too deeply, or an alias stands inside what it names.", file) from None
         # A date that is none, a key that is a list, and what the tags !!bool, !!timestamp and !!int do not understand.
-        except (ValueError, TypeError, RecursionError, LookupError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise DataError(f"is not YAML that can be read ({reason}).", file) from None
         if not isinstance(self.content, dict):
             raise DataError("is no mapping from keys to values.", file, 1)
-        try:
-            self._walk(root, ())
-        except RecursionError:
-            raise DataError("nests too deeply, or an alias stands inside what it names.", file) from None
 
     def line_of(self, *keys: str) -> int | None:
         """`int`, *optional*: The line of the innermost of nested keys that stands in the file."""
@@ -64,10 +65,11 @@ class YamlFile:
     def _walk(self, node: Any, path: tuple[str, ...]) -> None:
         if not isinstance(node, yaml.MappingNode):
             return
+        seen = set()
         for key, value in node.value:
-            place = (*path, str(key.value))
-            line = key.start_mark.line + 1
-            if place in self._lines and self._lines[place] != line:
-                raise DataError(f"the key {key.value!r} stands there twice.", self.file, line)
-            self._lines[place] = line
-            self._walk(value, place)
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                raise DataError(f"the key {name!r} stands there twice.", self.file, line)
+            seen.add(name)
+            self._lines[(*path, name)] = line
+            self._walk(value, (*path, name))

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from official_miniatures import miniature_lines
 
 from hf_alphavil.tasks import DataError, hub, load_tasks
@@ -100,3 +100,26 @@ def test_hub_rows_are_the_files_rows(miniature, monkeypatch, name):
             wanted = {*files.format.columns, *files.score_columns, "label", "idx"}
             assert one.select_columns(sorted(wanted)).to_list() == other.select_columns(sorted(wanted)).to_list()
     assert set(online.test["label"]) == {-1}
+
+
+@pytest.mark.parametrize(
+    "files", [{"train.zip": "PK"}, {"README.md": "---\na: [\n---\n", "train.csv": "text,label\na,1\n"}]
+)
+def test_whatever_load_dataset_raises(tmp_path, files):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    path = tmp_path / "own.yaml"
+    path.write_text(f"own: {{kind: regression, text_columns: [text], hub: {{path: {folder}}}}}")
+    with pytest.raises(DataError, match=r"folder: cannot be loaded from the Hub: .*(zip file|parsing)"):
+        load_tasks(str(path))
+
+
+def test_columns_that_no_one_asks_for_are_not_decoded(monkeypatch, tmp_path):
+    rows = {"text": ["a"], "label": [1.0], "picture": [{"bytes": b"no picture", "path": None}]}
+    rows = Dataset.from_dict(rows, Features({"text": Value("string"), "label": Value("float32"), "picture": Image()}))
+    monkeypatch.setattr(hub, "load_dataset", lambda *args, **kwargs: DatasetDict({"train": rows}))
+    path = tmp_path / "own.yaml"
+    path.write_text("own: {kind: regression, text_columns: [text], hub: {path: owner/rows}}")
+    assert load_tasks(str(path))["own"].train["text"][:] == ["a"]

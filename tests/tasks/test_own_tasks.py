@@ -189,7 +189,7 @@ lists:
 """
     columns = [
         {"question": "?", "a": "x", "b": "y", "c": "z", "label": 2},
-        {"question": "?", "a": "x", "b": "y", "c": None, "label": "b"},
+        {"question": "?", "a": "x", "b": "y", "c": None, "label": 1},
     ]
     lists = [
         {"question": "?", "choices": ["x", "y", "z", "w"], "label": 3},
@@ -277,18 +277,19 @@ def test_groups_that_are_none(define, tmp_path, group):
 @pytest.mark.parametrize(
     ("first", "second", "reason"),
     [
-        ('[1, "x"]', "[1]", r"line 1: the column 'more\[\]' holds 'x', a str where earlier rows hold a int"),
-        ('{"a": 1}', '{"a": [1]}', r"line 2: the column 'more.a' holds \[1\], a list where"),
-        ('{"a": 1}', f'{{"a": {2**70}}}', "line 2: the column 'more.a' holds a number of more than 64 bits"),
-        ('{"a": "x"}', '{"a": ["\\ud800"]}', "line 2: the column 'more' holds a lone surrogate"),
-        ('{"a": "x"}', '{"\\ud800": "x"}', "line 2: the column 'more' holds a lone surrogate"),
+        ('[1, "x"]', "[1]", r"line 1: the column 'question_id\[\]' holds 'x', a str where earlier rows hold a int"),
+        ('{"a": 1}', '{"a": [1]}', r"line 2: the column 'question_id.a' holds \[1\], a list where"),
+        ('{"a": 1}', f'{{"a": {2**70}}}', "line 2: the column 'question_id.a' holds a number of more than 64 bits"),
+        ('{"a": "x"}', '{"a": ["\\ud800"]}', "line 2: the column 'question_id' holds a lone surrogate"),
+        ('{"a": "x"}', '{"\\ud800": "x"}', "line 2: the column 'question_id' holds a lone surrogate"),
     ],
 )
 def test_objects_that_no_column_can_hold(define, tmp_path, first, second, reason):
     rows = [f'{{"text": "{n}", "label": {n}, "inner": {value}}}' for n, value in enumerate((first, second))]
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
     path = define(
-        "a: {kind: regression, text_columns: [text], files: {splits: {train: t.jsonl}, columns: {more: inner}}}"
+        "a: {kind: sequence_classification, text_columns: [text], labels: [x, y], metrics: [f1a, exact_match], "
+        "files: {splits: {train: t.jsonl}, columns: {question_id: inner}}}"
     )
     with pytest.raises(DataError, match=rf"t.jsonl, {reason}"):
         load_tasks(str(path))
@@ -368,8 +369,57 @@ REST = f"  text_columns: [t]\n{FILES}"
         (f"a:\n  kind: regression\n  submission: {{file_name: ../a.tsv}}\n{REST}", 1, "pass one as task.tsv"),
         (
             f"a:\n  kind: regression\n  submission:\n    file_name: a.jsonl\n    layout: questions\n{REST}",
-            5,
-            "the layout 'questions' of the task 'a' is a benchmark's",
+            3,
+            "'submission.layout' of the task 'a' is for benchmarks' tasks",
+        ),
+        (
+            f"a:\n  kind: regression\n  submission: {{file_name: a.tsv, decimals: -1}}\n{REST}",
+            1,
+            "a number from 0 to 17",
+        ),
+        (f"a:\n  kind: regression\n  prepare: axg\n{REST}", 3, "'prepare' of the task 'a' is for benchmarks' tasks"),
+        (
+            "a:\n  kind: regression\n  text_columns: [t]\n  files: {splits: {train: t.csv}, skip_short_rows: true}\n",
+            4,
+            "'files.skip_short_rows' of the task 'a' is for benchmarks' tasks",
+        ),
+        (
+            "a:\n  kind: sequence_classification\n  text_columns: [t]\n  files:\n    splits: {train: t.csv}\n"
+            "    labels: [x, y]\n",
+            6,
+            "write one for each of its labels, which are not named",
+        ),
+        (
+            "a:\n  kind: sequence_classification\n  labels: [m, n]\n  text_columns: [t]\n  files:\n"
+            "    splits: {train: t.csv}\n    labels: [x, x]\n",
+            7,
+            "write one for each of its labels, which are .'m', 'n'., in their order, and none twice",
+        ),
+        ("a:\n  kind: regression\n  files: {splits: {train: x.csv, train: t.csv}}\n", 3, "'train' stands there twice"),
+        (
+            f"a:\n  kind: regression\n  value_maps: {{s: {{b: c}}}}\n{REST}",
+            1,
+            "value_maps of s, which no template names",
+        ),
+        (
+            f"a:\n  kind: regression\n  value_maps: {{t: {{b: c}}}}\n{REST}",
+            1,
+            "value_maps of t, which no template names",
+        ),
+        (f"a:\n  kind: regression\n  label_column: t\n{REST}", 5, "column 't' is the label, and cannot be a text"),
+        (f"a:\n  kind: regression\n  label_column: idx\n{REST}", 5, "'idx' is the row's number"),
+        (f"a:\n  kind: regression\n  text_columns: [idx]\n{FILES}", 4, "'idx' is the row's number"),
+        (
+            "a:\n  kind: regression\n  text_columns: [t]\n"
+            "  files:\n    splits: {train: t.csv}\n    columns: {lable: x}\n",
+            6,
+            "`columns` names 'lable', and the task reads idx, label, t .is 'label' meant..",
+        ),
+        (
+            f"a:\n  kind: multiple_choice\n  context_template: '{{t}}'\n  choice_columns: [x, y, z]\n"
+            f"  labels: [A, B]\n{FILES}",
+            1,
+            "there are up to 3 choices and 2 labels",
         ),
         (
             f"a:\n  kind: token_classification\n  submission: {{file_name: a.tsv}}\n{REST}",
@@ -395,6 +445,116 @@ def test_definitions_with_faults(define, text, line, reason):
     with pytest.raises(DataError, match=reason) as caught:
         load_tasks(str(path))
     assert caught.value.line == line
+
+
+def test_yaml_may_merge(define):
+    """A key beside `<<` is an override, as YAML has it, and no key that stands twice."""
+    text = """
+base: &base
+  kind: regression
+  text_columns: [text]
+  files: {splits: {train: data.csv}}
+other:
+  <<: *base
+  text_columns: [more]
+"""
+    rows = [{"text": "a", "more": "b", "label": 1}]
+    tasks = load_tasks(str(define(text, data__csv=rows)))
+    assert [task.text_columns for task in tasks.values()] == [("text",), ("more",)]
+
+
+def test_files_of_one_task_name(define, tmp_path):
+    for name in ("one.yaml", "two.yaml"):
+        define("mood:" + MOOD.replace("\n", "\n  ").replace("FILE", "x.csv"), name, x__csv=ROWS)
+    one, two = str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml")
+    for arguments in (([one, two], None), ([two], one)):
+        with pytest.raises(DataError, match=r"two.yaml, line 1: the task 'mood' is defined in .*one.yaml too"):
+            load_tasks(arguments[0], include_path=arguments[1])
+    assert list(load_tasks([one, one, "mood"], include_path=one)) == ["mood"]
+
+
+def test_a_set_for_evaluation_alone(define, miniature):
+    """Its labels are named, or the definition says them: there are no training rows to take them from."""
+    text = """
+probe:
+  kind: sequence_classification
+  text_columns: [text]
+  head_task: RTE
+  LABELS
+  files: {splits: {validation: data.jsonl}}
+"""
+    rows = [{"text": "a", "label": "not_entailment"}]
+    path = define(text.replace("LABELS", "labels: [entailment, not_entailment]"), data__jsonl=rows)
+    task = load_tasks(["probe", "rte"], data_dir=miniature("rte"), include_path=path)["probe"]
+    assert (task.head_task, task.validation["label"][:]) == ("rte", [1])
+    with pytest.raises(DataError, match=r"data.jsonl, line 1: nothing names the labels: there are no training rows"):
+        load_tasks(str(define(text.replace("LABELS", ""), data__jsonl=rows)))
+
+
+def test_evaluated_with_a_task_of_the_same_file(define):
+    text = """
+main: {kind: regression, text_columns: [text], evaluated_with: [probe], files: {splits: {train: data.csv}}}
+probe: {kind: regression, text_columns: [text], head_task: main, files: {splits: {validation: data.csv}}}
+"""
+    path = define(text, data__csv=[{"text": "a", "label": 1}])
+    assert list(load_tasks("main", include_path=path)) == ["main", "probe"]
+
+
+def test_names_and_ids_in_one_column(define):
+    """Of `A`, `"1"`, `"2"` the digits may well count from 1."""
+    text = (
+        "a: {kind: sequence_classification, text_columns: [text], labels: [A, B, C], "
+        "files: {splits: {train: t.jsonl, validation: dev.jsonl}}}"
+    )
+    rows = [{"text": "a", "label": "A"}, {"text": "b", "label": "1"}]
+    with pytest.raises(
+        DataError, match=r"t.jsonl, line 2: the label '1' is read as id, where the first was read as na"
+    ):
+        load_tasks(str(define(text, t__jsonl=rows, dev__jsonl=rows[:1])))
+    task = load_tasks(str(define(text, t__jsonl=rows[:1], dev__jsonl=rows[1:])))["a"]
+    assert (task.train["label"][:], task.validation["label"][:]) == ([0], [1])
+
+
+@pytest.mark.parametrize("value", ["['a', 'b']", '["a", "b"]', "[]", "['a' 'b']"])
+def test_lists_as_python_prints_them(define, value):
+    """pandas writes them into CSV files so."""
+    rows = [{"text": "x y", "label": value}, {"text": "x y", "label": "a b"}]
+    path = define(MULTI.replace("FILE", "data.csv"), data__csv=rows)
+    with pytest.raises(
+        DataError, match=r"data.csv, line 2: the labels are .*neither a list nor a string with separator"
+    ):
+        load_tasks(str(path))
+    words = [{"words": value, "label": "a b"}, {"words": "x y", "label": "a b"}]
+    with pytest.raises(DataError, match=r"data.csv, line 2: the column 'words' .*it is a list as Python prints it"):
+        load_tasks(str(define(WORDS.replace("FILE", "data.csv"), data__csv=words)))
+
+
+def test_labels_that_end_fields(define):
+    rows = [{"text": "a", "label": "x\ty"}, {"text": "b", "label": "z"}]
+    text = "a: {kind: sequence_classification, text_columns: [text], files: {splits: {train: t.jsonl}}}"
+    with pytest.raises(DataError, match=r"the label 'x\\ty' holds a tab or a line end"):
+        load_tasks(str(define(text, t__jsonl=rows)))
+
+
+def test_a_share_of_rows_whatever_the_groups(define):
+    text = """
+a:
+  kind: regression
+  text_columns: [text]
+  group_column: passage
+  validation_fraction: 0.1
+  files: {splits: {train: t.jsonl}}
+"""
+    for name in ("a", "g93b", "zz"):
+        rows = [{"text": f"{n}", "passage": name if n < 90 else f"p{n}", "label": n} for n in range(100)]
+        task = load_tasks(str(define(text, t__jsonl=rows)))["a"]
+        assert (len(task.train), len(task.validation)) == (90, 10)
+        assert task.train["idx"][:] == sorted(task.train["idx"][:])
+        assert not set(task.train["passage"][:]) & set(task.validation["passage"][:])
+    with pytest.raises(
+        DataError, match=r"line 6: validation_fraction=0.1 of 90 training rows cannot be held out .its gro"
+    ):
+        load_tasks(str(define(text, t__jsonl=rows[:90])))
 
 
 def test_names_that_meet(define, tmp_path):

@@ -80,6 +80,9 @@ def test_select():
     assert everything.train["text"][:] == ROWS["text"][:]
     assert task.select().validation is task.validation
     assert mood().select(1, 1).train is None
+    for numbers in ((0, None), (None, -1)):
+        with pytest.raises(ValueError, match="pass 1 or more, or None for all rows"):
+            task.select(*numbers)
 
 
 def test_data_error_survives_pickling():
