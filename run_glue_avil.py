@@ -10,18 +10,19 @@ import logging
 import signal
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from transformers import AutoTokenizer, HfArgumentParser, set_seed
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
 from hf_alphavil.demo_run import DEMO_METHODS, run_demo
 from hf_alphavil.inputs import tokenized_split
 from hf_alphavil.launch import end_process_group, start_missing_processes
-from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, load_adapted, load_base
+from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, holds_heads, load_adapted, load_base
 from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import without_adapters
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
@@ -107,8 +108,17 @@ def parse_arguments() -> tuple[DriverArguments, LoraArguments, DriverTrainingArg
     """Reads the command line, or the YAML or JSON file that is its only word."""
     parser = HfArgumentParser((DriverArguments, LoraArguments, DriverTrainingArguments))  # type: ignore[arg-type]
     if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml", ".json")):
-        read = parser.parse_json_file if sys.argv[1].endswith(".json") else parser.parse_yaml_file
-        driver, lora, args = read(sys.argv[1])
+        said = yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))  # of which JSON is a part
+        if not isinstance(said, dict):
+            raise ValueError(f"{sys.argv[1]} is no mapping from flags to values")
+        # By the names that the command line takes: `max_seq_length` too.
+        names = {
+            alias.lstrip("-"): argument.name
+            for one in (DriverArguments, LoraArguments, DriverTrainingArguments)
+            for argument in fields(one)
+            for alias in argument.metadata.get("aliases", ())
+        }
+        driver, lora, args = parser.parse_dict({names.get(key, str(key)): value for key, value in said.items()})
     else:
         driver, lora, args = parser.parse_args_into_dataclasses()
     return driver, lora, args
@@ -143,6 +153,15 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments) -> di
         name: task.select(driver.max_train_samples, driver.max_eval_samples, seed=args.resolved_data_seed)
         for name, task in loaded.items()
     }
+
+
+def check_validation_set(args: DriverTrainingArguments, target: Task) -> None:
+    """Whether what is to be evaluated can be: told before training, and not after it."""
+    if target.validation is None and (args.do_eval or (args.do_train and args.eval_strategy != "no")):
+        raise ValueError(
+            f"the target {target.name} has no validation split to evaluate on: add one, write `validation_fraction: "
+            "0.1` into its YAML file, or pass --do_train alone"
+        )
 
 
 def predicted_tasks(driver: DriverArguments, args: DriverTrainingArguments, tasks: dict[str, Task]) -> dict[str, Task]:
@@ -183,11 +202,15 @@ def write_predictions(
     return files
 
 
-def load_model(driver: DriverArguments, lora: LoraArguments, tasks: dict[str, Task]) -> Any:
+def load_model(
+    driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArguments, tasks: dict[str, Task]
+) -> Any:
     """A multitask model of a plain encoder, or one that this script has saved; a `PeftModel` where it has adapters."""
     path, revision = driver.model_name_or_path, driver.model_revision
     if holds_adapters(path):
         return load_adapted(path, tasks)
+    if not (args.do_train or holds_heads(path, revision)):
+        logger.warning("%s has no heads: they start at random, and nothing will train them", path)
     model = load_base(path, tasks, revision)
     return add_lora(model, lora) if lora.use_peft else model
 
@@ -206,10 +229,13 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
     tasks = load_run_tasks(driver, args)
     target = args.target_task = next(iter(tasks))
+    check_validation_set(args, tasks[target])
+    if not args.do_train:
+        tasks = {name: replace(task, train=None) for name, task in tasks.items()}
     predicted = predicted_tasks(driver, args, tasks)
     tokenizer = AutoTokenizer.from_pretrained(driver.model_name_or_path, revision=driver.model_revision)
     set_seed(args.seed)
-    model = load_model(driver, lora, tasks)
+    model = load_model(driver, lora, args, tasks)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         without_adapters(model).pad_token_id = tokenizer.pad_token_id
@@ -235,11 +261,12 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
         trainer.save_metrics("eval", scores)
     files = write_predictions(trainer, predicted.values(), test_sets, output_dir / "predictions")
     trainer.export_task(target, output_dir / "export" / target)
-    if trainer.is_world_process_zero():
+    if args.do_train and trainer.is_world_process_zero():  # else the folder may hold the record of the run that did
         write_history(trainer.history, output_dir)
         if trainer.history:
             plot_task_weights(trainer.history, target, output_dir / "plots" / "task_weights.png")
         trainer.create_model_card()
+    if (args.do_train or args.do_eval) and trainer.is_world_process_zero():
         metric = tasks[target].main_metric
         score = scores.get(f"eval_{target}_{metric}")
         print(format_summary_table(target, f"validation {metric}", score, trainer.history, args.method))

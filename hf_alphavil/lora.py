@@ -92,9 +92,14 @@ def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskMo
         tasks (`dict[str, Task]` or `dict[str, dict]`): The heads of a new model.
         revision (`str`, *optional*): Revision on the Hub.
     """
-    if AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type:
+    if holds_heads(path, revision):
         return MultitaskModel.from_pretrained(path, revision=revision)
     return MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
+
+
+def holds_heads(path: str, revision: str | None = None) -> bool:
+    """`bool`: Whether a folder, or what lies under a Hub id, is a multitask model and no plain encoder."""
+    return AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type
 
 
 def holds_adapters(path: str) -> bool:

@@ -6,6 +6,7 @@ import zipfile
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from datasets import Dataset
 from launching import ROOT
 from test_driver import drive, read
@@ -36,6 +37,8 @@ SHORT = [
     "0.25",
 ]
 
+TWO_PROCESSES = ["--num_processes", "2", "--cpu", "--main_process_port", "29559"]
+
 
 @pytest.fixture
 def command(tmp_path, real_encoder):
@@ -55,7 +58,7 @@ def test_a_set_without_a_prediction(command, tmp_path):
     stale.parent.mkdir(parents=True)
     stale.write_text("an earlier run's")
     out = tmp_path / "out"
-    ran = drive(*command, "--do_train", "--make_submission", "glue", launcher=["--num_processes", "2", "--cpu"])
+    ran = drive(*command, "--do_train", "--make_submission", "glue", launcher=TWO_PROCESSES)
     assert "11 of 11 files are placeholders" in ran.stdout
     with zipfile.ZipFile(out / "glue.zip") as archive:
         assert len(archive.namelist()) == 11
@@ -89,6 +92,43 @@ def test_a_set_that_cannot_be_made_is_said_before_training(command, tmp_path):
     )  # fmt: skip
     assert ran.returncode != 0
     assert "a placeholder of MultiRC needs the ids of its test questions" in ran.stderr
+    assert not (tmp_path / "out" / "all_results.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_s_record_outlives_its_use(command, tmp_path):
+    """Predicting with a trained model, from a YAML file of flags, leaves the record of its training as it is."""
+    out = tmp_path / "out"
+    drive(*command, "--do_train", "--do_eval", launcher=["--num_processes", "1", "--cpu"])
+    (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
+    record = {name: (out / name).read_bytes() for name in ("README.md", "alphavil_history.json")}
+    # Two rows to train on are too few for a held-out slice, of which nobody asks here.
+    flags = {
+        "target": "moods", "auxiliary": ["none"], "task_config": str(tmp_path / "tasks.yaml"), "do_predict": True,
+        "model_name_or_path": str(out), "output_dir": str(out), "max_train_samples": 2, "max_seq_length": 16,
+        "use_cpu": True, "disable_tqdm": True,
+    }  # fmt: skip
+    (tmp_path / "predict.yaml").write_text(yaml.safe_dump(flags))
+    ran = drive(tmp_path / "predict.yaml", launcher=["--num_processes", "1", "--cpu"])
+    assert {name: (out / name).read_bytes() for name in record} == record
+    assert len((out / "predictions" / "moods.tsv").read_text().splitlines()) == 201
+    assert "start at random" not in ran.stderr
+
+
+def test_what_an_untrained_model_predicts_is_said(command, tmp_path):
+    (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
+    ran = drive(*command, "--auxiliary", "none", "--do_predict", "--max_eval_samples", "3", "--use_cpu", "true")
+    assert "has no heads: they start at random, and nothing will train them" in ran.stderr
+
+
+def test_a_target_without_a_validation_set(command, tmp_path):
+    (tmp_path / "tasks.yaml").write_text(YAML.replace("  validation_fraction: 0.2\n", ""))
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "run_glue_avil.py"), *map(str, command), "--use_cpu"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode != 0
+    assert "the target moods has no validation split to evaluate on: add one, write `validation_fraction" in ran.stderr
     assert not (tmp_path / "out" / "all_results.json").exists()
 
 
