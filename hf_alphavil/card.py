@@ -95,6 +95,7 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
     target = args.target_task
     output_dir = Path(args.output_dir)
     names = list(trainer.train_datasets) or [target]
+    tasks = trainer.tasks or {}
     method = METHODS[args.method]
     plot = Path("plots") / "task_weights.png"
     exported = Path("export") / target
@@ -108,7 +109,12 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
         target=target,
         method=args.method,
         tasks=[
-            CardTask(name, trainer.kinds.get(name, "sequence_classification"), trainer.rows_of(name))
+            CardTask(
+                name,
+                trainer.kinds.get(name, "sequence_classification"),
+                trainer.rows_of(name),
+                is_multi_label=name in tasks and tasks[name].is_multi_label,
+            )
             # Beside the tasks that were trained those that were scored alone, such as MNLI's mismatched set.
             for name in dict.fromkeys([*names, *(score.task for score in scores)])
         ],

@@ -121,9 +121,10 @@ def _report(name: str, encoder: PreTrainedModel, missing: list[str], unexpected:
 
 
 class _NoLoadReport(logging.Filter):
-    # The report is a table of every weight of the checkpoint's own head.
+    # A table of every weight of the checkpoint's own head, and what is said of one without a language model head.
     def filter(self, record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
+        message = record.getMessage()
+        return "LOAD REPORT" not in message and "checkpoint seem corrupted" not in message
 
 
 @contextmanager

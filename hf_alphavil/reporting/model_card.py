@@ -45,6 +45,7 @@ class CardTask:
         rows (`int`): Rows trained on.
         dataset (`str`, *optional*): The data's id on the Hub, such as `"nyu-mll/glue"`, or a name of it.
         config (`str`, *optional*): The dataset's configuration, such as `"rte"`.
+        is_multi_label (`bool`, *optional*, defaults to `False`): Whether a text has any number of labels at once.
     """
 
     name: str
@@ -52,6 +53,7 @@ class CardTask:
     rows: int
     dataset: str | None = None
     config: str | None = None
+    is_multi_label: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,11 +213,13 @@ def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[EpochR
     for task in sorted(tasks, key=lambda task: task.name != target):
         name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
         numbers = [last.get(column, {}).get(task.name) for column in ("task_weights", "alpha")]
-        rows.append(
-            [name, task.kind.replace("_", " "), str(task.rows), *("–" if n is None else f"{n:.3f}" for n in numbers)]
-        )
+        rows.append([name, _kind_in_words(task), str(task.rows), *("–" if n is None else f"{n:.3f}" for n in numbers)])
     table = markdown_table(["task", "kind", "rows trained on", "final weight", "last α"], rows)
     return table
+
+
+def _kind_in_words(task: CardTask) -> str:
+    return "multi-label classification" if task.is_multi_label else task.kind.replace("_", " ")
 
 
 def _score_table(
@@ -235,16 +239,21 @@ def _usage(target: CardTask, exported_to: str | None) -> str:
             f"The exported `{target.name}` is an ordinary folder of `AutoModelForMultipleChoice`:\n\n```python\n"
             "from transformers import AutoModelForMultipleChoice, AutoTokenizer\n\n"
             f'model = AutoModelForMultipleChoice.from_pretrained("{place}")\n'
-            f'tokenizer = AutoTokenizer.from_pretrained("{place}")\n```'
+            f'tokenizer = AutoTokenizer.from_pretrained("{place}")\n'
+            'choices = ["The first choice.", "The second choice."]\n'
+            'inputs = tokenizer(["The text before them."] * 2, choices, padding=True, return_tensors="pt")\n'
+            "logits = model(**{name: value[None] for name, value in inputs.items()}).logits[0]\n"
+            "print(choices[logits.argmax()])\n```"
         )
     call = {
         "token_classification": 'tag("The words of a text.")',
         "masked_lm": 'fill(f"The words of a {fill.tokenizer.mask_token}.")',
     }.get(target.kind, 'classify({"text": "The first text.", "text_pair": "The second text, if the task has two."})')
+    every = ", top_k=None" if target.is_multi_label else ""  # else the likeliest label alone
     return (
         f"The exported `{target.name}` is an ordinary Hugging Face folder; nothing but `transformers` is needed:\n\n"
         "```python\nfrom transformers import pipeline\n\n"
-        f'{call.split("(")[0]} = pipeline("{HUB_TASKS[target.kind]}", model="{place}")\n'
+        f'{call.split("(")[0]} = pipeline("{HUB_TASKS[target.kind]}", model="{place}"{every})\n'
         f"print({call})\n```"
     )
 

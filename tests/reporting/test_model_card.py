@@ -112,11 +112,19 @@ def test_hub_ids_and_paths(tmp_path, monkeypatch):
         assert not is_hub_id(path)
 
 
+def test_several_labels_are_all_shown(tmp_path):
+    tasks = [CardTask("tags", "sequence_classification", 90, is_multi_label=True)]
+    card = ModelCard.load(write(tmp_path, target="tags", tasks=tasks, scores=[]))
+    assert "top_k=None)" in card.text
+    assert "| **tags** (target) | multi-label classification | 90 |" in card.text
+
+
 def test_multiple_choice_is_loaded_by_its_auto_class(tmp_path):
     card = ModelCard.load(write(tmp_path, target="copa", tasks=[CardTask("copa", "multiple_choice", 400)], scores=[]))
     assert card.data.pipeline_tag is None
     assert "AutoModelForMultipleChoice" in card.text
     assert "pipeline(" not in card.text
+    assert "print(choices[logits.argmax()])" in card.text
 
 
 def test_scores_that_are_not_finite_stay_out_of_the_index(tmp_path):
