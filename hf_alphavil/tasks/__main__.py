@@ -25,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="read a task and its data: rows, labels, lengths, examples, problems")
-    check.add_argument("task", help="a task's name, or a YAML file of which every task is checked")
+    check.add_argument(
+        "task", help="a task's name, or a YAML file or a folder of them, of which every task is checked"
+    )
     check.add_argument("--data_dir", help="folder of the official files; without it, the Hub")
     check.add_argument("--include_path", nargs="+", help="YAML files, or folders of them, with tasks of your own")
     check.add_argument("--tokenizer", help="tokenizer by Hub id or folder: shows inputs as the model gets them")
@@ -60,7 +62,9 @@ def _check(options: argparse.Namespace) -> int:
     from .check import TaskCheck
 
     datasets.disable_progress_bars()
-    if options.task.endswith(YAML_SUFFIXES):
+    if Path(options.task).is_dir():
+        definitions = list(own_definitions(options.task).values())
+    elif options.task.endswith(YAML_SUFFIXES):
         definitions = list(read_definitions(Path(options.task).expanduser().resolve()).values())
     else:
         definitions = [get_definition(options.task, own_definitions(options.include_path))]
@@ -106,6 +110,9 @@ def _submission(options: argparse.Namespace) -> int:
 
     origins = make_submission(options.benchmark, options.paths, options.output, options.data_dir)
     print(describe_submission(origins, options.output))
+    for path in options.paths:
+        if Path(path).is_file() and str(Path(path)) not in origins.values():
+            print(f"left out {path}: {options.benchmark} has no file of this name")
     return 0
 
 

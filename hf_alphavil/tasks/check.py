@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import Dataset
 
+from ..data.holdout import MIN_HOLDOUT_ROWS
+from ..training_args import MultitaskTrainingArguments
 from .definition import BENCHMARK_NAMES, SPLITS, TaskDefinition
 from .errors import DataError
 from .loading import load_splits, make_task
 from .task import Task
-from .text_format import joined_texts
+from .text_format import choices_of, joined_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,6 +69,7 @@ class TaskCheck:
         task = self._make(rows)
         lines = [f"{definition.key}: {_described(definition, task)}"]
         if task is not None:
+            self._look_at_settings(task)
             for split in SPLITS:
                 if split in rows and len(rows[split]):
                     lines += ["", *self._split(task, split)]
@@ -100,12 +103,30 @@ class TaskCheck:
             self._add(error)
             return None
 
+    def _look_at_settings(self, task: Task) -> None:
+        spellings = Counter(label.strip().casefold() for label in task.labels or ())
+        if alike := [label for label in task.labels or () if spellings[label.strip().casefold()] > 1]:
+            self.warnings.append(f"the labels {', '.join(map(repr, alike[:MAX_LABELS]))} differ in spelling alone")
+        if "span_f1" in task.metrics and not any(label.startswith(("B-", "I-")) for label in task.labels or ()):
+            self.warnings.append(
+                "span_f1 counts spans of B- and I- labels, of which there are none: accuracy may be meant"
+            )
+        if task.head_task is None and task.train is not None and task.kind != "masked_lm":
+            if task.validation is None:
+                self.warnings.append("no validation split: as a target it needs one, or `validation_fraction`")
+            rows, share = len(task.train), MultitaskTrainingArguments.alpha_holdout_fraction
+            if round(rows * share) < MIN_HOLDOUT_ROWS:
+                self.warnings.append(
+                    f"train: of {rows} rows a target's held-out slice would be too small: pass "
+                    f"--alpha_holdout_fraction {min(0.5, MIN_HOLDOUT_ROWS / rows):.2g} or more, or other --alpha_data"
+                )
+
     def _split(self, task: Task, split: str) -> list[str]:
         rows = task.split(split)
         lines = [f"{split}: {len(rows)} rows"]
         counts = _label_counts(task, split)
         if counts is not None:
-            shown = [f"{label} {count}" for label, count in counts.most_common(MAX_LABELS)]
+            shown = [f"{label}: {count}" for label, count in counts.most_common(MAX_LABELS)]
             more = f", and {len(counts) - MAX_LABELS} more" if len(counts) > MAX_LABELS else ""
             lines.append(f"  labels   {', '.join(shown)}{more}")
             if split != "test" and (absent := [label for label in task.labels or () if label not in counts]):
@@ -117,6 +138,10 @@ class TaskCheck:
             lines += self._inputs(task, split, rows)
         except DataError as error:
             self._add(error)
+        if task.kind == "multiple_choice":
+            choices = [choices_of(task.format, row) for row in rows]
+            if odd := sum(len({text.strip() for text in row} - {""}) < len(row) for row in choices):
+                self.warnings.append(f"{split}: {odd} rows have a choice twice, or an empty one")
         contents = self._contents[split] = _contents(task, split)
         if duplicates := len(rows) - len(set(contents)):
             self.warnings.append(f"{split}: {duplicates} repeat an earlier row's texts and label")
@@ -144,7 +169,7 @@ class TaskCheck:
             self.warnings.append(f"{split}: {lengths.count(0)} texts are empty")
         lines = [line]
         for number, choices in enumerate(shown):
-            lines.append(f"  row {number}    {_answer(task, split, rows[number])}")
+            lines.append(f"  row {number}    {_answer(task, split, rows[number])}".rstrip())
             lines += [f"           {text}" for text in choices]
         return lines
 
@@ -196,7 +221,7 @@ def _label_counts(task: Task, split: str) -> Counter[str] | None:
 def _answer(task: Task, split: str, row: Mapping[str, Any]) -> str:
     label = row.get(task.label_column)
     if split == "test" or task.kind == "masked_lm" or label is None:
-        return "no label"
+        return ""
     if task.labels is None:
         return f"score {label:g}"
     if isinstance(label, list):

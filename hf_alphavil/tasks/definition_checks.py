@@ -69,7 +69,7 @@ DEFINITION: dict[str, _Check] = SETTINGS | {
 }
 _SPLIT_MAP: _Check = (
     lambda value: _text_map(value) and set(value) <= set(SPLITS),
-    f"a mapping from {', '.join(SPLITS)} to names",
+    f"a mapping from {', '.join(SPLITS)} to one name each",
 )
 PARTS: dict[str, dict[str, _Check]] = {
     "hub": {"path": TEXT, "name": TEXT, "splits": _SPLIT_MAP, "columns": TEXT_MAP},
@@ -79,7 +79,7 @@ PARTS: dict[str, dict[str, _Check]] = {
         "benchmark": TEXT,
         "folder": TEXT,
         "format": (lambda value: _text(value) and value in READERS, f"one of {', '.join(READERS)}"),
-        "labels": (_list_of(str, int, bool, float), "a list of what the files write"),
+        "labels": (_list_of(str, int, bool, float), "a list of what the files write, in the order of `labels`"),
         "label_separator": (lambda value: _text(value) and value != "", "a string"),
         "headers": (
             lambda value: _map_of(_texts)(value) and set(value) <= set(SPLITS),

@@ -78,8 +78,8 @@ def load_from_hub(
     ids = tuple(range(len(names))) if names is not None else None
     builder = SplitBuilder(definition, _hub_columns(definition, hub), written_labels=ids, label_names=names)
 
-    def fault(number: int, reason: str) -> DataError:
-        return DataError(f"row {number}: {reason}", place)
+    def fault(number: int | None, reason: str) -> DataError:
+        return DataError(reason if number is None else f"row {number}: {reason}", place)
 
     for split, rows in datasets.items():
         for theirs in builder.wanted(split):

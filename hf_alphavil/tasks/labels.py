@@ -37,7 +37,8 @@ class LabelReader:
         score_range (`tuple[float, float]`, *optional*):
             The range of a regression's scores.
         forms (`list[str]`, *optional*):
-            Of a source's readers the same list: whether its first label was a name or an id, which then all must be.
+            Of a source's readers the same list: whether its first label was a name, an id or among flags, as then all
+            must be.
     """
 
     kind: str
@@ -66,12 +67,29 @@ class LabelReader:
         if not self.several and self.kind != "token_classification":
             return self._id(value)
         parts = split_labels(value, self.kind, self.separator)
+        if self.several and self._are_flags(parts):
+            return self._in_form("flags", [number for number, flag in enumerate(parts) if flag], value)
         ids = [self._id(part) for part in parts]
         if num_words is not None and len(ids) != num_words:
             raise ValueError(f"there are {len(ids)} labels for {num_words} words.")
         if self.several and len(set(ids)) != len(ids):
-            raise ValueError(f"the labels {value!r:.80} name one twice.")
+            raise ValueError(
+                f"the labels {value!r:.80} name one twice. (Flags, one for each label, are read where `labels` stand.)"
+            )
         return ids
+
+    def _are_flags(self, parts: list[Any]) -> bool:
+        """Whether a row says of each label whether it applies, as `[1, 0, 1]`: what no list of three ids can be."""
+        assert self.labels is not None
+        types = set(map(type, parts))
+        is_one = len(parts) == len(self.labels) and all(part in (0, 1) for part in parts)
+        if not is_one or self.written is not None or not (types <= {float} or types <= {bool} or types <= {int}):
+            return False
+        if types == {int} and len(parts) == 2 and parts[0] != parts[1]:
+            raise ValueError(
+                f"the labels {parts} may be two ids, or say of each label whether it applies: write names."
+            )
+        return True
 
     def _id(self, value: Any) -> int:
         assert self.labels is not None
@@ -87,14 +105,15 @@ class LabelReader:
                 return self._in_form("name", list(names).index(str(value)), value)
         raise ValueError(f"the label {value!r:.80} is none of {_listed(names)}.")
 
-    def _in_form(self, form: str, number: int, value: Any) -> int:
+    def _in_form(self, form: str, read: Any, value: Any) -> Any:
         self.forms.append(form)
         if form != self.forms[0]:  # ids count from 0, and what is written among names may well count from 1
             raise ValueError(
-                f"the label {value!r:.80} is read as {form}, where the first was read as {self.forms[0]}."
+                f"the label {value!r:.80} is read as {form}, where the first was read as {self.forms[0]}: write all "
+                "in one way."
             )
         del self.forms[1:]
-        return number
+        return read
 
     def _score(self, value: Any) -> float:
         low, high = self.score_range if self.score_range is not None else (-MAX_SCORE, MAX_SCORE)
@@ -140,7 +159,9 @@ def check_label_value(value: Any) -> None:
     Raises:
         `ValueError`: for what is neither a string nor a whole number nor a truth value, and half a character.
     """
-    if type(value) not in (str, int, bool) or value == "":
+    if value == "":
+        raise ValueError("the label is empty.")
+    if type(value) not in (str, int, bool):
         raise ValueError(f"the label {value!r:.80} is neither a string nor a whole number.")
     try:
         str(value).encode()

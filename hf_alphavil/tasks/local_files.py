@@ -144,8 +144,8 @@ def _format_of(files: FileSource, file: Path) -> str | None:
     return files.format or SUFFIXES.get(file.suffix.lower())
 
 
-def _fault(files: FileSource, file: Path, place: int, reason: str) -> DataError:
+def _fault(files: FileSource, file: Path, place: int | None, reason: str) -> DataError:
     advice = "Use the benchmark's official file." if files.benchmark is not None else None
-    if _format_of(files, file) == "parquet":  # has rows and no lines
+    if place is not None and _format_of(files, file) == "parquet":  # has rows and no lines
         return DataError(f"row {place}: {reason}", file, advice=advice)
     return DataError(reason, file, place, advice)

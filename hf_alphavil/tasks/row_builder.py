@@ -26,8 +26,8 @@ ANSWER_COLUMNS = ("answers",)
 
 #: A place in the source (a line or a row number) and the row.
 Place = tuple[int, Mapping[str, Any]]
-#: From a place and a reason to the error.
-Fault = Callable[[int, str], DataError]
+#: From a place, if there is one, and a reason to the error.
+Fault = Callable[[int | None, str], DataError]
 
 
 class SplitBuilder:
@@ -83,7 +83,7 @@ class SplitBuilder:
         if self.labels is not None or self.kind in (*KINDS_WITHOUT_CLASSES, "multiple_choice"):
             return
         values: list[Any] = []
-        place = 1
+        place: int | None = None
         try:
             for number, row in rows:
                 place = number
@@ -92,6 +92,7 @@ class SplitBuilder:
                 for part in parts:
                     check_label_value(part)
                 values += parts
+            place = None  # what follows is about all of them
             self.labels, self.written = infer_labels(values)
         except DataError:
             raise
@@ -117,6 +118,11 @@ class SplitBuilder:
         Returns:
             `datasets.Dataset`: the rows in the task's columns.
         """
+        if self.labels is None and split != "test" and self.kind not in (*KINDS_WITHOUT_CLASSES, "multiple_choice"):
+            raise self.definition.source.fault(
+                f"nothing names the labels of the task {self.definition.key!r}: write `labels`, or training rows.",
+                self.definition.key,
+            )
         columns: dict[str, list[Any]] = {}
         seen: set[Any] = set()
         types: dict[str, type] = {}
@@ -194,8 +200,6 @@ class SplitBuilder:
         if self.kind == "multiple_choice":
             present = len(choices_of(self.format, values))
             labels = labels[:present] if labels is not None else tuple(map(str, range(present)))
-        if labels is None and self.kind not in KINDS_WITHOUT_CLASSES:
-            raise ValueError("nothing names the labels: there are no training rows; write `labels`.")
         score_range = self.definition.settings.get("score_range")
         written = self.written[: len(labels)] if self.written is not None and labels is not None else self.written
         reader = LabelReader(self.kind, labels, written, self.several, self._separator, score_range, self._forms)

@@ -77,7 +77,10 @@ def check_labels(task: Task) -> tuple[str, ...] | None:
     if task.kind == "sequence_classification":
         allowed.add("multi_label_classification")
     if task.problem_type not in allowed:
-        raise ValueError(f"{place}: problem_type {task.problem_type!r} does not fit the kind {task.kind!r}")
+        fitting = ", ".join(sorted(name for name in allowed if name)) or "none"
+        raise ValueError(
+            f"{place}: problem_type {task.problem_type!r} does not fit the kind {task.kind!r}; pass {fitting}"
+        )
     if task.kind in KINDS_WITHOUT_CLASSES:
         if task.labels is not None:
             raise ValueError(f"{place}: a task of the kind {task.kind!r} has no labels; pass labels=None")

@@ -141,8 +141,10 @@ def check_row_texts(text_format: TextFormat, row: Mapping[str, Any]) -> None:
             raise ValueError(f"the column {column!r} holds {value!r:.80}; known are {', '.join(known)}.")
     if text_format.kind == "multiple_choice":
         choices = choices_of(text_format, row)
-        if len(choices) < 2 or None in choices:
-            raise ValueError(f"the choices are {choices!r:.80}: two or more, and null only behind the last.")
+        if len(choices) < 2:
+            raise ValueError(f"the choices are {choices!r:.80}; a row needs two or more.")
+        if None in choices or (text_format.choice_columns and "" in choices):
+            raise ValueError(f"the choices are {choices!r:.80}; null and nothing may only stand behind the last.")
 
 
 def _filled(template: str, text_format: TextFormat, row: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@ def test_sound_tasks(tasks, capsys):
     out = capsys.readouterr().out
     moods, quiz = out.split("\n\n\n") if "\n\n\n" in out else out.split("quiz:", 1)
     assert "moods: sequence classification, 2 labels, scored by accuracy" in moods
-    assert "train: 3 rows\n  labels   good 2, bad 1\n  words    3 to 4, median 3" in moods
+    assert "train: 3 rows\n  labels   good: 2, bad: 1\n  words    3 to 4, median 3" in moods
     assert "row 1    label bad\n           All of it hurt" in moods
     assert "warning: train: 1 repeat an earlier row's texts and label" in moods
     assert "warning: validation: no row is labelled bad" in moods
@@ -50,6 +50,31 @@ def test_sound_tasks(tasks, capsys):
     assert out.count("no problems") == 2
     assert "up to 3 choices" in quiz
     assert "row 0    label 2\n           Who? ‖ a\n           Who? ‖ b\n           Who? ‖ c" in quiz
+
+
+def test_what_may_not_be_meant(tasks, capsys):
+    (tasks / "tasks.yaml").write_text("""
+moods: {kind: sequence_classification, text_columns: [text], files: {splits: {train: train.csv}}}
+quiz:
+  kind: multiple_choice
+  context_template: "{question}"
+  choices_column: choices
+  files: {splits: {train: quiz.jsonl, validation: quiz.jsonl}}
+words: {kind: token_classification, text_columns: [text], files: {splits: {train: words.csv}}}
+""")
+    (tasks / "train.csv").write_text("text,label\nfine,good\nbad,Good\n" + "odd, good\n" * 100)
+    rows = [{"question": "?", "choices": choices, "label": 0} for choices in (["a", "a"], ["a", "", "b"], ["a", "b"])]
+    (tasks / "quiz.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tasks / "words.csv").write_text("text,label\nMary ran,PER O\n")
+    assert main(["check", str(tasks)]) == 0  # a folder
+    reports = capsys.readouterr().out.split("no problems")
+    assert "warning: the labels ' good', 'Good', 'good' differ in spelling alone" in reports[0]
+    assert "warning: no validation split: as a target it needs one, or `validation_fraction`" in reports[0]
+    assert "held-out slice" not in reports[0]
+    assert "warning: train: 2 rows have a choice twice, or an empty one" in reports[1]
+    assert "warning: train: of 3 rows a target's held-out slice would be too small" in reports[1]
+    assert "no validation split" not in reports[1]
+    assert "warning: span_f1 counts spans of B- and I- labels, of which there are none" in reports[2]
 
 
 def test_every_problem_is_named(tasks, capsys):
@@ -116,4 +141,4 @@ def test_the_command(real_data):
     command = [sys.executable, "-m", "hf_alphavil.tasks", "check", "wsc", "--data_dir", str(real_data)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert "train: 554 rows\n  labels   False 295, True 259" in finished.stdout
+    assert "train: 554 rows\n  labels   False: 295, True: 259" in finished.stdout

@@ -144,3 +144,41 @@ def test_a_dataset_that_cannot_be_made(define, tmp_path):
     text = f"task: {{kind: regression, text_columns: [text], hub: {{path: {tmp_path}/folder}}}}"
     with pytest.raises(DataError, match=r"folder: cannot be loaded from the Hub: .*EOF inside string"):
         load_tasks(str(define(text)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "value", "expected"),
+    [
+        ("[x, y, z]", [1, 0, 1], [0, 2]),
+        ("[x, y, z]", [0, 0, 0], []),
+        ("[x, y, z]", [1.0, 0.0, 0.0], [0]),
+        ("[x, y, z]", [True, False, True], [0, 2]),
+        ("[x, y, z]", [1, 0], [1, 0]),  # ids
+        ("[x, y, z]", [1, 2, 0], [1, 2, 0]),
+        ("[x, y, z]", [1, 0, 2, 1], "name one twice"),
+        ("[x, y, z]", [1.0, 0.0], "the label 1.0 is none of"),
+        ("[x, y]", [1, 0], "may be two ids, or say of each label whether it applies"),
+        ("[x, y]", [True, False], [0]),
+        ("[x, y]", [1, 1], [0, 1]),
+        ("[x, y]", [1], [1]),
+        ("['0', '1', '2']", ["1", "0", "2"], [1, 0, 2]),
+    ],
+)
+def test_flags_of_several_labels(define, labels, value, expected):
+    """`[1, 0, 1]`, as much of the field writes several labels, is no list of ids: it would name one twice."""
+    settings = f"problem_type: multi_label_classification\n  labels: {labels}"
+    path = define(filled(TASK, settings=settings), train__jsonl=rows(a=value), dev__jsonl=rows(a=[]))
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=rf"train.jsonl, line 1: .*{expected}"):
+            load_tasks(str(path))
+    else:
+        assert load_tasks(str(path))["task"].train["label"][:] == [expected]
+
+
+def test_flags_and_ids_in_one_column(define):
+    settings = "problem_type: multi_label_classification\n  labels: [x, y, z]"
+    path = define(filled(TASK, settings=settings), train__jsonl=rows(a=[1, 0, 1], b=[1, 0]), dev__jsonl=rows(a=[]))
+    with pytest.raises(
+        DataError, match=r"train.jsonl, line 2: the label 1 is read as id, where the first was read as fl"
+    ):
+        load_tasks(str(path))

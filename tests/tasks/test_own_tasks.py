@@ -487,7 +487,7 @@ probe:
     path = define(text.replace("LABELS", "labels: [entailment, not_entailment]"), data__jsonl=rows)
     task = load_tasks(["probe", "rte"], data_dir=miniature("rte"), include_path=path)["probe"]
     assert (task.head_task, task.validation["label"][:]) == ("rte", [1])
-    with pytest.raises(DataError, match=r"data.jsonl, line 1: nothing names the labels: there are no training rows"):
+    with pytest.raises(DataError, match=r"tasks.yaml, line 2: nothing names the labels of the task 'probe': write"):
         load_tasks(str(define(text.replace("LABELS", ""), data__jsonl=rows)))
 
 

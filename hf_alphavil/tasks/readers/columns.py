@@ -8,6 +8,11 @@ from typing import Any
 
 from ..errors import DataError
 
+ADVICE = (
+    "Name the file's own column in `columns`, or the labels' in `label_column`; a benchmark's file must be the "
+    "official one."
+)
+
 
 def check_header(names: list[str], columns: Collection[str], file: Path) -> None:
     """
@@ -18,11 +23,14 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
     """
     for column in columns:
         if column not in names:
+            odd = next((mark for mark in ";|\t" if len(names) == 1 and mark in names[0]), None)
             raise DataError(
                 f"there is no column {column!r}, only {', '.join(map(repr, names))}.",
                 file,
                 1,
-                "Use the benchmark's official file, or name the file's own column in `columns`.",
+                ADVICE
+                if odd is None
+                else f"Its fields seem to stand between {odd!r}: save it with commas, or as TSV.",
             )
         if names.count(column) > 1:
             raise DataError(f"the column {column!r} stands there twice.", file, 1, "Rename one of the two.")
@@ -53,6 +61,6 @@ def missing_column(row: Mapping[str, Any], columns: Collection[str], file: Path,
                 f"there is no column {column!r}, only {', '.join(map(repr, row))}.",
                 file,
                 line,
-                "Use the benchmark's official file, or name the file's own column in `columns`.",
+                ADVICE,
             )
     return None

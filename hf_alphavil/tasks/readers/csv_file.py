@@ -55,7 +55,7 @@ def read_csv(
             break
         except csv.Error as error:  # after which the parser does not know where it is
             advice = "Double the quotes inside quoted fields, or save the file as TSV, where quotes are characters."
-            report(DataError(f"is not CSV ({error}).", file, start, advice))
+            report(DataError(f"is not CSV ({error}); nothing behind this line was read.", file, start, advice))
             return
         if names is None:
             names = values

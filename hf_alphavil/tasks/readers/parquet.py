@@ -32,7 +32,7 @@ def read_parquet(
             Is told of every faulty row. Raises by default.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: each row's number, counted from 1, and its values by column.
+        `Iterator[tuple[int, dict[str, Any]]]`: each row's number, counted from 0, and its values by column.
 
     Raises:
         [`DataError`]: for a file that is not Parquet or has no rows, and for a column that is missing or there twice.
@@ -50,7 +50,7 @@ def read_parquet(
     for column in {name for path in columns for name in (path, path.split(".")[0])}:
         if table.column_names.count(column) > 1:  # of which a row would hold the last
             raise DataError(f"the column {column!r} stands there twice.", file, advice="Rename one of the two.")
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(rows):
         fault = missing_column(row, columns, file, None)
         if fault is None:
             yield number, row
