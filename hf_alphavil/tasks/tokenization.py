@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # Part of every cache key: raise it when the code below comes to write other columns.
-VERSION = 3
+VERSION = 4
 
 #: Of a token classification the column of each word's first sub-word in `input_ids`, -1 where it was cut off.
 WORD_POSITIONS = "word_positions"
+#: What byte-level and SentencePiece tokenizers write for a space.
+SPACE_MARKS = "Ġ▁"
 #: What no loss is taken of.
 IGNORED = -100
 
@@ -175,21 +177,28 @@ def _tokenize_batch(
     if text_format.kind == "token_classification":
         words = [words_of(text_format, row) for row in rows]
         inputs = _tokenize_words(words, tokenizer, cut, labels)
-        for row, positions in zip(words, inputs[WORD_POSITIONS], strict=True):
-            if labelled and max(positions) < 0:  # like a row of no words
-                raise DataError(
-                    f"{name}: of the words {row!r:.80} the tokenizer makes no token.",
-                    advice="Take the row out, or pass a greater max_length.",
-                )
+        for row, ids, positions in zip(words, inputs["input_ids"], inputs[WORD_POSITIONS], strict=True):
+            if not ids or (labelled and max(positions) < 0):  # like a row of no words
+                raise _no_token(name, f"words {row!r:.80}")
     else:
         texts = [joined_texts(text_format, row) for row in rows]
-        flat = list(zip(*(pair for row in texts for pair in row), strict=True))
-        inputs = dict(tokenizer(*map(list, flat), **cut))
+        pairs = [pair for row in texts for pair in row]
+        inputs = dict(tokenizer(*map(list, zip(*pairs, strict=True)), **cut))
+        for pair, ids in zip(pairs, inputs["input_ids"], strict=True):
+            if not ids:
+                raise _no_token(name, f"text {' '.join(pair)!r:.80}")
         if text_format.kind == "multiple_choice":
             inputs = {key: _regroup(values, [len(row) for row in texts]) for key, values in inputs.items()}
         if labels is not None:
             inputs["labels"] = [_label(label, text_format) for label in labels]
     return inputs | {column: batch[column] for column in text_format.score_columns if column in batch}
+
+
+def _no_token(name: str, what: str) -> DataError:
+    return DataError(
+        f"{name}: of the {what} the tokenizer makes no token.",
+        advice="Take the row out, or pass a greater max_length.",
+    )
 
 
 def _tokenize_words(
@@ -198,17 +207,19 @@ def _tokenize_words(
     """
     Inputs of rows of words; labels at each word's first sub-word, as the field scores them.
 
-    A word of which nothing is left, cut off or unknown to the tokenizer, has no position and moves no other's label.
+    A word of which nothing is left, cut off or unknown to the tokenizer, has no position and moves no other's label. A
+    token that holds the space before a word and nothing of it is passed over: there a decoder has yet to see the word.
     """
+    marks = "".join(mark for mark in SPACE_MARKS if any(mark in token for token in tokenizer.tokenize("a a")))
     if not _parts_words(tokenizer):
         rows = [[*words[:1], *(f" {word}" for word in words[1:])] for words in rows]
     encoded = tokenizer(rows, is_split_into_words=True, **cut)
     inputs: dict[str, list[Any]] = dict(encoded)
     inputs[WORD_POSITIONS] = []
     for number, words in enumerate(rows):
-        positions = [-1] * len(words)
+        positions, tokens = [-1] * len(words), encoded.tokens(number)
         for place, word in reversed(list(enumerate(encoded.word_ids(number)))):
-            if word is not None:
+            if word is not None and (tokens[place].strip(marks) or not words[word].strip(f"{marks} ")):
                 positions[word] = place
         inputs[WORD_POSITIONS].append(positions)
     if labels is not None:

@@ -6,7 +6,7 @@ from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from official_miniatures import make_tokenizer
-from tokenizers.pre_tokenizers import ByteLevel, Metaspace
+from tokenizers.pre_tokenizers import ByteLevel, Digits, Metaspace, Sequence
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from hf_alphavil.tasks import DataError, Task
@@ -112,7 +112,9 @@ def trained(model, trainer, pre_tokenizer, normalizer=None):
     tokenizer.pre_tokenizer = pre_tokenizer
     if normalizer is not None:
         tokenizer.normalizer = normalizer
-    tokenizer.train_from_iterator(["Mary saw the unbelievable mat", "the cat sat on the mat"] * 9, trainer)
+    tokenizer.train_from_iterator(
+        ["Mary saw the unbelievable mat", "the cat sat on the mat", "2 22 on 22"] * 9, trainer
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
 
 
@@ -131,6 +133,9 @@ FAMILIES = {
         ),
         Metaspace(),
     ),
+    "Qwen2, Llama 3": lambda: trained(
+        **BPE, pre_tokenizer=Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    ),
     "Llama": lambda: trained(**BPE, pre_tokenizer=Metaspace(prepend_scheme="first")),
 }
 
@@ -139,13 +144,38 @@ FAMILIES = {
 def test_words_are_tokenised_as_in_a_text(family):
     """Given apart, some tokenizers run words together: `EUrejects` is not what an encoder was pretrained on."""
     tokenizer = FAMILIES[family]()
-    words = ["Mary", "saw", "the", "mat", "on", "a", "mat"]
+    words = ["Mary", "saw", "the", "mat", "on", "22", "mat"]
     row = words_task([{"words": words, "label": [1, 0, 0, 0, 0, 0, 2]}]).tokenize("train", tokenizer)[0]
     text = tokenizer(" ".join(words), return_offsets_mapping=True)
     assert row["input_ids"] == text["input_ids"]
+    # Of each word the first token that holds something of it, and not the space before it alone.
     starts = [sum(map(len, words[:number])) + number for number in range(len(words))]
-    ends = [end for _, end in text["offset_mapping"]]
-    assert row["word_positions"] == [next(place for place, end in enumerate(ends) if end >= start) for start in starts]
+    tokens = tokenizer.convert_ids_to_tokens(text["input_ids"])
+    ends = [end if token.strip("Ġ▁") else 0 for token, (_, end) in zip(tokens, text["offset_mapping"], strict=True)]
+    assert row["word_positions"] == [next(place for place, end in enumerate(ends) if end > start) for start in starts]
+
+
+def test_a_word_of_which_its_space_alone_is_left():
+    """It is cut off: a decoder has seen nothing of it there."""
+    tokenizer = FAMILIES["Qwen2, Llama 3"]()
+    task = words_task([{"words": ["the", "22"], "label": [0, 1]}])
+    whole = task.tokenize("train", tokenizer)[0]
+    assert tokenizer.convert_ids_to_tokens(whole["input_ids"])[-3:] == ["Ġ", "2", "2"]
+    length = len(whole["input_ids"]) - 2
+    row = task.tokenize("train", tokenizer, length)[0]
+    assert row["word_positions"] == [0, -1]
+    assert row["labels"] == [0] + [-100] * (length - 1)
+
+
+@pytest.mark.parametrize("kind", ["sequence_classification", "token_classification", "multiple_choice"])
+def test_a_test_row_of_no_token(kind):
+    """A tokenizer without special tokens makes nothing of an empty text, which no model takes."""
+    tokenizer = FAMILIES["Qwen2, Llama 3"]()
+    rows = Dataset.from_dict({"text": ["the mat", ""], "choices": [["the", "mat"], ["the", ""]]})
+    texts = {"context_template": "{text}", "choices_column": "choices"} if kind == "multiple_choice" else {}
+    task = Task("t", kind, **(texts or {"text_columns": ("text",)}), labels=("n", "y"), test=rows)
+    with pytest.raises(DataError, match=r"t-test: of the (text ' ?'|words \[\]) the tokenizer makes no token"):
+        task.tokenize("test", tokenizer)
 
 
 def test_words_as_a_string_and_without_labels(tokenizer):
