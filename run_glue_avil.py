@@ -6,6 +6,7 @@ accelerate launch run_glue_avil.py --target mytask --task_config tasks.yaml --au
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import sys
@@ -104,21 +105,29 @@ class DriverTrainingArguments(MultitaskTrainingArguments):
         super().__post_init__()
 
 
+ARGUMENTS = (DriverArguments, LoraArguments, DriverTrainingArguments)
+
+
+def read_flags(file: Path) -> dict[str, Any]:
+    """A YAML or JSON file of flags, named as on the command line."""
+    said = (json.loads if file.suffix == ".json" else yaml.safe_load)(file.read_text(encoding="utf-8"))
+    if not isinstance(said, dict):
+        raise ValueError(f"{file} is no mapping from flags to values")
+    known = [argument for one in ARGUMENTS for argument in fields(one)]
+    names = {alias.lstrip("-"): one.name for one in known for alias in one.metadata.get("aliases", ())}
+    floats = {one.name for one in known if one.type in (float, "float", "float | None")}
+    flags = {names.get(key, str(key)): value for key, value in said.items()}
+    # YAML takes 5e-5 for a string: it wants 5.0e-5.
+    return {
+        name: float(value) if name in floats and isinstance(value, str) else value for name, value in flags.items()
+    }
+
+
 def parse_arguments() -> tuple[DriverArguments, LoraArguments, DriverTrainingArguments]:
     """Reads the command line, or the YAML or JSON file that is its only word."""
-    parser = HfArgumentParser((DriverArguments, LoraArguments, DriverTrainingArguments))  # type: ignore[arg-type]
+    parser = HfArgumentParser(ARGUMENTS)  # type: ignore[arg-type]
     if len(sys.argv) == 2 and sys.argv[1].endswith((".yaml", ".yml", ".json")):
-        said = yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))  # of which JSON is a part
-        if not isinstance(said, dict):
-            raise ValueError(f"{sys.argv[1]} is no mapping from flags to values")
-        # By the names that the command line takes: `max_seq_length` too.
-        names = {
-            alias.lstrip("-"): argument.name
-            for one in (DriverArguments, LoraArguments, DriverTrainingArguments)
-            for argument in fields(one)
-            for alias in argument.metadata.get("aliases", ())
-        }
-        driver, lora, args = parser.parse_dict({names.get(key, str(key)): value for key, value in said.items()})
+        driver, lora, args = parser.parse_dict(read_flags(Path(sys.argv[1])))
     else:
         driver, lora, args = parser.parse_args_into_dataclasses()
     return driver, lora, args

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -542,7 +543,11 @@ class MultitaskTrainer(TaskCheckpoints):
         if not self.is_multitask:
             super().create_model_card(*args, **kwargs)
         elif self.is_world_process_zero():
-            write_card_of(self, kwargs.get("model_name"))
+            card = Path(str(self.args.output_dir)) / "README.md"
+            if self.state.global_step == 0 and card.is_file():
+                logger.warning("%s stays as it is: this trainer has not trained, and knows less than it says", card)
+            else:
+                write_card_of(self, kwargs.get("model_name"))
 
 
 def _parts(inputs: dict[str, Any]) -> Iterable[dict[str, Any]]:

@@ -64,3 +64,19 @@ def test_push(trained, monkeypatch):
     pushed = load_file(Path(trained.args.output_dir) / "pushed.safetensors")
     for name, parameter in trained.model.named_parameters():
         assert torch.equal(parameter, pushed[name])
+
+
+def test_a_trainer_that_has_not_trained_leaves_a_card_alone(trained, caplog):
+    trained.create_model_card()
+    file = Path(trained.args.output_dir) / "README.md"
+    card = file.read_text(encoding="utf-8")
+    train, meta = toy_data()
+    fresh = MultitaskTrainer(
+        model=toy_model(), args=trained.args, train_dataset=train, eval_dataset={TARGET: meta}
+    )  # fmt: skip
+    fresh.create_model_card()
+    assert file.read_text(encoding="utf-8") == card
+    assert "README.md stays as it is: this trainer has not trained" in caplog.text
+    file.unlink()
+    fresh.create_model_card()
+    assert file.is_file()

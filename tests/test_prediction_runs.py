@@ -13,7 +13,7 @@ from test_driver import drive, read
 
 from hf_alphavil.demo import demo_encoder
 from hf_alphavil.tasks import SubmissionFormat, Task
-from run_glue_avil import predicted_tasks
+from run_glue_avil import predicted_tasks, read_flags
 
 YAML = """
 moods:
@@ -130,6 +130,32 @@ def test_a_target_without_a_validation_set(command, tmp_path):
     assert ran.returncode != 0
     assert "the target moods has no validation split to evaluate on: add one, write `validation_fraction" in ran.stderr
     assert not (tmp_path / "out" / "all_results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "run.json",
+            '{"learning_rate": 5e-05, "alpha_l2": "1e-5", "max_seq_length": 16, "run_name": "\\ud83d\\ude00"}',
+        ),
+        (
+            "run.json",
+            '{\n\t"learning_rate": 5e-5,\n\t"alpha_l2": 1e-5,\n\t"max_length": 16, "run_name": "\U0001f600"}',
+        ),
+        ("run.yaml", "learning_rate: 5e-5\nalpha_l2: 1e-5\nmax_seq_length: 16\nrun_name: \U0001f600\n"),
+    ],
+)
+def test_files_of_flags(tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    flags = {"learning_rate": 5e-5, "alpha_l2": 1e-5, "max_length": 16, "run_name": "\U0001f600"}
+    assert read_flags(tmp_path / name) == flags
+
+
+def test_a_file_that_is_no_flags(tmp_path):
+    (tmp_path / "run.yaml").write_text("- target\n")
+    with pytest.raises(ValueError, match=r"run.yaml is no mapping from flags to values"):
+        read_flags(tmp_path / "run.yaml")
 
 
 def test_two_tasks_of_one_prediction_file():
