@@ -10,7 +10,7 @@ import numpy as np
 
 def split_groups(groups: Sequence[Hashable], fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """
-    Draws groups until their rows are as near to a share of all rows as they come.
+    Draws groups until their rows are as near to a share of all rows as they come; one group at least, of two or more.
 
     (scikit-learn's `GroupShuffleSplit` draws a share of the groups, which of unequal groups may be any share of rows.)
 
@@ -31,5 +31,7 @@ def split_groups(groups: Sequence[Hashable], fraction: float, seed: int) -> tupl
         if abs(count + size - wanted) < abs(count - wanted):
             drawn.add(names[number])
             count += size
+    if not drawn and len(names) > 1:  # all are far larger than the share
+        drawn.add(min(names, key=sizes.__getitem__))
     rows = range(len(groups))
     return [row for row in rows if groups[row] not in drawn], [row for row in rows if groups[row] in drawn]
