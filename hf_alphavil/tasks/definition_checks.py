@@ -183,7 +183,7 @@ def check_columns(task: Task, columns: Mapping[str, str]) -> None:
 
 def _check_written_labels(source: YamlFile, key: str, content: dict[str, Any], place: tuple[str, ...]) -> None:
     written = content.get("files", {}).get("labels")
-    if written is None:
+    if written is None or ("choices_column" in content and "labels" not in content):
         return
     names = content.get("labels") or content.get("choice_columns") or ()
     distinct = {(type(value), value) for value in written}

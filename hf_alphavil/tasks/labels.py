@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from datasets import ClassLabel, Dataset
 
 from .readers.columns import value_at
-from .text_format import is_printed_list
 
+#: A list as Python or numpy prints it, such as pandas writes into CSV files: `"['a', 'b']"`, `"[0 2]"`.
+PRINTED_LIST = re.compile(r"""\[(\s*['"].*|[\d\s.,-]*|(True|False|[\s,])*)\]""", re.DOTALL)
 #: More distinct values than this are no labels.
 MAX_LABELS = 1000
 #: The largest float32, the type of scores: a larger one would become infinity, and the loss NaN.
@@ -67,8 +69,8 @@ class LabelReader:
         if not self.several and self.kind != "token_classification":
             return self._id(value)
         parts = split_labels(value, self.kind, self.separator)
-        if self.several and self._are_flags(parts):
-            return self._in_form("flags", [number for number, flag in enumerate(parts) if flag], value)
+        if self.several and parts and self._are_flags(parts):
+            return self._in_form("flags", [number for number, flag in enumerate(parts) if int(flag)], value)
         ids = [self._id(part) for part in parts]
         if num_words is not None and len(ids) != num_words:
             raise ValueError(f"there are {len(ids)} labels for {num_words} words.")
@@ -81,11 +83,11 @@ class LabelReader:
     def _are_flags(self, parts: list[Any]) -> bool:
         """Whether a row says of each label whether it applies, as `[1, 0, 1]`: what no list of three ids can be."""
         assert self.labels is not None
-        types = set(map(type, parts))
-        is_one = len(parts) == len(self.labels) and all(part in (0, 1) for part in parts)
-        if not is_one or self.written is not None or not (types <= {float} or types <= {bool} or types <= {int}):
+        if self.written is not None or self.forms not in ([], ["flags"]) or set(parts) <= set(self.labels):
             return False
-        if types == {int} and len(parts) == 2 and parts[0] != parts[1]:
+        if len(parts) != len(self.labels) or not are_flags(parts):
+            return False
+        if not self.forms and len(parts) == 2 and parts[0] != parts[1] and type(parts[0]) in (int, str):
             raise ValueError(
                 f"the labels {parts} may be two ids, or say of each label whether it applies: write names."
             )
@@ -145,11 +147,17 @@ def split_labels(value: Any, kind: str, separator: str) -> list[Any]:
     """
     if isinstance(value, list):
         return value
-    if not isinstance(value, str) or is_printed_list(value):
+    if not isinstance(value, str) or PRINTED_LIST.fullmatch(value.strip()):
         raise ValueError(f"the labels are {value!r:.80}, neither a list nor a string with separators.")
     if kind == "token_classification":
         return value.split()
     return [part.strip() for part in value.split(separator)] if value.strip() else []
+
+
+def are_flags(parts: Sequence[Any]) -> bool:
+    """Whether a row's values can say of each label whether it applies: all numbers, truth values or digits, 0 or 1."""
+    types = set(map(type, parts))
+    return len(types) == 1 and types <= {int, float, bool, str} and all(part in (0, 1, "0", "1") for part in parts)
 
 
 def check_label_value(value: Any) -> None:

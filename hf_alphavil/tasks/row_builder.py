@@ -14,7 +14,7 @@ from datasets.table import InMemoryTable
 from .definition import TaskDefinition
 from .errors import DataError, Report
 from .fingerprints import hash_of
-from .labels import LabelReader, check_label_value, infer_labels, split_labels
+from .labels import LabelReader, are_flags, check_label_value, infer_labels, split_labels
 from .prepare import PREPARE
 from .readers.columns import value_at
 from .task_checks import KINDS_WITHOUT_CLASSES
@@ -83,6 +83,7 @@ class SplitBuilder:
         if self.labels is not None or self.kind in (*KINDS_WITHOUT_CLASSES, "multiple_choice"):
             return
         values: list[Any] = []
+        lengths: set[int] = set()
         place: int | None = None
         try:
             for number, row in rows:
@@ -92,7 +93,10 @@ class SplitBuilder:
                 for part in parts:
                     check_label_value(part)
                 values += parts
+                lengths.add(len(parts) if are_flags(parts) else 0)
             place = None  # what follows is about all of them
+            if self.several and len(lengths) == 1 and min(lengths) > 1:
+                raise ValueError("the training rows say of each label whether it applies, as 1 or 0: write `labels`.")
             self.labels, self.written = infer_labels(values)
         except DataError:
             raise

@@ -88,7 +88,7 @@ def check_labels(task: Task) -> tuple[str, ...] | None:
     labels = task.labels
     if labels is None and task.kind == "multiple_choice":
         labels = task.choice_columns or _numbered_choices(task)
-    labels = tuple(labels or ())
+    labels = tuple(map(str, labels or ()))
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise ValueError(f"{place}: pass two or more distinct labels, not {labels}")
     if broken := [label for label in labels if len(label.split("\t")) + len(label.splitlines()) > 2]:
@@ -120,6 +120,7 @@ def check_submission_of_kind(task: Task) -> None:
 
 def _numbered_choices(task: Task) -> tuple[str, ...]:
     """`"0"`, `"1"`, ... up to the longest list of choices."""
-    splits = (task.train, task.validation, task.test)
-    longest = max((len(choices or ()) for rows in splits if rows for choices in rows[task.choices_column]), default=0)
-    return tuple(map(str, range(longest)))
+    column = task.choices_column
+    splits = [rows for rows in (task.train, task.validation, task.test) if rows and column in rows.column_names]
+    lists = (choices for rows in splits for choices in rows[column] if isinstance(choices, list))
+    return tuple(map(str, range(max(map(len, lists), default=0))))

@@ -112,8 +112,8 @@ def words_of(text_format: TextFormat, row: Mapping[str, Any]) -> list[str]:
 
 
 def is_printed_list(value: Any) -> bool:
-    """Whether a value is a list as Python prints it, such as pandas writes into CSV files: `"['a', 'b']"`."""
-    return isinstance(value, str) and re.fullmatch(r"\[\s*(['\"].*)?\]", value.strip(), re.DOTALL) is not None
+    """Whether a value is a list of strings as Python prints it, such as pandas writes into CSV: `"['a', 'b']"`."""
+    return isinstance(value, str) and re.fullmatch(r"\[(['\"]).*\1\]", value.strip(), re.DOTALL) is not None
 
 
 def check_row_texts(text_format: TextFormat, row: Mapping[str, Any]) -> None:

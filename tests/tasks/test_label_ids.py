@@ -162,6 +162,9 @@ def test_a_dataset_that_cannot_be_made(define, tmp_path):
         ("[x, y]", [1, 1], [0, 1]),
         ("[x, y]", [1], [1]),
         ("['0', '1', '2']", ["1", "0", "2"], [1, 0, 2]),
+        ("['0', '1']", ["1", "0"], [1, 0]),
+        ("[x, y, z]", "1,0,1", [0, 2]),
+        ("[x, y]", "1,0", "may be two ids, or say of each label whether it applies"),
     ],
 )
 def test_flags_of_several_labels(define, labels, value, expected):
@@ -173,6 +176,25 @@ def test_flags_of_several_labels(define, labels, value, expected):
             load_tasks(str(path))
     else:
         assert load_tasks(str(path))["task"].train["label"][:] == [expected]
+
+
+def test_two_ids_behind_others_are_two_ids(define):
+    settings = "problem_type: multi_label_classification\n  labels: [x, y]"
+    path = define(
+        filled(TASK, settings=settings), train__jsonl=rows(a=[0], b=[0, 1]), dev__jsonl=rows(a=[1, 1], b=[1, 0])
+    )
+    task = load_tasks(str(path))["task"]
+    assert (task.train["label"][:], task.validation["label"][:]) == ([[0], [0, 1]], [[0, 1], [0]])
+
+
+@pytest.mark.parametrize("flags", [([1, 0], [0, 1]), ([1, 0, 1], [0, 0, 0]), ("1,0", "0,1")])
+def test_flags_whose_labels_nothing_names(define, flags):
+    path = define(
+        filled(TASK, settings="problem_type: multi_label_classification"),
+        train__jsonl=rows(a=flags[0], b=flags[1]), dev__jsonl=rows(a=flags[0]),
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"train.jsonl: the training rows say of each label .* write `labels`"):
+        load_tasks(str(path))
 
 
 def test_flags_and_ids_in_one_column(define):

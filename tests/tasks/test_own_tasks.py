@@ -515,7 +515,9 @@ def test_names_and_ids_in_one_column(define):
     assert (task.train["label"][:], task.validation["label"][:]) == ([0], [1])
 
 
-@pytest.mark.parametrize("value", ["['a', 'b']", '["a", "b"]', "[]", "['a' 'b']"])
+@pytest.mark.parametrize(
+    "value", ["['a', 'b']", '["a", "b"]', "['a' 'b']", "[]", "[0, 2]", "[3 0]", "[1.0]", "[True, False]"]
+)
 def test_lists_as_python_prints_them(define, value):
     """pandas writes them into CSV files so."""
     rows = [{"text": "x y", "label": value}, {"text": "x y", "label": "a b"}]
@@ -524,6 +526,8 @@ def test_lists_as_python_prints_them(define, value):
         DataError, match=r"data.csv, line 2: the labels are .*neither a list nor a string with separator"
     ):
         load_tasks(str(path))
+    if "'" not in value and '"' not in value:  # which may well be words
+        return
     words = [{"words": value, "label": "a b"}, {"words": "x y", "label": "a b"}]
     with pytest.raises(DataError, match=r"data.csv, line 2: the column 'words' .*it is a list as Python prints it"):
         load_tasks(str(define(WORDS.replace("FILE", "data.csv"), data__csv=words)))
@@ -555,6 +559,9 @@ a:
         DataError, match=r"line 6: validation_fraction=0.1 of 90 training rows cannot be held out .its gro"
     ):
         load_tasks(str(define(text, t__jsonl=rows[:90])))
+    rows = [{"text": f"{n}", "passage": f"{n // 25}", "label": n} for n in range(100)]  # no group is as small
+    task = load_tasks(str(define(text, t__jsonl=rows)))["a"]
+    assert (len(task.train), len(task.validation)) == (75, 25)
 
 
 def test_names_that_meet(define, tmp_path):

@@ -2,6 +2,7 @@ import pickle
 
 import pytest
 from datasets import Dataset
+from official_miniatures import make_tokenizer
 
 from hf_alphavil.tasks import DataError, Task
 
@@ -83,6 +84,18 @@ def test_select():
     for numbers in ((0, None), (None, -1)):
         with pytest.raises(ValueError, match="pass 1 or more, or None for all rows"):
             task.select(*numbers)
+
+
+def test_labels_may_be_numbers():
+    assert Task("mood", "sequence_classification", ("text",), labels=(0, 1), train=ROWS).labels == ("0", "1")
+
+
+def test_choices_that_are_no_lists_are_named():
+    settings = {"context_template": "{text}", "choices_column": "text", "labels": ("a", "b")}
+    with pytest.raises(DataError, match=r"holds .* which is not a list of strings"):
+        Task("t", "multiple_choice", **settings, train=ROWS).tokenize("train", make_tokenizer())
+    with pytest.raises(DataError, match="the train split has no column 'c'"):
+        Task("t", "multiple_choice", **settings | {"choices_column": "c"}, train=ROWS)
 
 
 def test_data_error_survives_pickling():
