@@ -45,6 +45,16 @@ def export_native(
             + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
             + ". If it carries adapters, merge them first (`merge_and_unload()`)"
         )
-    native.save_pretrained(path, state_dict={name: state_dict[source] for name, source in sources.items()})
+    weights = {name: state_dict[source] for name, source in sources.items()}
+    ties = native.all_tied_weights_keys.items()
+    if any(
+        not torch.equal(weights[one], weights[other]) for one, other in ties if one in weights and other in weights
+    ):
+        # Adapters train a copy of a language model head: a configuration that ties it would lose what it learned.
+        native_config.tie_word_embeddings = False
+        native = meta_native(type(native), native_config)
+        native.to(dtype)  # type: ignore[arg-type]
+        weights = {name: value.clone() for name, value in weights.items()}
+    native.save_pretrained(path, state_dict=weights)
     if processing_class is not None:
         processing_class.save_pretrained(path)

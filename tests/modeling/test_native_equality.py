@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
+from hf_alphavil.modeling.export import export_native
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -95,6 +96,21 @@ def test_masked_lm_head_is_the_checkpoint_s_own(architecture, encoder_config, tm
 def test_masked_lm_head_that_a_checkpoint_lacks(bert_folder, caplog):
     MultitaskModel.from_encoder(bert_folder, PROSE)
     assert "has no language model head" in caplog.text
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+def test_masked_lm_head_that_is_no_longer_tied(architecture, encoder_folder, tmp_path):
+    """Adapters train a copy of the head: its export must not say that the head is the embeddings."""
+    model = MultitaskModel.from_encoder(encoder_folder, PROSE)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    ((decoder, embeddings),) = [(a, b) for a, b in model.all_tied_weights_keys.items() if a.endswith("decoder.weight")]
+    weights[decoder] += torch.randn_like(weights[decoder])
+    export_native(model.config, "prose", tmp_path, weights)
+    exported = AutoModelForMaskedLM.from_pretrained(tmp_path)
+    exported.tie_weights()
+    assert torch.equal(exported.get_output_embeddings().weight, weights[decoder])
+    assert torch.equal(exported.get_input_embeddings().weight, weights[embeddings])
+    assert exported.config.tie_word_embeddings is False
 
 
 @pytest.mark.parametrize("architecture", ["bert", "qwen2"])
