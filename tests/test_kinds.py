@@ -214,11 +214,21 @@ def test_masks_are_a_function_of_the_batch():
 
 def test_some_token_is_always_masked():
     tokenizer = word_tokenizer()
-    collate = MaskedLMCollator(tokenizer, mlm_probability=1e-9)
-    batch = collate([tokenizer("w1 w2"), tokenizer("w3")])
-    assert (batch["labels"] != -100).sum() == 1
-    assert batch["labels"][0, 1] == tokenizer.convert_tokens_to_ids("w1")
-    assert batch["input_ids"][0, 1] == tokenizer.mask_token_id
+    places = set()
+    for seed in range(40):
+        collate = MaskedLMCollator(tokenizer, mlm_probability=1e-9, seed=seed)
+        batch = collate([tokenizer("w1 w2"), tokenizer("w3")])
+        ((row, column),) = torch.nonzero(batch["labels"] != -100).tolist()
+        places.add((row, column))
+        assert batch["labels"][row, column] == tokenizer.convert_tokens_to_ids(f"w{row * 2 + column}")
+        assert batch["input_ids"][row, column] == tokenizer.mask_token_id
+    assert places == {(0, 1), (0, 2), (1, 1)}  # no word more than another
+    # Of unknown words alone any token but padding.
+    tokenizer.padding_side = "left"
+    for seed in range(20):
+        batch = MaskedLMCollator(tokenizer, mlm_probability=1e-9, seed=seed)([tokenizer("?"), tokenizer("? ? ?")])
+        ((row, column),) = torch.nonzero(batch["labels"] != -100).tolist()
+        assert batch["attention_mask"][row, column] == 1
 
 
 def test_masked_share_is_about_what_is_asked_for():

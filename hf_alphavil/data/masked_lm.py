@@ -17,8 +17,9 @@ class MaskedLMCollator(DataCollatorForLanguageModeling):
     """
     transformers' `DataCollatorForLanguageModeling`, whose masks are a function of the batch's tokens and `seed`.
 
-    So neither resuming nor the number of workers and processes changes them, and a validation set has the same masks
-    at every evaluation. Between epochs they change as the rows of a batch do: a batch of the same rows has the same.
+    So neither resuming nor the number of workers changes them, and a validation set has the same masks at every
+    evaluation in batches of one size (of several processes the last batch is filled up, and has others). Between
+    epochs they change as the rows of a batch do: a batch of the same rows has the same, as every batch of one row has.
     (The library draws them from the global generator, or from one of its own that no checkpoint holds.)
 
     At least one token of a batch is masked: the loss of none would be NaN.
@@ -34,16 +35,15 @@ class MaskedLMCollator(DataCollatorForLanguageModeling):
         whole = inputs.clone()
         inputs, labels = super().torch_mask_tokens(inputs, special_tokens_mask, offset_mapping)
         if (labels == IGNORED).all():
-            row, column = self._first_word(whole)
+            row, column = self._any_word(whole)
             labels[row, column] = whole[row, column]
             inputs[row, column] = self.tokenizer.mask_token_id
         return inputs, labels
 
-    def _first_word(self, ids: torch.Tensor) -> tuple[int, int]:
-        """Row and column of the first token that is not special; of the very first where there is none."""
-        special = set(self.tokenizer.all_special_ids)
-        for row, tokens in enumerate(ids.tolist()):
-            for column, token in enumerate(tokens):
-                if token not in special:
-                    return row, column
-        return 0, 0
+    def _any_word(self, ids: torch.Tensor) -> tuple[int, int]:
+        """Row and column of a token drawn from those that are not special, or else from those that are no padding."""
+        special = torch.isin(ids, torch.tensor(self.tokenizer.all_special_ids))
+        padding = ids == self.tokenizer.pad_token_id
+        places = torch.nonzero(~special if not special.all() else ~padding)
+        row, column = places[int(torch.randint(len(places), (), generator=self.generator))].tolist()
+        return row, column
