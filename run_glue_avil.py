@@ -110,7 +110,7 @@ ARGUMENTS = (DriverArguments, LoraArguments, DriverTrainingArguments)
 
 def read_flags(file: Path) -> dict[str, Any]:
     """A YAML or JSON file of flags, named as on the command line."""
-    said = (json.loads if file.suffix == ".json" else yaml.safe_load)(file.read_text(encoding="utf-8"))
+    said = (json.loads if file.suffix == ".json" else yaml.safe_load)(file.read_text(encoding="utf-8-sig"))
     if not isinstance(said, dict):
         raise ValueError(f"{file} is no mapping from flags to values")
     known = [argument for one in ARGUMENTS for argument in fields(one)]

@@ -144,6 +144,8 @@ def test_files_of_flags(tmp_path, name, content):
     (tmp_path / name).write_text(content, encoding="utf-8")
     flags = {"learning_rate": 5e-5, "alpha_l2": 1e-5, "max_length": 16, "run_name": "\U0001f600"}
     assert read_flags(tmp_path / name) == flags
+    (tmp_path / name).write_text(content, encoding="utf-8-sig")  # with a byte order mark
+    assert read_flags(tmp_path / name) == flags
 
 
 def test_a_file_that_is_no_flags(tmp_path):

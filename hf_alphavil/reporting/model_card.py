@@ -249,12 +249,14 @@ def _usage(target: CardTask, exported_to: str | None) -> str:
         "token_classification": 'tag("The words of a text.")',
         "masked_lm": 'fill(f"The words of a {fill.tokenizer.mask_token}.")',
     }.get(target.kind, 'classify({"text": "The first text.", "text_pair": "The second text, if the task has two."})')
+    of_words = target.kind == "token_classification"
     every = ", top_k=None" if target.is_multi_label else ""  # else the likeliest label alone
     return (
         f"The exported `{target.name}` is an ordinary Hugging Face folder; nothing but `transformers` is needed:\n\n"
         "```python\nfrom transformers import pipeline\n\n"
         f'{call.split("(")[0]} = pipeline("{HUB_TASKS[target.kind]}", model="{place}"{every})\n'
         f"print({call})\n```"
+        + ("\n\nA word's label is that of its first token; of the others nothing was learned." if of_words else "")
     )
 
 

@@ -12,8 +12,8 @@ from datasets import ClassLabel, Dataset
 
 from .readers.columns import value_at
 
-#: A list as Python or numpy prints it, such as pandas writes into CSV files: `"['a', 'b']"`, `"[0 2]"`.
-PRINTED_LIST = re.compile(r"""\[(\s*['"].*|[\d\s.,-]*|(True|False|[\s,])*)\]""", re.DOTALL)
+#: A collection as Python, numpy or JSON prints it, such as pandas writes into CSV: `"['a', 'b']"`, `"[0 2]"`.
+PRINTED_LIST = re.compile(r"""[\[({](\s*['"].*|[\d\s.,-]*|(True|False|true|false|[\s,])*)[\])}]""", re.DOTALL)
 #: More distinct values than this are no labels.
 MAX_LABELS = 1000
 #: The largest float32, the type of scores: a larger one would become infinity, and the loss NaN.
@@ -83,9 +83,9 @@ class LabelReader:
     def _are_flags(self, parts: list[Any]) -> bool:
         """Whether a row says of each label whether it applies, as `[1, 0, 1]`: what no list of three ids can be."""
         assert self.labels is not None
-        if self.written is not None or self.forms not in ([], ["flags"]) or set(parts) <= set(self.labels):
+        if self.written is not None or self.forms not in ([], ["flags"]) or len(parts) != len(self.labels):
             return False
-        if len(parts) != len(self.labels) or not are_flags(parts):
+        if not are_flags(parts) or set(parts) <= set(self.labels):
             return False
         if not self.forms and len(parts) == 2 and parts[0] != parts[1] and type(parts[0]) in (int, str):
             raise ValueError(

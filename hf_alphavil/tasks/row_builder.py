@@ -93,7 +93,8 @@ class SplitBuilder:
                 for part in parts:
                     check_label_value(part)
                 values += parts
-                lengths.add(len(parts) if are_flags(parts) else 0)
+                if parts:
+                    lengths.add(len(parts) if are_flags(parts) else 0)
             place = None  # what follows is about all of them
             if self.several and len(lengths) == 1 and min(lengths) > 1:
                 raise ValueError("the training rows say of each label whether it applies, as 1 or 0: write `labels`.")

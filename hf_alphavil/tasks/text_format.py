@@ -113,7 +113,7 @@ def words_of(text_format: TextFormat, row: Mapping[str, Any]) -> list[str]:
 
 def is_printed_list(value: Any) -> bool:
     """Whether a value is a list of strings as Python prints it, such as pandas writes into CSV: `"['a', 'b']"`."""
-    return isinstance(value, str) and re.fullmatch(r"\[(['\"]).*\1\]", value.strip(), re.DOTALL) is not None
+    return isinstance(value, str) and re.fullmatch(r"\[['\"].*['\"]\]", value.strip(), re.DOTALL) is not None
 
 
 def check_row_texts(text_format: TextFormat, row: Mapping[str, Any]) -> None:

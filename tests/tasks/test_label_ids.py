@@ -164,6 +164,8 @@ def test_a_dataset_that_cannot_be_made(define, tmp_path):
         ("['0', '1', '2']", ["1", "0", "2"], [1, 0, 2]),
         ("['0', '1']", ["1", "0"], [1, 0]),
         ("[x, y, z]", "1,0,1", [0, 2]),
+        ("[x, y, z]", [["x"]], "the label .'x'. is none of"),
+        ("[x, y]", [{"x": 1}, [1]], "the label .* is none of"),
         ("[x, y]", "1,0", "may be two ids, or say of each label whether it applies"),
     ],
 )
@@ -187,7 +189,7 @@ def test_two_ids_behind_others_are_two_ids(define):
     assert (task.train["label"][:], task.validation["label"][:]) == ([[0], [0, 1]], [[0, 1], [0]])
 
 
-@pytest.mark.parametrize("flags", [([1, 0], [0, 1]), ([1, 0, 1], [0, 0, 0]), ("1,0", "0,1")])
+@pytest.mark.parametrize("flags", [([1, 0], [0, 1]), ([1, 0, 1], [0, 0, 0]), ("1,0", "0,1"), ([1, 0], [])])
 def test_flags_whose_labels_nothing_names(define, flags):
     path = define(
         filled(TASK, settings="problem_type: multi_label_classification"),

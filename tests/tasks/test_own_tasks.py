@@ -516,7 +516,21 @@ def test_names_and_ids_in_one_column(define):
 
 
 @pytest.mark.parametrize(
-    "value", ["['a', 'b']", '["a", "b"]', "['a' 'b']", "[]", "[0, 2]", "[3 0]", "[1.0]", "[True, False]"]
+    "value",
+    [
+        "['a', 'b']",
+        '["a", "b"]',
+        "['a' 'b']",
+        "[]",
+        "[0, 2]",
+        "[3 0]",
+        "[1.0]",
+        "[True, False]",
+        "['It', \"'s\"]",
+        "('a', 'b')",
+        "{'a', 'b'}",
+        "[true]",
+    ],
 )
 def test_lists_as_python_prints_them(define, value):
     """pandas writes them into CSV files so."""
@@ -526,7 +540,7 @@ def test_lists_as_python_prints_them(define, value):
         DataError, match=r"data.csv, line 2: the labels are .*neither a list nor a string with separator"
     ):
         load_tasks(str(path))
-    if "'" not in value and '"' not in value:  # which may well be words
+    if not value.startswith(("['", '["')):  # which may well be words
         return
     words = [{"words": value, "label": "a b"}, {"words": "x y", "label": "a b"}]
     with pytest.raises(DataError, match=r"data.csv, line 2: the column 'words' .*it is a list as Python prints it"):
