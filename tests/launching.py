@@ -43,6 +43,16 @@ def launch(script, *arguments, config="ddp", num_processes=2, timeout=600, optio
     return finished.stdout + finished.stderr
 
 
+def refused_by_driver(arguments, folder):
+    """Runs the command line with arguments that it is to refuse; returns what it says."""
+    finished = subprocess.run(
+        [sys.executable, str(ROOT / "run_glue_avil.py"), *map(str, arguments)],
+        capture_output=True, text=True, check=False, cwd=folder,
+    )  # fmt: skip
+    assert finished.returncode != 0
+    return finished.stderr
+
+
 def launch_runs(script, runs, folder, num_processes=2, config="ddp"):
     """
     Launches a script that ends in `run_listed`.

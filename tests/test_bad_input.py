@@ -2,13 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from launching import ROOT
+from launching import refused_by_driver
 from torch.utils.data import IterableDataset, Subset
 from toy_run import LABELS, TARGET, toy_args, toy_data, toy_model
 from transformers import SchedulerType
@@ -224,12 +222,10 @@ def write_rte(folder, train):
 def test_bad_file_through_the_driver(train, message, tmp_path):
     """The command line, as a user runs it: the error comes before any training, and names the file."""
     write_rte(tmp_path / "data", train)
-    command = [sys.executable, str(ROOT / "run_glue_avil.py"), "--target", "rte", "--auxiliary", "none"]
-    command += ["--data_dir", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out"), "--use_cpu", "true"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert finished.returncode != 0
-    last_lines = finished.stderr.strip().splitlines()[-3:]
-    assert re.search(message, " ".join(last_lines)), finished.stderr[-2000:]
+    arguments = ["--target", "rte", "--auxiliary", "none", "--data_dir", tmp_path / "data"]
+    said = refused_by_driver([*arguments, "--output_dir", tmp_path / "out", "--use_cpu", "true"], tmp_path)
+    last_lines = said.strip().splitlines()[-3:]
+    assert re.search(message, " ".join(last_lines)), said[-2000:]
     assert not (tmp_path / "out" / "all_results.json").exists()
 
 
@@ -249,9 +245,4 @@ def test_heads_that_the_model_lacks(tmp_path):
 def test_config_file_of_the_driver(tmp_path):
     """A YAML or JSON file is the driver's only word; an unknown key in it is named."""
     (tmp_path / "run.json").write_text(json.dumps({"target": "rte", "methodd": "single"}), encoding="utf-8")
-    finished = subprocess.run(
-        [sys.executable, str(ROOT / "run_glue_avil.py"), str(tmp_path / "run.json")],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert finished.returncode != 0
-    assert "methodd" in finished.stderr
+    assert "methodd" in refused_by_driver([tmp_path / "run.json"], tmp_path)

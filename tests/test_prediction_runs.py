@@ -1,14 +1,12 @@
 """What the command line predicts and zips, where there is little to predict: no training is lost over it."""
 
-import subprocess
-import sys
 import zipfile
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from datasets import Dataset
-from launching import ROOT
+from launching import refused_by_driver
 from test_driver import drive, read
 
 from hf_alphavil.demo import demo_encoder
@@ -26,17 +24,8 @@ prose:
   text_columns: [text]
   files: {splits: {train: prose.txt, test: prose.txt}}
 """
-SHORT = [
-    "--num_train_epochs",
-    "1",
-    "--save_strategy",
-    "no",
-    "--disable_tqdm",
-    "true",
-    "--alpha_holdout_fraction",
-    "0.25",
-]
-
+SHORT = ["--num_train_epochs", "1", "--save_strategy", "no", "--alpha_holdout_fraction", "0.25"]
+SHORT += ["--disable_tqdm", "true"]
 TWO_PROCESSES = ["--num_processes", "2", "--cpu", "--main_process_port", "29559"]
 
 
@@ -74,16 +63,12 @@ def test_a_set_that_cannot_be_made_is_said_before_training(command, tmp_path):
         "--do_train",
         "--make_submission",
         "superglue",
+        "--use_cpu",
         "--data_dir",
         tmp_path / "data",
-        "--use_cpu",
     ]
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "run_glue_avil.py"), *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert ran.returncode != 0
-    assert "a placeholder of MultiRC needs the ids of its test questions" in ran.stderr
+    said = refused_by_driver(arguments, tmp_path)
+    assert "a placeholder of MultiRC needs the ids of its test questions" in said
     assert not (tmp_path / "out" / "all_results.json").exists()
 
 
@@ -117,12 +102,8 @@ def test_what_an_untrained_model_predicts_is_said(command, tmp_path):
 
 def test_a_target_without_a_validation_set(command, tmp_path):
     (tmp_path / "tasks.yaml").write_text(YAML.replace("  validation_fraction: 0.2\n", ""))
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "run_glue_avil.py"), *map(str, command), "--use_cpu"],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert ran.returncode != 0
-    assert "the target moods has no validation split to evaluate on: add one, write `validation_fraction" in ran.stderr
+    said = refused_by_driver([*command, "--use_cpu"], tmp_path)
+    assert "the target moods has no validation split to evaluate on: add one, write `validation_fraction" in said
     assert not (tmp_path / "out" / "all_results.json").exists()
 
 
@@ -168,9 +149,5 @@ def test_two_tasks_of_one_prediction_file():
 def test_masked_tokens_need_a_mask(command, tmp_path):
     demo_encoder(tmp_path / "encoder")
     arguments = [*command, "--do_train", "--use_cpu", "--model_name_or_path", tmp_path / "encoder"]
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "run_glue_avil.py"), *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert ran.returncode != 0
-    assert "task 'prose': masked language modelling needs a tokenizer with a mask token" in ran.stderr
+    said = refused_by_driver(arguments, tmp_path)
+    assert "task 'prose': masked language modelling needs a tokenizer with a mask token" in said

@@ -183,7 +183,7 @@ def get_definition(name: str, own: Mapping[str, TaskDefinition] | None = None) -
     own = own or {}
     if name in own:
         return own[name]
-    keys = {simplified(key): key for key in _benchmark_tasks()}
+    keys = _benchmark_keys()
     if simplified(name) in keys:
         return _read_benchmark_task(keys[simplified(name)])
     known = sorted([*keys.values(), *own])
@@ -249,6 +249,12 @@ def _benchmark_tasks() -> tuple[str, ...]:
 
 
 @functools.cache
+def _benchmark_keys() -> dict[str, str]:
+    """The benchmarks' tasks by their names without case and punctuation."""
+    return {simplified(key): key for key in _benchmark_tasks()}
+
+
+@functools.cache
 def _read_benchmark_task(key: str) -> TaskDefinition:
     source = YamlFile(DEFINITIONS_DIR / f"{key}.yaml")
     return _read_definition(source, key, source.content, ())
@@ -257,15 +263,14 @@ def _read_benchmark_task(key: str) -> TaskDefinition:
 def _read_definition(source: YamlFile, key: str, content: Any, place: tuple[str, ...]) -> TaskDefinition:
     is_own = source.file.parent != DEFINITIONS_DIR
     check_definition(source, key, content, place, is_own)
-    if is_own and simplified(key) in {simplified(name) for name in _benchmark_tasks()}:
+    if is_own and simplified(key) in _benchmark_keys():
         raise source.fault(f"the name {key!r} is a benchmark task's; give yours another.", *place)
     settings = dict(content)
     name = str(settings.pop("name", key))
     hub, files, form = (settings.pop(part, None) for part in ("hub", "files", "submission"))
     head_tasks = settings.pop("head_task", ())
-    keys = {simplified(name): name for name in _benchmark_tasks()}
     head_tasks = [head_tasks] if isinstance(head_tasks, str) else head_tasks
-    head_tasks = tuple(keys.get(simplified(name), name) for name in head_tasks)
+    head_tasks = tuple(_benchmark_keys().get(simplified(name), name) for name in head_tasks)
     prepare, fraction = settings.pop("prepare", None), settings.pop("validation_fraction", None)
     evaluated_with, sizes = tuple(settings.pop("evaluated_with", ())), settings.pop("sizes", {})
     settings = _with_tuples(settings)
@@ -277,9 +282,8 @@ def _read_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
         needs_labels = settings["kind"] not in KINDS_WITHOUT_CLASSES and not settings.get("choice_columns")
         # Numbers stand for labels that the training rows will name, as many as the submission writes.
         written = settings["submission"].labels if form is not None else None
-        task = Task(
-            key, **({"labels": tuple(map(str, range(len(written or "01"))))} if needs_labels else {}) | settings
-        )
+        numbers = map(str, range(len(written) if written else 2))
+        task = Task(key, **({"labels": tuple(numbers)} if needs_labels else {}) | settings)
     except ValueError as error:
         raise source.fault(f"{error}.", *(place or ("kind",))) from None
     if prepare is None:

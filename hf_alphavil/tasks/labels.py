@@ -108,13 +108,13 @@ class LabelReader:
         raise ValueError(f"the label {value!r:.80} is none of {_listed(names)}.")
 
     def _in_form(self, form: str, read: Any, value: Any) -> Any:
-        self.forms.append(form)
+        if not self.forms:
+            self.forms.append(form)
         if form != self.forms[0]:  # ids count from 0, and what is written among names may well count from 1
             raise ValueError(
                 f"the label {value!r:.80} is read as {form}, where the first was read as {self.forms[0]}: write all "
                 "in one way."
             )
-        del self.forms[1:]
         return read
 
     def _score(self, value: Any) -> float:

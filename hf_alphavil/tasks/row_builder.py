@@ -80,7 +80,7 @@ class SplitBuilder:
         Raises:
             [`DataError`]: for values that are no labels.
         """
-        if self.labels is not None or self.kind in (*KINDS_WITHOUT_CLASSES, "multiple_choice"):
+        if not self._lacks_labels:
             return
         values: list[Any] = []
         lengths: set[int] = set()
@@ -123,7 +123,7 @@ class SplitBuilder:
         Returns:
             `datasets.Dataset`: the rows in the task's columns.
         """
-        if self.labels is None and split != "test" and self.kind not in (*KINDS_WITHOUT_CLASSES, "multiple_choice"):
+        if self._lacks_labels and split != "test":
             raise self.definition.source.fault(
                 f"nothing names the labels of the task {self.definition.key!r}: write `labels`, or training rows.",
                 self.definition.key,
@@ -152,6 +152,11 @@ class SplitBuilder:
             # The labels may come from other rows than these.
             fingerprint=hash_of(fingerprint, self.labels, self.written),
         )
+
+    @property
+    def _lacks_labels(self) -> bool:
+        """Whether nothing has named the labels of a task that has some; a row's choices are numbered."""
+        return self.labels is None and self.kind not in (*KINDS_WITHOUT_CLASSES, "multiple_choice")
 
     @property
     def _separator(self) -> str:

@@ -131,10 +131,10 @@ def check_row_texts(text_format: TextFormat, row: Mapping[str, Any]) -> None:
             valid, wanted = value is None or isinstance(value, str), "a string"
         elif text_format.kind == "token_classification":
             valid, wanted = isinstance(value, str) or _is_text_list(value), "a string or a list of strings"
+            if is_printed_list(value):
+                valid, wanted = False, "a string of words: it is a list as Python prints it"
         else:
             valid, wanted = isinstance(value, str), "a string"
-        if valid and text_format.kind == "token_classification" and is_printed_list(value):
-            valid, wanted = False, "a string of words: it is a list as Python prints it"
         if not valid:
             raise ValueError(f"the column {column!r} holds {value!r:.80}, which is not {wanted}.")
         if known is not None and value not in known:

@@ -7,6 +7,19 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
+ROWS = [
+    {"title": "Rain", "body": 'It "rained", all day.', "mood": "bad"},
+    {"title": "Sun", "body": "Two\nlines", "mood": "good"},
+    {"title": "", "body": "ünïcode\u2028", "mood": "bad"},
+]
+MOOD = """
+kind: sequence_classification
+text_columns: [title, body]
+label_column: mood
+files:
+  splits: {train: FILE}
+"""
+
 
 def write_rows(path: Path, rows: list[dict]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
