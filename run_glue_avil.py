@@ -20,13 +20,13 @@ import yaml
 from transformers import AutoTokenizer, HfArgumentParser, set_seed
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
-from hf_alphavil.demo_run import DEMO_METHODS, run_demo
-from hf_alphavil.inputs import tokenized_split
-from hf_alphavil.launch import end_process_group, start_missing_processes
-from hf_alphavil.lora import LoraArguments, add_lora, holds_adapters, holds_heads, load_adapted, load_base
+from hf_alphavil.demo.run import DEMO_METHODS, run_demo
+from hf_alphavil.distributed.launch import end_process_group, start_missing_processes
 from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import without_adapters
+from hf_alphavil.modeling.lora import LoraArguments, add_lora, holds_adapters, holds_heads, load_adapted, load_base
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
+from hf_alphavil.setup.inputs import tokenized_split
 from hf_alphavil.tasks import (
     BENCHMARKS,
     check_test_sets,

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from hf_alphavil import MultitaskTrainingArguments
-from hf_alphavil.demo import demo_tasks
+from hf_alphavil.demo.suite import demo_tasks
 from hf_alphavil.methods import METHODS
 from hf_alphavil.tasks import available_tasks
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from compare_config import Data, Run
 from datasets import Dataset
 
+from compare_config import Data, Run
 from hf_alphavil import Task, load_tasks
 from hf_alphavil.data import split_holdout
-from hf_alphavil.demo import demo_tasks
+from hf_alphavil.demo.suite import demo_tasks
 from hf_alphavil.tasks.fingerprints import hash_of
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare_results import Results
-
 from hf_alphavil.reporting.plots import COLOURS, DPI
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from compare_results import Results
 from compare_statistics import Estimate
-
 from hf_alphavil.reporting.summary import markdown_table
 
 MISSING = "–"

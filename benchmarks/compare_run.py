@@ -23,16 +23,16 @@ from typing import Any
 
 import torch
 import transformers
+from transformers import AutoTokenizer, TrainerCallback, set_seed
+
 from compare_config import Data, Run
 from compare_data import load_data, split_target, tasks_of_run
 from compare_files import write_json
-from provenance import versions
-from transformers import AutoTokenizer, TrainerCallback, set_seed
-
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task
 from hf_alphavil.data import steps_per_task
-from hf_alphavil.demo import demo_encoder
+from hf_alphavil.demo.suite import demo_encoder
 from hf_alphavil.methods import METHODS
+from provenance import versions
 
 
 class BestModel(TrainerCallback):

@@ -17,10 +17,10 @@ from typing import Any
 
 import transformers
 from datasets import disable_progress_bars
-from provenance import versions
 
-from hf_alphavil.demo import DEMO_TARGET, demo_encoder, demo_tasks
-from hf_alphavil.demo_run import DEMO_METHODS, DEMO_SETTINGS, run_demo_method
+from hf_alphavil.demo.run import DEMO_METHODS, DEMO_SETTINGS, run_demo_method
+from hf_alphavil.demo.suite import DEMO_TARGET, demo_encoder, demo_tasks
+from provenance import versions
 
 #: Seeds that had no part in the choice of any constant.
 FRESH_SEEDS = (20, 21, 22, 23, 24)

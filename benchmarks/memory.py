@@ -26,8 +26,8 @@ from transformers import AutoConfig, BertConfig, DefaultDataCollator, PreTrained
 from transformers.trainer_callback import PrinterCallback
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
-from hf_alphavil.memory import extra_memory
 from hf_alphavil.modeling import MultitaskConfig
+from hf_alphavil.run.memory import extra_memory
 from hf_alphavil.training_args import CHOICES
 
 TASKS = ("target", "one", "two", "three", "four")

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
-from provenance import versions
 from transformers import BertConfig, BertModel, set_seed
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
 from hf_alphavil.methods import METHODS
 from hf_alphavil.reporting.summary import markdown_table
+from provenance import versions
 
 TASKS = ("target", "first", "second", "third", "fourth")
 BATCH_SIZE, LENGTH, VOCABULARY = 16, 24, 1000

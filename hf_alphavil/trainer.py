@@ -17,10 +17,21 @@ from torch.utils.data import ConcatDataset, DataLoader
 from transformers import ProgressCallback, TrainingArguments
 from transformers.trainer_utils import seed_worker
 
-from .callbacks import PlanCallback, PlanProgressCallback, restore_callbacks
-from .card import write_card_of
-from .checkpoint import load_run_state
-from .checks import (
+from .checkpointing.mixin import TaskCheckpoints
+from .checkpointing.preemption import PreemptionCallback, start_worker
+from .checkpointing.run_state import load_run_state
+from .data import CARRIED_KEY, TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
+from .distributed.fsdp import is_sharded, prepare_plugin, shard_on_cpus
+from .distributed.phase_groups import PhaseGroups, count_groups, wrap_for_group
+from .methods import METHODS
+from .methods.layer_groups import layer_groups
+from .modeling import MultitaskModel, without_adapters
+from .modeling.compilation import compile_encoder
+from .modeling.label_smoothing import smoother_for
+from .reporting.card import write_card_of
+from .run.callbacks import PlanCallback, PlanProgressCallback, restore_callbacks
+from .run.runner import PlanRunner
+from .setup.checks import (
     check_adapters,
     check_heads,
     check_loss_function,
@@ -31,9 +42,7 @@ from .checks import (
     check_sharding,
     check_tied_weights,
 )
-from .compilation import compile_encoder
-from .data import CARRIED_KEY, TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
-from .inputs import (
+from .setup.inputs import (
     check_head_tasks,
     check_target,
     check_train_datasets,
@@ -41,17 +50,8 @@ from .inputs import (
     split_meta_set,
     tokenized_split,
 )
-from .label_smoothing import smoother_for
-from .layer_groups import layer_groups
-from .methods import METHODS
-from .modeling import MultitaskModel, without_adapters
-from .phase_groups import PhaseGroups, count_groups, wrap_for_group
-from .preemption import PreemptionCallback, start_worker
-from .runner import PlanRunner
-from .score_choice import choose_best_metric
-from .shadowable import shadowable_property
-from .sharding import is_sharded, prepare_plugin, shard_on_cpus
-from .task_checkpoints import TaskCheckpoints
+from .setup.score_choice import choose_best_metric
+from .setup.shadowable import shadowable_property
 from .training_args import MultitaskTrainingArguments
 
 if TYPE_CHECKING:

@@ -6,12 +6,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from straight_line import joint_counts, loss_of, seeded_permutation, sgd_step, take, task_gradient
-from toy_run import LABELS, SIZES, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer
-from hf_alphavil.callbacks import PlanProgressCallback
+from hf_alphavil.run.callbacks import PlanProgressCallback
+from reference.straight_line import joint_counts, loss_of, seeded_permutation, sgd_step, take, task_gradient
+from support.toy_run import (
+    LABELS,
+    SIZES,
+    TARGET,
+    RecordingTrainer,
+    run_toy,
+    toy_args,
+    toy_data,
+    toy_model,
+    toy_trainer,
+)
 
 
 def accuracy(prediction):

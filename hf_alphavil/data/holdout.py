@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from ..grouped_split import split_groups
+from .grouped_split import split_groups
 
 #: Fewer held-out rows than this carry no signal for α.
 MIN_HOLDOUT_ROWS = 8

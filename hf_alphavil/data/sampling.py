@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import torch
 
-from ..seeding import derive_seed
+from .seeding import derive_seed
 
 
 def sampled_rows(num_rows: int, fraction: float) -> int:

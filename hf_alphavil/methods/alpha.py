@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..seeding import derive_seed
+from ..data.seeding import derive_seed
 from .alpha_optimizers import ALPHA_OPTIMIZERS
 from .alpha_problem import HEADS, AlphaProblem, AlphaSettings
 from .base import Objective

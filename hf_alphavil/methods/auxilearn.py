@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..gradient_exchange import Gradient, add_gradient
+from ..distributed.gradient_exchange import Gradient, add_gradient
 from .gradients import norm
 from .learned_weights import LearnedWeights
 from .options import require

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from torch import Tensor
 
 from ..data.plan import EpochPlan, Phase
-from ..gradient_exchange import Gradient
+from ..distributed.gradient_exchange import Gradient
 from .deltas import DeltaBank
 from .options import NoOptions, read_options
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..sharding import drop_gathered, local_tensor
+from ..distributed.fsdp import drop_gathered, local_tensor
 
 #: The group of all parameters, where each phase has one coefficient.
 ALL_PARAMETERS = ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.plan import EpochPlan, Phase
 from ..data.sampling import allocate_steps, mixed_order
-from ..seeding import derive_seed
+from ..data.seeding import derive_seed
 from .alpha import judged_rows
 from .base import Method, Objectives
 from .deltas import DeltaBank

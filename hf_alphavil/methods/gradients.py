@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..gradient_exchange import Gradient, add_gradient
+from ..distributed.gradient_exchange import Gradient, add_gradient
 
 
 class TaskGradients:

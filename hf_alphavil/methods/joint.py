@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..data.plan import JOINT_PHASE, EpochPlan, Phase
 from ..data.sampling import allocate_steps, mixed_order, sampling_shares
-from ..seeding import derive_seed
+from ..data.seeding import derive_seed
 from .base import Method
 
 if TYPE_CHECKING:

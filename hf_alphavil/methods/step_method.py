@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..data.plan import JOINT_PHASE, EpochPlan, Phase
-from ..gradient_exchange import Gradient
+from ..distributed.gradient_exchange import Gradient
 from .base import Method, Objective, Objectives
 from .deltas import DeltaBank
 from .gradients import TaskGradients

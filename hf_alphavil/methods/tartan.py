@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..gradient_exchange import Gradient
+from ..distributed.gradient_exchange import Gradient
 from .gradients import norm
 from .options import require
 from .step_method import Step, StepMethod

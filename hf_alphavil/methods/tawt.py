@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from ..data.plan import EpochPlan
-from ..gradient_exchange import Gradient
-from ..seeding import derive_seed
+from ..data.seeding import derive_seed
+from ..distributed.gradient_exchange import Gradient
 from .base import Method, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase

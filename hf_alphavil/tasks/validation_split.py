@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from sklearn.model_selection import train_test_split
 
-from ..grouped_split import split_groups
+from ..data.grouped_split import split_groups
 from .definition import TaskDefinition
 from .task_checks import KINDS_WITHOUT_CLASSES
 

@@ -2,8 +2,8 @@
 
 import pytest
 import yaml
-from compare_config import ROOT, read_comparison
 
+from compare_config import ROOT, read_comparison
 from hf_alphavil.methods import METHODS
 
 VALID = {

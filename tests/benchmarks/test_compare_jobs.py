@@ -6,6 +6,7 @@ import time
 
 import psutil
 import pytest
+
 from compare_jobs import Job, run_jobs
 
 # Notes when it began and ended.

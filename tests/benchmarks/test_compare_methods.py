@@ -1,7 +1,6 @@
 """Whole comparisons on the demo suite: what they leave, and what they do when they were killed or a run fails."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,9 +11,10 @@ import psutil
 import pytest
 import torch
 import yaml
+
 from compare_config import Data, Run
 from compare_run import BestModel, execute
-from launching import ROOT
+from support.launching import ROOT
 
 CONFIG = {
     "suite": "demo",
@@ -36,10 +36,7 @@ def start(folder, **changes):
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
     command = [sys.executable, "benchmarks/compare_methods.py", str(config), "--output", str(folder / "out")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(process):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 from compare_config import Comparison, Data, MethodEntry
 from compare_plots import plot_differences, plot_scores
 from compare_report import format_report

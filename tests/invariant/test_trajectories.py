@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from launching import ROOT, launch
-from toy_run import run_toy
+
+from support.launching import ROOT, launch
+from support.toy_run import run_toy
 
 COMMITTED = Path(__file__).with_name("trajectories.json")
 # Float64 and no dropout: batch × accumulation, ranks and workers change nothing but the order of sums.
@@ -95,7 +96,7 @@ def test_two_processes(tmp_path):
         for i, (method, name) in enumerate(cases)
     ]
     (tmp_path / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
-    launch(ROOT / "tests" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt")
+    launch(ROOT / "tests" / "support" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt")
     for (method, _), run in zip(cases, torch.load(tmp_path / "result.pt", weights_only=False), strict=True):
         assert_reproduces(run, method)
 

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from launching import launch_runs
-from test_deltas import Net
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from toy_run import run_toy
 
-from hf_alphavil.checkpoint import load_run_tensors, save_run_state
+from hf_alphavil.checkpointing.run_state import load_run_tensors, save_run_state
 from hf_alphavil.methods import DeltaBank
+from support.launching import launch_runs
+from support.small_net import Net
+from support.toy_run import run_toy
 
 ALPHA = {"a": 0.7, "b": -1.3}
 

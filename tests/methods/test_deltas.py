@@ -4,20 +4,9 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
 from hf_alphavil.methods import DeltaBank
-
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.encoder = nn.Linear(3, 3)
-        self.head = nn.Linear(3, 2)
-        self.tied = self.head
-        self.frozen = nn.Linear(2, 2).requires_grad_(False)
-        self.norm = nn.BatchNorm1d(3)
+from support.small_net import Net
 
 
 def moved(bank, model, phase, amount, **kwargs):

@@ -5,18 +5,24 @@ import math
 import numpy as np
 import pytest
 import torch
-from comparing import assert_same_run
-from fork_family import Run, straight_line_diw, straight_line_dynamics, straight_line_forkmerge, straight_line_stilts
-from launching import launch_runs
-from test_divergence import Poison, PoisonedTrainer
 from torch.func import functional_call
-from toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 from transformers import TrainerCallback
 
-from hf_alphavil.checkpoint_folder import checkpoints
-from hf_alphavil.divergence import DivergenceError
+from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.methods import METHODS
 from hf_alphavil.methods.greedy_merge import merge_greedily
+from hf_alphavil.run.divergence import DivergenceError
+from reference.fork_family import (
+    Run,
+    straight_line_diw,
+    straight_line_dynamics,
+    straight_line_forkmerge,
+    straight_line_stilts,
+)
+from support.comparing import assert_same_run
+from support.launching import launch_runs
+from support.poisoned_run import Poison, PoisonedTrainer
+from support.toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 
 TOLERANCE = 1e-6
 KEYS = ("task_weights", "task_weights_used", "meta_loss", "ranking", "ranking_scores", "branch_scores")

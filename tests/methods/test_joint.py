@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from launching import launch_runs
-from straight_tawt import straight_tawt
-from toy_run import TARGET, run_toy, toy_data, toy_model
+
+from reference.straight_tawt import straight_tawt
+from support.launching import launch_runs
+from support.toy_run import TARGET, run_toy, toy_data, toy_model
 
 
 def assert_equals_reference(run, method, tolerance):

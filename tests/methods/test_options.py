@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import pytest
-from toy_run import toy_args
 
 from hf_alphavil.methods.options import NoOptions, read_options
+from support.toy_run import toy_args
 
 
 @dataclass(frozen=True)

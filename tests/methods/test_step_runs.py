@@ -4,17 +4,17 @@ import sys
 
 import pytest
 import torch
-from bert_run import HEADS, run_bert
-from comparing import assert_same_run
-from launching import launch_runs
-from test_divergence import Poison, PoisonedTrainer
-from test_step_methods import CASES, settings_of
-from toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 
 from hf_alphavil import MultitaskTrainer
-from hf_alphavil.checks import check_method
-from hf_alphavil.divergence import DivergenceError
 from hf_alphavil.methods import METHODS
+from hf_alphavil.run.divergence import DivergenceError
+from hf_alphavil.setup.checks import check_method
+from support.bert_run import HEADS, run_bert
+from support.comparing import assert_same_run
+from support.launching import launch_runs
+from support.poisoned_run import Poison, PoisonedTrainer
+from support.step_cases import CASES, settings_of
+from support.toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 
 RESUMED = NOISY_RUN | {"num_train_epochs": 3, "max_phase_steps": 4, "save_strategy": "steps"}
 STEPS = 3 * 4  # ⌈(4 + 4 + 3) / 3⌉ steps an epoch

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from comparing import assert_same_run
-from launching import launch_runs
-from straight_tawt import straight_tawt
-from toy_run import NOISY_RUN, TARGET, run_toy, toy_data, toy_model
+
+from reference.straight_tawt import straight_tawt
+from support.comparing import assert_same_run
+from support.launching import launch_runs
+from support.toy_run import NOISY_RUN, TARGET, run_toy, toy_data, toy_model
 
 OPTIONS = {"weight_learning_rate": 2.0, "batch_size": 20}
 CASES = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from modeling_helpers import ENCODERS, TASKS, shake
 from transformers import AutoModel, PreTrainedConfig
 
 from hf_alphavil.modeling import MultitaskModel
+from support.modeling_helpers import ENCODERS, TASKS, shake
 
 
 @pytest.fixture(params=ENCODERS)

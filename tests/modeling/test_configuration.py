@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from modeling_helpers import ENCODERS, TASKS
 from transformers import AutoConfig, BertConfig
 
 from hf_alphavil.modeling import MultitaskConfig
+from support.modeling_helpers import ENCODERS, TASKS
 
 TWO = ["no", "yes"]
 

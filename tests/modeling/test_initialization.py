@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from modeling_helpers import ENCODERS
 from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassification, T5Config
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
+from support.modeling_helpers import ENCODERS
 
 # Many labels and a wider encoder, so that one draw tells a standard deviation well.
 LABELS = [str(index) for index in range(40)]

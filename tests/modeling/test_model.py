@@ -8,7 +8,6 @@ import pickle
 
 import pytest
 import torch
-from modeling_helpers import DECODERS, ENCODERS, TASKS, make_batch, shake
 from transformers import (
     AlbertConfig,
     AutoModelForMaskedLM,
@@ -20,6 +19,7 @@ from transformers.utils import find_labels
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 from hf_alphavil.modeling.encoder_reference import EncoderReference
+from support.modeling_helpers import DECODERS, ENCODERS, TASKS, make_batch, shake
 
 
 def references(model):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from modeling_helpers import DECODERS, ENCODERS, PROSE, TASKS, auto_class_of, make_batch, shake
 from torch.nn import functional as F
 from transformers import (
     AutoModelForMaskedLM,
@@ -15,6 +14,7 @@ from transformers import (
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 from hf_alphavil.modeling.export import export_native
+from support.modeling_helpers import DECODERS, ENCODERS, PROSE, TASKS, auto_class_of, make_batch, shake
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from modeling_helpers import DECODERS, ENCODERS, TASKS, auto_class_of, make_batch, shake
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
@@ -25,6 +24,7 @@ from transformers import (
 )
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
+from support.modeling_helpers import DECODERS, ENCODERS, TASKS, auto_class_of, make_batch, shake
 
 
 def assert_same_tensors(left: dict, right: dict) -> None:

@@ -9,11 +9,11 @@ import textwrap
 
 import pytest
 import torch
-from modeling_helpers import ENCODERS, TASKS, make_batch, shake
 from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainingArguments
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
+from support.modeling_helpers import ENCODERS, TASKS, make_batch, shake
 
 # PEFT itself asks for a deprecated name.
 ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -146,7 +146,7 @@ def test_ranks_with_different_tasks_stay_equal(bert_folder, tmp_path):
     script = """
         import sys, torch, torch.distributed as dist
         from torch.nn.parallel import DistributedDataParallel
-        from hf_alphavil.launch import end_process_group
+        from hf_alphavil.distributed.launch import end_process_group
         from hf_alphavil.modeling import MultitaskModel
 
         dist.init_process_group("gloo")

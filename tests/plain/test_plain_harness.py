@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plain_harness import Side, compare, differences
-from plain_toys import sentences
 from transformers import Trainer, TrainerCallback
 
 from hf_alphavil import MultitaskTrainer
+from support.plain_harness import Side, compare, differences
+from support.plain_toys import sentences
 
 
 class TorchDraw(MultitaskTrainer):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from plain_harness import Side, differences
-from plain_toys import bert, pad, sentences, tokenizer
 from transformers import Trainer, TrainingArguments
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+from support.plain_harness import Side, differences
+from support.plain_toys import bert, pad, sentences, tokenizer
 
 STOCK = inspect.signature(Trainer.__init__).parameters
 OVERRIDES = [

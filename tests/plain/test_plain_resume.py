@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from plain_harness import Side, assert_same, differences, file_content, files_of
-from plain_toys import SentenceStream, sentences
 from transformers import Trainer, TrainingArguments
 
 from hf_alphavil import MultitaskTrainer
+from support.plain_harness import Side, assert_same, differences, file_content, files_of
+from support.plain_toys import SentenceStream, sentences
 
 # 22 rows in batches of 2, two to a step: 6 steps an epoch, the last with one batch. Step 6 is an epoch's end.
 SETTINGS = {

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from plain_harness import Side, assert_same
-from plain_scenarios import SCENARIOS
-from plain_toys import sentences
 from transformers import Trainer
 
 from hf_alphavil import MultitaskTrainingArguments
+from support.plain_harness import Side, assert_same
+from support.plain_scenarios import SCENARIOS
+from support.plain_toys import sentences
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

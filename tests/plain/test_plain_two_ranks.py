@@ -21,12 +21,12 @@ def free_port() -> int:
 @pytest.mark.distributed
 def test_two_ranks_run_as_stock(tmp_path: Path) -> None:
     environment = os.environ | {
-        "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
+        "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
     command = [
         str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2",
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", str(free_port()), str(HERE / "plain_two_ranks.py"), str(tmp_path),
+        "--main_process_port", str(free_port()), str(HERE.parent / "support" / "plain_two_ranks.py"), str(tmp_path),
     ]  # fmt: skip
     launched = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert launched.returncode == 0, launched.stderr[-4000:]

@@ -7,7 +7,16 @@ per epoch.
 import math
 
 import torch
-from straight_line import joint_counts, loss_of, schedule_factor, seeded_permutation, sgd_step, take, task_gradient
+
+from reference.straight_line import (
+    joint_counts,
+    loss_of,
+    schedule_factor,
+    seeded_permutation,
+    sgd_step,
+    take,
+    task_gradient,
+)
 
 
 class Run:

@@ -7,8 +7,9 @@ the formulas on flattened gradients and by autograd: no inner-product shortcuts,
 import math
 
 import torch
-from straight_line import derive_seed, loss_of, schedule_factor, seeded_permutation, take
 from torch.func import functional_call, hessian
+
+from reference.straight_line import derive_seed, loss_of, schedule_factor, seeded_permutation, take
 
 
 class StraightStep:

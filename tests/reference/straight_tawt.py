@@ -3,7 +3,16 @@
 import math
 
 import torch
-from straight_line import clip, joint_counts, loss_of, schedule_factor, seeded_permutation, take, task_gradient
+
+from reference.straight_line import (
+    clip,
+    joint_counts,
+    loss_of,
+    schedule_factor,
+    seeded_permutation,
+    take,
+    task_gradient,
+)
 
 
 def straight_tawt(

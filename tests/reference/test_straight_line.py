@@ -6,9 +6,18 @@ import math
 
 import pytest
 import torch
-from straight_line import derive_seed, joint_counts, loss_of, merge, schedule_factor, straight_line_avil, take
 from torch import nn
-from toy import ToyDataset, ToyModel, toy_tasks
+
+from reference.straight_line import (
+    derive_seed,
+    joint_counts,
+    loss_of,
+    merge,
+    schedule_factor,
+    straight_line_avil,
+    take,
+)
+from reference.toy import ToyDataset, ToyModel, toy_tasks
 
 SIZES = {"rte": 24, "mnli": 90, "cola": 41, "stsb": 33}
 N_LABELS = {"rte": 2, "mnli": 3, "cola": 2, "stsb": 1}

@@ -4,10 +4,10 @@ import json
 import math
 
 import pytest
-from example_run import HISTORY
 
 from hf_alphavil.reporting import HISTORY_FILE, read_history, write_history
 from hf_alphavil.reporting.history import tasks_of
+from support.example_run import HISTORY
 
 
 def test_history_comes_back_from_file_and_folder(tmp_path):

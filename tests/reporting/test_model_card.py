@@ -4,11 +4,11 @@ import math
 
 import pytest
 import yaml
-from example_run import HISTORY
 from huggingface_hub import ModelCard
 
 from hf_alphavil.reporting import CardScore, CardTask, write_model_card
 from hf_alphavil.reporting.model_card import is_hub_id
+from support.example_run import HISTORY
 
 TASKS = [
     CardTask("mrpc", "sequence_classification", 3668, "nyu-mll/glue", "mrpc"),

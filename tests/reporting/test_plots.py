@@ -2,15 +2,14 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from example_run import HISTORY, PRUNED, WITHOUT_ALPHA
 from matplotlib.axes import Axes
 from PIL import Image
 
 from hf_alphavil.reporting import plot_task_weights
 from hf_alphavil.reporting.plots import DPI, WIDTH, spread
+from support.example_run import HISTORY, PRUNED, WITHOUT_ALPHA
 
 
 def many_tasks(count):
@@ -70,8 +69,7 @@ def test_plotting_leaves_the_users_backend_alone(tmp_path):
     code = (
         "import sys, matplotlib; matplotlib.use('svg')\n"
         "from hf_alphavil.reporting import plot_task_weights\n"
-        f"sys.path.append({str(Path(__file__).parent)!r})\n"
-        "from example_run import HISTORY\n"
+        "from support.example_run import HISTORY\n"
         f"plot_task_weights(HISTORY, 'rte', {str(tmp_path / 'a.png')!r})\n"
         "assert matplotlib.get_backend() == 'svg' and 'matplotlib.pyplot' not in sys.modules"
     )

@@ -2,9 +2,8 @@
 
 import math
 
-from example_run import HISTORY, WITHOUT_ALPHA
-
 from hf_alphavil.reporting import format_comparison_table, format_summary_table
+from support.example_run import HISTORY, WITHOUT_ALPHA
 
 
 def test_summary_table():

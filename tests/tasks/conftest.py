@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from official_miniatures import FOLDERS, make_tokenizer, miniature_lines, split_files
-from own_files import write_rows
 from transformers import PreTrainedTokenizerFast
+
+from support.official_miniatures import FOLDERS, make_tokenizer, miniature_lines, split_files
+from support.own_files import write_rows
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from official_miniatures import FOLDERS
 
 from hf_alphavil.tasks import DataError, load_tasks
 from hf_alphavil.tasks.__main__ import main
+from support.official_miniatures import FOLDERS
 
 TASKS = """
 moods:

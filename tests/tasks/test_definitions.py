@@ -1,9 +1,9 @@
 """What a YAML file may say of a task, and the faults that are named by file and line."""
 
 import pytest
-from own_files import MOOD, ROWS
 
 from hf_alphavil.tasks import DataError, load_tasks
+from support.own_files import MOOD, ROWS
 
 FILES = "  files: {splits: {train: t.csv}}\n"
 REST = f"  text_columns: [t]\n{FILES}"

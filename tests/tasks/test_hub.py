@@ -2,9 +2,9 @@ import json
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
-from official_miniatures import miniature_lines
 
 from hf_alphavil.tasks import DataError, hub, load_tasks
+from support.official_miniatures import miniature_lines
 
 
 def hub_rte(names):

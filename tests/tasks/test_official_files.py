@@ -3,9 +3,9 @@ import shutil
 from collections import Counter
 
 import pytest
-from official_miniatures import FOLDERS, miniature_lines
 
 from hf_alphavil.tasks import DataError, available_tasks, load_tasks
+from support.official_miniatures import FOLDERS, miniature_lines
 
 ROWS = {
     "rte": (2490, 277, 3000),

@@ -4,9 +4,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict
-from own_files import MOOD, ROWS, write_rows
 
 from hf_alphavil.tasks import DataError, available_tasks, load_tasks
+from support.own_files import MOOD, ROWS, write_rows
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "ndjson", "parquet"])

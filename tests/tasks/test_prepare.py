@@ -4,10 +4,10 @@ import json
 import re
 
 import pytest
-from official_miniatures import FOLDERS
 
 from hf_alphavil.tasks import DataError, load_tasks
 from hf_alphavil.tasks.prepare import PREPARE
+from support.official_miniatures import FOLDERS
 
 
 def words(text):

@@ -17,10 +17,10 @@ import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from official_miniatures import FOLDERS, miniature_lines, split_files
 
 from hf_alphavil.tasks import DataError, load_tasks
 from hf_alphavil.tasks.readers import READERS
+from support.official_miniatures import FOLDERS, miniature_lines, split_files
 
 TIMES = int(os.environ.get("HF_ALPHAVIL_FUZZ", "1"))
 

@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-import kinds_run
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 
 from hf_alphavil.tasks import Task, write_submission
+from support import kinds_run
 
 WORDS = Dataset.from_dict({"words": [["the", "cat"], ["a", "dog", "sat"]]})
 NAMES = Task("names", "token_classification", ("words",), ("O", "B-X", "I-X"), test=WORDS)

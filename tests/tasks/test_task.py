@@ -2,9 +2,9 @@ import pickle
 
 import pytest
 from datasets import Dataset
-from official_miniatures import make_tokenizer
 
 from hf_alphavil.tasks import DataError, Task
+from support.official_miniatures import make_tokenizer
 
 ROWS = Dataset.from_dict({"text": [f"row {n}" for n in range(20)], "label": [n % 2 for n in range(20)]})
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import datasets
 import pytest
 from datasets import Dataset
-from official_miniatures import make_tokenizer
 from transformers import ByT5Tokenizer, DataCollatorForMultipleChoice, DataCollatorWithPadding
 
 from hf_alphavil.tasks import DataError, Task, load_tasks, tokenization
 from hf_alphavil.tasks.fingerprints import tokenizer_identity
+from support.official_miniatures import make_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -182,8 +182,7 @@ def test_cache_folder_that_cannot_be_written(cache, tokenizer):
 
 PROCESS = """
 import sys
-sys.path.insert(0, {tests!r})
-from official_miniatures import make_tokenizer
+from support.official_miniatures import make_tokenizer
 from datasets import Dataset
 from hf_alphavil.tasks import Task, load_tasks, tokenization
 calls, original = [], tokenization._tokenize_batch
@@ -202,7 +201,7 @@ for task in tasks:
 @pytest.mark.slow
 def test_a_second_process_finds_the_cache(miniature, tmp_path):
     miniature("rte")
-    source = PROCESS.format(tests=str(Path(__file__).parent), data=str(miniature("copa")))
+    source = PROCESS.format(data=str(miniature("copa")))
     environment = {
         **os.environ,
         "HF_HUB_OFFLINE": "1",

@@ -5,11 +5,11 @@ import tokenizers
 from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from official_miniatures import make_tokenizer
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Metaspace, Sequence
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from hf_alphavil.tasks import DataError, Task
+from support.official_miniatures import make_tokenizer
 
 
 @pytest.fixture(autouse=True)

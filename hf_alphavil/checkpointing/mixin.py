@@ -1,0 +1,217 @@
+"""Saving and resuming: the half of the trainer that lets a run be stopped at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch import nn
+from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+from ..distributed.fsdp import is_sharded, save_sharded_model
+from ..evaluation import TaskEvaluation
+from ..modeling import merge_adapters
+from .folder import ASIDE_NAME, clear_aside, find_checkpoint, move_into_place, seal, whole_checkpoints
+from .run_state import load_run_state, load_run_tensors, save_run_state
+
+if TYPE_CHECKING:
+    from ..run.runner import PlanRunner
+
+logger = logging.getLogger(__name__)
+
+
+class TaskCheckpoints(TaskEvaluation):
+    """
+    A trainer whose checkpoints, in multitask mode, hold merged parameters and are whole or not there.
+
+    [`MultitaskTrainer`] sets `runner`, whose state is written and read here, and empties `saved_steps`, the steps at
+    which a run's checkpoints were written, when a run begins.
+    """
+
+    runner: Any
+    accelerator: Any
+    model: Any
+    optimizer: Any
+    lr_scheduler: Any
+
+    # Read while Trainer.__init__ runs.
+    preempted: bool = False
+    save_due: bool = False
+    saved_steps: list[int]
+    _runner: PlanRunner | None = None
+    _writes_aside: bool = False
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
+        """
+        Trainer's `train`. In multitask mode a checkpoint's files are checked before anything is loaded.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                A checkpoint folder, `True` for the last one in `output_dir`, or, in multitask mode, `"auto"` for the
+                last one there that is whole; where there is none, training starts anew.
+            trial (`optuna.Trial` or `dict`, *optional*): The trial of a hyper-parameter search.
+            ignore_keys_for_eval (`list[str]`, *optional*): Outputs of the model to leave out in evaluations.
+
+        Raises:
+            ValueError: If the checkpoint is damaged (the file is named), or of a run that differs.
+            DivergenceError: If losses became NaN or infinite and no finite model is left.
+        """
+        if self.is_multitask and resume_from_checkpoint:
+            resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
+        return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    def _checked_checkpoint(self, wanted: str | bool) -> str | None:
+        """The checkpoint to resume from, read through by one process of each machine."""
+        found: list[str | None] = [None, None]
+        if self.accelerator.is_local_main_process:
+            try:
+                found[0] = find_checkpoint(wanted, self.args.output_dir)
+            except (ValueError, OSError) as error:
+                found[1] = str(error)
+        # The first machine's word holds for all: ranks must not go different ways.
+        path, problem = broadcast_object_list(found)
+        if problem is not None:
+            raise ValueError(problem)
+        return path
+
+    @contextlib.contextmanager
+    def merged_parameters(self) -> Iterator[None]:
+        """The last merged parameters: inside a plan of forks that is θ0."""
+        has_run = self.is_multitask and self._runner is not None
+        with self.runner.deltas.start_in_model() if has_run else contextlib.nullcontext():
+            yield
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """
+        Trainer's saving, of merged parameters: inside a plan of forks that is θ0.
+
+        A model that FSDP2 has sharded is gathered and saved whole, but for a run's checkpoints, which hold its shards.
+        """
+        is_checkpoint = _internal_call and output_dir is not None
+        with self.merged_parameters():
+            if self.is_multitask and is_sharded(self.model) and not is_checkpoint:
+                # With FSDP's sharded state dicts Trainer saves nothing here.
+                self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
+            super().save_model(output_dir, _internal_call)
+
+    def export_task(self, name: str, path: str | Path) -> None:
+        """
+        Writes one task of a [`MultitaskModel`] as an ordinary folder of its Auto class, adapters merged.
+
+        Called by all processes.
+
+        Args:
+            name (`str`): Task name.
+            path (`str` or `Path`): Folder to write to.
+        """
+        with self.merged_parameters():
+            state_dict = self.accelerator.get_state_dict(self.model) if is_sharded(self.model) else None
+            if self.is_world_process_zero():
+                model = merge_adapters(self.accelerator.unwrap_model(self.model))
+                model.export_task(name, path, processing_class=self.processing_class, state_dict=state_dict)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return os.path.join(folder, ASIDE_NAME) if self._writes_aside else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Trainer's checkpoint; in multitask mode it is written aside, sealed and moved: whole or not there."""
+        if not self.is_multitask:
+            super()._save_checkpoint(model, trial)
+            return
+        self.runner.require_finite()
+        run_dir = Path(self._get_output_dir(trial))
+        aside = run_dir / ASIDE_NAME
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.args.should_save:
+            clear_aside(run_dir)
+        self.accelerator.wait_for_everyone()
+        best_before = self.state.best_model_checkpoint
+        try:
+            self._writes_aside = True
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._writes_aside = False
+            self.state.best_model_checkpoint = self._best_checkpoint(run_dir, name, best_before)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                # Once more, since Trainer looked for the best checkpoint beside the one that lies aside.
+                self.state.save_to_json(str(aside / name / TRAINER_STATE_NAME))
+                seal(aside / name)
+                move_into_place(aside / name, run_dir / name)
+        except BaseException:
+            self.state.best_model_checkpoint = best_before
+            if self.args.should_save:
+                clear_aside(run_dir)
+                last = next(whole_checkpoints(run_dir), None)
+                logger.error("%s could not be written and is not there; the last whole one is %s", name, last)
+            raise
+        self.saved_steps.append(self.state.global_step)
+        if self.args.should_save:
+            clear_aside(run_dir)
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(run_dir / name))
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir=str(run_dir),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # The push goes on in the background: it must not begin with a folder that is about to be moved.
+        if not self._writes_aside:
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def _best_checkpoint(self, run_dir: Path, name: str, before: str | None) -> str | None:
+        """Trainer's rule: the folder of the best step, if there is one; the one being written counts."""
+        best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+        if self.state.best_global_step and (best == name or (run_dir / best).is_dir()):
+            return str(run_dir / best)
+        return before
+
+    @property
+    def _shard(self) -> tuple[int, int] | None:
+        """Number of this process and of all, where each holds θ, deltas and optimizer states of its own."""
+        return (self.args.process_index, self.args.world_size) if self.runner.has_own_tensors else None
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_multitask and is_sharded(self.model):
+            # Trainer would save the model here, and the optimizer in a form that cannot be loaded while some heads
+            # have no state yet: the optimizer's shards are part of our state.
+            with self.merged_parameters():
+                self.runner.synchronise_buffers()  # each is saved by one process, and not always by the first
+                save_sharded_model(self.accelerator, self.model, output_dir)
+            if self.args.should_save:
+                torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
+        if self.is_multitask:
+            tensors, state = self.runner.state_dict()
+            if self.args.should_save or self._shard is not None:
+                save_run_state(output_dir, tensors, state, self._shard)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.is_multitask and checkpoint is not None:
+            if is_sharded(self.model):
+                # Trainer passes the schedule over where it finds no optimizer of its own.
+                self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
+                for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+                    group["lr"] = rate
+            self.runner.load_tensors(load_run_tensors(checkpoint, self._shard), load_run_state(checkpoint))

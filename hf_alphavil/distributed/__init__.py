@@ -1,0 +1,1 @@
+"""Several processes: sharding, groups of processes, gradient exchange, launching."""

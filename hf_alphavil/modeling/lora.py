@@ -1,0 +1,134 @@
+"""Low-rank adapters on the encoder, fully trained heads: settings of the driver, and what they do to a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import AutoConfig
+from transformers.pytorch_utils import Conv1D
+from transformers.utils import ADAPTER_CONFIG_NAME
+
+from . import MultitaskModel, head_modules
+
+
+@dataclass
+class LoraArguments:
+    """Adapters in place of full fine-tuning; names and defaults are trl's."""
+
+    use_peft: bool = field(
+        default=False, metadata={"help": "Train LoRA adapters on the encoder, and the heads, instead of all weights."}
+    )
+    lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
+    lora_alpha: int = field(default=32, metadata={"help": "LoRA's own α: adapters are scaled by lora_alpha / lora_r."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout in front of the adapters."})
+    lora_target_modules: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Last names of the encoder's layers that get an adapter, such as `query value`, or `all-linear`. "
+            "Default: peft's choice for the architecture."
+        },
+    )
+
+
+def add_lora(model: MultitaskModel, args: LoraArguments) -> Any:
+    """
+    Puts adapters into the encoder of a model and leaves the heads trainable.
+
+    Args:
+        model (`MultitaskModel`): Changed in place: the returned model holds it.
+        args (`LoraArguments`): The settings.
+
+    Returns:
+        `peft.PeftModel`: For [`MultitaskTrainer`].
+
+    Raises:
+        ImportError: If `peft` is not installed.
+        ValueError: If no layer of the encoder is called as `lora_target_modules` say.
+    """
+    _require_peft()
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=args.lora_r,
+            lora_alpha=args.lora_alpha,
+            lora_dropout=args.lora_dropout,
+            target_modules=_targets(model, args.lora_target_modules),
+            modules_to_save=head_modules(model),
+        ),
+    )
+
+
+def load_adapted(path: str, tasks: Any) -> Any:
+    """
+    Loads what a run with adapters has saved: its encoder again, with the adapters and heads of the folder.
+
+    Args:
+        path (`str`): Folder with the adapters.
+        tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks of the run that saved it.
+
+    Returns:
+        `peft.PeftModel`: With trainable adapters.
+    """
+    _require_peft()
+    from peft import PeftConfig, PeftModel
+
+    base = PeftConfig.from_pretrained(path).base_model_name_or_path
+    return PeftModel.from_pretrained(load_base(base, tasks), path, is_trainable=True)
+
+
+def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskModel:
+    """
+    Loads a multitask model, or makes one of a plain encoder.
+
+    Args:
+        path (`str`): Hub id or folder of either.
+        tasks (`dict[str, Task]` or `dict[str, dict]`): The heads of a new model.
+        revision (`str`, *optional*): Revision on the Hub.
+    """
+    if holds_heads(path, revision):
+        return MultitaskModel.from_pretrained(path, revision=revision)
+    return MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
+
+
+def holds_heads(path: str, revision: str | None = None) -> bool:
+    """`bool`: Whether a folder, or what lies under a Hub id, is a multitask model and no plain encoder."""
+    return AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type
+
+
+def holds_adapters(path: str) -> bool:
+    """`bool`: Whether a folder was saved by a model with adapters."""
+    return (Path(path) / ADAPTER_CONFIG_NAME).is_file()
+
+
+def _targets(model: MultitaskModel, wanted: Sequence[str] | None) -> str:
+    """A pattern for the wanted layers of the encoder: heads and pooler, which train fully, have layers named alike."""
+    from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
+
+    layers = {
+        name: name.rsplit(".", 1)[-1]
+        for name, module in model.encoder.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and not name.startswith("pooler.")
+    }
+    if wanted is None:
+        wanted = DEFAULT_TARGETS.get(model.encoder.config.model_type, ["all-linear"])
+    chosen = set(layers.values()) if list(wanted) == ["all-linear"] else set(wanted)
+    if unknown := chosen - set(layers.values()):
+        raise ValueError(
+            f"the encoder has no linear layer called {', '.join(sorted(unknown))}: pass as `lora_target_modules` some "
+            f"of {', '.join(sorted(set(layers.values())))}, or all-linear"
+        )
+    return rf"encoder\.(?!pooler\.)(?:.*\.)?(?:{'|'.join(map(re.escape, sorted(chosen)))})"
+
+
+def _require_peft() -> None:
+    try:
+        import peft  # noqa: F401
+    except ImportError as error:
+        raise ImportError("adapters need the peft library: `pip install peft`") from error

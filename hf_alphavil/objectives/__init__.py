@@ -1,0 +1,1 @@
+"""A task's loss or score on any rows."""

@@ -1,0 +1,137 @@
+"""The model card of a trainer's run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..methods import METHODS, Method
+from ..methods.options import read_options
+from . import CardScore, CardTask, write_model_card
+
+if TYPE_CHECKING:
+    from ..trainer import MultitaskTrainer
+
+#: What Trainer logs of an evaluation beside scores.
+NOT_SCORES = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+
+#: The settings that a reader needs to do the run again.
+SETTINGS = (
+    "learning_rate",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "lr_scheduler_type",
+    "seed",
+)
+#: Those that act where phases are apart, where there is a meta set, and where α is fitted.
+PHASE_SETTINGS = ("delta_fraction", "phase_optimizer_state", "task_sampling", "weight_applies_to")
+META_SETTINGS = ("alpha_data",)
+ALPHA_SETTINGS = (
+    "alpha_steps",
+    "alpha_learning_rate",
+    "alpha_optimizer",
+    "alpha_objective",
+    "alpha_granularity",
+    "alpha_l1",
+    "alpha_l2",
+    "alpha_init",
+    "alpha_batch_size",
+    "min_task_weight",
+    "weight_average",
+    "prune_below",
+    "prune_patience",
+    "joint_fraction",
+)
+
+
+def settings_of(method: type[Method]) -> tuple[str, ...]:
+    """
+    The training arguments that act on a method and that a reader needs to do its run again.
+
+    Args:
+        method (`type[Method]`): The method.
+    """
+    return (
+        SETTINGS
+        + (PHASE_SETTINGS if method.separates_phases else ())
+        + (META_SETTINGS if method.needs_meta_set else ())
+        + (ALPHA_SETTINGS if method.fits_alpha else ())
+    )
+
+
+def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[CardScore]:
+    """
+    The last validation scores of every task in a Trainer's log.
+
+    Args:
+        log_history (`list[dict]`): `trainer.state.log_history`.
+        tasks (`list[str]`): Tasks to look for.
+    """
+    scores: dict[tuple[str, str], CardScore] = {}
+    for entry in log_history:
+        for key, value in entry.items():
+            # The longest name: `eval_mnli_mismatched_accuracy` is no score of `mnli`.
+            owners = [task for task in tasks if key.startswith(f"eval_{task}_")]
+            if owners:
+                task = max(owners, key=len)
+                metric = key.removeprefix(f"eval_{task}_")
+                if metric not in NOT_SCORES:
+                    scores[task, metric] = CardScore(task, "validation", metric, value)
+    return list(scores.values())
+
+
+def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> Path:
+    """
+    Writes `README.md` into the trainer's output folder.
+
+    Args:
+        trainer (`MultitaskTrainer`): A trainer of several tasks.
+        model_name (`str`, *optional*): Defaults to the output folder's name.
+    """
+    args = trainer.args
+    target = args.target_task
+    output_dir = Path(args.output_dir)
+    names = list(trainer.train_datasets) or [target]
+    tasks = trainer.tasks or {}
+    method = METHODS[args.method]
+    plot = Path("plots") / "task_weights.png"
+    exported = Path("export") / target
+    values = args.to_dict()
+    chosen = asdict(read_options(method.Options, args.method_kwargs, method.name))
+    options = {f"method_kwargs.{name}": value for name, value in chosen.items()}
+    scores = last_scores(trainer.state.log_history, trainer.task_names)
+    return write_model_card(
+        output_dir,
+        model_name=model_name or output_dir.resolve().name,
+        target=target,
+        method=args.method,
+        tasks=[
+            CardTask(
+                name,
+                trainer.kinds.get(name, "sequence_classification"),
+                trainer.rows_of(name),
+                is_multi_label=name in tasks and tasks[name].is_multi_label,
+            )
+            # Beside the tasks that were trained those that were scored alone, such as MNLI's mismatched set.
+            for name in dict.fromkeys([*names, *(score.task for score in scores)])
+        ],
+        scores=scores,
+        history=trainer.history,
+        alpha_data=args.alpha_data if method.needs_meta_set else None,
+        meta_use=method.meta_use,
+        meta_rows=len(trainer.meta_set) if trainer.meta_set is not None else None,
+        selected_on="validation" if args.load_best_model_at_end else None,
+        base_model=_base_model(trainer),
+        training={name: values[name] for name in settings_of(method)} | options | {"processes": args.world_size},
+        exported_to=exported.as_posix() if (output_dir / exported).is_dir() else None,
+        plot=plot.as_posix() if (output_dir / plot).is_file() else None,
+    )
+
+
+def _base_model(trainer: MultitaskTrainer) -> str | None:
+    config = getattr(trainer.accelerator.unwrap_model(trainer.model), "config", None)
+    encoder = getattr(config, "encoder", config)
+    return getattr(encoder, "_name_or_path", None) or None

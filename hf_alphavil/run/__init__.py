@@ -1,0 +1,1 @@
+"""One `train()` call: what happens at its steps, phase boundaries and epochs."""

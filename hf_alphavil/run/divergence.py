@@ -1,0 +1,49 @@
+"""A run that cannot go on, and the checkpoint from which it can."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..checkpointing.folder import resumable_checkpoints
+from ..checkpointing.run_state import load_run_state
+
+
+class DivergenceError(RuntimeError):
+    """Losses became NaN or infinite, and no finite model is left to go on from."""
+
+
+def diverged(what: str, output_dir: str | os.PathLike[str], epoch: int, step: int) -> DivergenceError:
+    """
+    The error of a run that diverged, which names the last checkpoint that is still good.
+
+    Args:
+        what (`str`): Which loss became what, and where.
+        output_dir (`str` or `os.PathLike`): The run's output folder.
+        epoch (`int`): The epoch that failed, from 0.
+        step (`int`): The step within it at whose start the parameters were still good, from 0.
+    """
+    good = last_checkpoint_before(output_dir, epoch, step)
+    resume = (
+        f"The last good checkpoint is {good}: resume from it" if good else "No good checkpoint was written: start anew"
+    )
+    return DivergenceError(
+        f"{what}, and no finite model is left to go on from. {resume}, with a lower `learning_rate`, or with gradient "
+        "clipping (`max_grad_norm`), or without the rows that cause it"
+    )
+
+
+def last_checkpoint_before(output_dir: str | os.PathLike[str], epoch: int, step: int) -> Path | None:
+    """
+    The last whole checkpoint written at a place of a run or before it.
+
+    Args:
+        output_dir (`str` or `os.PathLike`): The run's output folder.
+        epoch (`int`): The place's epoch, from 0.
+        step (`int`): Its step within the epoch, from 0.
+    """
+    for folder in resumable_checkpoints(output_dir):
+        state = load_run_state(folder)
+        if (state["epoch"], state["step"]) <= (epoch, step):
+            return folder
+    return None

@@ -1,0 +1,44 @@
+"""How much memory methods that fork take beyond a plain run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from ..training_args import MultitaskTrainingArguments
+
+
+def extra_memory(
+    parameters: Iterable[Tensor], num_tasks: int, args: MultitaskTrainingArguments, num_own: int | None = None
+) -> tuple[float, float]:
+    """
+    Memory at the peak of an epoch beyond a plain run, with AdamW, whose state is twice the parameters' memory.
+
+    The peak is in the last phase, whose δ is not there yet, or in the α step, when the copy of the phase's start is
+    gone.
+
+    Args:
+        parameters (`Iterable[torch.Tensor]`): The trainable parameters, or this process's shards of them.
+        num_tasks (`int`): Number of tasks, T.
+        args (`MultitaskTrainingArguments`): `delta_device`, `delta_dtype` and `phase_optimizer_state`.
+        num_own (`int`, *optional*): Tasks whose phases this process runs, of which it keeps states. Defaults to all.
+
+    Returns:
+        `tuple[float, float]`: Bytes on the parameters' device, and bytes in CPU memory where that is another.
+    """
+    parameters = list(parameters)
+    theta = sum(p.numel() * p.element_size() for p in parameters)
+    delta = sum(p.numel() * 2 for p in parameters) if args.delta_dtype == "bfloat16" else theta
+    keeps_states = args.phase_optimizer_state == "per_task"
+    # Of T optimizer states a plain run has one.
+    states = 2 * ((num_tasks if num_own is None else num_own) - 1) * theta if keeps_states else 0
+    copy_of_start = 2 * theta if keeps_states else 0
+    # (θ0 and deltas, the rest) in the last phase and in the α step.
+    moments = [
+        (theta + (num_tasks - 1) * delta, states + copy_of_start),
+        (theta + num_tasks * delta, states),
+    ]
+    if args.delta_device == "cpu" and any(p.device.type != "cpu" for p in parameters):
+        return max(rest for _, rest in moments), max(bank for bank, _ in moments)
+    return max(bank + rest for bank, rest in moments), 0

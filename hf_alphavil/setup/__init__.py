@@ -1,0 +1,1 @@
+"""From the user's arguments to checked datasets, collators and metrics."""

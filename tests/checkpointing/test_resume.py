@@ -1,0 +1,142 @@
+"""Exact resume: from a checkpoint at any step, the run ends bit for bit as the one that was never stopped."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from support.comparing import assert_same_run
+from support.launching import ROOT, launch
+from support.resumed_run import RUN
+from support.toy_run import run_toy
+
+# Not save_strategy="no", under which Trainer does not note the step of the best score.
+NO_MORE_CHECKPOINTS = {"save_steps": 1000}
+VARIANTS = {
+    "forks": {},
+    "joint_phase": {"joint_fraction": 0.3, "max_phase_steps": 3},
+    "reset": {"phase_optimizer_state": "reset", "max_phase_steps": 2},
+    "loss_weights_skip": {
+        "weight_applies_to": "loss",
+        "min_task_weight": 0.0,
+        "alpha_learning_rate": 6.0,
+        "alpha_steps": 12,
+    },
+    "bfloat16_deltas": {"delta_dtype": "bfloat16", "delta_device": "cpu", "max_phase_steps": 2},
+    "sgd_momentum": {"optim": "sgd", "optim_args": "momentum=0.9", "max_phase_steps": 2},
+    "held_evaluation": {"eval_strategy": "steps", "eval_steps": 4, "max_phase_steps": 3},
+    "pruned": {
+        "data_seed": 3,
+        "num_train_epochs": 3,
+        "min_task_weight": 0.5,
+        "max_task_weight": 2.0,
+        "weight_average": 0.3,
+        "prune_below": 0.95,
+        "prune_patience": 2,
+        "joint_fraction": 0.3,
+        "alpha_learning_rate": 0.5,
+        "max_phase_steps": 2,
+    },
+    "layers": {"alpha_granularity": "layer", "alpha_l1": 0.001, "alpha_l2": 0.01, "max_phase_steps": 2},
+    "lbfgs_on_entropy": {"alpha_optimizer": "lbfgs", "alpha_objective": "entropy", "max_phase_steps": 1},
+    "gradient_free": {
+        "alpha_optimizer": "gradient_free",
+        "alpha_objective": "metric",
+        "metric_for_best_model": "accuracy",
+        "max_phase_steps": 1,
+    },
+    "multitask": {"method": "multitask", "max_phase_steps": 2},
+    "single": {"method": "single"},
+}
+
+
+def checkpoints(folder):
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_resume_at_every_step(variant, tmp_path):
+    settings = RUN | VARIANTS[variant]
+    whole = run_toy(tmp_path / "whole", **settings)
+    for checkpoint in checkpoints(tmp_path / "whole"):
+        resumed = run_toy(
+            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | NO_MORE_CHECKPOINTS
+        )
+        assert_same_run(whole, resumed)
+        if checkpoint != checkpoints(tmp_path / "whole")[-1]:  # Trainer reads no generators where no step is left
+            assert torch.equal(whole["torch_rng"], resumed["torch_rng"])
+    shutil.rmtree(tmp_path / "whole")
+
+
+def test_the_variants_reach_every_kind_of_phase(tmp_path):
+    """A plan with a skipped task is shorter, and the noisy toy does depend on its generators."""
+    skipping = run_toy(tmp_path / "skip", **RUN | VARIANTS["loss_weights_skip"] | {"save_strategy": "no"})
+    assert 0.0 in skipping["history"][0]["task_weights"].values()
+    pruned = run_toy(tmp_path / "prune", **RUN | VARIANTS["pruned"] | {"save_strategy": "no"})
+    assert [bool(entry["pruned"]) for entry in pruned["history"]] == [False, True, False]
+    one = run_toy(tmp_path / "1", **RUN | {"save_strategy": "no"})
+    other = run_toy(tmp_path / "2", **RUN | {"save_strategy": "no", "seed": 1, "data_seed": 42})
+    assert not torch.equal(one["state"]["encoder.0.weight"], other["state"]["encoder.0.weight"])
+
+
+@pytest.mark.slow
+def test_resume_with_workers(tmp_path):
+    settings = RUN | {"dataloader_num_workers": 2, "max_phase_steps": 2}
+    whole = run_toy(tmp_path / "whole", **settings)
+    without_workers = run_toy(tmp_path / "none", **settings | {"dataloader_num_workers": 0, "save_strategy": "no"})
+    assert_same_run(whole, without_workers)
+    for checkpoint in checkpoints(tmp_path / "whole"):
+        resumed = run_toy(
+            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | NO_MORE_CHECKPOINTS
+        )
+        assert_same_run(whole, resumed)
+
+
+def test_every_checkpoint_is_a_merged_model(tmp_path):
+    """`model.safetensors` holds the last merged parameters, in whatever phase it was written."""
+    settings = RUN | {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
+    run = run_toy(tmp_path, **settings)
+    steps_per_plan = len(checkpoints(tmp_path)) // 2
+    for checkpoint in checkpoints(tmp_path):
+        model = load_file(checkpoint / "model.safetensors")
+        step = int(checkpoint.name.split("-")[1])
+        plan = step // steps_per_plan
+        expected = run["epochs"][plan]["theta0"] if plan < 2 else run["epochs"][1]["theta"]
+        for name, tensor in expected.items():
+            assert torch.equal(tensor, model[name]), (checkpoint.name, name)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.parametrize(("config", "workers"), [("ddp", 0), ("ddp", 2), ("fsdp2", 0)])
+def test_resume_at_every_step_on_two_processes(config, workers, tmp_path):
+    settings = RUN | {
+        "per_device_train_batch_size": 2,
+        "max_phase_steps": 2,
+        "joint_fraction": 0.3,
+        "dataloader_num_workers": workers,
+    }
+    num_steps = 2 * (2 + 1 + 1 + 1)  # joint, and three forks shortened from 2 to 1
+    whole = {"output_dir": str(tmp_path / "whole"), **settings}
+    # A step of every kind of phase, under FSDP2: joint, fork, and a fork of the second plan.
+    steps = range(1, num_steps + 1) if config == "ddp" else (1, 3, 8)
+    resumed = [
+        {
+            "output_dir": str(tmp_path / "resumed"),
+            "resume_from_checkpoint": str(tmp_path / "whole" / f"checkpoint-{step}"),
+            **settings,
+            **NO_MORE_CHECKPOINTS,
+        }
+        for step in steps
+    ]
+    (tmp_path / "runs.json").write_text(json.dumps([whole, *resumed]), encoding="utf-8")
+    launch(ROOT / "tests" / "support" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt", config=config)
+    assert len(checkpoints(tmp_path / "whole")) == num_steps
+    results = torch.load(tmp_path / "result.pt", weights_only=False)
+    for result in results:
+        assert result["rank_checksum"][0] == result["rank_checksum"][1]
+        assert_same_run(results[0], result)

@@ -1,0 +1,173 @@
+"""SIGTERM: the running step is finished, a checkpoint is written, and the run goes on from it as if undisturbed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from hf_alphavil.checkpointing.folder import checkpoints
+from support.comparing import assert_same_run
+from support.launching import ROOT, launch
+from support.toy_run import run_toy, toy_trainer
+
+RUN = {
+    "noisy": True,
+    "num_train_epochs": 2,
+    "optim": "adamw_torch",
+    "learning_rate": 0.01,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "max_phase_steps": 2,
+    "eval_strategy": "epoch",
+    "enable_jit_checkpoint": True,
+}
+STEPS_PER_EPOCH = 6
+
+
+class Terminate(TrainerCallback):
+    """Sends this process SIGTERM between a step's backward pass and its update."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        if state.global_step + 1 == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("settings", [{}, {"joint_fraction": 0.3}, {"method": "multitask"}], ids=str)
+def test_at_every_step(settings, tmp_path):
+    settings = RUN | settings
+    whole = run_toy(tmp_path / "whole", **settings)
+    handler = signal.getsignal(signal.SIGTERM)
+    for step in range(1, whole["counted"]["global_step"]):
+        folder = tmp_path / str(step)
+        trainer = toy_trainer(folder, callbacks=[Terminate(step)], **settings)
+        trainer.train()
+        assert trainer.preempted
+        assert [path.name for path in checkpoints(folder)] == [f"checkpoint-{step}"]
+        assert signal.getsignal(signal.SIGTERM) == handler
+        assert_same_run(whole, run_toy(folder, resume_from_checkpoint="auto", **settings))
+
+
+def test_without_the_flag_the_handler_stays(tmp_path):
+    seen = []
+
+    class Look(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    toy_trainer(tmp_path, callbacks=[Look()], **RUN | {"enable_jit_checkpoint": False}).train()
+    assert set(seen) == {signal.getsignal(signal.SIGTERM)}
+
+
+BEST = {"metric_for_best_model": "loss"}
+KEEPING = {
+    "only the best": {"save_strategy": "epoch", "save_total_limit": 1},
+    "best loaded": {"save_strategy": "epoch", "save_total_limit": 1, "load_best_model_at_end": True},
+    "best saved": {"save_strategy": "best", "method": "multitask", "eval_strategy": "steps", "eval_steps": 1} | BEST,
+    "every step": {"save_strategy": "steps", "save_steps": 1},
+    "best saved, at an epoch's end": {"save_strategy": "best"} | BEST,
+}
+
+
+@pytest.mark.parametrize("settings", KEEPING.values(), ids=KEEPING)
+def test_the_checkpoint_stays_whatever_else_is_kept(settings, tmp_path):
+    """Neither a limit nor a strategy that looks at scores takes it away, and it is written once."""
+    settings = RUN | {"num_train_epochs": 3, "learning_rate": 1.0} | settings
+    whole = run_toy(tmp_path / "whole", **settings)
+    for step in (8, 11, 12):
+        folder, saved = tmp_path / str(step), []
+
+        class Saved(TrainerCallback):
+            def on_save(self, args, state, control, saved=saved, **kwargs):
+                saved.append(state.global_step)
+
+        trainer = toy_trainer(folder, callbacks=[Terminate(step), Saved()], **settings)
+        trainer.train()
+        assert trainer.preempted
+        assert checkpoints(folder)[0].name == f"checkpoint-{step}"
+        assert saved.count(step) == (2 if step == 12 and settings["save_strategy"] == "steps" else 1)
+        assert_same_run(whole, run_toy(folder, resume_from_checkpoint="auto", **settings))
+
+
+def test_workers_let_it_pass(tmp_path):
+    """A scheduler signals all processes of a job."""
+
+    class TerminateAll(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, **kwargs):
+            if state.global_step == 3:
+                children = psutil.Process().children()
+                assert len(children) >= 2
+                subprocess.run(
+                    ["kill", "-TERM", *(str(child.pid) for child in children), str(os.getpid())], check=True
+                )
+                time.sleep(1)
+
+    settings = RUN | {"dataloader_num_workers": 2}
+    trainer = toy_trainer(tmp_path / "run", callbacks=[TerminateAll()], **settings)
+    trainer.train()
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-4"]
+    whole = run_toy(tmp_path / "whole", **settings)
+    assert_same_run(whole, run_toy(tmp_path / "run", resume_from_checkpoint="auto", **settings))
+
+
+def test_an_error_in_training_gives_the_handler_back(tmp_path):
+    class Fail(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            raise KeyError("a user's error")
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyError):
+        toy_trainer(tmp_path, callbacks=[Fail()], **RUN).train()
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_one_of_two_processes_is_told(tmp_path):
+    """Both stop at one step, and go on; then a rank dies by SIGKILL and the launcher starts both anew."""
+    settings = RUN | {"per_device_train_batch_size": 2}
+    (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    output = launch(
+        ROOT / "tests" / "support" / "launched_faults.py", tmp_path / "settings.json", tmp_path,
+        options=["--max_restarts", "1", "--rdzv_backend", "c10d"],
+        # Without it the restarted ranks look for each other at the addresses of those that died (torch 2.13).
+        variables={"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+    )  # fmt: skip
+    assert output.count("rank 1 dies") == 1
+    results = torch.load(tmp_path / "results.pt", weights_only=False)
+    assert results["stopped_at"] == ["checkpoint-3"]
+    for name in ("after_sigterm", "after_death"):
+        assert_same_run(results["whole"], results[name])
+    assert results["died_after"] == ["checkpoint-4"]
+
+
+@pytest.mark.slow
+def test_the_driver_stops_and_goes_on(data_dir, real_encoder, tmp_path):
+    command = [sys.executable, str(ROOT / "run_glue_avil.py"), "--target", "cb", "--auxiliary", "copa"]
+    command += ["--data_dir", str(data_dir), "--model_name_or_path", str(real_encoder), "--output_dir", str(tmp_path)]
+    command += ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--use_cpu", "true"]
+    command += ["--num_train_epochs", "2", "--disable_tqdm", "true", "--save_strategy", "no"]
+    command += ["--resume_from_checkpoint", "auto"]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        first = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        deadline = time.monotonic() + 300
+        while "loss_copa" not in log.read_text() and first.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(timeout=300) == 143, log.read_text()[-3000:]
+    assert "`--resume_from_checkpoint auto` goes on" in log.read_text()
+    assert len(checkpoints(tmp_path)) == 1
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert second.returncode == 0, second.stderr[-3000:]
+    history = json.loads((tmp_path / "alphavil_history.json").read_text(encoding="utf-8"))
+    assert [entry["epoch"] for entry in history] == [1, 2]

@@ -1,0 +1,59 @@
+"""The demo: its command, and its claims on seeds that had no part in the choice of its constants."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.demo_suite import FRESH_SEEDS, check_claims, format_results, run_seed
+from hf_alphavil.demo.run import DEMO_METHODS, run_demo_method
+from hf_alphavil.demo.suite import demo_encoder, demo_tasks
+from hf_alphavil.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_command_leaves_its_files_and_prints_its_tables(tmp_path):
+    command = [sys.executable, "run_glue_avil.py", "--demo", "--use_cpu", "--output_dir", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stderr
+    history = json.loads((tmp_path / "alphavil_history.json").read_text(encoding="utf-8"))
+    assert history
+    assert (tmp_path / "plots" / "task_weights.png").stat().st_size > 0
+    for method in DEMO_METHODS:
+        assert f"{method}: target test accuracy" in run.stdout
+    first_words = [line.split()[0] for line in run.stdout.splitlines() if line.strip()]
+    assert {"helpful", "unrelated", "noise", *DEMO_METHODS} <= set(first_words)
+
+
+@pytest.mark.slow
+def test_the_claims_hold_on_fresh_seeds():
+    results = [run_seed(seed) for seed in FRESH_SEEDS]
+    assert all(check_claims(results).values()), format_results(results)
+
+
+def test_all_methods_are_for_the_demo_alone(tmp_path):
+    command = [sys.executable, "run_glue_avil.py", "--use_cpu", "--output_dir", str(tmp_path)]
+    refused = subprocess.run(
+        [*command, "--target", "rte", "--method", "all"], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert refused.returncode == 1
+    assert "--method all is the demo's: add --demo, or pass one of alphavil" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in DEMO_METHODS])
+def test_every_method_trains_the_demo_suite(method, tmp_path):
+    """In four of the demo's six epochs each learns more than nothing of the target, and its weights are finite."""
+    tasks = demo_tasks(0)
+    demo_encoder(tmp_path / "encoder", 0)
+    score, history = run_demo_method(
+        method, tasks, tmp_path / "encoder", tmp_path, num_train_epochs=4, seed=0, use_cpu=True, disable_tqdm=True
+    )
+    assert score > 0.55  # 2,000 test rows: chance is 0.5 ± 0.022
+    for entry in history:
+        assert entry["task_weights"].keys() == tasks.keys()
+        assert all(math.isfinite(weight) for weight in entry["task_weights"].values())

@@ -1,0 +1,73 @@
+"""αVIL of a model with native heads under DistributedDataParallel: idle heads, checkpointing, compilation, LoRA."""
+
+import pytest
+import torch
+
+from support.bert_run import HEADS, run_bert
+from support.launching import launch_runs
+
+# PEFT itself asks for a deprecated name.
+ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
+RUN = {"learning_rate": 0.05, "weight_decay": 0.1, "optim_args": "momentum=0.9"}
+# Accumulation: DDP looks for unused heads in the last micro-batch alone.
+RUNS = {
+    "plain": {},
+    "accumulation": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
+    "checkpointing": {"activation_checkpointing": True},
+    "compiled": {"torch_compile": True, "torch_compile_backend": "eager"},
+    "lora": {"lora": True},
+    "evaluate_first": {"evaluate_first": True},
+}
+# Adam turns gradients that are zero but for rounding into steps of full size: not for comparisons.
+ADAM = {"optim": "adamw_torch", "learning_rate": 0.01, "weight_decay": 0.5, "optim_args": None}
+ADAM |= {"weight_applies_to": "learning_rate"}
+WATCHED = RUNS | {"adam": ADAM, "adam_accumulation": ADAM | RUNS["accumulation"]}
+
+
+def assert_close_runs(one, other, atol=2e-5):
+    """Equal but for the order of sums."""
+    for mine, theirs in zip(one["epochs"], other["epochs"], strict=True):
+        assert mine["delta"].keys() == theirs["delta"].keys() == HEADS.keys()
+        for task, delta in theirs["delta"].items():
+            for name, tensor in delta.items():
+                torch.testing.assert_close(mine["delta"][task][name], tensor, rtol=0, atol=atol, msg=(task, name))
+        for name, tensor in theirs["theta"].items():
+            torch.testing.assert_close(mine["theta"][name], tensor, rtol=0, atol=atol, msg=name)
+    for mine, theirs in zip(one["history"], other["history"], strict=True):
+        assert mine["alpha"] == pytest.approx(theirs["alpha"], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def on_two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ddp")
+    runs = [{"output_dir": str(folder / name), **RUN, **settings} for name, settings in WATCHED.items()]
+    for run in runs:
+        run["per_device_train_batch_size"] = run.get("per_device_train_batch_size", 4) // 2
+    return dict(zip(WATCHED, launch_runs("bert_run.py", runs, folder), strict=True))
+
+
+@ignore_peft
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_equal_one(name, on_two_processes, tmp_path):
+    two = on_two_processes[name]
+    assert two["rank_checksum"][0] == two["rank_checksum"][1]
+    assert_close_runs(two, run_bert(tmp_path, **RUN, **RUNS[name]))
+
+
+def test_gradient_checkpointing_equals_none(on_two_processes):
+    assert_close_runs(on_two_processes["checkpointing"], on_two_processes["plain"])
+    epoch = on_two_processes["plain"]["epochs"][0]
+    assert (epoch["theta"]["encoder.embeddings.word_embeddings.weight"]
+            - epoch["theta0"]["encoder.embeddings.word_embeddings.weight"]).abs().max() > 0.01  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_idle_heads_keep_their_bits(name, on_two_processes):
+    """Weight decay and old momentum must not reach the head of a task that does not step, on any rank."""
+    steps = on_two_processes[name]["moved_heads"]
+    assert {task for task, _ in steps} == HEADS.keys()
+    for task, moved in steps:
+        assert moved == [[head == task for head in HEADS]] * 2

@@ -1,0 +1,188 @@
+"""FSDP2 on two processes: the run of DDP, in shards. The toy is in test_exactness.py and resume/test_resume.py."""
+
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate.utils import FullyShardedDataParallelPlugin, TorchDynamoPlugin
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from transformers import AutoModelForSequenceClassification, BertConfig
+
+from hf_alphavil import MultitaskConfig, MultitaskModel
+from hf_alphavil.checkpointing.run_state import STATE_NAME, load_run_tensors, save_run_state
+from hf_alphavil.setup.checks import check_evaluation, check_sharding, check_tied_weights
+from support.launching import ROOT, launch
+from support.sharded_run import ROWS, rows
+
+TOLERANCE = 1e-6  # float32: ranks' gradients are summed in another order
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same runs under both launch files, in float32 and (`_bf16`) in mixed precision; `folder` is the output."""
+    results = {}
+    for config in ("ddp", "fsdp2"):
+        folder = tmp_path_factory.mktemp(config)
+        settings = [
+            {"output_dir": str(folder / "out"), "save_strategy": "steps", "save_steps": 3},
+            {"output_dir": str(folder / "bf16"), "bf16": True, "gradient_checkpointing": True, "num_train_epochs": 1},
+        ]
+        (folder / "runs.json").write_text(json.dumps(settings), encoding="utf-8")
+        launch(
+            ROOT / "tests" / "support" / "sharded_run.py", folder / "runs.json", folder / "result.pt", config=config
+        )
+        plain, mixed = torch.load(folder / "result.pt", weights_only=False)
+        results |= {config: plain | {"folder": folder / "out"}, f"{config}_bf16": mixed}
+    return results
+
+
+def assert_close(mine, theirs):
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        torch.testing.assert_close(mine[name], theirs[name], rtol=0, atol=TOLERANCE, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_equals_ddp(runs):
+    ddp, fsdp2 = runs["ddp"], runs["fsdp2"]
+    assert ddp["sharded"] == []
+    assert {"", "encoder.encoder.layer.0", "encoder.encoder.layer.1"} <= set(fsdp2["sharded"])
+    assert len(fsdp2["history"]) == 2
+    for mine, theirs in zip(fsdp2["history"], ddp["history"], strict=True):
+        for key in ("alpha", "task_weights", "task_weights_used"):
+            assert mine[key] == pytest.approx(theirs[key], abs=TOLERANCE), key
+        # The judged losses come from forward passes one after another, between which the parameters are written.
+        for key in ("meta_loss", "judged_loss"):
+            assert mine[key] == pytest.approx(theirs[key], abs=TOLERANCE), key
+        assert not mine["alpha_diverged"]
+    # α's step size is in units of a gradient, so that a wrong factor of all inner products would not show in α.
+    assert fsdp2["gradient_scale"] == pytest.approx(ddp["gradient_scale"], rel=1e-4)
+    for mine, theirs in zip(fsdp2["epochs"], ddp["epochs"], strict=True):
+        assert_close(mine["theta0"], theirs["theta0"])
+        assert_close(mine["theta"], theirs["theta"])
+        for task in ROWS:
+            assert_close(mine["delta"][task], theirs["delta"][task])
+            assert mine["delta"][task]["encoder.embeddings.word_embeddings.weight"].abs().max() > 1e-4
+    assert fsdp2["eval_loss"] == pytest.approx(ddp["eval_loss"], abs=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_idle_heads_keep_their_bits(runs):
+    """Weight decay included: a head whose task did not step has a δ of exactly 0."""
+    for epoch in runs["fsdp2"]["epochs"]:
+        for task, delta in epoch["delta"].items():
+            moved = {name.split(".")[1] for name, tensor in delta.items() if "tasks." in name and tensor.any()}
+            assert moved == {task}
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_mixed_precision_is_that_of_ddp(runs):
+    """Training in bf16, with gradient checkpointing; float32 shards; α fitted on float32 losses."""
+    mixed, ddp, exact = runs["fsdp2_bf16"], runs["ddp_bf16"], runs["fsdp2"]
+    assert {tensor.dtype for tensor in mixed["state"].values()} == {torch.float32}
+    for mine, theirs, full in zip(mixed["epochs"], ddp["epochs"], exact["epochs"], strict=False):
+        difference = {name: (mine["theta"][name] - theirs["theta"][name]).abs().max() for name in mine["theta"]}
+        # Adam turns the last bit of a gradient near 0 into a step: bounded by some steps' size, small in the mean.
+        assert max(difference.values()) < 0.01
+        assert not torch.equal(
+            mine["delta"]["rte"]["encoder.pooler.dense.weight"], full["delta"]["rte"]["encoder.pooler.dense.weight"]
+        )
+    for entry in mixed["history"]:
+        assert any(torch.tensor(loss).bfloat16().item() != loss for loss in entry["meta_loss"])
+        assert entry["meta_loss"] == pytest.approx(ddp["history"][0]["meta_loss"], abs=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_what_is_saved_is_whole(runs):
+    run = runs["fsdp2"]
+    model = MultitaskModel.from_pretrained(run["folder"])
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, run["state"][name]), name
+    batch = rows("rte", 16, seed=2)
+    inputs = {name: torch.tensor([row[name] for row in batch]) for name in batch[0]}
+    exported = AutoModelForSequenceClassification.from_pretrained(run["folder"] / "export")
+    with torch.no_grad():
+        assert model(task="rte", **inputs).loss.item() == pytest.approx(run["eval_loss"], abs=TOLERANCE)
+        assert exported(**inputs).loss.item() == pytest.approx(run["eval_loss"], abs=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_checkpoint_holds_the_last_merged_model(runs, tmp_path):
+    """In FSDP's own form, in whatever phase it was written."""
+    run = runs["fsdp2"]
+    steps_per_plan = 3 + 2 + 2
+    for step in (3, 6, 9, 12):
+        checkpoint = run["folder"] / f"checkpoint-{step}"
+        assert not list(checkpoint.glob("model*.safetensors"))
+        dcp_to_torch_save(checkpoint / "pytorch_model_fsdp_0", tmp_path / "model.pt")
+        saved = torch.load(tmp_path / "model.pt", weights_only=False)["model"]
+        expected = run["epochs"][step // steps_per_plan]["theta0"]
+        assert expected.keys() <= saved.keys()
+        for name, tensor in expected.items():
+            assert torch.equal(saved[name], tensor), (step, name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("FSDP_VERSION", "1", "FSDP1 is not supported.*--fsdp_version 2"),
+        ("FSDP_OFFLOAD_PARAMS", "true", "fsdp_offload_params is not supported: leave it off"),
+        ("FSDP_CPU_RAM_EFFICIENT_LOADING", "true", "fsdp_cpu_ram_efficient_loading is not supported"),
+        ("FSDP_IGNORED_MODULES", "tasks.*", "fsdp_ignored_modules is not supported"),
+        ("ACCELERATE_MIXED_PRECISION", "fp16", "mixed_precision fp16 is not supported"),
+        ("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR", "torch_compile.* is not supported"),
+    ],
+)
+def test_refused_ways_of_sharding(variable, value, message, monkeypatch):
+    """As `accelerate launch` asks for them: through the environment, which accelerate's own plugins read."""
+
+    def state():
+        return SimpleNamespace(
+            fsdp_plugin=FullyShardedDataParallelPlugin(),
+            dynamo_plugin=TorchDynamoPlugin(),
+            parallelism_config=None,
+            mixed_precision=os.environ["ACCELERATE_MIXED_PRECISION"],
+        )
+
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "false")
+    check_sharding(state())
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=message):
+        check_sharding(state())
+
+
+def test_evaluation_alone():
+    with pytest.raises(ValueError, match=r"after `train\(\)`.*configs/ddp.yaml"):
+        check_evaluation(SimpleNamespace(is_fsdp2=True), torch.nn.Linear(1, 1))
+    check_evaluation(SimpleNamespace(is_fsdp2=False), torch.nn.Linear(1, 1))
+
+
+def test_heads_tied_to_the_embeddings():
+    encoder = BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
+    tasks = {"a": {"kind": "regression"}, "prose": {"kind": "masked_lm"}}
+    model = MultitaskModel(MultitaskConfig(encoder=encoder, tasks=tasks))
+    with pytest.raises(ValueError, match=r"tasks.prose.cls.predictions.decoder.weight is the weight of the input"):
+        check_tied_weights(SimpleNamespace(is_fsdp2=True), model)
+    check_tied_weights(SimpleNamespace(is_fsdp2=False), model)
+    del tasks["prose"]
+    check_tied_weights(SimpleNamespace(is_fsdp2=True), MultitaskModel(MultitaskConfig(encoder=encoder, tasks=tasks)))
+
+
+def test_shards_of_another_number_of_processes(tmp_path):
+    save_run_state(tmp_path, {"theta/w": torch.zeros(3)}, {}, shard=(1, 2))
+    assert not (tmp_path / STATE_NAME).exists()
+    save_run_state(tmp_path, {"theta/w": torch.ones(3)}, {}, shard=(0, 2))
+    assert (tmp_path / STATE_NAME).exists()
+    assert torch.equal(load_run_tensors(tmp_path, shard=(1, 2))["theta/w"], torch.zeros(3))
+    for shard in (None, (0, 4)):
+        with pytest.raises(ValueError, match=r"00001-of-00002.*same --num_processes"):
+            load_run_tensors(tmp_path, shard)

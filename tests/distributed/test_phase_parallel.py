@@ -1,0 +1,212 @@
+"""Task-parallel phases: side by side, the same run as one after another, and what it refuses."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hf_alphavil import MultitaskTrainingArguments
+from hf_alphavil.checkpointing.folder import checkpoints
+from hf_alphavil.distributed.phase_groups import PhaseGroups, count_groups
+from hf_alphavil.methods import METHODS
+from support.comparing import assert_same_run, comparable
+from support.exactness import CASES, assert_equals_reference, reference
+from support.launching import ROOT, launch, launch_runs
+from support.toy_run import NOISY_RUN, run_toy, toy_args
+
+RUN = NOISY_RUN | {"num_train_epochs": 3, "warmup_steps": 4}
+PARALLEL = {"phase_parallel": "on"}
+VARIANTS = {
+    "forks": {"alpha_batch_size": 10},  # three micro-batches, on two ranks
+    "reset": {
+        "phase_optimizer_state": "reset",
+        "delta_fraction": 0.6,
+        "alpha_optimizer": "adam",
+        "delta_dtype": "bfloat16",
+    },
+    "skips": {"weight_applies_to": "loss", "min_task_weight": 0.0, "alpha_learning_rate": 6.0, "alpha_steps": 12},
+    "evaluates": {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True},
+    "workers": {"dataloader_num_workers": 2, "max_phase_steps": 3},
+}
+
+
+def losses(run):
+    return [entry for entry in map(comparable, run["log_history"]) if any(key.startswith("loss_") for key in entry)]
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_two_processes_equal_one_to_the_last_bit(tmp_path):
+    runs = [{"output_dir": str(tmp_path / name), **RUN, **more, **PARALLEL} for name, more in VARIANTS.items()]
+    for (name, more), run in zip(VARIANTS.items(), launch_runs("toy_run.py", runs, tmp_path), strict=True):
+        whole = run_toy(tmp_path / "one" / name, **RUN | more)
+        assert len(set(run["rank_checksum"])) == 1, name
+        assert run["history"] == whole["history"], name
+        assert run["counted"]["best_metric"] == whole["counted"]["best_metric"]
+        for mine, theirs in zip(run["epochs"], whole["epochs"], strict=True):
+            assert mine["delta"].keys() == theirs["delta"].keys()
+            for task, delta in theirs["delta"].items():
+                assert all(torch.equal(mine["delta"][task][key], delta[key]) for key in delta), (name, task)
+        for key, tensor in whole["state"].items():
+            assert torch.equal(run["state"][key], tensor), (name, key)
+        # They are logged where a phase ends in the one, and where the plan ends in the other.
+        for mine, theirs in zip(losses(run), losses(whole), strict=True):
+            assert {**mine, "epoch": 0, "step": 0} == {**theirs, "epoch": 0, "step": 0}
+        # Side by side they are fewer steps: b beside a and c.
+        assert run["counted"]["global_step"] < whole["counted"]["global_step"]
+    assert any(
+        0.0 in entry["task_weights"].values() for entry in run_toy(tmp_path, **RUN | VARIANTS["skips"])["history"]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_groups_of_processes_equal_the_reference(tmp_path):
+    """Four processes in two groups of two: each task's step has the rows of both processes of its group."""
+    cases = ("share_learning_rate", "clipping_learning_rate_accumulation", "few_meta_rows", "skipped_task")
+    runs = []
+    for case in cases:
+        settings = {"per_device_train_batch_size": 8} | CASES[case][0]
+        half = {"per_device_train_batch_size": settings["per_device_train_batch_size"] // 2}
+        runs.append({"output_dir": str(tmp_path / case), **settings, **half, **PARALLEL})
+    noisy = {"output_dir": str(tmp_path / "noisy"), **RUN, "per_device_train_batch_size": 2, **PARALLEL}
+    *results, run = launch_runs("toy_run.py", [*runs, noisy], tmp_path, num_processes=4)
+    for case, result in zip(cases, results, strict=True):
+        assert_equals_reference(result, reference(**CASES[case][1]))
+        assert len(result["rank_checksum"]) == 4
+        assert len(set(result["rank_checksum"])) == 1
+    # Batch norm sees a rank's rows alone: the same as data-parallel training on a world of two.
+    (whole,) = launch_runs("toy_run.py", [noisy | {"phase_parallel": "off"}], tmp_path)
+    for key, tensor in whole["state"].items():
+        torch.testing.assert_close(run["state"][key], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_resume_at_every_step(tmp_path):
+    settings = {**RUN, **PARALLEL, "num_train_epochs": 2, "logging_strategy": "steps", "logging_steps": 3}
+    settings |= {"save_strategy": "steps", "save_steps": 1}
+    whole = {"output_dir": str(tmp_path / "whole"), **settings}
+    num_steps = 2 * 8  # a and c side by side with b: 5 + 3 steps
+    resumed = [
+        {
+            "output_dir": str(tmp_path / "resumed"),
+            "resume_from_checkpoint": str(tmp_path / "whole" / f"checkpoint-{step}"),
+            **settings,
+            "save_steps": 1000,
+        }
+        for step in range(1, num_steps + 1)
+    ]
+    results = launch_runs("toy_run.py", [whole, *resumed], tmp_path)
+    for result in results:
+        assert len(set(result["rank_checksum"])) == 1
+        assert_same_run(results[0], result)
+    found = {int(path.name.split("-")[1]): path for path in checkpoints(tmp_path / "whole")}
+    assert sorted(found) == list(range(1, num_steps + 1))
+    for step, folder in found.items():  # each is a merged model
+        epochs = results[0]["epochs"]
+        expected = epochs[step // 8]["theta0"] if step < num_steps else epochs[1]["theta"]
+        for name, tensor in expected.items():
+            assert torch.equal(load_file(folder / "model.safetensors")[name], tensor)
+    with pytest.raises(ValueError, match=r"written with phase_parallel={'groups': 2, .*this run has {'groups': 1}"):
+        run_toy(tmp_path / "other", resume_from_checkpoint=str(found[8]), **{**settings, "phase_parallel": "off"})
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_sigterm_and_a_rank_that_dies(tmp_path):
+    """All stop at the next step at which they agree, here the plan's end, and go on; see tests/resume."""
+    (tmp_path / "settings.json").write_text(
+        json.dumps(RUN | PARALLEL | {"enable_jit_checkpoint": True, "eval_strategy": "epoch"}), encoding="utf-8"
+    )
+    launch(
+        ROOT / "tests" / "support" / "launched_faults.py", tmp_path / "settings.json", tmp_path,
+        options=["--max_restarts", "1", "--rdzv_backend", "c10d"],
+        variables={"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+    )  # fmt: skip
+    results = torch.load(tmp_path / "results.pt", weights_only=False)
+    assert results["stopped_at"] == ["checkpoint-8"]
+    assert results["died_after"] == ["checkpoint-4"]
+    for name in ("after_sigterm", "after_death"):
+        assert_same_run(results["whole"], results[name])
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_diverged_phase_is_dropped_everywhere(tmp_path):
+    """Rank 1 trains tasks a and c: its NaN costs one phase of it, and rank 0 learns of it when they exchange."""
+    (tmp_path / "settings.json").write_text(
+        json.dumps(
+            {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_phase_steps": 9, **PARALLEL}
+        ),
+        encoding="utf-8",
+    )
+    output = launch(ROOT / "tests" / "support" / "launched_divergence.py", tmp_path / "settings.json", tmp_path)
+    results = torch.load(tmp_path / "results.pt", weights_only=False)
+    # Step 13 is the sixth of the second epoch's eight, the first of c.
+    assert results["dropped"] == [[{}, {"c": 0}, {}], [{}, {"c": 0}, {}]]
+    assert results["checksums"][0] == results["checksums"][1]
+    assert output.count("The loss of task 'c' became NaN or infinite at step 1 of 3") == 1
+
+
+def accelerator(num_processes=4, is_fsdp2=False, mixed_precision="no"):
+    return SimpleNamespace(num_processes=num_processes, is_fsdp2=is_fsdp2, mixed_precision=mixed_precision)
+
+
+def groups(num_tasks=5, method="alphavil", machine=None, **settings):
+    args = MultitaskTrainingArguments(output_dir="unused", target_task="a", use_cpu=True, method=method, **settings)
+    return count_groups(args, METHODS[method], num_tasks, machine or accelerator())
+
+
+def test_number_of_groups():
+    assert groups() == 1
+    assert groups(phase_parallel="on") == 4
+    assert groups(num_tasks=3, phase_parallel="on") == 2  # 3 groups of 4 processes cannot be equal
+    assert groups(phase_parallel="on", phase_group_size=2) == 2
+    assert groups(num_tasks=0) == groups(num_tasks=0, phase_parallel="auto") == 1
+    assert groups(phase_parallel="on", machine=accelerator(64)) == 4
+    assert groups(phase_parallel="on", machine=accelerator(10)) == 5
+    assert groups(num_tasks=7, phase_parallel="on", machine=accelerator(7)) == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"machine": accelerator(1)}, "one process runs"),
+        ({"method": "multitask"}, "no phases that are independent"),
+        ({"num_tasks": 1}, "fewer than two tasks"),
+        ({"machine": accelerator(7)}, "groups of 7 of the 7 processes are one group"),
+        ({"phase_group_size": 4}, "groups of 4 of the 4 processes are one group"),
+        ({"phase_group_size": 3}, "do not divide into groups of 3"),
+        ({"num_tasks": 2, "phase_group_size": 1}, "more than the 2 tasks"),
+        ({"auto_find_batch_size": True}, "auto_find_batch_size"),
+        ({"include_num_input_tokens_seen": True}, "include_num_input_tokens_seen"),
+        ({"save_on_each_node": True}, "save_on_each_node"),
+        ({"joint_fraction": 0.5}, "joint_fraction"),
+        ({"machine": accelerator(is_fsdp2=True)}, "FSDP2"),
+        ({"machine": accelerator(mixed_precision="fp16")}, "bf16"),
+    ],
+)
+def test_what_is_not_possible(settings, reason):
+    with pytest.raises(ValueError, match=f"phase_parallel='on' is not possible: .*{reason}"):
+        groups(phase_parallel="on", **settings)
+    assert groups(phase_parallel="auto", **settings) == 1
+
+
+def test_bad_settings():
+    with pytest.raises(ValueError, match="phase_group_size=0: pass a positive number"):
+        toy_args("unused", phase_group_size=0, phase_parallel="on")
+    with pytest.raises(ValueError, match="phase_group_size=2: pass it together with phase_parallel='on'"):
+        toy_args("unused", phase_group_size=2)
+    with pytest.raises(ValueError, match="phase_parallel='yes': pass one of off, auto, on"):
+        toy_args("unused", phase_parallel="yes")
+
+
+def test_a_phase_stays_with_its_group():
+    """Whatever phases a plan leaves out: its optimizer state is there."""
+    sizes = {"a": 5, "b": 7, "c": 3}
+    ranks = [PhaseGroups(2, sizes, rank, 4) for rank in range(4)]
+    assert [[group.owner(task) for task in "abc"] for group in ranks] == [[2, 0, 2]] * 4
+    assert [group.leads for group in ranks] == [True, False, True, False]

@@ -1,0 +1,141 @@
+"""The command line on real data with a real encoder, as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from hf_alphavil.demo.suite import demo_encoder
+from support.driving import SMALL, drive, read
+from support.launching import ROOT
+
+SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
+
+# Loads the export in a process that must not import this package.
+USE_EXPORT = """
+import sys
+from transformers import pipeline
+classify = pipeline("text-classification", model=sys.argv[1], device="cpu")
+print(classify({"text": "It rains.", "text_pair": "It is wet."})["label"])
+assert "hf_alphavil" not in sys.modules
+"""
+
+
+@pytest.mark.slow
+def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
+    out = tmp_path / "out"
+    finished = drive(
+        "--target", "cb", "--auxiliary", "copa", "stsb", "--data_dir", data_dir, "--model_name_or_path", real_encoder,
+        "--output_dir", out, "--num_train_epochs", "2", "--do_train", "--do_eval", "--do_predict", *SMALL,
+        launcher=["--num_processes", "1", "--cpu"],
+    )  # fmt: skip
+    results = read(out / "all_results.json")
+    assert read(out / "eval_results.json").items() <= results.items()
+    assert {"eval_cb_accuracy", "eval_cb_f1", "eval_cb_combined_score", "eval_cb_loss", "train_loss"} <= set(results)
+    history = read(out / "alphavil_history.json")
+    assert [entry["epoch"] for entry in history] == [1, 2]
+    for entry in history:
+        tasks = {"cb", "copa", "stsb"}
+        assert set(entry["alpha"]) == set(entry["task_weights"]) == set(entry["task_weights_used"]) == tasks
+        assert len(entry["meta_loss"]) == 11
+    assert history[1]["task_weights_used"] == history[0]["task_weights"]
+    assert (out / "plots" / "task_weights.png").read_bytes().startswith(b"\x89PNG")
+    predictions = [json.loads(line) for line in (out / "predictions" / "CB.jsonl").read_text().splitlines()]
+    assert len(predictions) == 32
+    assert {row["label"] for row in predictions} <= {"entailment", "contradiction", "neutral"}
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "model-index" in card
+    assert f"{results['eval_cb_accuracy']:.4f}" in card
+    last_lines = finished.stdout.strip().splitlines()[-6:]
+    assert f"cb: validation combined_score {results['eval_cb_combined_score']:.4f}" in finished.stdout
+    assert [line.split()[0] for line in last_lines[-3:]] == ["cb", "copa", "stsb"]
+
+    label = subprocess.run(
+        [sys.executable, "-c", USE_EXPORT, str(out / "export" / "cb")], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert label.stdout.strip() in {"entailment", "contradiction", "neutral"}, label.stderr[-3000:]
+
+    # The saved multitask model can be evaluated again, to the same score, from a configuration file.
+    again = {"target": "cb", "auxiliary": ["copa", "stsb"], "data_dir": str(data_dir), "do_eval": True}
+    again |= {"model_name_or_path": str(out), "output_dir": str(tmp_path / "again"), "max_eval_samples": 32}
+    again |= {"max_length": 32, "use_cpu": True, "disable_tqdm": True}
+    (tmp_path / "again.json").write_text(json.dumps(again), encoding="utf-8")
+    drive(tmp_path / "again.json", launcher=["--num_processes", "1", "--cpu"])
+    assert read(tmp_path / "again" / "eval_results.json")["eval_cb_loss"] == pytest.approx(
+        results["eval_cb_loss"], rel=1e-4
+    )
+
+
+@pytest.mark.slow
+def test_adapters_are_trained_merged_and_loaded_again(data_dir, real_encoder, tmp_path):
+    common = ["--target", "cb", "--auxiliary", "copa", "--data_dir", data_dir, *SMALL, "--max_phase_steps", "3"]
+    one_process = {"launcher": ["--num_processes", "1", "--cpu"]}
+    drive(
+        *common, "--model_name_or_path", real_encoder, "--output_dir", tmp_path / "out", "--num_train_epochs", "1",
+        "--use_peft", "--lora_r", "2", "--lora_target_modules", "query", "dense", "--learning_rate", "1e-3",
+        **one_process,
+    )  # fmt: skip
+    saved = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    assert any("intermediate.dense.lora_A" in name for name in saved)
+    assert any("tasks.cb.classifier" in name for name in saved)
+    drive(*common, "--model_name_or_path", tmp_path / "out", "--output_dir", tmp_path / "again", "--do_eval",
+          **one_process)  # fmt: skip
+    # Ordinary weights, without a trace of adapters, and the same from the run and from what it saved.
+    one, other = (load_file(tmp_path / folder / "export" / "cb" / "model.safetensors") for folder in ("out", "again"))
+    assert not any("lora" in name for name in one)
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=1e-6)
+    first, again = (read(tmp_path / folder / "eval_results.json")["eval_cb_loss"] for folder in ("out", "again"))
+    assert first == pytest.approx(again, rel=1e-5)
+    config = read(tmp_path / "out" / "export" / "cb" / "config.json")
+    assert list(config["id2label"].values()) == ["entailment", "contradiction", "neutral"]
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
+    """The command of the README with two processes on CPUs: the plan, α and weights of one with twice the batch."""
+    common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir, "--model_name_or_path", real_encoder]
+    common += ["--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
+    two = drive(
+        *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4",
+        launcher=["--num_processes", "2", "--cpu", "--main_process_port", "29555"],
+    )  # fmt: skip
+    assert "starting 2 with torch's launcher" in two.stderr
+    assert two.stdout.count("rte: validation accuracy") == 1
+    drive(
+        *common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8",
+        launcher=["--num_processes", "1", "--cpu"],
+    )  # fmt: skip
+    one, two = (read(tmp_path / name / "alphavil_history.json")[0] for name in ("one", "two"))
+    # The encoder has dropout, whose masks depend on how a batch is split: close, not equal.
+    for task in ("rte", "wnli"):
+        assert one["task_weights"][task] == pytest.approx(two["task_weights"][task], abs=0.5)
+    assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_sharded_by_the_launch_file(data_dir, tmp_path):
+    """FSDP2 on two CPU processes leaves what one process leaves, and sharded checkpoints."""
+    demo_encoder(tmp_path / "encoder")
+    out = tmp_path / "out"
+    common = ["--target", "cb", "--auxiliary", "copa", "--data_dir", data_dir, "--output_dir", out, "--use_cpu"]
+    common += ["--model_name_or_path", tmp_path / "encoder", "--num_train_epochs", "1", *SMALL]
+    common += ["--do_train", "--do_eval", "--do_predict", "--save_strategy", "steps"]
+    common += ["--save_steps", "7", "--per_device_train_batch_size", "8"]
+    launcher = ["--config_file", ROOT / "configs" / "fsdp2.yaml", "--main_process_port", "29557"]
+    drive(*common, launcher=launcher)
+    assert "eval_cb_combined_score" in read(out / "all_results.json")
+    weights = load_file(out / "model.safetensors")
+    assert (out / "checkpoint-7" / "pytorch_model_fsdp_0").is_dir()
+    assert len(read(out / "alphavil_history.json")) == 1
+    assert len((out / "predictions" / "CB.jsonl").read_text().splitlines()) == 32
+    model = AutoModelForSequenceClassification.from_pretrained(out / "export" / "cb")
+    assert torch.equal(model.classifier.weight, weights["tasks.cb.classifier.weight"])

@@ -1,0 +1,153 @@
+"""What the command line predicts and zips, where there is little to predict: no training is lost over it."""
+
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from datasets import Dataset
+
+from hf_alphavil.demo.suite import demo_encoder
+from hf_alphavil.tasks import SubmissionFormat, Task
+from run_glue_avil import predicted_tasks, read_flags
+from support.driving import drive, read
+from support.launching import refused_by_driver
+
+YAML = """
+moods:
+  kind: sequence_classification
+  text_columns: [text]
+  files: {splits: {train: moods.csv}}
+  validation_fraction: 0.2
+prose:
+  kind: masked_lm
+  text_columns: [text]
+  files: {splits: {train: prose.txt, test: prose.txt}}
+"""
+SHORT = ["--num_train_epochs", "1", "--save_strategy", "no", "--alpha_holdout_fraction", "0.25"]
+SHORT += ["--disable_tqdm", "true"]
+TWO_PROCESSES = ["--num_processes", "2", "--cpu", "--main_process_port", "29559"]
+
+
+@pytest.fixture
+def command(tmp_path, real_encoder):
+    (tmp_path / "tasks.yaml").write_text(YAML)
+    rows = [f"w{n % 7} w{n % 5} w{n % 3},{'good' if n % 2 else 'bad'}" for n in range(60)]
+    (tmp_path / "moods.csv").write_text("\n".join(["text,label", *rows]))
+    (tmp_path / "prose.txt").write_text("\n".join(row.partition(",")[0] for row in rows))
+    return [
+        "--target", "moods", "--auxiliary", "prose", "--task_config", tmp_path / "tasks.yaml",
+        "--model_name_or_path", real_encoder, "--output_dir", tmp_path / "out", *SHORT,
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_set_without_a_prediction(command, tmp_path):
+    stale = tmp_path / "out" / "predictions" / "WNLI.tsv"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("an earlier run's")
+    out = tmp_path / "out"
+    ran = drive(*command, "--do_train", "--make_submission", "glue", launcher=TWO_PROCESSES)
+    assert "11 of 11 files are placeholders" in ran.stdout
+    with zipfile.ZipFile(out / "glue.zip") as archive:
+        assert len(archive.namelist()) == 11
+        assert archive.read("WNLI.tsv").startswith(b"index\tprediction\n")
+    assert set(read(out / "alphavil_history.json")[0]["alpha"]) == {"moods", "prose"}
+    assert (out / "export" / "moods" / "model.safetensors").is_file()
+
+
+def test_a_set_that_cannot_be_made_is_said_before_training(command, tmp_path):
+    (tmp_path / "data").mkdir()
+    arguments = [
+        *command,
+        "--do_train",
+        "--make_submission",
+        "superglue",
+        "--use_cpu",
+        "--data_dir",
+        tmp_path / "data",
+    ]
+    said = refused_by_driver(arguments, tmp_path)
+    assert "a placeholder of MultiRC needs the ids of its test questions" in said
+    assert not (tmp_path / "out" / "all_results.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_s_record_outlives_its_use(command, tmp_path):
+    """Predicting with a trained model, from a YAML file of flags, leaves the record of its training as it is."""
+    out = tmp_path / "out"
+    ran = drive(*command, "--do_train", "--do_eval", "--do_predict", launcher=["--num_processes", "1", "--cpu"])
+    assert "moods has no test set to predict: --do_predict writes nothing" in ran.stderr
+    assert not (out / "predictions").exists()
+    (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
+    record = {name: (out / name).read_bytes() for name in ("README.md", "alphavil_history.json")}
+    # Two rows to train on are too few for a held-out slice, of which nobody asks here.
+    flags = {
+        "target": "moods", "auxiliary": ["none"], "task_config": str(tmp_path / "tasks.yaml"), "do_predict": True,
+        "model_name_or_path": str(out), "output_dir": str(out), "max_train_samples": 2, "max_seq_length": 16,
+        "use_cpu": True, "disable_tqdm": True,
+    }  # fmt: skip
+    (tmp_path / "predict.yaml").write_text(yaml.safe_dump(flags))
+    ran = drive(tmp_path / "predict.yaml", launcher=["--num_processes", "1", "--cpu"])
+    assert {name: (out / name).read_bytes() for name in record} == record
+    assert len((out / "predictions" / "moods.tsv").read_text().splitlines()) == 61
+    assert "start at random" not in ran.stderr
+
+
+def test_what_an_untrained_model_predicts_is_said(command, tmp_path):
+    (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
+    ran = drive(*command, "--auxiliary", "none", "--do_predict", "--max_eval_samples", "3", "--use_cpu", "true")
+    assert "has no heads: they start at random, and nothing will train them" in ran.stderr
+
+
+def test_a_target_without_a_validation_set(command, tmp_path):
+    (tmp_path / "tasks.yaml").write_text(YAML.replace("  validation_fraction: 0.2\n", ""))
+    said = refused_by_driver([*command, "--use_cpu"], tmp_path)
+    assert "the target moods has no validation split to evaluate on: add one, write `validation_fraction" in said
+    assert not (tmp_path / "out" / "all_results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "run.json",
+            '{"learning_rate": 5e-05, "alpha_l2": "1e-5", "max_seq_length": 16, "run_name": "\\ud83d\\ude00"}',
+        ),
+        (
+            "run.json",
+            '{\n\t"learning_rate": 5e-5,\n\t"alpha_l2": 1e-5,\n\t"max_length": 16, "run_name": "\U0001f600"}',
+        ),
+        ("run.yaml", "learning_rate: 5e-5\nalpha_l2: 1e-5\nmax_seq_length: 16\nrun_name: \U0001f600\n"),
+    ],
+)
+def test_files_of_flags(tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    flags = {"learning_rate": 5e-5, "alpha_l2": 1e-5, "max_length": 16, "run_name": "\U0001f600"}
+    assert read_flags(tmp_path / name) == flags
+    (tmp_path / name).write_text(content, encoding="utf-8-sig")  # with a byte order mark
+    assert read_flags(tmp_path / name) == flags
+
+
+def test_a_file_that_is_no_flags(tmp_path):
+    (tmp_path / "run.yaml").write_text("- target\n")
+    with pytest.raises(ValueError, match=r"run.yaml is no mapping from flags to values"):
+        read_flags(tmp_path / "run.yaml")
+
+
+def test_two_tasks_of_one_prediction_file():
+    rows = Dataset.from_dict({"text": ["a"], "label": [-1]})
+    tasks = {
+        name: Task(name, "regression", ("text",), test=rows, submission=SubmissionFormat("a.tsv")) for name in "ab"
+    }
+    tasks["b"].head_task = "a"
+    args = SimpleNamespace(do_predict=True, target_task="a")
+    with pytest.raises(ValueError, match=r"the tasks a and b are both predicted into a.tsv: rename one"):
+        predicted_tasks(SimpleNamespace(make_submission=None), args, tasks)
+
+
+def test_masked_tokens_need_a_mask(command, tmp_path):
+    demo_encoder(tmp_path / "encoder")
+    arguments = [*command, "--do_train", "--use_cpu", "--model_name_or_path", tmp_path / "encoder"]
+    said = refused_by_driver(arguments, tmp_path)
+    assert "task 'prose': masked language modelling needs a tokenizer with a mask token" in said

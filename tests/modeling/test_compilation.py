@@ -1,0 +1,97 @@
+"""`torch_compile`: the encoder is compiled, once for all tasks, and nothing else changes."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoModelForSequenceClassification
+
+from hf_alphavil import MultitaskConfig, MultitaskModel
+from support.bert_run import HEADS, TARGET, bert_data, bert_model, bert_trainer, toy_args
+from support.toy_run import TARGET as TOY_TARGET
+from support.toy_run import RecordingTrainer, toy_data, toy_model
+
+# The backend "eager" runs what was traced as it is: equal bit for bit, and no C++ compiler is needed.
+COMPILE = {"torch_compile": True, "torch_compile_backend": "eager"}
+SGD = {"learning_rate": 0.05, "optim_args": "momentum=0.9"}
+
+
+@pytest.fixture(autouse=True)
+def graphs():
+    """The number of graphs compiled since the test began."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    yield lambda: torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    torch._dynamo.reset()
+
+
+def test_a_compiled_run_is_the_same_run(graphs, tmp_path):
+    settings = {"save_strategy": "steps", "save_steps": 4, "alpha_batch_size": 8, **SGD}
+    plain = bert_trainer(tmp_path / "plain", **settings)
+    plain.train()
+    assert graphs() == 0
+    compiled = bert_trainer(tmp_path / "compiled", **settings, **COMPILE)
+    compiled.train()
+    assert graphs() == 1  # training; the α step is not compiled
+    assert compiled.history == plain.history
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, compiled.model.state_dict()[name]), name
+
+    # Checkpoints are those of the plain run, and either run resumes from them.
+    mine, theirs = (load_file(tmp_path / run / "checkpoint-4" / "model.safetensors") for run in ("compiled", "plain"))
+    assert mine.keys() == theirs.keys()
+    resumed = bert_trainer(tmp_path / "resumed", **settings | {"save_strategy": "no"}, **COMPILE)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "compiled" / "checkpoint-4"))
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+    compiled.model.export_task(TARGET, tmp_path / "export")
+    native = AutoModelForSequenceClassification.from_pretrained(tmp_path / "export")
+    assert torch.equal(native.classifier.weight, plain.model.tasks[TARGET].classifier.weight)
+
+
+def test_many_tasks_share_the_graphs(graphs, tmp_path):
+    """torch gives up at eight graphs of one function, silently: twelve heads must not need one each."""
+    heads = {f"t{number}": HEADS["a"] for number in range(12)}
+    model = MultitaskModel(MultitaskConfig(encoder=bert_model().config.encoder, tasks=heads))
+    rows = bert_data()[0]["a"][:4]
+    args = toy_args(tmp_path, target_task="t0", num_train_epochs=1, per_device_train_batch_size=4, **COMPILE)
+    trainer = RecordingTrainer(
+        model=model, args=args, train_dataset=dict.fromkeys(heads, rows), eval_dataset={"t0": rows}
+    )
+    trainer.train()
+    trainer.evaluate()
+    assert len(trainer.epochs[0]["delta"]) == 12
+    assert graphs() == 2  # training and evaluation
+
+
+def test_evaluation_alone_is_compiled_too(graphs, tmp_path):
+    trainer = bert_trainer(tmp_path, **COMPILE)
+    loss = trainer.evaluate()[f"eval_{TARGET}_loss"]
+    assert graphs() > 0
+    assert loss == bert_trainer(tmp_path).evaluate()[f"eval_{TARGET}_loss"]
+
+
+class Whole(nn.Module):
+    """A module without an attribute `encoder`."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = toy_model()
+
+    def forward(self, task, x=None, labels=None):
+        return self.inner(task, x, labels)
+
+
+def test_a_model_without_an_encoder_is_compiled_whole(graphs, tmp_path):
+    train, meta = toy_data()
+    states = []
+    for settings in ({}, COMPILE):
+        args = toy_args(tmp_path, num_train_epochs=1, save_strategy="epoch", **settings)
+        trainer = RecordingTrainer(model=Whole(), args=args, train_dataset=train, eval_dataset={TOY_TARGET: meta})
+        trainer.train()
+        states.append(load_file(f"{tmp_path}/checkpoint-{trainer.state.max_steps}/model.safetensors"))
+    assert graphs() > 0
+    assert states[0].keys() == states[1].keys()
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=0, atol=1e-9)

@@ -1,0 +1,1 @@
+"""Straight-line implementations that the package is compared with."""

@@ -1,0 +1,81 @@
+"""The card of a run, and a push: real files up to the Hub's door, which alone is mocked."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
+
+from hf_alphavil import MultitaskTrainer
+from support.toy_run import TARGET, accuracy, toy_args, toy_data, toy_model
+
+
+class Door:
+    """Stands for the Hub's API: keeps what would be uploaded."""
+
+    def __init__(self):
+        self.uploads = []
+
+    def upload_folder(self, *, repo_id, folder_path, ignore_patterns, **kwargs):
+        files = {path.name: path.read_bytes() for path in Path(folder_path).glob("*") if path.is_file()}
+        self.uploads.append((repo_id, files))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    train, meta = toy_data()
+    args = toy_args(tmp_path / "my-model", num_train_epochs=1, load_best_model_at_end=False)
+    trainer = MultitaskTrainer(
+        model=toy_model(),
+        args=args,
+        train_dataset=train,
+        eval_dataset={TARGET: meta},
+        compute_metrics={TARGET: accuracy},
+    )
+    trainer.train()
+    trainer.evaluate()
+    return trainer
+
+
+def test_card_of_a_run(trained):
+    trained.create_model_card()
+    card = ModelCard.load(Path(trained.args.output_dir) / "README.md")
+    (result,) = card.data.eval_results
+    score = trained.evaluate()["eval_a_accuracy"]
+    assert (card.data.model_name, result.metric_type, result.metric_value) == ("my-model", "accuracy", score)
+    for task, weight in trained.history[-1]["task_weights"].items():
+        assert f"{weight:.3f}" in card.text, task
+    # α was fitted on the validation rows here, and the card must say what that means.
+    assert "optimistic" in card.text
+    assert "| `weight_applies_to` | loss |" in card.text
+
+
+def test_push(trained, monkeypatch):
+    door = Door()
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: door)
+    trained.hub_model_id = "someone/my-model"
+    trained.push_to_hub()
+    ((repository, files),) = door.uploads
+    assert repository == "someone/my-model"
+    assert b"alphavil" in files["README.md"]
+    Path(trained.args.output_dir, "pushed.safetensors").write_bytes(files["model.safetensors"])
+    pushed = load_file(Path(trained.args.output_dir) / "pushed.safetensors")
+    for name, parameter in trained.model.named_parameters():
+        assert torch.equal(parameter, pushed[name])
+
+
+def test_a_trainer_that_has_not_trained_leaves_a_card_alone(trained, caplog):
+    trained.create_model_card()
+    file = Path(trained.args.output_dir) / "README.md"
+    card = file.read_text(encoding="utf-8")
+    train, meta = toy_data()
+    fresh = MultitaskTrainer(
+        model=toy_model(), args=trained.args, train_dataset=train, eval_dataset={TARGET: meta}
+    )  # fmt: skip
+    fresh.create_model_card()
+    assert file.read_text(encoding="utf-8") == card
+    assert "README.md stays as it is: this trainer has not trained" in caplog.text
+    file.unlink()
+    fresh.create_model_card()
+    assert file.is_file()

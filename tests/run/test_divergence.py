@@ -1,0 +1,164 @@
+"""A loss that becomes NaN: the phase is undone and named, the run goes on; where nothing is left, it stops clearly."""
+
+import json
+import re
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from hf_alphavil.checkpointing.folder import checkpoints
+from hf_alphavil.run.divergence import DivergenceError
+from support.launching import ROOT, launch
+from support.poisoned_run import RUN, STEPS_PER_EPOCH, Poison, trainer
+
+
+class OptimizerStates(TrainerCallback):
+    """The optimizer's state at the first step of every phase, by (epoch, phase)."""
+
+    def __init__(self):
+        self.states = {}
+
+    def on_step_begin(self, args, state, control, optimizer=None, **kwargs):
+        epoch, in_epoch = divmod(state.global_step, STEPS_PER_EPOCH)
+        if in_epoch % 3 == 0:
+            entries = optimizer.state_dict()["state"]
+            self.states[epoch, "abc"[in_epoch // 3]] = [
+                entry["exp_avg"].clone() for _, entry in sorted(entries.items())
+            ]
+
+
+def all_equal(one, other):
+    return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("state", ["per_task", "reset"])
+def test_a_diverged_phase_is_dropped(value, state, tmp_path, caplog):
+    """Step 4 of epoch 2's phase of `b` (the run's steps 12 to 14) diverges."""
+    states = OptimizerStates()
+    run = trainer(tmp_path, Poison([13], value), states, phase_optimizer_state=state, logging_strategy="epoch")
+    run.train()
+    assert re.search(
+        r"loss of task 'b' became NaN or infinite at step 2 of 3 of the phase 'b' in epoch 2: its δ is dropped",
+        caplog.text,
+    )
+    first, second, third = run.epochs
+    assert set(first["delta"]) == set(third["delta"]) == {"a", "b", "c"}
+    assert set(second["delta"]) == {"a", "c"}
+    record = run.history[1]
+    for name, merged in second["theta"].items():
+        expected = second["theta0"][name] + sum(
+            record["alpha"][task] * second["delta"][task][name] for task in ("a", "c")
+        )
+        torch.testing.assert_close(merged, expected, rtol=0, atol=1e-12)
+        assert torch.isfinite(run.epochs[2]["theta"][name]).all()
+    assert [entry["dropped"] for entry in run.history] == [{}, {"b": 1}, {}]
+    assert record["alpha"]["b"] == 1.0
+    assert record["task_weights"]["b"] == record["task_weights_used"]["b"]
+    if state == "per_task":
+        # b's next phase starts from the state that the dropped one started from; other tasks' have moved on.
+        assert all_equal(states.states[1, "b"], states.states[2, "b"])
+        assert not all_equal(states.states[1, "c"], states.states[2, "c"])
+    assert any("loss_b" in entry and not 0 < entry["loss_b"] < 100 for entry in run.state.log_history)
+
+
+def test_the_other_phases_do_not_notice(tmp_path):
+    """Up to the merge, δ of the other tasks are those of a run without the fault."""
+    whole, faulty = trainer(tmp_path / "1"), trainer(tmp_path / "2", Poison([3]))
+    whole.train(), faulty.train()
+    for task in ("a", "c"):
+        for name, delta in whole.epochs[0]["delta"][task].items():
+            assert torch.equal(delta, faulty.epochs[0]["delta"][task][name])
+
+
+def test_a_dropped_phase_resumes(tmp_path):
+    """From inside the phase that diverges, before and after its NaN, and after it."""
+    whole = trainer(tmp_path / "whole", Poison([13]), save_strategy="steps", save_steps=1)
+    whole.train()
+    for step in (13, 14, 15, 16, 18):
+        resumed = trainer(tmp_path / "resumed", Poison([13]))
+        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
+        assert resumed.history == whole.history
+        for name, tensor in whole.model.state_dict().items():
+            assert torch.equal(tensor, resumed.model.state_dict()[name]), (step, name)
+
+
+def test_a_diverged_joint_phase_is_undone(tmp_path, caplog):
+    run = trainer(tmp_path, Poison([1]), joint_fraction=0.3, num_train_epochs=1)
+    start = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    run.train()
+    assert "of the phase '(joint)' in epoch 1: it is undone" in caplog.text
+    for name, tensor in run.epochs[0]["theta0"].items():
+        assert torch.equal(tensor, start[name])
+    assert run.history[0]["dropped"] == {"(joint)": 1}
+
+
+def test_all_diverged(tmp_path):
+    """The run stops, leaves the last merged model, and names the last checkpoint before the epoch."""
+    run = trainer(tmp_path, Poison([10, 13, 16]), save_strategy="steps", save_steps=4)
+    with pytest.raises(DivergenceError, match=r"every task's loss .* in epoch 2.* is .*checkpoint-8: resume from it"):
+        run.train()
+    for name, p in run.model.named_parameters():
+        assert torch.equal(p, run.epochs[0]["theta"][name])
+    anew = trainer(tmp_path / "other", Poison([1, 4, 7]))
+    with pytest.raises(DivergenceError, match="No good checkpoint was written: start anew"):
+        anew.train()
+
+
+@pytest.mark.parametrize("method", ["multitask", "single"])
+def test_methods_of_one_phase_stop(method, tmp_path):
+    run = trainer(tmp_path, Poison([2]), method=method, save_strategy="steps", save_steps=2)
+    with pytest.raises(DivergenceError, match=r"at step 3 of epoch 1.*checkpoint-2: resume from it"):
+        run.train()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-2"]  # none with NaN in it
+
+
+class PoisonParameters(TrainerCallback):
+    """Makes parameters NaN while losses are still finite: a gradient that overflows does so."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if state.global_step == self.step:
+            with torch.no_grad():
+                next(model.parameters()).fill_(float("nan"))
+
+
+@pytest.mark.parametrize("settings", [{"save_steps": 2}, {"save_steps": 2, "save_only_model": True}], ids=str)
+def test_no_checkpoint_holds_nan(settings, tmp_path):
+    """Parameters that diverge at step 8, an epoch's last but one, before any loss shows it."""
+    run = trainer(tmp_path, PoisonParameters(7), method="multitask", save_strategy="steps", **settings)
+    with pytest.raises(DivergenceError, match="epoch 1"):
+        run.train()
+    assert checkpoints(tmp_path)[0].name == "checkpoint-6"
+
+
+def test_a_run_that_ends_inside_an_epoch_does_not_end_in_nan(tmp_path):
+    with pytest.raises(DivergenceError, match="at step 4 of epoch 1"):
+        trainer(tmp_path, Poison([3]), method="multitask", max_steps=5).train()
+
+
+def test_a_merge_that_overflows_stops_the_run(tmp_path):
+    """δ are finite, and their sum is not."""
+
+    class Overflow(TrainerCallback):
+        def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+            with torch.no_grad():
+                next(model.parameters()).fill_(torch.finfo(torch.float64).max * 0.9)
+
+    run = trainer(tmp_path, Overflow(), max_phase_steps=1, save_strategy="epoch")
+    with pytest.raises(DivergenceError, match="merged parameters of epoch 1 are NaN or infinite"):
+        run.train()
+    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_ranks_agree(tmp_path):
+    (tmp_path / "settings.json").write_text(json.dumps(RUN | {"per_device_train_batch_size": 2}), encoding="utf-8")
+    launch(ROOT / "tests" / "support" / "launched_divergence.py", tmp_path / "settings.json", tmp_path)
+    results = torch.load(tmp_path / "results.pt", weights_only=False)
+    assert results["dropped"] == [[{}, {"b": 1}, {}], [{}, {"b": 1}, {}]]
+    assert results["checksums"][0] == results["checksums"][1]

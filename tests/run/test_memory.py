@@ -1,0 +1,102 @@
+"""What memory αVIL is expected to take: against counts by hand, the tensors of a run, and the benchmark."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from hf_alphavil.run.memory import extra_memory
+from support.launching import ROOT
+from support.toy_run import toy_args, toy_trainer
+
+# In units of the parameters' memory, for five tasks: in the last phase θ0, four deltas, four optimizer states more
+# than a plain run has and the copy of the fifth, each twice the parameters; in the α step θ0, five deltas and four
+# states.
+PHASE, ALPHA = 1 + 4 + 8 + 2, 1 + 5 + 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype", "expected"),
+    [
+        ({}, torch.float32, max(PHASE, ALPHA)),
+        ({"delta_dtype": "bfloat16"}, torch.float32, max(PHASE - 4 / 2, ALPHA - 5 / 2)),
+        ({"delta_dtype": "bfloat16"}, torch.float64, max(PHASE - 4 * 3 / 4, ALPHA - 5 * 3 / 4)),
+        ({"phase_optimizer_state": "reset"}, torch.float32, 1 + 5),
+        ({"phase_optimizer_state": "reset", "delta_dtype": "bfloat16"}, torch.float32, 1 + 5 / 2),
+    ],
+)
+def test_on_one_device(settings, dtype, expected, tmp_path):
+    parameters = [torch.empty(60, dtype=dtype), torch.empty(4, 10, dtype=dtype)]
+    for device in ("device", "cpu"):
+        args = toy_args(tmp_path, delta_device=device, **settings)
+        assert extra_memory(parameters, 5, args) == (expected * 100 * dtype.itemsize, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "on_device", "on_cpu"),
+    [
+        ({}, 8 + 2, 1 + 5),
+        ({"delta_dtype": "bfloat16"}, 8 + 2, 1 + 5 / 2),
+        ({"phase_optimizer_state": "reset"}, 0, 1 + 5),
+    ],
+)
+def test_deltas_in_cpu_memory(settings, on_device, on_cpu, tmp_path):
+    args = toy_args(tmp_path, delta_device="cpu", **settings)
+    assert extra_memory([torch.empty(100, device="meta")], 5, args) == (on_device * 400, on_cpu * 400)
+
+
+class TensorCount(TrainerCallback):
+    """The most bytes that θ0, deltas and optimizer states held in any step."""
+
+    most = 0
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        deltas, slots = self.trainer.runner.deltas, self.trainer.runner._slots
+        states = [slots.optimizer.state, slots._at_start, *slots._slots.values()]
+        tensors = [*deltas.start().values()]
+        tensors += [delta for phase in deltas.phases for delta in deltas.delta(phase).values()]
+        tensors += [
+            value
+            for entries in states
+            for of_parameter in (entries or {}).values()
+            for value in of_parameter.values()
+            if value.dim()
+        ]
+        self.most = max(self.most, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_holds_what_is_expected(dtype, tmp_path, caplog):
+    count = TensorCount()
+    trainer = count.trainer = toy_trainer(
+        tmp_path, callbacks=[count], noisy=True, optim="adamw_torch", delta_dtype=dtype
+    )
+    with caplog.at_level(logging.INFO, logger="hf_alphavil.run.runner"):
+        trainer.train()
+    expected, _ = extra_memory(trainer.model.parameters(), 3, trainer.args)
+    theta, heads, last_head = (
+        sum(p.numel() * p.element_size() for p in module.parameters())
+        for module in (trainer.model, trainer.model.heads, trainer.model.heads["c"])
+    )
+    # A task's optimizer has no state of the other tasks' heads, which the toy has large; nor has the last one's copy.
+    other_heads = 2 * 2 * heads + 2 * (heads - last_head)
+    assert count.most == expected + 2 * theta - other_heads
+    assert f"beyond a plain run, with AdamW: {expected / 1e9:.2f} GB" in caplog.text
+
+
+@pytest.mark.slow
+def test_the_benchmark_measures_what_is_expected(tmp_path):
+    command = [sys.executable, "benchmarks/memory.py", "--random_size", "tiny", "--delta_device", "device"]
+    command += ["--output", str(tmp_path / "out.json")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert run.returncode == 0, run.stderr
+    plain, *results = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["results"]
+    assert run.stdout.count("\n| per_task | ") == run.stdout.count("\n| reset | ") == 2
+    for result in results:
+        # Embeddings are 9/10 of this model: sums that take one parameter at a time take about one model.
+        over = (result["peak"] - plain["peak"]) / plain["parameters"]
+        assert over == pytest.approx(result["expected"] / plain["parameters"], abs=2), result

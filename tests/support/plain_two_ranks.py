@@ -1,0 +1,52 @@
+"""Run by `accelerate launch`: scenarios with both classes in every rank; writes each rank's differences as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+from transformers import Trainer
+
+from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.distributed.launch import end_process_group
+from support.plain_harness import Side, compare
+from support.plain_scenarios import SCENARIOS
+from support.plain_search import search
+from support.plain_toys import sentences
+
+NAMES = ["accumulation", "dict_evaluation", "group_by_length", "iterable", "own_subclass", "predict"]
+
+
+def resumed(side: Side) -> Trainer:
+    """23 rows, two ranks: resumed at an epoch's end (step 3) and in its middle (step 4)."""
+    settings = {"save_strategy": "steps", "save_steps": 1}
+    for step in (None, 3, 4):
+        trainer = side.trainer(settings, train_dataset=sentences(23))
+        assert trainer.args.world_size == 2
+        trainer.train(resume_from_checkpoint=step and str(side.folder / f"checkpoint-{step}"))
+    return trainer
+
+
+class OtherDraw(MultitaskTrainer):
+    """Deviates in rank 1 alone."""
+
+    def _finalize_training(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        if self.args.process_index == 1:
+            __import__("random").random()
+        return super()._finalize_training(*args, **kwargs)
+
+
+def main(folder: Path) -> None:
+    found = {name: compare(SCENARIOS[name], folder / name) for name in NAMES}
+    found["search with Optuna"] = compare(search, folder / "search")
+    found["resumed"] = compare(resumed, folder / "resumed")
+    found["multitask arguments"] = compare(
+        SCENARIOS["label_smoothing"], folder / "arguments", args_class=MultitaskTrainingArguments
+    )
+    found["deviation"] = compare(SCENARIOS["epochs"], folder / "deviation", trainer_class=OtherDraw)
+    rank = Side(Trainer, MultitaskTrainingArguments, folder).args().process_index
+    (folder / f"rank_{rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    end_process_group()
