@@ -23,10 +23,10 @@ from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments, Task, load
 from hf_alphavil.demo.run import DEMO_METHODS, run_demo
 from hf_alphavil.distributed.launch import end_process_group, start_missing_processes
 from hf_alphavil.methods import METHODS
-from hf_alphavil.modeling import without_adapters
+from hf_alphavil.modeling import unwrap_peft
 from hf_alphavil.modeling.lora import LoraArguments, add_lora, holds_adapters, holds_heads, load_adapted, load_base
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
-from hf_alphavil.setup.inputs import tokenized_split
+from hf_alphavil.setup.datasets import tokenized_split
 from hf_alphavil.tasks import (
     BENCHMARKS,
     check_test_sets,
@@ -147,7 +147,7 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments) -> di
     names = [
         name
         for name in task_names(driver.target, driver.auxiliary)
-        if METHODS[args.method].trains(name, driver.target)
+        if METHODS[args.method].trains_on(name, driver.target)
     ]
     evaluated = list(driver.diagnostics)
     if driver.make_submission:
@@ -247,7 +247,7 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
     model = load_model(driver, lora, args, tasks)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-        without_adapters(model).pad_token_id = tokenizer.pad_token_id
+        unwrap_peft(model).pad_token_id = tokenizer.pad_token_id
     # Test sets are read before training, so that a faulty row does not end the run after it.
     test_sets = tokenized_split(predicted, "test", tokenizer, args)
     trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)

@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hf_alphavil.reporting.whole_file import write_whole
+from hf_alphavil.reporting.atomic_file import atomic_write
 
 
 def write_json(path: Path, value: Any) -> None:
     """
-    Writes a value as JSON, in the way of [`write_whole`].
+    Writes a value as JSON, in the way of [`atomic_write`].
 
     Args:
         path (`Path`): The file.
         value (`Any`): What JSON can write.
     """
-    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -24,7 +24,7 @@ from compare_jobs import Job, run_jobs
 from compare_plots import plot_differences, plot_scores
 from compare_report import format_report
 from compare_results import Results, format_lines, read_result
-from hf_alphavil.reporting.whole_file import write_whole
+from hf_alphavil.reporting.atomic_file import atomic_write
 
 RUN_SCRIPT = Path(__file__).parent / "compare_run.py"
 STOPPED = 128
@@ -84,7 +84,7 @@ class Folder:
     def write_results(self) -> Results:
         """Gathers the finished runs in `results.jsonl`."""
         results = Results(self.comparison, [read_result(self.result_file(run)) for run in self.finished])
-        write_whole(self.path / "results.jsonl", format_lines(results.runs))
+        atomic_write(self.path / "results.jsonl", format_lines(results.runs))
         return results
 
 
@@ -128,7 +128,7 @@ def compare(folder: Folder, num_parallel: int) -> int:
     results = folder.write_results()
     command = shlex.join(["python", *sys.argv])
     report = format_report(results, command, folder.failed)
-    write_whole(folder.path / "table.md", report)
+    atomic_write(folder.path / "table.md", report)
     print(f"\n{report}")
     if results.runs:
         plot_differences(results, folder.path / "plots" / "differences.png")

@@ -175,7 +175,7 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
         save_strategy="no",
         **(settings | run.settings),
     )
-    if not all(METHODS[run.method].trains(name, run.target) for name in tasks):
+    if not all(METHODS[run.method].trains_on(name, run.target) for name in tasks):
         # Its epochs have fewer steps: it takes more of them, and is looked at as often as the others.
         num_rows = {name: len(task.split("train")) for name, task in tasks.items()} | {run.target: target_rows}
         batch = args.train_batch_size * args.gradient_accumulation_steps

@@ -62,7 +62,7 @@ def seconds_of(method: str, encoder: Path) -> float:
     """
     set_seed(0)
     head = {"kind": "sequence_classification", "labels": ["0", "1"], "problem_type": "single_label_classification"}
-    names = [name for name in TASKS if METHODS[method].trains(name, TASKS[0])]
+    names = [name for name in TASKS if METHODS[method].trains_on(name, TASKS[0])]
     with tempfile.TemporaryDirectory() as folder:
         args = MultitaskTrainingArguments(
             output_dir=folder, target_task=TASKS[0], method=method, use_cpu=True, disable_tqdm=True, report_to=[],

@@ -12,14 +12,14 @@ from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput
 
 from .data import TaskDataset, select_columns
-from .setup.checks import check_evaluation
-from .setup.inputs import tokenized_split
+from .distributed.refusals import check_evaluation
+from .setup.datasets import tokenized_split
 
 if TYPE_CHECKING:
     from .tasks import Task
 
 
-class TaskEvaluation(Trainer):
+class EvaluationMixin(Trainer):
     """
     A `transformers.Trainer` that, in multitask mode, evaluates and predicts a task by its name.
 

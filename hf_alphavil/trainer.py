@@ -17,40 +17,26 @@ from torch.utils.data import ConcatDataset, DataLoader
 from transformers import ProgressCallback, TrainingArguments
 from transformers.trainer_utils import seed_worker
 
-from .checkpointing.mixin import TaskCheckpoints
+from .checkpointing.mixin import CheckpointingMixin
 from .checkpointing.preemption import PreemptionCallback, start_worker
 from .checkpointing.run_state import load_run_state
-from .data import CARRIED_KEY, TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
+from .data import BATCHES_KEY, TASK_KEY, PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .distributed.fsdp import is_sharded, prepare_plugin, shard_on_cpus
 from .distributed.phase_groups import PhaseGroups, count_groups, wrap_for_group
+from .distributed.refusals import check_adapters, check_setup, check_sharding, check_tied_weights
 from .methods import METHODS
 from .methods.layer_groups import layer_groups
-from .modeling import MultitaskModel, without_adapters
+from .modeling import MultitaskModel, unwrap_peft
 from .modeling.compilation import compile_encoder
 from .modeling.label_smoothing import smoother_for
 from .reporting.card import write_card_of
 from .run.callbacks import PlanCallback, PlanProgressCallback, restore_callbacks
 from .run.runner import PlanRunner
-from .setup.checks import (
-    check_adapters,
-    check_heads,
-    check_loss_function,
-    check_method,
-    check_parameters,
-    check_precision,
-    check_setup,
-    check_sharding,
-    check_tied_weights,
-)
-from .setup.inputs import (
-    check_head_tasks,
-    check_target,
-    check_train_datasets,
-    make_collator,
-    split_meta_set,
-    tokenized_split,
-)
-from .setup.score_choice import choose_best_metric
+from .setup.best_metric import choose_best_metric
+from .setup.checks import check_heads, check_loss_function, check_method, check_parameters, check_precision
+from .setup.collators import make_collator
+from .setup.datasets import check_head_tasks, check_target, check_train_datasets, tokenized_split
+from .setup.meta_set import split_meta_set
 from .setup.shadowable import shadowable_property
 from .training_args import MultitaskTrainingArguments
 
@@ -60,7 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class MultitaskTrainer(TaskCheckpoints):
+class MultitaskTrainer(CheckpointingMixin):
     """
     A `transformers.Trainer` that trains a target task with the help of auxiliary tasks, by αVIL or another method.
 
@@ -103,7 +89,7 @@ class MultitaskTrainer(TaskCheckpoints):
 
     optimizer: Any
 
-    # Read while Trainer.__init__ runs, as those of TaskEvaluation.
+    # Read while Trainer.__init__ runs, as those of EvaluationMixin.
     meta_set: TaskDataset | None = None
     _runner: PlanRunner | None = None
 
@@ -197,7 +183,7 @@ class MultitaskTrainer(TaskCheckpoints):
             trained = {
                 name: TaskDataset(dataset, name)
                 for name, dataset in train_dataset.items()
-                if method.trains(name, target)
+                if method.trains_on(name, target)
             }
             self.train_datasets, self.meta_set = split_meta_set(
                 args, target, trained, evaluated, self.tasks, processing_class
@@ -207,7 +193,7 @@ class MultitaskTrainer(TaskCheckpoints):
 
     def _set_up_tasks(self, data_collator: Any, compute_metrics: Any) -> None:
         args, bare = self.args, self.accelerator.unwrap_model(self.model)
-        model = without_adapters(bare)
+        model = unwrap_peft(bare)
         kinds = {name: task.kind for name, task in (self.tasks or {}).items()}
         if isinstance(model, MultitaskModel):
             check_heads(model, map(self._head_of, self.task_names), self.train_datasets)
@@ -297,7 +283,7 @@ class MultitaskTrainer(TaskCheckpoints):
         return layer_groups(self.model, self._encoder("alpha_granularity", "task"))
 
     def _encoder(self, setting: str, otherwise: str) -> nn.Module:
-        encoder = getattr(without_adapters(self.accelerator.unwrap_model(self.model)), "encoder", None)
+        encoder = getattr(unwrap_peft(self.accelerator.unwrap_model(self.model)), "encoder", None)
         if not isinstance(encoder, nn.Module):
             raise ValueError(
                 f"{setting}={getattr(self.args, setting)!r} needs a model whose shared part is its attribute "
@@ -456,16 +442,16 @@ class MultitaskTrainer(TaskCheckpoints):
             return super().training_step(model, inputs, num_items_in_batch)
         if self.runner.is_idle:
             return self.runner.idle_loss()
-        if CARRIED_KEY in inputs:
-            return self._carried_training_step(inputs[CARRIED_KEY], num_items_in_batch)
+        if BATCHES_KEY in inputs:
+            return self._multitask_training_step(inputs[BATCHES_KEY], num_items_in_batch)
         task = inputs[TASK_KEY]
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.runner.observe_loss(task, loss)
         return loss
 
-    def _carried_training_step(self, batches: Mapping[str, dict[str, Any]], num_items_in_batch: Any) -> torch.Tensor:
+    def _multitask_training_step(self, batches: Mapping[str, dict[str, Any]], num_items_in_batch: Any) -> torch.Tensor:
         """Trainer's step for a batch of every task in turn, with gradients apart; returns the mean of their losses."""
-        step, losses = self.runner.carried, []
+        step, losses = self.runner.multitask_step, []
         for task, inputs in batches.items():
             with step.gradients.of(task):
                 # Not in DDP, which would take parameters that another task's batch has used for this one's.
@@ -552,4 +538,4 @@ class MultitaskTrainer(TaskCheckpoints):
 
 def _parts(inputs: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """The batches that a step's inputs consist of: one, or one of every task."""
-    return inputs[CARRIED_KEY].values() if CARRIED_KEY in inputs else (inputs,)
+    return inputs[BATCHES_KEY].values() if BATCHES_KEY in inputs else (inputs,)

@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from .distributed.refusals import refuse_deepspeed_launch
 from .methods import METHODS
 from .methods.options import read_options
-from .setup.checks import refuse_deepspeed_launch
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "alpha_optimizer": ("sgd", "adam", "lbfgs", "gradient_free"),

@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.json"
 #: Where a checkpoint is written before it is moved. No checkpoint to Trainer, and left out of its pushes as `_*` is.
-ASIDE_NAME = "_incomplete"
+STAGING_NAME = "_incomplete"
 
 _REPLACED = "replaced-"
 _READ_BYTES = 1 << 22
 
 
-def seal(folder: str | os.PathLike[str]) -> None:
+def write_manifest(folder: str | os.PathLike[str]) -> None:
     """
     Writes the size and checksum of every file of a finished checkpoint into its `manifest.json`.
 
@@ -63,13 +63,13 @@ def restore_replaced(output_dir: str | os.PathLike[str]) -> None:
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
     """
-    for replaced in (Path(output_dir) / ASIDE_NAME).glob(f"{_REPLACED}*"):
+    for replaced in (Path(output_dir) / STAGING_NAME).glob(f"{_REPLACED}*"):
         place = Path(output_dir) / replaced.name.removeprefix(_REPLACED)
         if not place.exists():
             replaced.rename(place)
 
 
-def clear_aside(output_dir: str | os.PathLike[str]) -> None:
+def clear_staging(output_dir: str | os.PathLike[str]) -> None:
     """
     Removes what lies aside: of a killed run, of a checkpoint that could not be written, or nothing.
 
@@ -77,10 +77,10 @@ def clear_aside(output_dir: str | os.PathLike[str]) -> None:
         output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
     """
     restore_replaced(output_dir)
-    shutil.rmtree(Path(output_dir) / ASIDE_NAME, ignore_errors=True)
+    shutil.rmtree(Path(output_dir) / STAGING_NAME, ignore_errors=True)
 
 
-def damage(folder: str | os.PathLike[str]) -> str | None:
+def find_corruption(folder: str | os.PathLike[str]) -> str | None:
     """
     What is wrong with a checkpoint's files; reads all of them.
 
@@ -92,12 +92,12 @@ def damage(folder: str | os.PathLike[str]) -> str | None:
         were added later, by a user's callback say, do not count.
     """
     try:
-        return _damage(Path(folder))
+        return _find_corruption(Path(folder))
     except OSError as error:
         return f"{error.filename or folder} cannot be read ({error})"
 
 
-def _damage(folder: Path) -> str | None:
+def _find_corruption(folder: Path) -> str | None:
     manifest = folder / MANIFEST_NAME
     if not manifest.is_file():
         return f"{manifest} is missing: the checkpoint was not finished, or was not written by MultitaskTrainer"
@@ -138,7 +138,7 @@ def whole_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
         output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
     """
     for folder in checkpoints(output_dir):
-        problem = damage(folder)
+        problem = find_corruption(folder)
         if problem is None:
             yield folder
         else:
@@ -185,7 +185,7 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
             f"there is no checkpoint {folder or f'in {output_dir}'}: pass the folder of one, or 'auto' to start anew "
             "where there is none"
         )
-    problem = damage(folder)
+    problem = find_corruption(folder)
     if problem is not None:
         raise ValueError(
             f"{folder} is a damaged checkpoint: {problem}. Resume from another one, or pass 'auto' for the last one "

@@ -16,9 +16,9 @@ from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..distributed.fsdp import is_sharded, save_sharded_model
-from ..evaluation import TaskEvaluation
+from ..evaluation import EvaluationMixin
 from ..modeling import merge_adapters
-from .folder import ASIDE_NAME, clear_aside, find_checkpoint, move_into_place, seal, whole_checkpoints
+from .folder import STAGING_NAME, clear_staging, find_checkpoint, move_into_place, whole_checkpoints, write_manifest
 from .run_state import load_run_state, load_run_tensors, save_run_state
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class TaskCheckpoints(TaskEvaluation):
+class CheckpointingMixin(EvaluationMixin):
     """
     A trainer whose checkpoints, in multitask mode, hold merged parameters and are whole or not there.
 
@@ -46,7 +46,7 @@ class TaskCheckpoints(TaskEvaluation):
     save_due: bool = False
     saved_steps: list[int]
     _runner: PlanRunner | None = None
-    _writes_aside: bool = False
+    _is_staging: bool = False
 
     def train(
         self,
@@ -124,7 +124,7 @@ class TaskCheckpoints(TaskEvaluation):
 
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
-        return os.path.join(folder, ASIDE_NAME) if self._writes_aside else folder
+        return os.path.join(folder, STAGING_NAME) if self._is_staging else folder
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Trainer's checkpoint; in multitask mode it is written aside, sealed and moved: whole or not there."""
@@ -133,35 +133,35 @@ class TaskCheckpoints(TaskEvaluation):
             return
         self.runner.require_finite()
         run_dir = Path(self._get_output_dir(trial))
-        aside = run_dir / ASIDE_NAME
+        staging = run_dir / STAGING_NAME
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            clear_aside(run_dir)
+            clear_staging(run_dir)
         self.accelerator.wait_for_everyone()
         best_before = self.state.best_model_checkpoint
         try:
-            self._writes_aside = True
+            self._is_staging = True
             try:
                 super()._save_checkpoint(model, trial)
             finally:
-                self._writes_aside = False
+                self._is_staging = False
             self.state.best_model_checkpoint = self._best_checkpoint(run_dir, name, best_before)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 # Once more, since Trainer looked for the best checkpoint beside the one that lies aside.
-                self.state.save_to_json(str(aside / name / TRAINER_STATE_NAME))
-                seal(aside / name)
-                move_into_place(aside / name, run_dir / name)
+                self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
+                write_manifest(staging / name)
+                move_into_place(staging / name, run_dir / name)
         except BaseException:
             self.state.best_model_checkpoint = best_before
             if self.args.should_save:
-                clear_aside(run_dir)
+                clear_staging(run_dir)
                 last = next(whole_checkpoints(run_dir), None)
                 logger.error("%s could not be written and is not there; the last whole one is %s", name, last)
             raise
         self.saved_steps.append(self.state.global_step)
         if self.args.should_save:
-            clear_aside(run_dir)
+            clear_staging(run_dir)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(run_dir / name))
         if self.args.should_save:
@@ -175,7 +175,7 @@ class TaskCheckpoints(TaskEvaluation):
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # The push goes on in the background: it must not begin with a folder that is about to be moved.
-        if not self._writes_aside:
+        if not self._is_staging:
             super()._push_from_checkpoint(checkpoint_folder)
 
     def _best_checkpoint(self, run_dir: Path, name: str, before: str | None) -> str | None:

@@ -13,7 +13,7 @@ import torch
 from transformers import TrainerCallback
 
 if TYPE_CHECKING:
-    from .mixin import TaskCheckpoints
+    from .mixin import CheckpointingMixin
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ class PreemptionCallback(TrainerCallback):
     once.
 
     Args:
-        trainer (`TaskCheckpoints`): The trainer; its `preempted` is set when a run has been stopped so.
+        trainer (`CheckpointingMixin`): The trainer; its `preempted` is set when a run has been stopped so.
     """
 
-    def __init__(self, trainer: TaskCheckpoints) -> None:
+    def __init__(self, trainer: CheckpointingMixin) -> None:
         self.trainer = trainer
         self._requested = False
         self._saved = False

@@ -6,10 +6,10 @@ from .holdout import split_holdout
 from .lanes import assign_lanes, padded_tokens
 from .plan import JOINT_PHASE, EpochPlan, Phase
 from .sampling import allocate_steps, mixed_order, sampling_shares, steps_per_task
-from .task_dataset import CARRIED_KEY, TASK_KEY, TaskCollator, TaskDataset
+from .task_dataset import BATCHES_KEY, TASK_KEY, TaskCollator, TaskDataset
 
 __all__ = [
-    "CARRIED_KEY",
+    "BATCHES_KEY",
     "JOINT_PHASE",
     "TASK_KEY",
     "EpochPlan",

@@ -37,7 +37,7 @@ class Phase:
     step_tasks: tuple[tuple[str, ...], ...]
     fork: bool = False
     weighted: bool = False
-    stretch: tuple[float, float] = (0.0, 1.0)
+    schedule_range: tuple[float, float] = (0.0, 1.0)
     is_last: bool = False
 
     @property
@@ -111,7 +111,7 @@ class EpochPlan:
             `float`: Position in optimizer steps of the schedule, which spans `epochs · nominal_steps`.
         """
         phase, step_in_phase = self.locate(step)
-        start, end = phase.stretch
+        start, end = phase.schedule_range
         within_epoch = start + (end - start) * step_in_phase / phase.num_steps
         return self.nominal_steps * (self.epoch + within_epoch)
 

@@ -54,7 +54,7 @@ class TaskDataset(Dataset):
 
 
 #: Key under which a batch of several tasks holds theirs, by name.
-CARRIED_KEY = "batches_by_task"
+BATCHES_KEY = "batches_by_task"
 
 
 class TaskCollator:
@@ -89,7 +89,7 @@ class TaskCollator:
         for example in examples:
             by_task.setdefault(example[TASK_KEY], []).append(example)
         batches = {task: self._collate(task, own) for task, own in by_task.items()}
-        return {CARRIED_KEY: batches} if len(batches) > 1 else next(iter(batches.values()))
+        return {BATCHES_KEY: batches} if len(batches) > 1 else next(iter(batches.values()))
 
     def _collate(self, task: str, examples: list[dict[str, Any]]) -> Any:
         batch = self.collators[task](

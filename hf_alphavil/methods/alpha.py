@@ -16,7 +16,7 @@ from .deltas import DeltaBank
 logger = logging.getLogger(__name__)
 
 #: Parameters are judged on this many meta rows at most.
-MAX_JUDGE_ROWS = 512
+MAX_ACCEPTANCE_ROWS = 512
 
 #: What the target's objective is called in messages.
 OBJECTIVES = {"loss": "held-out loss", "metric": "held-out score", "entropy": "prediction entropy"}
@@ -43,7 +43,7 @@ class AlphaFit:
     alpha: dict[str, float]
     alpha_by_layer: dict[str, dict[str, float]] | None
     values: list[float]
-    judged: tuple[float, float]
+    acceptance: tuple[float, float]
     diverged: bool
     gradient_scale: float
 
@@ -79,11 +79,11 @@ def fit_alpha(
         `AlphaFit`: α, the objective on the way, and the gradient scale to pass on.
     """
     problem = AlphaProblem(deltas, meta, tasks, settings)
-    judged = judged_rows(meta)
-    walk = ALPHA_OPTIMIZERS[settings.optimizer](problem, judged, gradient_scale, progress)
-    start, end, values = problem.start(), walk.alpha, walk.values
-    judged_start = values[0] if walk.on_judged_rows else problem.objective(start, judged)
-    judged_end = values[-1] if walk.on_judged_rows else problem.objective(end, judged)
+    acceptance = acceptance_rows(meta)
+    trajectory = ALPHA_OPTIMIZERS[settings.optimizer](problem, acceptance, gradient_scale, progress)
+    start, end, values = problem.start(), trajectory.alpha, trajectory.values
+    judged_start = values[0] if trajectory.on_acceptance_rows else problem.objective(start, acceptance)
+    judged_end = values[-1] if trajectory.on_acceptance_rows else problem.objective(end, acceptance)
     diverged = not math.isfinite(judged_end) or judged_end > judged_start
     sign = -1.0 if settings.objective == "metric" else 1.0
     if diverged:
@@ -93,29 +93,29 @@ def fit_alpha(
             OBJECTIVES[settings.objective],
             sign * judged_start,
             sign * judged_end,
-            len(judged),
+            len(acceptance),
             settings.initial,
         )
-    unknowns = problem.unknowns
-    unmoved = dict.fromkeys(unknowns.groups, settings.initial)
-    fitted = unknowns.by_group(start if diverged else end)
+    layout = problem.layout
+    unmoved = dict.fromkeys(layout.groups, settings.initial)
+    fitted = layout.by_group(start if diverged else end)
     by_group = {task: fitted.get(task, unmoved) for task in tasks}
-    averaged = [group for group in unknowns.groups if group != HEADS] or list(unknowns.groups)
+    averaged = [group for group in layout.groups if group != HEADS] or list(layout.groups)
     return AlphaFit(
         alpha={
             task: math.fsum(of_task[group] for group in averaged) / len(averaged) for task, of_task in by_group.items()
         },
-        alpha_by_layer=by_group if unknowns.by_layer else None,
+        alpha_by_layer=by_group if layout.by_layer else None,
         values=[sign * value for value in values],
-        judged=(sign * judged_start, sign * judged_end),
+        acceptance=(sign * judged_start, sign * judged_end),
         diverged=diverged,
-        gradient_scale=walk.gradient_scale,
+        gradient_scale=trajectory.gradient_scale,
     )
 
 
-def judged_rows(meta: Objective) -> list[int]:
-    """`list[int]`: The meta rows on which parameters are judged: all of them, or the first `MAX_JUDGE_ROWS`."""
-    return list(range(min(meta.num_rows, MAX_JUDGE_ROWS)))
+def acceptance_rows(meta: Objective) -> list[int]:
+    """`list[int]`: The meta rows on which parameters are judged: all of them, or the first `MAX_ACCEPTANCE_ROWS`."""
+    return list(range(min(meta.num_rows, MAX_ACCEPTANCE_ROWS)))
 
 
 def alpha_seed(data_seed: int, epoch: int, target: str) -> int:

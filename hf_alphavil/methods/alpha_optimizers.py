@@ -18,26 +18,26 @@ MAX_SEARCHED = 20
 
 
 @dataclass(frozen=True)
-class Walk:
+class AlphaTrajectory:
     """
     How an optimizer went.
 
     Args:
         alpha (`torch.Tensor`): Where it ended, of shape `(unknowns,)`.
         values (`list[float]`): The objective before every step, and at the end.
-        on_judged_rows (`bool`): Whether the first and the last value are over the rows on which α is judged.
+        on_acceptance_rows (`bool`): Whether the first and the last value are over the rows on which α is judged.
         gradient_scale (`float`): The unit of `sgd`'s step size, to be passed on to the next epoch.
     """
 
     alpha: Tensor
     values: list[float]
-    on_judged_rows: bool
+    on_acceptance_rows: bool
     gradient_scale: float
 
 
 #: Optimizer of α: from the problem, the rows on which α is judged, the unit of `sgd`'s step size after the epochs
 #: before, and a function that is told the number of every finished step.
-AlphaOptimizer = Callable[[AlphaProblem, list[int], float, Callable[[int], None]], Walk]
+AlphaOptimizer = Callable[[AlphaProblem, list[int], float, Callable[[int], None]], AlphaTrajectory]
 
 
 def meta_batches(num_rows: int, batch_size: int, steps: int, seed: int) -> list[list[int]]:
@@ -63,7 +63,9 @@ def meta_batches(num_rows: int, batch_size: int, steps: int, seed: int) -> list[
     return batches
 
 
-def descend(problem: AlphaProblem, judged: list[int], gradient_scale: float, progress: Callable[[int], None]) -> Walk:
+def gradient_descent(
+    problem: AlphaProblem, acceptance: list[int], gradient_scale: float, progress: Callable[[int], None]
+) -> AlphaTrajectory:
     """
     `sgd` and `adam`: S gradient steps, each on a batch of meta rows; αVIL's α optimisation (arXiv 2405.07769).
 
@@ -84,25 +86,25 @@ def descend(problem: AlphaProblem, judged: list[int], gradient_scale: float, pro
         value, gradient = problem.objective_and_gradient(alpha.detach(), rows)
         values.append(value)
         if settings.optimizer == "sgd":
-            norm = gradient.norm().item() / math.sqrt(len(problem.unknowns.groups))
+            norm = gradient.norm().item() / math.sqrt(len(problem.layout.groups))
             if step == 0 and math.isfinite(norm):
                 gradient_scale = max(gradient_scale, norm)
             unit = gradient_scale or 1.0
             alpha.grad = gradient / unit
             optimizer.step()
-            problem.pull_back_(alpha.detach(), settings.learning_rate / unit)
+            problem.proximal_step_(alpha.detach(), settings.learning_rate / unit)
         else:
-            alpha.grad = gradient + problem.pull_gradient(alpha.detach())
+            alpha.grad = gradient + problem.penalty_gradient(alpha.detach())
             optimizer.step()
         progress(step + 1)
-    last = batches[-1] if batches else judged
+    last = batches[-1] if batches else acceptance
     values.append(problem.objective(alpha.detach(), last))
-    return Walk(alpha.detach(), values, not batches or batches[0] == judged, gradient_scale)
+    return AlphaTrajectory(alpha.detach(), values, not batches or batches[0] == acceptance, gradient_scale)
 
 
-def line_searches(
-    problem: AlphaProblem, judged: list[int], gradient_scale: float, progress: Callable[[int], None]
-) -> Walk:
+def lbfgs(
+    problem: AlphaProblem, acceptance: list[int], gradient_scale: float, progress: Callable[[int], None]
+) -> AlphaTrajectory:
     """
     `lbfgs`: at most S iterations of SciPy's L-BFGS-B without bounds, all on the judged rows, as a line search needs
     one function.
@@ -116,13 +118,13 @@ def line_searches(
 
     def total(point: np.ndarray) -> tuple[float, np.ndarray]:
         alpha = torch.tensor(point)
-        value, gradient = problem.objective_and_gradient(alpha, judged)
+        value, gradient = problem.objective_and_gradient(alpha, acceptance)
         objective_at[point.tobytes()] = value
-        return value + problem.pull(alpha), (gradient + problem.pull_gradient(alpha)).numpy()
+        return value + problem.penalty(alpha), (gradient + problem.penalty_gradient(alpha)).numpy()
 
     start = problem.start()
     if settings.steps == 0:
-        return Walk(start, [problem.objective(start, judged)], True, gradient_scale)
+        return AlphaTrajectory(start, [problem.objective(start, acceptance)], True, gradient_scale)
     iterates = [start.numpy().tobytes()]
 
     def after_iteration(intermediate_result: OptimizeResult) -> None:
@@ -133,10 +135,12 @@ def line_searches(
         total, start.numpy(), jac=True, method="L-BFGS-B", callback=after_iteration,
         options={"maxiter": settings.steps},
     )  # fmt: skip
-    return Walk(torch.tensor(result.x), [objective_at[point] for point in iterates], True, gradient_scale)
+    return AlphaTrajectory(torch.tensor(result.x), [objective_at[point] for point in iterates], True, gradient_scale)
 
 
-def search(problem: AlphaProblem, judged: list[int], gradient_scale: float, progress: Callable[[int], None]) -> Walk:
+def direct_search(
+    problem: AlphaProblem, acceptance: list[int], gradient_scale: float, progress: Callable[[int], None]
+) -> AlphaTrajectory:
     """
     `gradient_free`: about S·(n + 1) evaluations of n unknowns on the judged rows by SciPy's DIRECT; the best is taken.
 
@@ -147,13 +151,13 @@ def search(problem: AlphaProblem, judged: list[int], gradient_scale: float, prog
     nothing is better.
     """
     settings = problem.settings
-    start, per_step = problem.start(), len(problem.unknowns) + 1
+    start, per_step = problem.start(), len(problem.layout) + 1
     tried: list[tuple[float, float, Tensor]] = []
 
     def total(point: np.ndarray) -> float:
         alpha = torch.tensor(point) if tried else start  # DIRECT begins with the centre, up to its last bit
-        objective = problem.objective(alpha, judged)
-        value = objective + problem.pull(alpha)
+        objective = problem.objective(alpha, acceptance)
+        value = objective + problem.penalty(alpha)
         tried.append((value if math.isfinite(value) else math.inf, objective, alpha))
         if len(tried) % per_step == 0:
             progress(min(len(tried) // per_step, settings.steps))
@@ -164,19 +168,19 @@ def search(problem: AlphaProblem, judged: list[int], gradient_scale: float, prog
 
     if settings.steps == 0 or len(start) == 0:
         total(start.numpy())
-        return Walk(start, [tried[0][1]], True, gradient_scale)
+        return AlphaTrajectory(start, [tried[0][1]], True, gradient_scale)
     reach = settings.steps * settings.learning_rate
     direct(
         total, [(value - reach, value + reach) for value in start.tolist()],
         maxfun=settings.steps * per_step, maxiter=settings.steps * per_step, vol_tol=0,
     )  # fmt: skip
     ends: Sequence[int] = [1, *(1 + step * per_step for step in range(1, settings.steps)), len(tried)]
-    return Walk(best(len(tried))[2], [best(end)[1] for end in ends], True, gradient_scale)
+    return AlphaTrajectory(best(len(tried))[2], [best(end)[1] for end in ends], True, gradient_scale)
 
 
 ALPHA_OPTIMIZERS: dict[str, AlphaOptimizer] = {
-    "sgd": descend,
-    "adam": descend,
-    "lbfgs": line_searches,
-    "gradient_free": search,
+    "sgd": gradient_descent,
+    "adam": gradient_descent,
+    "lbfgs": lbfgs,
+    "gradient_free": direct_search,
 }

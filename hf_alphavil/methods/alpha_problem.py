@@ -45,7 +45,7 @@ class AlphaSettings:
 
 
 @dataclass(frozen=True)
-class AlphaUnknowns:
+class AlphaLayout:
     """
     The numbers that are fitted: one per task, or one per task and group of parameters, as a vector.
 
@@ -95,13 +95,13 @@ class AlphaProblem:
         self.deltas = deltas
         self.meta = meta
         self.settings = settings
-        self.unknowns = AlphaUnknowns(
+        self.layout = AlphaLayout(
             tuple(task for task in sorted(tasks) if task in deltas.phases), tuple(deltas.groups) or (ALL_PARAMETERS,)
         )
 
     def start(self) -> Tensor:
         """`torch.Tensor`: Where α starts, of shape `(unknowns,)`, float64."""
-        return torch.full((len(self.unknowns),), self.settings.initial, dtype=torch.float64)
+        return torch.full((len(self.layout),), self.settings.initial, dtype=torch.float64)
 
     def objective(self, alpha: Tensor, rows: Sequence[int]) -> float:
         """`float`: The objective over meta rows, without the pull; of a metric, minus the score."""
@@ -112,20 +112,20 @@ class AlphaProblem:
         """`tuple[float, torch.Tensor]`: The objective over meta rows and its gradient, both without the pull."""
         self._combine(alpha)
         value, products = self.meta.loss_and_products(rows, self.deltas.inner_products)
-        return value, self.unknowns.vector(products)
+        return value, self.layout.vector(products)
 
-    def pull(self, alpha: Tensor) -> float:
+    def penalty(self, alpha: Tensor) -> float:
         """`float`: l1·Σ|α − start| + l2·Σ(α − start)², over tasks, and the mean over a task's groups."""
         away = alpha - self.settings.initial
         total = self.settings.l1 * away.abs().sum() + self.settings.l2 * away.square().sum()
-        return float(total) / len(self.unknowns.groups)
+        return float(total) / len(self.layout.groups)
 
-    def pull_gradient(self, alpha: Tensor) -> Tensor:
+    def penalty_gradient(self, alpha: Tensor) -> Tensor:
         """`torch.Tensor`: Gradient of the pull, of shape `(unknowns,)`; 0 at the start."""
         away = alpha - self.settings.initial
-        return (self.settings.l1 * away.sign() + 2 * self.settings.l2 * away) / len(self.unknowns.groups)
+        return (self.settings.l1 * away.sign() + 2 * self.settings.l2 * away) / len(self.layout.groups)
 
-    def pull_back_(self, alpha: Tensor, step_size: float) -> None:
+    def proximal_step_(self, alpha: Tensor, step_size: float) -> None:
         """
         The pull's proximal step, in place: to the minimum of |α' − α|²/(2·step_size) + pull(α').
 
@@ -135,14 +135,14 @@ class AlphaProblem:
         """
         if self.settings.l1 == self.settings.l2 == 0:
             return
-        step_size /= len(self.unknowns.groups)
+        step_size /= len(self.layout.groups)
         away = alpha - self.settings.initial
         away = away.sign() * (away.abs() - step_size * self.settings.l1).clamp(min=0)
         alpha.copy_(self.settings.initial + away / (1 + 2 * step_size * self.settings.l2))
 
     def _combine(self, alpha: Tensor) -> None:
-        values = self.unknowns.by_group(alpha)
-        if self.unknowns.by_layer:
+        values = self.layout.by_group(alpha)
+        if self.layout.by_layer:
             self.deltas.combine(values)
         else:
             self.deltas.combine({task: of_task[ALL_PARAMETERS] for task, of_task in values.items()})

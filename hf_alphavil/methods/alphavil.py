@@ -76,7 +76,7 @@ class AlphaVIL(Method):
         if joint_steps > 0:
             phases.append(joint_phase(self.args, epoch, joint_steps, mixed, self.task_weights, (0.0, boundary)))
         phases += [
-            Phase(task, ((task,),) * fork_steps[task], fork=True, weighted=True, stretch=(boundary, 1.0))
+            Phase(task, ((task,),) * fork_steps[task], fork=True, weighted=True, schedule_range=(boundary, 1.0))
             for task in mixed
             if not self._is_skipped(task)
         ]
@@ -117,7 +117,7 @@ class AlphaVIL(Method):
         record = {
             "alpha": fit.alpha,
             f"meta_{args.alpha_objective}": fit.values,
-            f"judged_{args.alpha_objective}": list(fit.judged),
+            f"acceptance_{args.alpha_objective}": list(fit.acceptance),
             "alpha_diverged": fit.diverged,
         }
         if fit.alpha_by_layer is not None:

@@ -103,8 +103,8 @@ class Method(ABC):
     #: Whether task weights change over the epochs, and are logged.
     changes_weights: ClassVar[bool] = True
     #: With fewer auxiliary tasks, or epochs, the method would be another one; it then refuses to train.
-    least_auxiliaries: ClassVar[int] = 0
-    least_epochs: ClassVar[int] = 1
+    min_auxiliaries: ClassVar[int] = 0
+    min_epochs: ClassVar[int] = 1
     #: A dataclass of the settings of the method's own, given by `method_kwargs`.
     Options: ClassVar[type] = NoOptions
 
@@ -114,7 +114,7 @@ class Method(ABC):
         self.auxiliaries = tuple(task for task in tasks if task != args.target_task)
         self.options: Any = read_options(self.Options, args.method_kwargs, self.name)
         self.task_weights = dict.fromkeys(self.tasks, 1.0)
-        self._require("auxiliary tasks", self.least_auxiliaries, len(self.auxiliaries), "add tasks")
+        self._require("auxiliary tasks", self.min_auxiliaries, len(self.auxiliaries), "add tasks")
         #: Epochs of the run, which [`begin`] sets: `max_steps` may make them others than these.
         self.num_epochs = ceil(args.num_train_epochs)
 
@@ -133,7 +133,7 @@ class Method(ABC):
             )
 
     @classmethod
-    def trains(cls, task: str, target: str) -> bool:
+    def trains_on(cls, task: str, target: str) -> bool:
         """`bool`: Whether the method trains on the task."""
         return True
 
@@ -147,7 +147,7 @@ class Method(ABC):
         Raises:
             ValueError: If the method cannot train in so few epochs.
         """
-        self._require("epochs", self.least_epochs, num_epochs, "raise `num_train_epochs` (or `max_steps`)")
+        self._require("epochs", self.min_epochs, num_epochs, "raise `num_train_epochs` (or `max_steps`)")
         self.num_epochs = num_epochs
 
     def _require(self, what: str, least: int, given: int, remedy: str) -> None:

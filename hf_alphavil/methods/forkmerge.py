@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ..data.plan import EpochPlan, Phase
 from ..data.sampling import allocate_steps, mixed_order
 from ..data.seeding import derive_seed
-from .alpha import judged_rows
+from .alpha import acceptance_rows
 from .base import Method, Objectives
 from .deltas import DeltaBank
 from .greedy_merge import merge_greedily
 from .options import require
-from .stages import stage_stretch
+from .stages import stage_schedule_range
 
 if TYPE_CHECKING:
     from ..training_args import MultitaskTrainingArguments
@@ -67,8 +67,8 @@ class ForkMerge(Method):
     separates_phases = True
     needs_meta_set = True
     meta_use = "auxiliaries were ranked and branches merged by scores"
-    least_auxiliaries = 2
-    least_epochs = 2
+    min_auxiliaries = 2
+    min_epochs = 2
     Options = ForkMergeOptions
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
@@ -89,14 +89,20 @@ class ForkMerge(Method):
         forks = self._forks(epoch)
         num_steps = sum(steps.values())
         first, num_stage_epochs = (0, 1) if epoch == 0 else (1, self.num_epochs - 1)
-        stretch = stage_stretch(epoch, first, num_stage_epochs, self.num_epochs)
+        schedule_range = stage_schedule_range(epoch, first, num_stage_epochs, self.num_epochs)
         even = dict.fromkeys(forks, Fraction(1, len(forks)))
         phases = []
         for name, count in allocate_steps(num_steps, even).items():
             seed = derive_seed(self.args.resolved_data_seed, epoch, name)
             order = mixed_order(allocate_steps(count, self._shares(forks[name])), seed)
             phases.append(
-                Phase(name, tuple((task,) for task in order), fork=True, stretch=stretch, is_last=epoch == 0)
+                Phase(
+                    name,
+                    tuple((task,) for task in order),
+                    fork=True,
+                    schedule_range=schedule_range,
+                    is_last=epoch == 0,
+                )
             )
         return EpochPlan(epoch, tuple(phases), num_steps)
 
@@ -107,7 +113,7 @@ class ForkMerge(Method):
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> dict[str, Any]:
         meta = objectives.meta
-        rows = judged_rows(meta)
+        rows = acceptance_rows(meta)
 
         def score_of(coefficients: Mapping[str, float]) -> float:
             deltas.combine({phase: coefficients.get(phase, 0.0) for phase in deltas.phases})

@@ -20,7 +20,7 @@ def joint_phase(
     num_steps: int,
     steps: Mapping[str, int],
     task_weights: Mapping[str, float],
-    stretch: tuple[float, float] = (0.0, 1.0),
+    schedule_range: tuple[float, float] = (0.0, 1.0),
     sampling: str | None = None,
     is_last: bool = False,
 ) -> Phase:
@@ -47,7 +47,7 @@ def joint_phase(
         JOINT_PHASE,
         tuple((task,) for task in order),
         weighted=sampling != "weights",
-        stretch=stretch,
+        schedule_range=schedule_range,
         is_last=is_last,
     )
 
@@ -59,7 +59,7 @@ class Single(Method):
     changes_weights = False
 
     @classmethod
-    def trains(cls, task: str, target: str) -> bool:
+    def trains_on(cls, task: str, target: str) -> bool:
         return task == target
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:

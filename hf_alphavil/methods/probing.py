@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..data.plan import EpochPlan, Phase
-from .alpha import judged_rows
+from .alpha import acceptance_rows
 from .base import Method, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
@@ -48,8 +48,8 @@ class ProbingMethod(Method):
     forks = True
     separates_phases = True
     needs_meta_set = True
-    least_auxiliaries = 1
-    least_epochs = 2
+    min_auxiliaries = 1
+    min_epochs = 2
     Options: ClassVar[type] = ProbingOptions
     #: How the joint phase mixes tasks; `None` for `task_sampling`.
     sampling: ClassVar[str | None] = None
@@ -70,7 +70,8 @@ class ProbingMethod(Method):
             self.args, epoch, joint_steps, drawn, self.task_weights, (0.0, boundary), sampling=self.sampling
         )
         probes = (
-            Phase(task, ((task,),) * count, fork=True, stretch=(boundary, 1.0)) for task, count in probe_steps.items()
+            Phase(task, ((task,),) * count, fork=True, schedule_range=(boundary, 1.0))
+            for task, count in probe_steps.items()
         )
         return EpochPlan(epoch, (joint, *probes), nominal_steps)
 
@@ -87,7 +88,7 @@ class ProbingMethod(Method):
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> dict[str, Any]:
         meta = objectives.meta
-        rows = judged_rows(meta)
+        rows = acceptance_rows(meta)
         if not deltas.is_open:  # the last epoch
             return {"alpha": {}, "meta_loss": [meta.loss(rows)]}
 

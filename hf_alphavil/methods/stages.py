@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def stage_stretch(epoch: int, first_epoch: int, num_stage_epochs: int, num_epochs: int) -> tuple[float, float]:
+def stage_schedule_range(epoch: int, first_epoch: int, num_stage_epochs: int, num_epochs: int) -> tuple[float, float]:
     """
     The stretch of an epoch whose stage walks the schedule of the whole run, from its start to its end.
 

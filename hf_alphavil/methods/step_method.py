@@ -69,7 +69,7 @@ class StepMethod(Method):
     """
 
     needs_whole_gradients = True
-    least_auxiliaries = 1
+    min_auxiliaries = 1
     #: Whether the weights are those of losses, and so act on heads too; else heads follow their own task's gradient.
     weighs_heads: bool = True
 

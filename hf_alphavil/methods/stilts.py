@@ -11,7 +11,7 @@ from .base import Method, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
 from .options import require
-from .stages import stage_stretch
+from .stages import stage_schedule_range
 
 if TYPE_CHECKING:
     from ..training_args import MultitaskTrainingArguments
@@ -51,8 +51,8 @@ class Stilts(Method):
 
     name = "stilts"
     separates_phases = True
-    least_auxiliaries = 1
-    least_epochs = 2
+    min_auxiliaries = 1
+    min_epochs = 2
     Options = StiltsOptions
 
     def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
@@ -80,16 +80,16 @@ class Stilts(Method):
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         num_steps, first = sum(steps.values()), self.intermediate_epochs
         if epoch < first:
-            stretch = stage_stretch(epoch, 0, first, self.num_epochs)
+            schedule_range = stage_schedule_range(epoch, 0, first, self.num_epochs)
             auxiliaries = {task: steps[task] for task in self.auxiliaries}
             is_last = epoch + 1 == first
             phase = joint_phase(
-                self.args, epoch, num_steps, auxiliaries, self._weights(epoch), stretch, is_last=is_last
+                self.args, epoch, num_steps, auxiliaries, self._weights(epoch), schedule_range, is_last=is_last
             )
         else:
-            stretch = stage_stretch(epoch, first, self.num_epochs - first, self.num_epochs)
+            schedule_range = stage_schedule_range(epoch, first, self.num_epochs - first, self.num_epochs)
             target = self.args.target_task
-            phase = Phase(target, ((target,),) * num_steps, stretch=stretch)
+            phase = Phase(target, ((target,),) * num_steps, schedule_range=schedule_range)
         return EpochPlan(epoch, (phase,), num_steps)
 
     def merge(

@@ -1,7 +1,7 @@
 """One shared encoder with the native Hugging Face head of every task."""
 
-from .adapters import head_modules, merge_adapters, without_adapters
+from .adapters import head_modules, merge_adapters, unwrap_peft
 from .configuration import MultitaskConfig
 from .model import MultitaskModel
 
-__all__ = ["MultitaskConfig", "MultitaskModel", "head_modules", "merge_adapters", "without_adapters"]
+__all__ = ["MultitaskConfig", "MultitaskModel", "head_modules", "merge_adapters", "unwrap_peft"]

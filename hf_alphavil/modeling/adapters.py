@@ -11,7 +11,7 @@ from torch import nn
 from .model import MultitaskModel
 
 
-def without_adapters(model: Any) -> Any:
+def unwrap_peft(model: Any) -> Any:
     """
     The model inside a `peft.PeftModel`; any other model as it is.
 

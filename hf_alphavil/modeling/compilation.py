@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import DynamoBackend, TorchDynamoPlugin
 from torch import nn
 
-from . import without_adapters
+from . import unwrap_peft
 
 if TYPE_CHECKING:
     from ..training_args import MultitaskTrainingArguments
@@ -29,7 +29,7 @@ def compile_encoder(model: nn.Module, args: MultitaskTrainingArguments, accelera
     """
     # As Trainer makes it: without a backend in the arguments it is what `accelerate launch` was told.
     plugin = TorchDynamoPlugin(backend=args.torch_compile_backend, mode=args.torch_compile_mode)
-    encoder = getattr(without_adapters(model), "encoder", None)
+    encoder = getattr(unwrap_peft(model), "encoder", None)
     if plugin.backend == DynamoBackend.NO or not isinstance(encoder, nn.Module):
         return
     if encoder._compiled_call_impl is None:

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import EvalPrediction
 
 from ..data import TaskDataset
-from ..modeling import MultitaskModel, without_adapters
+from ..modeling import MultitaskModel, unwrap_peft
 from .entropy import EntropyObjective
 from .loss import TaskObjective
 
@@ -89,7 +89,7 @@ class RunObjectives:
     def _check_target_has_classes(self) -> None:
         """Refuses a regression and several labels at once, by the model's head or, of other models, by a label."""
         trainer, target = self.trainer, self.trainer.args.target_task
-        model = without_adapters(trainer.accelerator.unwrap_model(trainer.model))
+        model = unwrap_peft(trainer.accelerator.unwrap_model(trainer.model))
         if isinstance(model, MultitaskModel):
             head = model.config.tasks[target]
             one_class = ("sequence_classification", "multiple_choice")

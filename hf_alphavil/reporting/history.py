@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .whole_file import write_whole
+from .atomic_file import atomic_write
 
 HISTORY_FILE = "alphavil_history.json"
 
@@ -31,7 +31,7 @@ def write_history(history: Sequence[EpochRecord], directory: str | os.PathLike[s
     """
     path = Path(directory) / HISTORY_FILE
     text = json.dumps(_map_numbers(list(history), _none_if_not_finite), indent=2, ensure_ascii=False, allow_nan=False)
-    write_whole(path, text + "\n")
+    atomic_write(path, text + "\n")
     return path
 
 

@@ -20,12 +20,12 @@ from ..distributed.phase_groups import PhaseGroups
 from ..methods import DeltaBank, Method, StepMethod
 from ..objectives.factory import RunObjectives
 from .callbacks import PlanProgressCallback
-from .carried_step import CarriedStep
+from .deferred_evaluation import DeferredEvaluation
 from .divergence import diverged
-from .held_evaluation import HeldEvaluation
 from .memory import extra_memory
-from .optimizer_slots import OptimizerSlots
+from .multitask_step import MultitaskStep
 from .phase_losses import PhaseLosses
+from .phase_optimizer_states import PerPhaseOptimizerState
 from .runner_state import RunnerState
 from .schedule import PositionedSchedule
 
@@ -64,19 +64,19 @@ class PlanRunner(RunnerState):
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self.deltas = self._new_bank()
-        self._slots: OptimizerSlots | None = None
+        self._slots: PerPhaseOptimizerState | None = None
         self._schedule: PositionedSchedule | None = None
         self._losses = PhaseLosses()
         self._phase_losses: dict[str, dict[str, float]] = {}
         self._dropped: dict[str, int] = {}
-        self._evaluation = HeldEvaluation()
+        self._evaluation = DeferredEvaluation()
         method.check(self.deltas, self.objectives)
         self._plan = method.plan(0, self.steps)
         #: Optimizer steps of the longest plan, where phases run side by side.
         self.max_steps = groups.num_steps(self._plan)
         self._attached = False
         #: The running step, of methods whose steps carry a batch of every task.
-        self.carried = CarriedStep(self)
+        self.multitask_step = MultitaskStep(self)
 
     # ---- Where the run stands
 
@@ -133,7 +133,7 @@ class PlanRunner(RunnerState):
         if self.method.separates_phases:
             self._schedule = PositionedSchedule(self.trainer.lr_scheduler)
             keep = self.trainer.args.phase_optimizer_state == "per_task" or not self.method.forks
-            self._slots = OptimizerSlots(self._bare_optimizer(), keep, rolls_back=self.method.forks)
+            self._slots = PerPhaseOptimizerState(self._bare_optimizer(), keep, rolls_back=self.method.forks)
         if self.method.forks:
             self._log_expected_memory()
 
@@ -204,7 +204,7 @@ class PlanRunner(RunnerState):
         else:
             phase, step_in_phase = self.lane.locate(self.step)
             if isinstance(self.method, StepMethod):
-                self.carried.finish()
+                self.multitask_step.finish()
             self.step += 1
             if step_in_phase + 1 == phase.num_steps:
                 self._end_phase(phase)

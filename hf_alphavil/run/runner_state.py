@@ -13,9 +13,9 @@ from ..data import EpochPlan
 from ..distributed.fsdp import is_sharded
 from ..distributed.phase_groups import PhaseGroups
 from ..methods import DeltaBank, Method
-from .held_evaluation import HeldEvaluation
-from .optimizer_slots import OptimizerSlots, load_optimizer_state, optimizer_state
+from .deferred_evaluation import DeferredEvaluation
 from .phase_losses import PhaseLosses
+from .phase_optimizer_states import PerPhaseOptimizerState, load_optimizer_state, optimizer_state
 
 if TYPE_CHECKING:
     from ..trainer import MultitaskTrainer
@@ -40,11 +40,11 @@ class RunnerState:
     step: int
     history: list[dict[str, Any]]
     deltas: DeltaBank
-    _slots: OptimizerSlots | None
+    _slots: PerPhaseOptimizerState | None
     _losses: PhaseLosses
     _phase_losses: dict[str, dict[str, float]]
     _dropped: dict[str, int]
-    _evaluation: HeldEvaluation
+    _evaluation: DeferredEvaluation
     _plan: EpochPlan
 
     @property
@@ -73,7 +73,7 @@ class RunnerState:
             "losses": self._losses.state_dict(self.groups.gather),
             "phase_losses": self._phase_losses,
             "dropped": self._dropped,
-            "optimizer_slots": slots,
+            "phase_optimizer_states": slots,
             "running_optimizer": running_optimizer,
         }
         return tensors, {
@@ -133,8 +133,8 @@ class RunnerState:
             load_optimizer_state(self._bare_optimizer(), tensors, own["running_optimizer"], RUNNING_OPTIMIZER)
         if own["is_open"]:
             self.deltas.load_state_tensors(tensors, own["finished_phases"])
-        if self._slots is not None and own["optimizer_slots"] is not None:
-            self._slots.load_state_dict(tensors, own["optimizer_slots"])
+        if self._slots is not None and own["phase_optimizer_states"] is not None:
+            self._slots.load_state_dict(tensors, own["phase_optimizer_states"])
         self._losses.load_state_dict(own["losses"], self.trainer.args.device)
 
     def _fingerprint(self) -> dict[str, Any]:

@@ -46,10 +46,10 @@ class LabelReader:
     kind: str
     labels: Sequence[str] | None = None
     written: Sequence[Any] | None = None
-    several: bool = False
+    is_multi_label: bool = False
     separator: str = ","
     score_range: tuple[float, float] | None = None
-    forms: list[str] = field(default_factory=list)
+    label_format: list[str] = field(default_factory=list)
 
     def read(self, value: Any, num_words: int | None = None) -> Any:
         """
@@ -66,15 +66,15 @@ class LabelReader:
         """
         if self.kind == "regression":
             return self._score(value)
-        if not self.several and self.kind != "token_classification":
+        if not self.is_multi_label and self.kind != "token_classification":
             return self._id(value)
         parts = split_labels(value, self.kind, self.separator)
-        if self.several and parts and self._are_flags(parts):
+        if self.is_multi_label and parts and self._are_flags(parts):
             return self._in_form("flags", [number for number, flag in enumerate(parts) if int(flag)], value)
         ids = [self._id(part) for part in parts]
         if num_words is not None and len(ids) != num_words:
             raise ValueError(f"there are {len(ids)} labels for {num_words} words.")
-        if self.several and len(set(ids)) != len(ids):
+        if self.is_multi_label and len(set(ids)) != len(ids):
             raise ValueError(
                 f"the labels {value!r:.80} name one twice. (Flags, one for each label, are read where `labels` stand.)"
             )
@@ -83,11 +83,11 @@ class LabelReader:
     def _are_flags(self, parts: list[Any]) -> bool:
         """Whether a row says of each label whether it applies, as `[1, 0, 1]`: what no list of three ids can be."""
         assert self.labels is not None
-        if self.written is not None or self.forms not in ([], ["flags"]) or len(parts) != len(self.labels):
+        if self.written is not None or self.label_format not in ([], ["flags"]) or len(parts) != len(self.labels):
             return False
         if not are_flags(parts) or set(parts) <= set(self.labels):
             return False
-        if not self.forms and len(parts) == 2 and parts[0] != parts[1] and type(parts[0]) in (int, str):
+        if not self.label_format and len(parts) == 2 and parts[0] != parts[1] and type(parts[0]) in (int, str):
             raise ValueError(
                 f"the labels {parts} may be two ids, or say of each label whether it applies: write names."
             )
@@ -108,12 +108,12 @@ class LabelReader:
         raise ValueError(f"the label {value!r:.80} is none of {_listed(names)}.")
 
     def _in_form(self, form: str, read: Any, value: Any) -> Any:
-        if not self.forms:
-            self.forms.append(form)
-        if form != self.forms[0]:  # ids count from 0, and what is written among names may well count from 1
+        if not self.label_format:
+            self.label_format.append(form)
+        if form != self.label_format[0]:  # ids count from 0, and what is written among names may well count from 1
             raise ValueError(
-                f"the label {value!r:.80} is read as {form}, where the first was read as {self.forms[0]}: write all "
-                "in one way."
+                f"the label {value!r:.80} is read as {form}, where the first was read as {self.label_format[0]}: "
+                "write all in one way."
             )
         return read
 

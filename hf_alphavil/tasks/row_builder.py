@@ -57,7 +57,7 @@ class SplitBuilder:
         self.kind: str = settings["kind"]
         self.format = text_format(settings)
         self.label_column: str = self.format.label_column
-        self.several, self.is_list = self.format.is_multi_label, self.format.has_label_lists
+        self.is_multi_label, self.is_list = self.format.is_multi_label, self.format.has_label_lists
         self.labels: tuple[str, ...] | None = settings.get("labels") or label_names
         if self.labels is None and self.kind == "multiple_choice" and self.format.choice_columns:
             self.labels = tuple(self.format.choice_columns)
@@ -96,7 +96,7 @@ class SplitBuilder:
                 if parts:
                     lengths.add(len(parts) if are_flags(parts) else 0)
             place = None  # what follows is about all of them
-            if self.several and len(lengths) == 1 and min(lengths) > 1:
+            if self.is_multi_label and len(lengths) == 1 and min(lengths) > 1:
                 raise ValueError("the training rows say of each label whether it applies, as 1 or 0: write `labels`.")
             self.labels, self.written = infer_labels(values)
         except DataError:
@@ -212,7 +212,9 @@ class SplitBuilder:
             labels = labels[:present] if labels is not None else tuple(map(str, range(present)))
         score_range = self.definition.settings.get("score_range")
         written = self.written[: len(labels)] if self.written is not None and labels is not None else self.written
-        reader = LabelReader(self.kind, labels, written, self.several, self._separator, score_range, self._forms)
+        reader = LabelReader(
+            self.kind, labels, written, self.is_multi_label, self._separator, score_range, self._forms
+        )
         return reader.read(label, num_words)
 
     def _features(self, columns: dict[str, list[Any]]) -> Features:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..reporting.whole_file import write_whole
+from ..reporting.atomic_file import atomic_write
 from .metrics import (
     classification_predictions,
     margin_predictions,
@@ -112,7 +112,7 @@ def write_submission(task: Task, predictions: Any, directory: str | Path, tokeni
     else:
         lines = tsv_lines(values)
     path = Path(directory) / form.file_name
-    write_whole(path, "".join(f"{line}\n" for line in lines))
+    atomic_write(path, "".join(f"{line}\n" for line in lines))
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reporting.whole_file import write_whole
+from ..reporting.atomic_file import atomic_write
 from .definition import BENCHMARKS, TaskDefinition, benchmark_definitions
 from .errors import DataError
 from .loading import load_tasks
@@ -80,7 +80,7 @@ def make_submission(
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
             archive.writestr(name, content)
-    write_whole(output, stream.getvalue())
+    atomic_write(output, stream.getvalue())
     return origins
 
 

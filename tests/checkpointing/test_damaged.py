@@ -11,13 +11,13 @@ import torch
 from transformers import TrainerCallback
 
 from hf_alphavil.checkpointing.folder import (
-    ASIDE_NAME,
+    STAGING_NAME,
     checkpoints,
-    clear_aside,
-    damage,
+    clear_staging,
     find_checkpoint,
+    find_corruption,
     move_into_place,
-    seal,
+    write_manifest,
 )
 from support.comparing import assert_same_run
 from support.toy_run import run_toy, toy_trainer
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_named_and_auto_passes_over_it(kind, file, whole_run, 
         toy_trainer(place, **RUN).train(resume_from_checkpoint=True)
     assert_same_run(run, run_toy(place, resume_from_checkpoint="auto", **RUN))
     assert f"passed over the damaged checkpoint {last}" in caplog.text
-    assert damage(before) is None
+    assert find_corruption(before) is None
 
 
 def test_auto_without_a_whole_checkpoint_starts_anew(whole_run, tmp_path):
@@ -97,7 +97,7 @@ def test_auto_passes_over_a_checkpoint_without_state(whole_run, tmp_path, caplog
     place = copy_of(folder, tmp_path / "run")
     last = checkpoints(place)[0]
     (last / "multitask_state.json").unlink()
-    seal(last)
+    write_manifest(last)
     assert_same_run(run, run_toy(place, resume_from_checkpoint="auto", **RUN))
     assert f"passed over {last}, which holds the model alone" in caplog.text
 
@@ -113,12 +113,12 @@ def test_a_file_that_cannot_be_read_is_damage(whole_run, tmp_path, monkeypatch):
         return opened(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", bad_disk)
-    assert "optimizer.pt cannot be read" in damage(last)
+    assert "optimizer.pt cannot be read" in find_corruption(last)
     assert find_checkpoint("auto", tmp_path / "run") == str(before)
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
-    aside = tmp_path / ASIDE_NAME
+    aside = tmp_path / STAGING_NAME
     (aside / "checkpoint-4").mkdir(parents=True)
     (aside / "replaced-checkpoint-4").mkdir()
     (aside / "replaced-checkpoint-4" / "file").write_text("old")
@@ -128,42 +128,42 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
 
 
 def test_a_checkpoint_that_cannot_be_moved_leaves_the_one_before(tmp_path):
-    (tmp_path / ASIDE_NAME).mkdir()
+    (tmp_path / STAGING_NAME).mkdir()
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4" / "file").write_text("old")
     with pytest.raises(FileNotFoundError):
-        move_into_place(tmp_path / ASIDE_NAME / "checkpoint-4", tmp_path / "checkpoint-4")
-    clear_aside(tmp_path)
+        move_into_place(tmp_path / STAGING_NAME / "checkpoint-4", tmp_path / "checkpoint-4")
+    clear_staging(tmp_path)
     assert (tmp_path / "checkpoint-4" / "file").read_text() == "old"
-    assert not (tmp_path / ASIDE_NAME).exists()
+    assert not (tmp_path / STAGING_NAME).exists()
 
 
 def test_a_manifest_that_is_no_manifest(tmp_path):
     (tmp_path / "file").write_text("content")
-    seal(tmp_path)
-    assert damage(tmp_path) is None
+    write_manifest(tmp_path)
+    assert find_corruption(tmp_path) is None
     (tmp_path / "later").write_text("a callback's")
-    assert damage(tmp_path) is None
+    assert find_corruption(tmp_path) is None
     for text in ("", "{}", "[]", '{"files": 3}', '{"files": {"file": {"bytes": "many"}}}'):
         (tmp_path / "manifest.json").write_text(text)
-        assert damage(tmp_path) == f"{tmp_path / 'manifest.json'} cannot be read"
+        assert find_corruption(tmp_path) == f"{tmp_path / 'manifest.json'} cannot be read"
 
 
 def test_a_checkpoint_replaces_one_of_an_earlier_run(tmp_path):
     for content in ("old", "new"):
-        aside = tmp_path / ASIDE_NAME / "checkpoint-1"
+        aside = tmp_path / STAGING_NAME / "checkpoint-1"
         aside.mkdir(parents=True)
         (aside / "file").write_text(content)
         move_into_place(aside, tmp_path / "checkpoint-1")
     assert (tmp_path / "checkpoint-1" / "file").read_text() == "new"
-    assert list((tmp_path / ASIDE_NAME).iterdir()) == []
+    assert list((tmp_path / STAGING_NAME).iterdir()) == []
 
 
 def test_every_checkpoint_is_sealed_and_the_limit_holds(tmp_path):
     run_toy(tmp_path, **SAVING, save_total_limit=2)
     found = checkpoints(tmp_path)
-    assert [damage(folder) for folder in found] == [None, None]
-    assert not (tmp_path / ASIDE_NAME).exists()
+    assert [find_corruption(folder) for folder in found] == [None, None]
+    assert not (tmp_path / STAGING_NAME).exists()
     files = json.loads((found[0] / "manifest.json").read_text())["files"]
     assert set(files) == {file.name for file in found[0].iterdir()} - {"manifest.json"}
 
@@ -184,8 +184,8 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, caplog):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert [folder.name for folder in checkpoints(tmp_path)] == ["checkpoint-4"]
-    assert damage(tmp_path / "checkpoint-4") is None
-    assert not (tmp_path / ASIDE_NAME).exists()
+    assert find_corruption(tmp_path / "checkpoint-4") is None
+    assert not (tmp_path / STAGING_NAME).exists()
     assert "checkpoint-8 could not be written" in caplog.text
     assert f"the last whole one is {tmp_path / 'checkpoint-4'}" in caplog.text
     whole = run_toy(tmp_path / "whole", **RUN)

@@ -26,7 +26,7 @@ VARIANTS = {
     },
     "bfloat16_deltas": {"delta_dtype": "bfloat16", "delta_device": "cpu", "max_phase_steps": 2},
     "sgd_momentum": {"optim": "sgd", "optim_args": "momentum=0.9", "max_phase_steps": 2},
-    "held_evaluation": {"eval_strategy": "steps", "eval_steps": 4, "max_phase_steps": 3},
+    "deferred_evaluation": {"eval_strategy": "steps", "eval_steps": 4, "max_phase_steps": 3},
     "pruned": {
         "data_seed": 3,
         "num_train_epochs": 3,

@@ -46,8 +46,8 @@ def test_forks_walk_the_same_stretch_of_the_schedule():
     assert [plan(2).schedule_position(step) for step in range(5)] == pytest.approx(
         [10, 12.5, 10, 10 + 5 / 3, 10 + 10 / 3]
     )
-    joint = Phase(JOINT_PHASE, (("a",), ("b",)), stretch=(0.0, 0.4))
-    fork = Phase("a", (("a",),) * 3, fork=True, stretch=(0.4, 1.0))
+    joint = Phase(JOINT_PHASE, (("a",), ("b",)), schedule_range=(0.0, 0.4))
+    fork = Phase("a", (("a",),) * 3, fork=True, schedule_range=(0.4, 1.0))
     assert [plan(0, (joint, fork)).schedule_position(step) for step in range(5)] == pytest.approx([0, 1, 2, 3, 4])
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import default_data_collator
 
-from hf_alphavil.data import CARRIED_KEY, TASK_KEY, TaskCollator, TaskDataset
+from hf_alphavil.data import BATCHES_KEY, TASK_KEY, TaskCollator, TaskDataset
 
 ROWS = [{"x": torch.ones(2), "idx": i, "text": "word", "labels": i % 2} for i in range(4)]
 
@@ -27,11 +27,11 @@ def test_examples_of_several_tasks_make_a_batch_of_each():
     collate = TaskCollator({"rte": default_data_collator, "cb": lambda rows: {"count": len(rows)}})
     rte, cb = TaskDataset(ROWS, "rte"), TaskDataset(ROWS, "cb")
     batch = collate([rte[1], rte[3], cb[0], cb[1], cb[2]])
-    assert batch.keys() == {CARRIED_KEY}
-    assert list(batch[CARRIED_KEY]) == ["rte", "cb"]  # in their order
-    assert batch[CARRIED_KEY]["cb"] == {"count": 3, TASK_KEY: "cb"}
-    assert batch[CARRIED_KEY]["rte"]["labels"].tolist() == [1, 1]
-    assert batch[CARRIED_KEY]["rte"][TASK_KEY] == "rte"
+    assert batch.keys() == {BATCHES_KEY}
+    assert list(batch[BATCHES_KEY]) == ["rte", "cb"]  # in their order
+    assert batch[BATCHES_KEY]["cb"] == {"count": 3, TASK_KEY: "cb"}
+    assert batch[BATCHES_KEY]["rte"]["labels"].tolist() == [1, 1]
+    assert batch[BATCHES_KEY]["rte"][TASK_KEY] == "rte"
 
 
 def test_iterable_dataset_is_refused():

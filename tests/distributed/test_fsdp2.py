@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 from hf_alphavil import MultitaskConfig, MultitaskModel
 from hf_alphavil.checkpointing.run_state import STATE_NAME, load_run_tensors, save_run_state
-from hf_alphavil.setup.checks import check_evaluation, check_sharding, check_tied_weights
+from hf_alphavil.distributed.refusals import check_evaluation, check_sharding, check_tied_weights
 from support.launching import ROOT, launch
 from support.sharded_run import ROWS, rows
 
@@ -55,7 +55,7 @@ def test_equals_ddp(runs):
         for key in ("alpha", "task_weights", "task_weights_used"):
             assert mine[key] == pytest.approx(theirs[key], abs=TOLERANCE), key
         # The judged losses come from forward passes one after another, between which the parameters are written.
-        for key in ("meta_loss", "judged_loss"):
+        for key in ("meta_loss", "acceptance_loss"):
             assert mine[key] == pytest.approx(theirs[key], abs=TOLERANCE), key
         assert not mine["alpha_diverged"]
     # α's step size is in units of a gradient, so that a wrong factor of all inner products would not show in α.

@@ -138,7 +138,7 @@ def test_lbfgs_is_scipys_on_the_functional_objective(name, tmp_path):
         )  # fmt: skip
         assert list(entry["alpha"].values()) == pytest.approx(found.x, abs=TOLERANCE)
         assert entry[f"meta_{name}"] == pytest.approx(values, rel=TOLERANCE)
-        assert entry[f"judged_{name}"] == pytest.approx([values[0], values[-1]], rel=TOLERANCE)
+        assert entry[f"acceptance_{name}"] == pytest.approx([values[0], values[-1]], rel=TOLERANCE)
         lengths.append(len(values))
         moves.append(np.abs(found.x - 1).max())
     assert max(lengths) > 2
@@ -166,7 +166,7 @@ def test_gradient_free_is_scipys_on_the_functional_objective(name, tmp_path):
         values = entry[f"meta_{name}"]
         assert values[-1] == pytest.approx(value(torch.tensor(best)).item(), abs=TOLERANCE)
         assert len(values) == 5 + 1
-        assert entry[f"judged_{name}"] == [values[0], values[-1]]
+        assert entry[f"acceptance_{name}"] == [values[0], values[-1]]
         assert "meta_loss" not in entry or name == "loss"
         gains.append(sign * (values[0] - values[-1]))
     assert all(gain >= 0 for gain in gains)

@@ -102,10 +102,10 @@ def test_lbfgs_reaches_the_optimum_at_any_scale(scale, l2):
     assert in_order(fit.alpha) == pytest.approx(best.tolist(), abs=1e-2)
     assert (best - 1).abs().max() > 0.3
     deltas.combine(dict(zip(sorted(TASKS), best.tolist(), strict=True)))
-    pull = l2 * scale * ((torch.tensor(in_order(fit.alpha)) - 1) ** 2).sum() - l2 * scale * ((best - 1) ** 2).sum()
-    assert fit.values[-1] + float(pull) <= meta.loss([]) * (1 + 1e-4)
+    penalty = l2 * scale * ((torch.tensor(in_order(fit.alpha)) - 1) ** 2).sum() - l2 * scale * ((best - 1) ** 2).sum()
+    assert fit.values[-1] + float(penalty) <= meta.loss([]) * (1 + 1e-4)
     assert len(fit.values) < 30 + 1  # it stops where nothing is gained
-    assert fit.judged == (fit.values[0], fit.values[-1])
+    assert fit.acceptance == (fit.values[0], fit.values[-1])
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -140,12 +140,14 @@ def test_a_strong_pull_holds_sgd_at_its_start():
 def test_equal_alpha_of_layers_are_pulled_as_one(optimizer):
     given = settings(optimizer=optimizer, l1=0.3, l2=0.7)
     whole, layered = (AlphaProblem(bank(groups), None, TASKS, given) for groups in (None, GROUP_OF))
-    assert (len(whole.unknowns), len(layered.unknowns)) == (3, 6)
+    assert (len(whole.layout), len(layered.layout)) == (3, 6)
     of_tasks = torch.tensor([1.5, 0.2, 1.0], dtype=torch.float64)
     of_layers = of_tasks.repeat_interleave(2)
-    assert layered.pull(of_layers) == pytest.approx(whole.pull(of_tasks)) == pytest.approx(0.3 * 1.3 + 0.7 * 0.89)
-    gradient = layered.pull_gradient(of_layers).reshape(3, 2)
-    assert torch.allclose(gradient.sum(dim=1), whole.pull_gradient(of_tasks))
+    assert (
+        layered.penalty(of_layers) == pytest.approx(whole.penalty(of_tasks)) == pytest.approx(0.3 * 1.3 + 0.7 * 0.89)
+    )
+    gradient = layered.penalty_gradient(of_layers).reshape(3, 2)
+    assert torch.allclose(gradient.sum(dim=1), whole.penalty_gradient(of_tasks))
 
 
 def test_gradient_free_finds_an_alpha_beyond_a_plateau():
@@ -155,7 +157,7 @@ def test_gradient_free_finds_an_alpha_beyond_a_plateau():
     told = []
     given = settings(optimizer="gradient_free", objective="metric")
     fit = fit_alpha(deltas, meta, ("rte", "cola"), given, progress=told.append)
-    assert fit.judged == (0.0, 1.0)
+    assert fit.acceptance == (0.0, 1.0)
     assert fit.values[0] == 0.0
     assert fit.values[-1] == 1.0
     assert fit.values == sorted(fit.values)
@@ -198,7 +200,7 @@ def test_tasks_without_a_delta_and_no_steps(optimizer):
     none = fit_alpha(deltas, Quadratic(deltas), TASKS, settings(optimizer=optimizer, steps=0), progress=told.append)
     assert set(none.alpha.values()) == {1.0}
     assert len(none.values) == 1
-    assert none.judged == (none.values[0],) * 2
+    assert none.acceptance == (none.values[0],) * 2
     assert told == []
 
 

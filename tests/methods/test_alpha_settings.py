@@ -160,7 +160,7 @@ def test_the_entropy_of_choices(tmp_path):
         p = model(task="copa", input_ids=ids, attention_mask=torch.ones_like(ids)).logits.softmax(-1)
     assert p.shape == (9, 2)
     expected = -(p * p.log()).sum(-1).mean().item()
-    assert trainer.history[0]["judged_entropy"][1] == pytest.approx(expected, abs=1e-6)
+    assert trainer.history[0]["acceptance_entropy"][1] == pytest.approx(expected, abs=1e-6)
     assert HEADS["copa"]["kind"] == "multiple_choice"
 
 
@@ -219,4 +219,4 @@ def test_the_metric_of_a_task(demo, tmp_path):
     (entry,) = trainer.history
     assert "meta_loss" not in entry
     assert len(entry["meta_metric"]) == 3
-    assert 0 <= entry["judged_metric"][0] <= entry["judged_metric"][1] <= 1
+    assert 0 <= entry["acceptance_metric"][0] <= entry["acceptance_metric"][1] <= 1

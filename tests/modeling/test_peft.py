@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, BertConfig, BertModel
 
 from hf_alphavil import MultitaskModel
-from hf_alphavil.modeling import head_modules, merge_adapters, without_adapters
+from hf_alphavil.modeling import head_modules, merge_adapters, unwrap_peft
 from hf_alphavil.modeling.lora import load_adapted
 from support.bert_run import HEADS, TARGET, adapted, bert_data, bert_model, bert_trainer
 
@@ -94,7 +94,7 @@ def test_the_plain_model_of_the_same_function_takes_the_same_phases(tmp_path):
     peft = bert_trainer(tmp_path / "peft", model=wrapped, **SGD)
     peft.train()
     assert peft.history[-1]["alpha"] == pytest.approx(plain.history[-1]["alpha"], abs=1e-5)
-    weights = without_adapters(peft.model).tasks[TARGET].classifier.modules_to_save["default"].weight
+    weights = unwrap_peft(peft.model).tasks[TARGET].classifier.modules_to_save["default"].weight
     torch.testing.assert_close(weights, plain.model.tasks[TARGET].classifier.weight, rtol=0, atol=1e-6)
 
 
@@ -159,7 +159,7 @@ def test_merged_export_gives_the_same_logits(tmp_path):
 
 def test_merging_a_model_without_adapters_is_nothing():
     model = bert_model()
-    assert merge_adapters(model) is without_adapters(model) is model
+    assert merge_adapters(model) is unwrap_peft(model) is model
 
 
 @pytest.mark.parametrize("base", ["encoder", "multitask model"])

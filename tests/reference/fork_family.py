@@ -46,7 +46,7 @@ class Run:
             theta = sgd_step(theta, gradient, {}, lr * (1.0 if weight is None else weight[t]), 0.0, 0.0)
         return theta
 
-    def stretch(self, start, end, n):
+    def schedule_range(self, start, end, n):
         """n places from `start` to `end`, which are counted in epochs."""
         return [self.N * (start + (end - start) * i / n) for i in range(n)]
 
@@ -78,10 +78,10 @@ def probing(run, probe_steps, mix, weighted, new_weights):
         n = run.N if is_last else J
         masses = {t: mass for t, mass in mix(w).items() if w[t] > 0}
         order = run.mixed(n, masses, "joint")
-        run.theta = run.walk(run.theta, order, run.stretch(e, e + n / run.N, n), w if weighted else None)
+        run.theta = run.walk(run.theta, order, run.schedule_range(e, e + n / run.N, n), w if weighted else None)
         deltas = {}
         for t, k in {} if is_last else probe_steps.items():
-            probed = run.walk(run.theta, [t] * k, run.stretch(e + J / run.N, e + 1, k))
+            probed = run.walk(run.theta, [t] * k, run.schedule_range(e + J / run.N, e + 1, k))
             deltas[t] = {name: probed[name] - p for name, p in run.theta.items()}
         used = w
         if not is_last:
@@ -136,7 +136,7 @@ def straight_line_forkmerge(run, *, branches, score):
     for name, n in joint_counts(run.N, dict.fromkeys(forks, 1)).items():
         (t,) = forks[name]
         order = run.mixed(n, {run.target: 1, t: 1}, name)
-        ranked[t] = score(run.walk(run.theta, order, run.stretch(0, E, n)))
+        ranked[t] = score(run.walk(run.theta, order, run.schedule_range(0, E, n)))
     ranking = sorted(run.auxiliaries, key=lambda t: -ranked[t])
     ones = dict.fromkeys(run.train, 1.0)
     records.append({"theta": run.theta, "task_weights": ones, "ranking": ranking, "ranking_scores": ranked})
@@ -150,7 +150,7 @@ def straight_line_forkmerge(run, *, branches, score):
             masses = {run.target: max(k, 1)} | dict.fromkeys(ranking[:k], 1)
             order = run.mixed(n, masses, name)
             begin, end = E * (e - 1) / (E - 1), E * e / (E - 1)
-            ends[name] = run.walk(run.theta, order, run.stretch(begin, end, n))
+            ends[name] = run.walk(run.theta, order, run.schedule_range(begin, end, n))
             shares[name] = {t: mass / sum(masses.values()) for t, mass in masses.items()}
         scores = {name: score(theta) for name, theta in ends.items()}
         order = sorted(ends, key=lambda name: (-scores[name], list(ends).index(name)))
@@ -190,7 +190,7 @@ def straight_line_stilts(run, *, intermediate):
             if e < intermediate
             else [run.target] * run.N
         )
-        run.theta = run.walk(run.theta, order, run.stretch(begin, end, run.N))
+        run.theta = run.walk(run.theta, order, run.schedule_range(begin, end, run.N))
         used = {t: float((t in run.auxiliaries) == (e < intermediate)) for t in run.train}
         records.append({"theta": run.theta, "task_weights_used": used})
     return records

@@ -263,8 +263,8 @@ def straight_line_avil(
             merged = merge(theta0, delta, by_task(alpha), alpha_applies_to)
             loss = objective(model, merged, target, batch)
             away = alpha - start_alpha
-            pull = (alpha_l1 * away.abs() + alpha_l2 * away**2).mean(dim=1).sum()
-            (g,) = torch.autograd.grad(loss + pull if alpha_optimizer == "adam" else loss, [alpha])
+            penalty = (alpha_l1 * away.abs() + alpha_l2 * away**2).mean(dim=1).sum()
+            (g,) = torch.autograd.grad(loss + penalty if alpha_optimizer == "adam" else loss, [alpha])
             alpha_trace.append(in_one_number(alpha.detach()))
             meta_loss.append(loss.item())
             alpha_grads.append(dict(zip(tasks, g.sum(dim=1).tolist(), strict=True)))

@@ -30,7 +30,7 @@ SWAPPABLE: tuple[type[Optimizer], ...] = (
 _AT_START = "(start)"
 
 
-class OptimizerSlots:
+class PerPhaseOptimizerState:
     """
     Swaps the state of an optimizer between phases, so that no task's momentum moves another's parameters.
 

@@ -10,7 +10,7 @@ from transformers.trainer_utils import SaveStrategy
 logger = logging.getLogger(__name__)
 
 
-class HeldEvaluation:
+class DeferredEvaluation:
     """Holds an evaluation that was asked for inside a plan to the plan's last step."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes) -> None:
     """
     Writes a file aside and moves it into its place: a reader never meets half of it, and a failure leaves the old one.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .runner import PlanRunner
 
 
-class CarriedStep:
+class MultitaskStep:
     """
     Gathers the losses and gradients of one optimizer step by task, and lets a [`StepMethod`] weigh them.
 

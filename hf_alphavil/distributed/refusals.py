@@ -1,0 +1,160 @@
+"""Launches that multitask training does not support, refused before training starts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from accelerate.utils import DynamoBackend, str_to_bool
+from torch import nn
+from torch.distributed.fsdp import CPUOffloadPolicy
+from transformers import PreTrainedModel, TrainingArguments
+
+from ..modeling import unwrap_peft
+from .fsdp import is_sharded
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+
+NO_DEEPSPEED = (
+    "DeepSpeed is not supported: it keeps float32 parameters of its own, which θ0 + Σ α δ would not reach. Launch "
+    "with DDP (`accelerate launch --config_file configs/ddp.yaml`) or, for a model too large for that, with FSDP2 "
+    "(configs/fsdp2.yaml) instead"
+)
+
+
+def refuse_deepspeed_launch() -> None:
+    """
+    Refuses `accelerate launch --use_deepspeed` before accelerate asks for the package.
+
+    Raises:
+        ValueError: If the launcher asks for DeepSpeed.
+    """
+    if str_to_bool(os.environ.get("ACCELERATE_USE_DEEPSPEED", "false")):
+        raise ValueError(NO_DEEPSPEED)
+
+
+def check_sharding(state: AcceleratorState) -> None:
+    """
+    Refuses ways of sharding that multitask training does not support: all but accelerate's FSDP2 by itself.
+
+    Args:
+        state (`accelerate.state.AcceleratorState`): The state of the accelerator that is about to shard.
+
+    Raises:
+        ValueError: Under FSDP1, and for options of FSDP2 under which θ0 + Σ α δ was never seen to be right.
+    """
+    plugin = getattr(state, "fsdp_plugin", None)
+    if plugin is None:
+        return
+    if plugin.fsdp_version != 2:
+        raise ValueError(
+            "FSDP1 is not supported: it flattens parameters, and deltas go by parameter. Use FSDP2: pass "
+            "`--fsdp_version 2` to `accelerate launch` (configs/fsdp2.yaml does)"
+        )
+    refused = {
+        "fsdp_offload_params": isinstance(plugin.cpu_offload, CPUOffloadPolicy),
+        "fsdp_cpu_ram_efficient_loading": plugin.cpu_ram_efficient_loading,
+        "fsdp_ignored_modules": plugin.ignored_modules,
+        "dynamo_backend (torch_compile)": state.dynamo_plugin.backend != DynamoBackend.NO,
+        f"mixed_precision {state.mixed_precision}": state.mixed_precision not in ("no", "bf16"),
+        "parallelism_config": getattr(state, "parallelism_config", None),
+    }
+    if unsupported := [name for name, is_on in refused.items() if is_on]:
+        raise ValueError(
+            f"FSDP2 with {', '.join(unsupported)} is not supported: leave it off (configs/fsdp2.yaml does), or launch "
+            "with DDP (configs/ddp.yaml)"
+        )
+
+
+def check_adapters(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Refuses adapters under FSDP2, which were never seen to be merged and exported right.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The bare model.
+
+    Raises:
+        ValueError: For a `peft.PeftModel` under FSDP2.
+    """
+    if accelerator.is_fsdp2 and unwrap_peft(model) is not model:
+        raise ValueError("adapters are not supported under FSDP2: launch with DDP (configs/ddp.yaml)")
+
+
+def check_tied_weights(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Refuses heads that share their weight with the input embeddings under FSDP2.
+
+    accelerate 1.15 gives the input embeddings a group of their own, and torch takes a weight into one group alone.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The bare model.
+
+    Raises:
+        ValueError: For a head of masked language modelling, tied to the embeddings, under FSDP2.
+    """
+    if not accelerator.is_fsdp2 or not isinstance(model, PreTrainedModel):
+        return
+    weight = getattr(model.get_input_embeddings(), "weight", None)
+    tied = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
+    if len(tied) > 1:
+        raise ValueError(
+            f"{tied[-1]} is the weight of the input embeddings, which FSDP2 shards by themselves: leave tasks of "
+            "masked language modelling out, or launch with DDP (configs/ddp.yaml)"
+        )
+
+
+def check_evaluation(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Refuses to evaluate a model that FSDP2 is to shard and has not.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The model to evaluate.
+
+    Raises:
+        ValueError: Before `train()` under FSDP2.
+    """
+    if accelerator.is_fsdp2 and not is_sharded(model):
+        raise ValueError(
+            "accelerate's FSDP2 shards a model only together with its optimizer, so it is evaluated after `train()` "
+            "in the same process. To evaluate or predict alone, launch with configs/single.yaml or configs/ddp.yaml"
+        )
+
+
+def check_setup(args: TrainingArguments) -> None:
+    """
+    Refuses launch set-ups that multitask training does not support.
+
+    Args:
+        args (`TrainingArguments`): The settings.
+
+    Raises:
+        ValueError: Under DeepSpeed or `nn.DataParallel`, for processes that do not know of each other, and for
+            settings that would break a plan's order.
+    """
+    if args.deepspeed or getattr(args, "deepspeed_plugin", None) is not None:
+        raise ValueError(NO_DEEPSPEED)
+    launched = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if launched > 1 and args.world_size == 1:
+        raise ValueError(
+            f"{launched} processes were launched, but each would train on its own: they share no accelerator. On CPUs "
+            "pass --use_cpu to the script (`use_cpu=True`), which connects them with gloo"
+        )
+    if args.n_gpu > 1:  # a distributed process sees one
+        raise ValueError(
+            f"this process sees {args.n_gpu} GPUs and would use nn.DataParallel, which is not supported: use "
+            "`accelerate launch`, or make one GPU visible with CUDA_VISIBLE_DEVICES=0"
+        )
+    config = args.accelerator_config
+    for name in ("split_batches", "dispatch_batches"):
+        if getattr(config, name, None):
+            raise ValueError(f"accelerator_config.{name} would mix the batches of a plan's step: leave it off")
+    if args.ignore_data_skip:
+        raise ValueError(
+            "ignore_data_skip would resume at another place of the epoch's plan than the checkpoint's: leave it off"
+        )

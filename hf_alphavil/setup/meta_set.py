@@ -1,0 +1,93 @@
+"""The meta set on which α is fitted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch.utils.data import Subset
+
+from ..data import TaskDataset, split_holdout
+from ..methods import METHODS
+from ..training_args import MultitaskTrainingArguments
+from .datasets import tokenized_split
+
+if TYPE_CHECKING:
+    from ..tasks import Task
+logger = logging.getLogger(__name__)
+
+
+def split_meta_set(
+    args: MultitaskTrainingArguments,
+    target: str,
+    train: Mapping[str, TaskDataset],
+    validation: Mapping[str, TaskDataset],
+    tasks: Mapping[str, Task] | None,
+    tokenizer: Any = None,
+) -> tuple[dict[str, TaskDataset], TaskDataset | None]:
+    """
+    The meta set on which α is fitted, and the training sets without it.
+
+    Args:
+        args (`MultitaskTrainingArguments`): For `method`, `alpha_data`, `alpha_holdout_fraction` and the data seed.
+        target (`str`): The target task.
+        train (`Mapping[str, TaskDataset]`): Training sets by task.
+        validation (`Mapping[str, TaskDataset]`): Validation sets by task.
+        tasks (`Mapping[str, Task]`, *optional*): For the target's passages and its test rows.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*): For `alpha_data="test"`.
+
+    Returns:
+        `tuple[dict[str, TaskDataset], TaskDataset | None]`: Training sets; the meta set if the method needs one.
+
+    Raises:
+        ValueError: If the held-out slice is too small, or there is no validation or test set to take.
+    """
+    train = dict(train)
+    if not METHODS[args.method].needs_meta_set:
+        return train, None
+    if args.alpha_data == "train":
+        return train, train[target]
+    if args.alpha_data == "validation":
+        if target not in validation:
+            raise ValueError(
+                f"alpha_data='validation', but there is no validation set of the target {target!r}: pass it in "
+                "`eval_dataset`, or hold a slice of the training rows out with alpha_data='train_holdout'"
+            )
+        logger.warning(
+            "The meta set is the target's validation rows (alpha_data='validation', the paper's way): scores on them "
+            "are optimistic. Report another set's, or hold out training rows with alpha_data='train_holdout'."
+        )
+        return train, validation[target]
+    task = tasks.get(target) if tasks is not None else None
+    if args.alpha_data == "test":
+        if task is None or task.test is None:
+            raise ValueError(
+                f"alpha_data='test', but there are no test rows of the target {target!r}: pass `tasks` of which it "
+                "has a test split, or take the text of a slice of the training rows with alpha_data='train_holdout'"
+            )
+        return train, TaskDataset(tokenized_split({target: task}, "test", tokenizer, args)[target], target)
+    labels = train[target].labels()
+    # A slice is stratified by a class of every row; scores, and several labels of a row, are none.
+    if (task is not None and not task.has_one_class) or (
+        labels and (isinstance(labels[0], float) or np.ndim(labels[0]))
+    ):
+        labels = None
+    groups = None
+    if task is not None and task.group_column is not None and task.train is not None:
+        groups = list(task.train[task.group_column])
+        groups = groups if len(groups) == len(train[target]) else None
+    rest, held_out = split_holdout(
+        len(train[target]),
+        args.alpha_holdout_fraction,
+        args.resolved_data_seed,
+        [label.item() if hasattr(label, "item") else label for label in labels] if labels is not None else None,
+        groups,
+    )
+    meta = TaskDataset(Subset(train[target].dataset, held_out), target)
+    train[target] = TaskDataset(Subset(train[target].dataset, rest), target)
+    logger.info(
+        "The meta set is %d held-out rows of the %d training rows of %s", len(meta), len(rest) + len(meta), target
+    )
+    return train, meta
