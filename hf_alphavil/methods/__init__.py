@@ -13,6 +13,7 @@ from .gradnorm import GradNorm
 from .hydalearn import HydaLearn
 from .joint import Multitask, Single
 from .ol_aux import OLAux
+from .record import EpochRecord
 from .similarity import GradientCosineSimilarity, TargetPCGrad
 from .step_method import Step, StepMethod
 from .stilts import Stilts
@@ -49,6 +50,7 @@ __all__ = [
     "METHODS",
     "AlphaVIL",
     "DeltaBank",
+    "EpochRecord",
     "Method",
     "Multitask",
     "Objective",

@@ -13,6 +13,7 @@ from .base import Method, Objective, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
 from .pruning import Pruning
+from .record import EpochRecord
 from .weights import WeightRule
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class AlphaVIL(Method):
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> EpochRecord:
         args = self.args
         settings = AlphaSettings(
             steps=args.alpha_steps,
@@ -114,17 +115,19 @@ class AlphaVIL(Method):
         leaving = self.pruning.observe(weights)
         weights = rule.normalized({task: weight for task, weight in weights.items() if task not in leaving})
         self.task_weights = {task: weights.get(task, 0.0) for task in self.tasks}
-        record = {
-            "alpha": fit.alpha,
-            f"meta_{args.alpha_objective}": fit.values,
+        details: dict[str, Any] = {
             f"acceptance_{args.alpha_objective}": list(fit.acceptance),
             "alpha_diverged": fit.diverged,
         }
         if fit.alpha_by_layer is not None:
-            record["alpha_by_layer"] = fit.alpha_by_layer
-        if args.prune_below is not None:
-            record["pruned"] = leaving
-        return record
+            details["alpha_by_layer"] = fit.alpha_by_layer
+        return EpochRecord(
+            alpha=fit.alpha,
+            meta_values=fit.values,
+            objective=args.alpha_objective,
+            pruned=leaving if args.prune_below is not None else None,
+            details=details,
+        )
 
     def _objective(self, objectives: Objectives) -> Objective:
         return objectives.meta_entropy() if self.args.alpha_objective == "entropy" else objectives.meta

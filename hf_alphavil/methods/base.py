@@ -14,6 +14,7 @@ from ..data.plan import EpochPlan, Phase
 from ..distributed.gradient_exchange import Gradient
 from .deltas import DeltaBank
 from .options import NoOptions, read_options
+from .record import EpochRecord
 
 if TYPE_CHECKING:
     from ..training_args import MultitaskTrainingArguments
@@ -196,7 +197,7 @@ class Method(ABC):
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> EpochRecord:
         """
         Called when the plan has run, with the deltas of its forks: sets the model's parameters, updates the weights.
 
@@ -207,9 +208,9 @@ class Method(ABC):
             progress (`Callable[[int], None]`): Told the number of every α step.
 
         Returns:
-            `dict`: What the epoch adds to the history: `alpha`, `meta_loss` and the like.
+            `EpochRecord`: The method's part of the epoch's history entry.
         """
-        return {"alpha": {}, "meta_loss": []}
+        return EpochRecord()
 
     def state_dict(self) -> dict[str, Any]:
         """`dict`: The method's state at any step, ready for JSON."""

@@ -16,6 +16,7 @@ from .base import Method, Objectives
 from .deltas import DeltaBank
 from .greedy_merge import merge_greedily
 from .options import require
+from .record import EpochRecord
 from .stages import stage_schedule_range
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class ForkMerge(Method):
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> EpochRecord:
         meta = objectives.meta
         rows = acceptance_rows(meta)
 
@@ -120,7 +121,6 @@ class ForkMerge(Method):
             score = meta.score(rows)
             return score if math.isfinite(score) else -math.inf
 
-        record: dict[str, Any] = {"alpha": {}, "meta_loss": []}
         forks = [name for name in self._forks(epoch) if name in deltas.phases]
         scores = {name: score_of({name: 1.0}) for name in forks}
         if epoch == 0:
@@ -128,7 +128,7 @@ class ForkMerge(Method):
             # sorted() keeps the order of equals: the tasks' own.
             self.ranking = tuple(sorted(self.auxiliaries, key=lambda task: -by_task[task]))
             deltas.rewind()
-            return {**record, "ranking_scores": by_task, "ranking": list(self.ranking)}
+            return EpochRecord(details={"ranking_scores": by_task, "ranking": list(self.ranking)})
         merged = merge_greedily(scores, score_of)
         deltas.combine({name: merged.shares.get(name, 0.0) for name in deltas.phases})
         branches = self._forks(epoch)
@@ -137,8 +137,10 @@ class ForkMerge(Method):
             * math.fsum(share * self._shares(branches[name]).get(task, 0) for name, share in merged.shares.items())
             for task in self.tasks
         }
-        record["task_weights_used"] = dict(self.task_weights)
-        return {**record, "branch_scores": scores, "merge_coefficients": merged.coefficients, "score": merged.score}
+        return EpochRecord(
+            task_weights_used=dict(self.task_weights),
+            details={"branch_scores": scores, "merge_coefficients": merged.coefficients, "score": merged.score},
+        )
 
     def _forks(self, epoch: int) -> dict[str, tuple[str, ...]]:
         """The auxiliaries of every fork of an epoch, by its name."""

@@ -14,6 +14,7 @@ from .base import Method, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
 from .options import require
+from .record import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,11 @@ class ProbingMethod(Method):
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> EpochRecord:
         meta = objectives.meta
         rows = acceptance_rows(meta)
         if not deltas.is_open:  # the last epoch
-            return {"alpha": {}, "meta_loss": [meta.loss(rows)]}
+            return EpochRecord(meta_values=[meta.loss(rows)])
 
         def loss_with(*probes: str) -> float:
             deltas.combine({phase: float(phase in probes) for phase in deltas.phases})
@@ -102,7 +103,7 @@ class ProbingMethod(Method):
         effects = {task: effect if math.isfinite(effect) else 0.0 for task, effect in effects.items()}
         self.update_weights(effects, start_loss)
         deltas.rewind()
-        return {"alpha": {}, "meta_loss": [start_loss], "effects": effects}
+        return EpochRecord(meta_values=[start_loss], details={"effects": effects})
 
     @abstractmethod
     def measure(self, loss_with: Callable[..., float], start_loss: float, probed: list[str]) -> Mapping[str, float]:

@@ -12,6 +12,7 @@ from ..distributed.gradient_exchange import Gradient
 from .base import Method, Objective, Objectives
 from .deltas import DeltaBank
 from .gradients import TaskGradients
+from .record import EpochRecord
 
 if TYPE_CHECKING:
     from ..training_args import MultitaskTrainingArguments
@@ -119,14 +120,11 @@ class StepMethod(Method):
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> EpochRecord:
         """Sets `task_weights` to the mean weights of the epoch's steps."""
         self.task_weights = {task: total / self._steps_in_epoch for task, total in self._weight_sums.items()}
         self._weight_sums, self._steps_in_epoch = dict.fromkeys(self.tasks, 0.0), 0
-        return {
-            **super().merge(deltas, objectives, epoch, progress),
-            "task_weights_used": dict(self.task_weights),
-        }
+        return EpochRecord(task_weights_used=dict(self.task_weights))
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ from .base import Method, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
 from .options import require
+from .record import EpochRecord
 from .stages import stage_schedule_range
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Stilts(Method):
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> EpochRecord:
         if epoch + 1 < self.num_epochs:
             self.task_weights = self._weights(epoch + 1)
         return super().merge(deltas, objectives, epoch, progress)

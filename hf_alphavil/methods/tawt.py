@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -16,6 +15,7 @@ from .base import Method, Objectives
 from .deltas import DeltaBank
 from .joint import joint_phase
 from .options import require
+from .record import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,9 @@ class TAWT(Method):
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
-        record = super().merge(deltas, objectives, epoch, progress)
+    ) -> EpochRecord:
         if epoch + 1 == self.num_epochs:  # nothing would use the next weights
-            return record
+            return EpochRecord()
         target = self._gradient(objectives, self.args.target_task, epoch)
         cosines = {task: _cosine(target, self._gradient(objectives, task, epoch)) for task in self.auxiliaries}
         cosines[self.args.target_task] = 1.0
@@ -72,7 +71,7 @@ class TAWT(Method):
         }
         total = math.fsum(raised.values())
         self.task_weights = {task: len(raised) * weight / total for task, weight in raised.items()}
-        return {**record, "cosines": cosines}
+        return EpochRecord(details={"cosines": cosines})
 
     def _gradient(self, objectives: Objectives, task: str, epoch: int) -> Gradient:
         objective = objectives.training(task)

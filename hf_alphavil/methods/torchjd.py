@@ -14,6 +14,7 @@ from torch import Tensor
 from .base import Objectives
 from .deltas import DeltaBank
 from .plain_state import from_json, optimizer_from_json, optimizer_to_json, to_json
+from .record import EpochRecord
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class TorchJDMethod(StepMethod):
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> EpochRecord:
         if hasattr(self._module, "step") and callable(self._module.step):
             self._module.step()  # DWA compares epochs
         return super().merge(deltas, objectives, epoch, progress)

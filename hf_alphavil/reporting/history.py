@@ -14,10 +14,10 @@ from .atomic_file import atomic_write
 HISTORY_FILE = "alphavil_history.json"
 
 #: One epoch: `epoch`, `alpha`, `task_weights`, `task_weights_used`, `meta_loss` and the like.
-EpochRecord = dict[str, Any]
+HistoryEntry = dict[str, Any]
 
 
-def write_history(history: Sequence[EpochRecord], directory: str | os.PathLike[str]) -> Path:
+def write_history(history: Sequence[HistoryEntry], directory: str | os.PathLike[str]) -> Path:
     """
     Writes a run's history to `alphavil_history.json`; a reader never meets a half-written file.
 
@@ -35,7 +35,7 @@ def write_history(history: Sequence[EpochRecord], directory: str | os.PathLike[s
     return path
 
 
-def read_history(path: str | os.PathLike[str]) -> list[EpochRecord]:
+def read_history(path: str | os.PathLike[str]) -> list[HistoryEntry]:
     """
     Reads a history that [`write_history`] wrote.
 
@@ -62,7 +62,7 @@ def read_history(path: str | os.PathLike[str]) -> list[EpochRecord]:
     return _map_numbers(history, lambda value: math.nan if value is None else value)
 
 
-def tasks_of(history: Iterable[EpochRecord], target: str) -> list[str]:
+def tasks_of(history: Iterable[HistoryEntry], target: str) -> list[str]:
     """
     The tasks of a history, the target first, the others in their order of appearance.
 

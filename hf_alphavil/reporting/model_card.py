@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from .history import EpochRecord
+from .history import HistoryEntry
 from .summary import markdown_table
 from .trust import alpha_data_in_words, score_in_words
 
@@ -82,7 +82,7 @@ def write_model_card(
     method: str,
     tasks: Sequence[CardTask],
     scores: Sequence[CardScore] = (),
-    history: Sequence[EpochRecord] = (),
+    history: Sequence[HistoryEntry] = (),
     alpha_data: str | None = None,
     meta_use: str = "α was fitted",
     meta_rows: int | None = None,
@@ -207,7 +207,7 @@ def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
     )
 
 
-def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[EpochRecord]) -> str:
+def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[HistoryEntry]) -> str:
     last = history[-1] if history else {}
     rows = []
     for task in sorted(tasks, key=lambda task: task.name != target):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .history import EpochRecord, tasks_of
+from .history import HistoryEntry, tasks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ LABEL_POINTS = 9
 LABEL_X = 1.06
 
 
-def plot_task_weights(history: Sequence[EpochRecord], target: str, path: str | os.PathLike[str]) -> Path:
+def plot_task_weights(history: Sequence[HistoryEntry], target: str, path: str | os.PathLike[str]) -> Path:
     """
     Draws each task's weight over the epochs, its start included as epoch 0, and below it α where the method has one.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from .history import EpochRecord, tasks_of
+from .history import HistoryEntry, tasks_of
 
 MISSING = "-"
 
 
 def format_summary_table(
-    target: str, score_name: str, score: float | None, history: Sequence[EpochRecord], method: str
+    target: str, score_name: str, score: float | None, history: Sequence[HistoryEntry], method: str
 ) -> str:
     """
     A run in a few lines: the target's score, then the last α and the final weight of every task.
@@ -38,7 +38,7 @@ def format_summary_table(
 
 
 def format_comparison_table(
-    target: str, score_name: str, runs: Mapping[str, tuple[float | None, Sequence[EpochRecord]]]
+    target: str, score_name: str, runs: Mapping[str, tuple[float | None, Sequence[HistoryEntry]]]
 ) -> str:
     """
     Several methods side by side: the target's score, then each task's final weight.

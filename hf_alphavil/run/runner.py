@@ -313,19 +313,14 @@ class PlanRunner(RunnerState):
                 "task_weights_used": weights_used,
                 "dropped": self._dropped,
                 # A method whose weights are an epoch's outcome, not its plan, says itself what was used.
-                **record,
+                **record.history_entry(),
             }
         )
         self._dropped, self._phase_losses = {}, {}
         if self.method.changes_weights:
-            self._log(
-                {f"alpha_{task}": value for task, value in record["alpha"].items()}
-                | {f"weight_{task}": value for task, value in self.method.task_weights.items()}
-                | {name: values[-1] for name, values in record.items() if name.startswith("meta_") and values}
-                | {f"pruned_{task}": 1.0 for task in record.get("pruned", ())}
-            )
-        if record.get("pruned"):
-            self._warn_of_pruned(record["pruned"], plan)
+            self._log(record.logs(self.method.task_weights))
+        if record.pruned:
+            self._warn_of_pruned(record.pruned, plan)
         state = self.trainer.state
         if (
             was_short

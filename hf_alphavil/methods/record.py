@@ -1,0 +1,61 @@
+"""What a method reports when an epoch's plan has run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """
+    A method's part of an epoch's history entry.
+
+    Args:
+        alpha (`Mapping[str, float]`, *optional*, defaults to `{}`): α by task, for methods that fit it.
+        meta_values (`Sequence[float]`, *optional*, defaults to `()`):
+            The target's objective on the meta set, in the order in which it was measured. Metrics are scores: greater
+            is better.
+        objective (`str`, *optional*, defaults to `"loss"`): What `meta_values` are: `loss`, `metric` or `entropy`.
+        pruned (`Sequence[str]`, *optional*):
+            Tasks that leave the plan after this epoch. `None` if the method does not prune.
+        task_weights_used (`Mapping[str, float]`, *optional*):
+            The epoch's task weights, if they are known only when the epoch ends. `None` if they are the weights that
+            the plan was made with.
+        details (`Mapping[str, Any]`, *optional*, defaults to `{}`): Further entries of the method, ready for JSON.
+    """
+
+    alpha: Mapping[str, float] = field(default_factory=dict)
+    meta_values: Sequence[float] = ()
+    objective: str = "loss"
+    pruned: Sequence[str] | None = None
+    task_weights_used: Mapping[str, float] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def history_entry(self) -> dict[str, Any]:
+        """`dict[str, Any]`: `alpha`, `meta_<objective>`, the details, and what else is not `None`; ready for JSON."""
+        entry = {"alpha": dict(self.alpha), f"meta_{self.objective}": list(self.meta_values), **self.details}
+        if self.pruned is not None:
+            entry["pruned"] = list(self.pruned)
+        if self.task_weights_used is not None:
+            entry["task_weights_used"] = dict(self.task_weights_used)
+        return entry
+
+    def logs(self, task_weights: Mapping[str, float]) -> dict[str, float]:
+        """
+        What Trainer logs at the epoch's end.
+
+        Args:
+            task_weights (`Mapping[str, float]`): Task weights of the next epoch.
+
+        Returns:
+            `dict[str, float]`: `alpha_<task>`, `weight_<task>`, `pruned_<task>` (1.0) and the last of the meta values
+            as `meta_<objective>`.
+        """
+        return {
+            **{f"alpha_{task}": value for task, value in self.alpha.items()},
+            **{f"weight_{task}": value for task, value in task_weights.items()},
+            **({f"meta_{self.objective}": self.meta_values[-1]} if self.meta_values else {}),
+            **{f"pruned_{task}": 1.0 for task in self.pruned or ()},
+        }
