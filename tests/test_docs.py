@@ -1,5 +1,6 @@
-"""The documents name what is there."""
+"""The documents name what is there: methods, options, keys, metrics, files and links."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,7 +12,16 @@ from hf_alphavil.tasks.definition_checks import DEFINITION, PARTS
 from hf_alphavil.tasks.metrics import METRICS
 from hf_alphavil.tasks.task_table import task_table
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "hf_alphavil"
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.glob("*.md"))]
+SOURCES = [ROOT / "run_glue_avil.py", *sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
+#: A comparison's output, and a script of transformers.
+FILES_OF_OTHERS = {"table.md", "run_glue.py"}
+#: Folders of the repository and rooms of the package: what starts with one of these is meant as a path in here.
+ROOMS = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+FOLDERS = {"hf_alphavil", "tests", "docs", "benchmarks", "configs"} | ROOMS
 METHODS_PAGE = (DOCS / "methods.md").read_text(encoding="utf-8")
 TASKS_PAGE = (DOCS / "tasks.md").read_text(encoding="utf-8")
 
@@ -39,3 +49,44 @@ def test_the_example_of_own_tasks_is_valid(tmp_path):
     example = TASKS_PAGE.split("```yaml")[1].split("```")[0]
     (tmp_path / "tasks.yaml").write_text(example, encoding="utf-8")
     assert set(read_definitions(tmp_path / "tasks.yaml")) == {"tickets", "quiz", "names", "prose"}
+
+
+def mentioned_paths(text):
+    """Words that are files of code or text by their suffix, or that start with one of our folders."""
+    for word in re.findall(r"(?<![\w/.:~<>{}-])[\w.-]+(?:/[\w.*-]+)*/?", text):
+        path = word.rstrip(".")
+        if path.endswith((".py", ".md")) or ("/" in path and path.split("/")[0] in FOLDERS):
+            yield path
+
+
+def exists(path, page):
+    return path in FILES_OF_OTHERS or any(
+        any(folder.glob(path.rstrip("/"))) for folder in (ROOT, PACKAGE, page.parent)
+    )
+
+
+def test_every_path_that_is_mentioned_exists():
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in PAGES + SOURCES
+        for path in mentioned_paths(page.read_text(encoding="utf-8"))
+        if not exists(path, page)
+    ]
+    assert not missing
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_relative_link_resolves():
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if "://" in link:
+                continue
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page.relative_to(ROOT)}: {link}"
+            assert not anchor or anchor in anchors(target), f"{page.relative_to(ROOT)}: {link}"

@@ -22,7 +22,7 @@ class PlanBatchSampler(Sampler[list[int]]):
     batches of the first lane, and so on; ranks whose lane has ended get batches that are not to be used.
 
     The plan is asked for when iteration starts. There is deliberately no `set_epoch`: accelerate does not forward it
-    through a resumed loader (DESIGN.md, trap 2), so the trainer owns the epoch.
+    through a resumed loader, so the trainer owns the epoch.
 
     Args:
         current_lanes (`Callable[[], Sequence[EpochPlan]]`):
