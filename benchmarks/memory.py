@@ -15,6 +15,7 @@ import resource
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +29,7 @@ from transformers.trainer_callback import PrinterCallback
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
 from hf_alphavil.modeling import MultitaskConfig
 from hf_alphavil.run.memory import extra_memory
-from hf_alphavil.training_args import CHOICES
+from hf_alphavil.settings import PhaseArguments
 
 TASKS = ("target", "one", "two", "three", "four")
 SETTINGS = ("phase_optimizer_state", "delta_device", "delta_dtype")
@@ -168,8 +169,10 @@ def main() -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--encoder", help="id or folder of an encoder (default: the packaged all-MiniLM-L6-v2)")
     model.add_argument("--random_size", choices=RANDOM_SIZES, help="a BERT of this size instead")
-    for name in SETTINGS:
-        parser.add_argument(f"--{name}", nargs="+", choices=CHOICES[name], default=CHOICES[name])
+    for setting in fields(PhaseArguments):
+        if setting.name in SETTINGS:
+            choices = setting.metadata["choices"]
+            parser.add_argument(f"--{setting.name}", nargs="+", choices=choices, default=choices)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args()
     # For the processes to come: glibc gives large tensors back as soon as they are freed. Otherwise it raises the size

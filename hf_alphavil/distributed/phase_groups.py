@@ -17,17 +17,15 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..methods import Method
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
-def count_groups(
-    args: MultitaskTrainingArguments, method: type[Method], num_tasks: int, accelerator: Accelerator
-) -> int:
+def count_groups(args: MultitaskSettings, method: type[Method], num_tasks: int, accelerator: Accelerator) -> int:
     """
     How many groups of processes run phases side by side, by `phase_parallel` and `phase_group_size`.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         method (`type[Method]`): The method.
         num_tasks (`int`): Tasks that are trained.
         accelerator (`accelerate.Accelerator`): Trainer's.

@@ -17,7 +17,7 @@ from .record import EpochRecord
 from .weights import WeightRule
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 class AlphaVIL(Method):
@@ -30,7 +30,7 @@ class AlphaVIL(Method):
     steps on the target's loss; it names other optimizers as future work.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
     """
 
@@ -42,7 +42,7 @@ class AlphaVIL(Method):
     meta_use = "α was fitted"
     fits_alpha = True
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self.alpha_init = 1.0 / len(self.tasks) if args.alpha_init == "mean" else float(args.alpha_init)
         self.gradient_scale = 0.0

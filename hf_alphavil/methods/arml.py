@@ -13,7 +13,7 @@ from .options import require
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ARML(StepMethod):
     name = "arml"
     Options = ArmlOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self._a = LearnedWeights(self.order[1:], 1.0, torch.optim.SGD, lr=self.options.weight_learning_rate)
 

@@ -13,7 +13,7 @@ from .options import require
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class AutoLambda(StepMethod):
     meta_use = "the gradient of task weights was taken"
     Options = AutoLambdaOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self._lambda = LearnedWeights(
             self.order, self.options.initial, torch.optim.Adam, lr=self.options.weight_learning_rate

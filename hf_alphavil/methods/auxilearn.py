@@ -15,7 +15,7 @@ from .options import require
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class AuxiLearn(StepMethod):
     meta_use = "the hypergradient of task weights was taken"
     Options = AuxiLearnOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self._a = LearnedWeights(
             self.order[1:], 1.0, torch.optim.SGD, lr=self.options.weight_learning_rate, momentum=self.options.momentum

@@ -17,7 +17,7 @@ from .options import NoOptions, read_options
 from .record import EpochRecord
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 class Objective(Protocol):
@@ -76,7 +76,7 @@ class Method(ABC):
     A method knows task names, steps, weights and deltas; it knows nothing of files, tokens or the training loop.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
 
     Raises:
@@ -109,7 +109,7 @@ class Method(ABC):
     #: A dataclass of the settings of the method's own, given by `method_kwargs`.
     Options: ClassVar[type] = NoOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         self.args = args
         self.tasks = tuple(tasks)
         self.auxiliaries = tuple(task for task in tasks if task != args.target_task)

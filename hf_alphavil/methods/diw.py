@@ -14,7 +14,7 @@ from .weights import scaled_to_mean_one
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class DIW(ProbingMethod):
     loss scale. Without δ_* the first epoch would measure a target head that has hardly been trained.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
     """
 
     name = "diw"
     Options = DIWOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         #: L̂; 0 until it is measured.
         self.loss_unit = 0.0

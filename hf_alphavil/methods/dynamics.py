@@ -12,7 +12,7 @@ from .probing import ProbingMethod, ProbingOptions
 from .weights import scaled_to_mean_one
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Dynamics(ProbingMethod):
     `weight_applies_to` do not act.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
     """
 
@@ -56,7 +56,7 @@ class Dynamics(ProbingMethod):
     sampling = "weights"
     Options = DynamicsOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         #: ŝ; 0 until a slope is measured.
         self.slope_unit = 0.0

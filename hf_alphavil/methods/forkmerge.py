@@ -20,7 +20,7 @@ from .record import EpochRecord
 from .stages import stage_schedule_range
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ForkMerge(Method):
     In the history a task's weight is T times its share of the steps that were merged, Σ λ_b share_b(t)/Σ λ_b.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
     """
 
@@ -72,7 +72,7 @@ class ForkMerge(Method):
     min_epochs = 2
     Options = ForkMergeOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         #: The auxiliaries, the best first; empty until they are ranked.
         self.ranking: tuple[str, ...] = ()

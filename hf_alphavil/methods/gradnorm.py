@@ -13,7 +13,7 @@ from .options import require
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 #: No weight falls below it: the paper's rule keeps their sum, and a weight that is not positive would be ascent.
 MIN_WEIGHT = 1e-3
@@ -52,7 +52,7 @@ class GradNorm(StepMethod):
     name = "gradnorm"
     Options = GradNormOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self._weights = LearnedWeights(self.order, 1.0, torch.optim.Adam, lr=self.options.weight_learning_rate)
         self._first_losses: list[float] = []

@@ -11,11 +11,11 @@ from ..data.seeding import derive_seed
 from .base import Method
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 def joint_phase(
-    args: MultitaskTrainingArguments,
+    args: MultitaskSettings,
     epoch: int,
     num_steps: int,
     steps: Mapping[str, int],
@@ -30,7 +30,7 @@ def joint_phase(
     Every task gets exactly its share of the steps, in a random order drawn from (data seed, epoch).
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         epoch (`int`): The epoch, from 0.
         num_steps (`int`): Steps of the phase.
         steps (`Mapping[str, int]`): Steps in which every task of the phase sees its sampled rows once.

@@ -13,7 +13,7 @@ from .similarity import cosines_with_first
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class OLAux(StepMethod):
     name = "ol_aux"
     Options = OlAuxOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self._weights = torch.ones(len(self.order) - 1, dtype=torch.float64)
         self._sums = torch.zeros_like(self._weights)

@@ -15,7 +15,7 @@ from .gradients import TaskGradients
 from .record import EpochRecord
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 class Step(Protocol):
@@ -62,7 +62,7 @@ class StepMethod(Method):
     tasks: small tasks come round again, large ones are cut short. (Ours: the papers sample in many ways.)
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
 
     Raises:
@@ -74,7 +74,7 @@ class StepMethod(Method):
     #: Whether the weights are those of losses, and so act on heads too; else heads follow their own task's gradient.
     weighs_heads: bool = True
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         #: Target first, the others by name: the order in which steps carry them.
         self.order = (args.target_task, *sorted(self.auxiliaries))

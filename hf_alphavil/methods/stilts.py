@@ -15,7 +15,7 @@ from .record import EpochRecord
 from .stages import stage_schedule_range
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Stilts(Method):
     are those of the next epoch.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
     """
 
@@ -56,7 +56,7 @@ class Stilts(Method):
     min_epochs = 2
     Options = StiltsOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self.task_weights = self._weights(epoch=0)
 

@@ -14,7 +14,7 @@ from .options import require
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 class MTTartan(StepMethod):
@@ -63,7 +63,7 @@ class MetaTartan(StepMethod):
     meta_use = "gradients were compared"
     Options = MetaTartanOptions
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self._z = torch.zeros(len(self.order), dtype=torch.float64)
 

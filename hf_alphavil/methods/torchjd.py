@@ -18,7 +18,7 @@ from .record import EpochRecord
 from .step_method import Step, StepMethod
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 AGGREGATION, SCALARIZATION = "torchjd.aggregation", "torchjd.scalarization"
 
@@ -96,14 +96,14 @@ class TorchJDMethod(StepMethod):
     Adam at `weight_learning_rate`; FAMO looks again at the step's batches after it, in training mode.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
     """
 
     library = "torchjd"
     source: ClassVar[Source]
 
-    def __init__(self, args: MultitaskTrainingArguments, tasks: Sequence[str]) -> None:
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         learning_rate = getattr(self.options, "weight_learning_rate", None)
         self._module = _make(self.source, self.options, len(self.order)).double()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from accelerate import Accelerator
 from accelerate.utils import DynamoBackend, TorchDynamoPlugin
 from torch import nn
+from transformers import TrainingArguments
 
 from . import unwrap_peft
 
-if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
 
-
-def compile_encoder(model: nn.Module, args: MultitaskTrainingArguments, accelerator: Accelerator) -> None:
+def compile_encoder(model: nn.Module, args: TrainingArguments, accelerator: Accelerator) -> None:
     """
     Compiles the encoder in place where Trainer would have accelerate compile the whole model.
 
@@ -24,7 +20,7 @@ def compile_encoder(model: nn.Module, args: MultitaskTrainingArguments, accelera
 
     Args:
         model (`torch.nn.Module`): The bare model.
-        args (`MultitaskTrainingArguments`): For `torch_compile_backend` and `torch_compile_mode`.
+        args (`transformers.TrainingArguments`): For `torch_compile_backend` and `torch_compile_mode`.
         accelerator (`accelerate.Accelerator`): Which is kept from compiling the model too.
     """
     # As Trainer makes it: without a backend in the arguments it is what `accelerate launch` was told.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..training_args import MultitaskTrainingArguments
+if TYPE_CHECKING:
+    from ..settings import MultitaskSettings
 
 
 def extra_memory(
-    parameters: Iterable[Tensor], num_tasks: int, args: MultitaskTrainingArguments, num_own: int | None = None
+    parameters: Iterable[Tensor], num_tasks: int, args: MultitaskSettings, num_own: int | None = None
 ) -> tuple[float, float]:
     """
     Memory at the peak of an epoch beyond a plain run, with AdamW, whose state is twice the parameters' memory.
@@ -21,7 +23,7 @@ def extra_memory(
     Args:
         parameters (`Iterable[torch.Tensor]`): The trainable parameters, or this process's shards of them.
         num_tasks (`int`): Number of tasks, T.
-        args (`MultitaskTrainingArguments`): `delta_device`, `delta_dtype` and `phase_optimizer_state`.
+        args (`MultitaskSettings`): `delta_device`, `delta_dtype` and `phase_optimizer_state`.
         num_own (`int`, *optional*): Tasks whose phases this process runs, of which it keeps states. Defaults to all.
 
     Returns:

@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..data.holdout import MIN_HOLDOUT_ROWS
-from ..training_args import MultitaskTrainingArguments
+from ..settings import AlphaArguments
 from .definition import BENCHMARK_NAMES, SPLITS, TaskDefinition
 from .errors import DataError
 from .loading import load_splits, make_task
@@ -114,7 +114,7 @@ class TaskCheck:
         if task.head_task is None and task.train is not None and task.kind != "masked_lm":
             if task.validation is None:
                 self.warnings.append("no validation split: as a target it needs one, or `validation_fraction`")
-            rows, share = len(task.train), MultitaskTrainingArguments.alpha_holdout_fraction
+            rows, share = len(task.train), AlphaArguments.alpha_holdout_fraction
             if round(rows * share) < MIN_HOLDOUT_ROWS:
                 self.warnings.append(
                     f"train: of {rows} rows a target's held-out slice would be too small: pass "

@@ -1,0 +1,125 @@
+"""Settings of the α step: what α minimises, on which rows, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .checks import require, require_choices
+
+
+@dataclass
+class AlphaArguments:
+    """How α is fitted after an epoch's phases: objective, rows, optimizer, penalty and the parameters it scales."""
+
+    alpha_steps: int = field(
+        default=10,
+        metadata={
+            "help": "S: steps on α in every epoch. The maximum number of iterations with `lbfgs`; about S·(n + 1) "
+            "evaluations with `gradient_free` and n values of α, as many as finite differences would take."
+        },
+    )
+    alpha_learning_rate: float = field(
+        default=0.1,
+        metadata={
+            "help": "Step size of α. With `sgd` the unit is the largest first gradient of an epoch so far: the first "
+            "step of an epoch moves α by at most this much, whatever the scale of the loss. `gradient_free` searches "
+            "α within S times this distance of its start. `lbfgs` chooses its step sizes itself."
+        },
+    )
+    alpha_optimizer: str = field(
+        default="sgd",
+        metadata={
+            "help": "Optimizer of α, fresh each epoch: `sgd` or `adam` on batches of the meta set; `lbfgs` (SciPy's) "
+            "or `gradient_free` (SciPy's DIRECT, at most 20 values of α) on its first 512 rows.",
+            "choices": ("sgd", "adam", "lbfgs", "gradient_free"),
+        },
+    )
+    alpha_objective: str = field(
+        default="loss",
+        metadata={
+            "help": "What α minimises on the meta set: the target's `loss` (the paper's objective), its negated main "
+            "`metric` (only with `alpha_optimizer=gradient_free`), or the `entropy` of its predictions, which needs "
+            "no labels (as in AdaMerging, arXiv 2310.02575).",
+            "choices": ("loss", "metric", "entropy"),
+        },
+    )
+    alpha_granularity: str = field(
+        default="task",
+        metadata={
+            "help": "One α per `task` (as in the paper), or one per task and transformer `layer` of the encoder. With "
+            "`layer`, each other child of the encoder (such as the embeddings) and all heads together are groups like "
+            "a layer, and a task's weight follows the mean over the encoder's groups.",
+            "choices": ("task", "layer"),
+        },
+    )
+    alpha_l1: float = field(
+        default=0.0,
+        metadata={
+            "help": "Penalty on α's distance from its start: this times Σ|α − start| over tasks (the mean over a "
+            "task's layers) is added to the objective. Not with `lbfgs`."
+        },
+    )
+    alpha_l2: float = field(default=0.0, metadata={"help": "The same penalty with Σ(α − start)²."})
+    alpha_init: str = field(
+        default="1", metadata={"help": "Start of every α in each epoch: a number above 0, or `mean` for 1/T."}
+    )
+    alpha_batch_size: int = field(
+        default=64, metadata={"help": "Rows of the meta set per α step, over all processes."}
+    )
+    alpha_data: str = field(
+        default="train_holdout",
+        metadata={
+            "help": "Rows that α is fitted on: `train_holdout` (a held-out part of the target's training rows), "
+            "`train` (the training rows themselves), `validation` (as in the paper; the validation score is then "
+            "optimistic) or `test` (the inputs of the test rows, only with `alpha_objective=entropy`).",
+            "choices": ("train_holdout", "train", "validation", "test"),
+        },
+    )
+    alpha_holdout_fraction: float = field(
+        default=0.1,
+        metadata={"help": "Fraction of the target's training rows that `alpha_data=train_holdout` holds out."},
+    )
+    alpha_applies_to: str = field(
+        default="all",
+        metadata={
+            "help": "Parameters that α scales: `all`, or only the `encoder` (heads are then merged with α = 1).",
+            "choices": ("all", "encoder"),
+        },
+    )
+
+    def check_alpha(self) -> None:
+        """
+        Checks choices, ranges and combinations.
+
+        Raises:
+            ValueError: If a value is not allowed.
+        """
+        require_choices(self, AlphaArguments)
+        require(self, "alpha_steps", self.alpha_steps >= 0, "a number of steps, 0 or more")
+        require(self, "alpha_learning_rate", self.alpha_learning_rate > 0, "a positive step size")
+        require(self, "alpha_batch_size", self.alpha_batch_size > 0, "a positive number of rows")
+        require(self, "alpha_holdout_fraction", 0 < self.alpha_holdout_fraction < 1, "a share in (0, 1)")
+        require(self, "alpha_init", _is_start(self.alpha_init), "a number above 0, or 'mean' for 1/T")
+        for name, penalty in (("alpha_l1", self.alpha_l1), ("alpha_l2", self.alpha_l2)):
+            require(self, name, penalty >= 0, "0 or more: a negative penalty would push α away from its start")
+        require(
+            self,
+            "alpha_optimizer",
+            self.alpha_objective != "metric" or self.alpha_optimizer == "gradient_free",
+            "'gradient_free' with alpha_objective='metric', which has no gradient, or alpha_objective='loss'",
+        )
+        require(
+            self,
+            "alpha_l1",
+            self.alpha_l1 == 0 or self.alpha_optimizer != "lbfgs",
+            "alpha_l2 instead: alpha_optimizer='lbfgs' cannot work with the kink of |α − start|",
+        )
+
+
+def _is_start(alpha_init: str) -> bool:
+    if alpha_init == "mean":
+        return True
+    try:
+        return 0 < float(alpha_init) < float("inf")
+    except ValueError:
+        return False

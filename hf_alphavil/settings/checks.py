@@ -1,0 +1,43 @@
+"""How a group of settings refuses a value: one error that names the field, the value and what to pass instead."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+
+def require(settings: Any, name: str, valid: bool, wanted: str) -> None:
+    """
+    Refuses the value of a setting.
+
+    Args:
+        settings (`Any`): The settings.
+        name (`str`): The field.
+        valid (`bool`): Whether its value is allowed.
+        wanted (`str`): What to pass instead.
+
+    Raises:
+        ValueError: If the value is not allowed.
+    """
+    if not valid:
+        raise ValueError(f"{name}={getattr(settings, name)!r}: pass {wanted}")
+
+
+def require_choices(settings: Any, group: type) -> None:
+    """
+    Checks every field of a group that lists its choices in its metadata.
+
+    `HfArgumentParser` makes the same check on the command line; this one covers settings made in Python or read from
+    a file.
+
+    Args:
+        settings (`Any`): The settings.
+        group (`type`): The dataclass whose fields are checked.
+
+    Raises:
+        ValueError: If a value is none of its field's choices.
+    """
+    for entry in fields(group):
+        if choices := entry.metadata.get("choices"):
+            valid = getattr(settings, entry.name) in choices
+            require(settings, entry.name, valid, f"one of {', '.join(choices)}")

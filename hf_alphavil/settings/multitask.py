@@ -1,0 +1,53 @@
+"""All settings of a multitask run that can be checked without knowing the methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import TrainingArguments
+
+from .alpha import AlphaArguments
+from .method import MethodArguments
+from .phases import PhaseArguments
+from .sampling import SamplingArguments
+from .task import TaskArguments
+from .weights import WeightArguments
+
+
+# A dataclass takes the fields of its last base first: `output_dir` is the first positional argument, as in
+# TrainingArguments, and the groups appear in `--help` from tasks to sampling.
+@dataclass
+class MultitaskSettings(
+    SamplingArguments,
+    PhaseArguments,
+    WeightArguments,
+    AlphaArguments,
+    MethodArguments,
+    TaskArguments,
+    TrainingArguments,
+):
+    """
+    `transformers.TrainingArguments` and the groups of multitask settings.
+
+    Modules below the registry of methods take this class. Users make a [`MultitaskTrainingArguments`], which also
+    checks what depends on the method.
+
+    Raises:
+        ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.alpha_init = str(self.alpha_init)  # files of settings may hold a number
+        self.check_tasks()
+        self.check_alpha()
+        self.check_weights()
+        self.check_phases()
+        self.check_sampling()
+        if self.normalize_task_weights is None:
+            self.normalize_task_weights = self.weight_applies_to == "learning_rate"
+
+    @property
+    def resolved_data_seed(self) -> int:
+        """`int`: The seed of row draws, mixtures and meta batches: `data_seed`, or `seed` if it is not set."""
+        return self.seed if self.data_seed is None else self.data_seed

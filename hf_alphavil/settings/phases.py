@@ -1,0 +1,91 @@
+"""Settings of an epoch's phases: their length, their optimizer state, their deltas, and how processes share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .checks import require, require_choices
+
+
+@dataclass
+class PhaseArguments:
+    """How long phases are, what each keeps, and whether processes run different phases at once."""
+
+    delta_fraction: float = field(
+        default=1.0,
+        metadata={"help": "ρ: fraction of every task's training rows that an epoch samples at random, in (0, 1]."},
+    )
+    max_phase_steps: int | None = field(
+        default=None,
+        metadata={
+            "help": "Maximum number of optimizer steps of a task in an epoch, so that a large auxiliary does not "
+            "dominate."
+        },
+    )
+    joint_fraction: float = field(
+        default=0.0,
+        metadata={
+            "help": "Fraction of an epoch's steps that one joint multitask phase takes before the forks, in [0, 1); "
+            "0 is the paper's algorithm."
+        },
+    )
+    phase_optimizer_state: str = field(
+        default="per_task",
+        metadata={
+            "help": "`per_task`: every task keeps its own optimizer state from epoch to epoch; `reset`: each phase "
+            "starts without state (less memory).",
+            "choices": ("per_task", "reset"),
+        },
+    )
+    delta_device: str = field(
+        default="device",
+        metadata={
+            "help": "Where θ0 and the deltas are kept between uses: on the parameters' `device`, or in `cpu` memory "
+            "(pinned for CUDA; slower α steps).",
+            "choices": ("device", "cpu"),
+        },
+    )
+    delta_dtype: str = field(
+        default="float32",
+        metadata={
+            "help": "Data type of stored deltas: `float32` (the parameters' own precision) or `bfloat16` (half the "
+            "memory; each δ is rounded once, when its phase ends). θ0 and sums keep the parameters' precision.",
+            "choices": ("float32", "bfloat16"),
+        },
+    )
+    phase_parallel: str = field(
+        default="off",
+        metadata={
+            "help": "`on`: groups of processes train different tasks at once and exchange each δ once an epoch; a "
+            "step then has per-device batch × accumulation × group size rows. `auto`: `on` where that is possible. "
+            "`off`: all processes train one task after another, data-parallel.",
+            "choices": ("off", "auto", "on"),
+        },
+    )
+    phase_group_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Processes per group of `phase_parallel`. Default: the smallest size that gives every group a "
+            "task."
+        },
+    )
+
+    def check_phases(self) -> None:
+        """
+        Checks choices, ranges and combinations.
+
+        Raises:
+            ValueError: If a value is not allowed.
+        """
+        require_choices(self, PhaseArguments)
+        require(self, "delta_fraction", 0 < self.delta_fraction <= 1, "a share in (0, 1]")
+        require(self, "joint_fraction", 0 <= self.joint_fraction < 1, "a share in [0, 1)")
+        steps, size = self.max_phase_steps, self.phase_group_size
+        require(self, "max_phase_steps", steps is None or steps > 0, "a positive number")
+        require(self, "phase_group_size", size is None or size > 0, "a positive number")
+        require(
+            self,
+            "phase_group_size",
+            size is None or self.phase_parallel != "off",
+            "it together with phase_parallel='on'",
+        )

@@ -1,0 +1,84 @@
+"""Settings of the task weights: where they act, their bounds, their average, and when a task is pruned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .checks import require, require_choices
+
+
+@dataclass
+class WeightArguments:
+    """The task weights w, which start at 1."""
+
+    weight_applies_to: str = field(
+        default="learning_rate",
+        metadata={
+            "help": "Where the task weight acts: on the phase's `learning_rate` (adaptive optimizers cancel a factor "
+            "of the loss), or on the `loss` (as the paper writes it; applied after gradient clipping).",
+            "choices": ("learning_rate", "loss"),
+        },
+    )
+    min_task_weight: float = field(
+        default=0.1,
+        metadata={"help": "Lower bound of a task weight. A weight that reaches 0 never recovers."},
+    )
+    max_task_weight: float | None = field(default=None, metadata={"help": "Upper bound of a task weight."})
+    normalize_task_weights: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Whether to scale the weights to mean 1 after each update. Default: yes with "
+            "`weight_applies_to=learning_rate`, no with `loss`."
+        },
+    )
+    weight_average: float = field(
+        default=0.0,
+        metadata={
+            "help": "β of a moving average of the task weights, in [0, 1): the next weight is β times the current one "
+            "plus 1 − β times the update, after bounds and before normalisation."
+        },
+    )
+    prune_below: float | None = field(
+        default=None,
+        metadata={
+            "help": "An auxiliary task is pruned for good when its weight, before normalisation, was at or below this "
+            "value after `prune_patience` epochs in a row: it has no phases any more and weight 0. Default: no "
+            "pruning."
+        },
+    )
+    prune_patience: int = field(
+        default=2, metadata={"help": "Number of epochs in a row at or below `prune_below` before a task is pruned."}
+    )
+
+    def check_weights(self) -> None:
+        """
+        Checks choices, ranges and combinations.
+
+        Raises:
+            ValueError: If a value is not allowed.
+        """
+        require_choices(self, WeightArguments)
+        low, high = self.min_task_weight, self.max_task_weight
+        require(self, "min_task_weight", low >= 0, "0 or more: a negative weight would be ascent")
+        require(
+            self,
+            "max_task_weight",
+            high is None or high >= max(low, 1.0),
+            "1 or more, and no less than min_task_weight (weights start at 1)",
+        )
+        require(self, "min_task_weight", low <= 1, "at most 1, where weights start")
+        require(self, "weight_average", 0 <= self.weight_average < 1, "a share in [0, 1)")
+        require(self, "prune_patience", self.prune_patience > 0, "a positive number of epochs")
+        if self.prune_below is not None:
+            self._check_pruning(self.prune_below)
+
+    def _check_pruning(self, threshold: float) -> None:
+        low = self.min_task_weight
+        require(self, "prune_below", threshold < 1, "less than 1, where weights start")
+        require(self, "prune_below", threshold >= low, f"at least min_task_weight={low}, below which no weight falls")
+        require(
+            self,
+            "prune_below",
+            threshold > low or self.weight_average == 0,
+            f"more than min_task_weight={low}, which a moving average (weight_average) approaches but never reaches",
+        )
