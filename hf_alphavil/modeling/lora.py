@@ -65,6 +65,25 @@ def add_lora(model: MultitaskModel, args: LoraArguments) -> Any:
     )
 
 
+def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None = None) -> Any:
+    """
+    Loads the model of a run: a plain encoder, a saved multitask model or a folder with adapters.
+
+    Args:
+        path (`str`): Hub id or folder.
+        tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks, for the heads of a new model.
+        args (`LoraArguments`): Whether a model without adapters gets new ones.
+        revision (`str`, *optional*): Revision on the Hub.
+
+    Returns:
+        `MultitaskModel` or `peft.PeftModel`: For [`MultitaskTrainer`].
+    """
+    if holds_adapters(path):
+        return load_adapted(path, tasks)
+    model = load_base(path, tasks, revision)
+    return add_lora(model, args) if args.use_peft else model
+
+
 def load_adapted(path: str, tasks: Any) -> Any:
     """
     Loads what a run with adapters has saved: its encoder again, with the adapters and heads of the folder.

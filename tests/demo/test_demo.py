@@ -41,7 +41,7 @@ def test_all_methods_are_for_the_demo_alone(tmp_path):
         [*command, "--target", "rte", "--method", "all"], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert refused.returncode == 1
-    assert "--method all is the demo's: add --demo, or pass one of alphavil" in refused.stderr
+    assert "--method all is only for --demo: add --demo, or pass one of alphavil" in refused.stderr
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """What the command line predicts and zips, where there is little to predict: no training is lost over it."""
 
 import zipfile
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -9,7 +8,7 @@ from datasets import Dataset
 
 from hf_alphavil.demo.suite import demo_encoder
 from hf_alphavil.tasks import SubmissionFormat, Task
-from run_glue_avil import predicted_tasks, read_flags
+from hf_alphavil.tasks.selection import predicted_tasks
 from support.driving import drive, read
 from support.launching import refused_by_driver
 
@@ -107,43 +106,14 @@ def test_a_target_without_a_validation_set(command, tmp_path):
     assert not (tmp_path / "out" / "all_results.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        (
-            "run.json",
-            '{"learning_rate": 5e-05, "alpha_l2": "1e-5", "max_seq_length": 16, "run_name": "\\ud83d\\ude00"}',
-        ),
-        (
-            "run.json",
-            '{\n\t"learning_rate": 5e-5,\n\t"alpha_l2": 1e-5,\n\t"max_length": 16, "run_name": "\U0001f600"}',
-        ),
-        ("run.yaml", "learning_rate: 5e-5\nalpha_l2: 1e-5\nmax_seq_length: 16\nrun_name: \U0001f600\n"),
-    ],
-)
-def test_files_of_flags(tmp_path, name, content):
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    flags = {"learning_rate": 5e-5, "alpha_l2": 1e-5, "max_length": 16, "run_name": "\U0001f600"}
-    assert read_flags(tmp_path / name) == flags
-    (tmp_path / name).write_text(content, encoding="utf-8-sig")  # with a byte order mark
-    assert read_flags(tmp_path / name) == flags
-
-
-def test_a_file_that_is_no_flags(tmp_path):
-    (tmp_path / "run.yaml").write_text("- target\n")
-    with pytest.raises(ValueError, match=r"run.yaml is no mapping from flags to values"):
-        read_flags(tmp_path / "run.yaml")
-
-
 def test_two_tasks_of_one_prediction_file():
     rows = Dataset.from_dict({"text": ["a"], "label": [-1]})
     tasks = {
         name: Task(name, "regression", ("text",), test=rows, submission=SubmissionFormat("a.tsv")) for name in "ab"
     }
     tasks["b"].head_task = "a"
-    args = SimpleNamespace(do_predict=True, target_task="a")
     with pytest.raises(ValueError, match=r"the tasks a and b are both predicted into a.tsv: rename one"):
-        predicted_tasks(SimpleNamespace(make_submission=None), args, tasks)
+        predicted_tasks(tasks, target="a")
 
 
 def test_masked_tokens_need_a_mask(command, tmp_path):
