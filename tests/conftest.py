@@ -1,5 +1,6 @@
 """What every test shares: no hub, one thread, local data where there is any."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,6 +17,12 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    """The garbage collector leaves alone what was imported: every `Trainer.train()` asks it to look through it all."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
