@@ -4,7 +4,7 @@ from .alphavil import AlphaVIL
 from .arml import ARML
 from .auto_lambda import AutoLambda
 from .auxilearn import AuxiLearn
-from .base import Method, Objective, Objectives
+from .base import Method
 from .deltas import DeltaBank
 from .diw import DIW
 from .dynamics import Dynamics
@@ -12,6 +12,7 @@ from .forkmerge import ForkMerge
 from .gradnorm import GradNorm
 from .hydalearn import HydaLearn
 from .joint import Multitask, Single
+from .objective import Objective, Objectives
 from .ol_aux import OLAux
 from .record import EpochRecord
 from .similarity import GradientCosineSimilarity, TargetPCGrad

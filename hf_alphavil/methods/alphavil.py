@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.plan import EpochPlan, Phase
-from .alpha import alpha_seed, fit_alpha
-from .alpha_optimizers import MAX_SEARCHED
-from .alpha_problem import AlphaSettings
-from .base import Method, Objective, Objectives
+from .alpha import alpha_seed, fit_alpha, mean_over_encoder
+from .alpha_optimizers import DirectSearch, make_alpha_optimizer
+from .alpha_problem import AlphaProblem
+from .base import Method
 from .deltas import DeltaBank
 from .joint import joint_phase
+from .objective import Objectives
 from .pruning import Pruning
 from .record import EpochRecord
 from .weights import WeightRule
@@ -45,7 +46,7 @@ class AlphaVIL(Method):
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self.alpha_init = 1.0 / len(self.tasks) if args.alpha_init == "mean" else float(args.alpha_init)
-        self.gradient_scale = 0.0
+        self.alpha_optimizer = make_alpha_optimizer(args)
         self.pruning = Pruning(args.prune_below, args.prune_patience, args.target_task)
 
     def check(self, deltas: DeltaBank, objectives: Objectives) -> None:
@@ -58,11 +59,11 @@ class AlphaVIL(Method):
         if args.alpha_objective == "entropy":
             objectives.meta_entropy()  # refuses targets that have none
         unknowns = len(self.tasks) * len(deltas.groups)
-        if args.alpha_optimizer == "gradient_free" and unknowns > MAX_SEARCHED:
+        if args.alpha_optimizer == "gradient_free" and unknowns > DirectSearch.MAX_SIZE:
             raise ValueError(
-                f"alpha_optimizer='gradient_free' searches at most {MAX_SEARCHED} numbers, and α of {len(self.tasks)} "
-                f"tasks in {len(deltas.groups)} groups of parameters are {unknowns}: pass alpha_granularity='task', "
-                "fewer tasks, or an optimizer that follows gradients"
+                f"alpha_optimizer='gradient_free' searches at most {DirectSearch.MAX_SIZE} numbers, and α of "
+                f"{len(self.tasks)} tasks in {len(deltas.groups)} groups of parameters are {unknowns}: pass "
+                "alpha_granularity='task', fewer tasks, or an optimizer that follows gradients"
             )
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
@@ -93,53 +94,59 @@ class AlphaVIL(Method):
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> EpochRecord:
         args = self.args
-        settings = AlphaSettings(
-            steps=args.alpha_steps,
-            learning_rate=args.alpha_learning_rate,
-            optimizer=args.alpha_optimizer,
-            objective=args.alpha_objective,
-            initial=self.alpha_init,
-            l1=args.alpha_l1,
-            l2=args.alpha_l2,
-            batch_size=args.alpha_batch_size,
-            seed=alpha_seed(args.resolved_data_seed, epoch, args.target_task),
+        problem = AlphaProblem(
+            deltas,
+            objectives.meta_entropy() if args.alpha_objective == "entropy" else objectives.meta,
+            args.alpha_objective,
+            self.alpha_init,
+            args.alpha_l1,
+            args.alpha_l2,
         )
+        seed = alpha_seed(args.resolved_data_seed, epoch, args.target_task)
+        fit = fit_alpha(problem, self.alpha_optimizer, seed, progress)
+        deltas.combine(fit.alpha)
         active = [task for task in self.tasks if task not in self.pruning.pruned]
-        fit = fit_alpha(deltas, self._objective(objectives), active, settings, self.gradient_scale, progress)
-        self.gradient_scale = fit.gradient_scale
-        deltas.combine(fit.coefficients)
-        rule = WeightRule(
-            args.min_task_weight, args.max_task_weight, bool(args.normalize_task_weights), args.weight_average
-        )
-        weights = rule.step({task: self.task_weights[task] for task in active}, fit.alpha, self.alpha_init)
-        leaving = self.pruning.observe(weights)
-        weights = rule.normalized({task: weight for task, weight in weights.items() if task not in leaving})
-        self.task_weights = {task: weights.get(task, 0.0) for task in self.tasks}
+        # A task that left no δ keeps the start.
+        fitted = dict(zip(deltas.phases, fit.alpha.tolist(), strict=True))
+        by_group = {task: fitted.get(task, [self.alpha_init] * len(deltas.groups)) for task in active}
+        alpha = {task: mean_over_encoder(of_task, deltas.groups) for task, of_task in by_group.items()}
+        leaving = self._update_weights(alpha)
         details: dict[str, Any] = {
             f"acceptance_{args.alpha_objective}": list(fit.acceptance),
             "alpha_diverged": fit.diverged,
         }
-        if fit.alpha_by_layer is not None:
-            details["alpha_by_layer"] = fit.alpha_by_layer
+        if args.alpha_granularity == "layer":
+            details["alpha_by_layer"] = {
+                task: dict(zip(deltas.groups, of_task, strict=True)) for task, of_task in by_group.items()
+            }
         return EpochRecord(
-            alpha=fit.alpha,
+            alpha=alpha,
             meta_values=fit.values,
             objective=args.alpha_objective,
             pruned=leaving if args.prune_below is not None else None,
             details=details,
         )
 
-    def _objective(self, objectives: Objectives) -> Objective:
-        return objectives.meta_entropy() if self.args.alpha_objective == "entropy" else objectives.meta
+    def _update_weights(self, alpha: Mapping[str, float]) -> list[str]:
+        """Sets the next epoch's weights from the α of the tasks that are not pruned, and returns those that leave."""
+        args = self.args
+        rule = WeightRule(
+            args.min_task_weight, args.max_task_weight, bool(args.normalize_task_weights), args.weight_average
+        )
+        weights = rule.step({task: self.task_weights[task] for task in alpha}, alpha, self.alpha_init)
+        leaving = self.pruning.observe(weights)
+        weights = rule.normalized({task: weight for task, weight in weights.items() if task not in leaving})
+        self.task_weights = {task: weights.get(task, 0.0) for task in self.tasks}
+        return leaving
 
     def state_dict(self) -> dict[str, Any]:
         return {
             **super().state_dict(),
-            "gradient_scale": self.gradient_scale,
+            "alpha_optimizer": self.alpha_optimizer.state_dict(),
             "pruning": self.pruning.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.gradient_scale = state["gradient_scale"]
+        self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
         self.pruning.load_state_dict(state["pruning"])

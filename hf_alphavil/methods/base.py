@@ -6,67 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from math import ceil
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..data.plan import EpochPlan, Phase
-from ..distributed.gradient_exchange import Gradient
 from .deltas import DeltaBank
+from .objective import Objectives
 from .options import NoOptions, read_options
 from .record import EpochRecord
 
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
-
-
-class Objective(Protocol):
-    """A task's loss on a set of rows, at the model's present parameters, without dropout; equal on all ranks."""
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of the set."""
-        ...
-
-    @property
-    def has_metric(self) -> bool:
-        """Whether the score is a metric, not minus the loss."""
-        ...
-
-    def loss(self, rows: Sequence[int]) -> float:
-        """Mean loss over rows."""
-        ...
-
-    def loss_and_products(
-        self, rows: Sequence[int], products: Callable[[Sequence[Tensor | None]], dict[str, Tensor]]
-    ) -> tuple[float, dict[str, float]]:
-        """Mean loss over rows, and `products(gradient of that loss)`, which is linear in the gradient."""
-        ...
-
-    def loss_and_gradient(self, rows: Sequence[int], wanted: Sequence[int] | None = None) -> tuple[float, Gradient]:
-        """Mean loss over rows and its gradient, of all parameters or those whose numbers are wanted."""
-        ...
-
-    def score(self, rows: Sequence[int]) -> float:
-        """The task's main metric over rows, the greater the better; minus the loss where the task has no metric."""
-        ...
-
-
-class Objectives(Protocol):
-    """The objectives that a method may ask for."""
-
-    @property
-    def meta(self) -> Objective:
-        """The target on the meta set; for methods with `needs_meta_set`."""
-        ...
-
-    def meta_entropy(self) -> Objective:
-        """The entropy of the target's predictions on the meta set, whose labels do not count, in the loss's place."""
-        ...
-
-    def training(self, task: str) -> Objective:
-        """A task on its training rows."""
-        ...
 
 
 class Method(ABC):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ..data.plan import EpochPlan, Phase
 from ..data.sampling import allocate_steps, mixed_order
 from ..data.seeding import derive_seed
-from .alpha import acceptance_rows
-from .base import Method, Objectives
+from .base import Method
 from .deltas import DeltaBank
 from .greedy_merge import merge_greedily
+from .objective import Objectives, acceptance_rows
 from .options import require
 from .record import EpochRecord
 from .stages import stage_schedule_range
@@ -117,7 +117,7 @@ class ForkMerge(Method):
         rows = acceptance_rows(meta)
 
         def score_of(coefficients: Mapping[str, float]) -> float:
-            deltas.combine({phase: coefficients.get(phase, 0.0) for phase in deltas.phases})
+            deltas.combine(deltas.coefficients(coefficients))
             score = meta.score(rows)
             return score if math.isfinite(score) else -math.inf
 
@@ -130,7 +130,7 @@ class ForkMerge(Method):
             deltas.rewind()
             return EpochRecord(details={"ranking_scores": by_task, "ranking": list(self.ranking)})
         merged = merge_greedily(scores, score_of)
-        deltas.combine({name: merged.shares.get(name, 0.0) for name in deltas.phases})
+        deltas.combine(deltas.coefficients(merged.shares))
         branches = self._forks(epoch)
         self.task_weights = {
             task: len(self.tasks)

@@ -6,8 +6,8 @@ import re
 
 from torch import nn
 
-from .alpha_problem import HEADS
-
+#: The group of the parameters that are not the encoder's. No module is called so: module names hold no parentheses.
+HEADS = "(heads)"
 #: Up to the first number that is a name by itself: where a list of layers holds one.
 LAYER = re.compile(r"(?:[^.]+\.)*?\d+(?=\.)")
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..data.plan import EpochPlan, Phase
-from .alpha import acceptance_rows
-from .base import Method, Objectives
+from .base import Method
 from .deltas import DeltaBank
 from .joint import joint_phase
+from .objective import Objectives, acceptance_rows
 from .options import require
 from .record import EpochRecord
 
@@ -94,7 +94,7 @@ class ProbingMethod(Method):
             return EpochRecord(meta_values=[meta.loss(rows)])
 
         def loss_with(*probes: str) -> float:
-            deltas.combine({phase: float(phase in probes) for phase in deltas.phases})
+            deltas.combine(deltas.coefficients(dict.fromkeys(probes, 1.0)))
             return meta.loss(rows)
 
         start_loss = loss_with()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..data.plan import JOINT_PHASE, EpochPlan, Phase
 from ..distributed.gradient_exchange import Gradient
-from .base import Method, Objective, Objectives
+from .base import Method
 from .deltas import DeltaBank
 from .gradients import TaskGradients
+from .objective import Objective, Objectives
 from .record import EpochRecord
 
 if TYPE_CHECKING:

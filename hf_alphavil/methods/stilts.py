@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..data.plan import EpochPlan, Phase
-from .base import Method, Objectives
+from .base import Method
 from .deltas import DeltaBank
 from .joint import joint_phase
+from .objective import Objectives
 from .options import require
 from .record import EpochRecord
 from .stages import stage_schedule_range

@@ -11,9 +11,10 @@ import torch
 from ..data.plan import EpochPlan
 from ..data.seeding import derive_seed
 from ..distributed.gradient_exchange import Gradient
-from .base import Method, Objectives
+from .base import Method
 from .deltas import DeltaBank
 from .joint import joint_phase
+from .objective import Objectives
 from .options import require
 from .record import EpochRecord
 

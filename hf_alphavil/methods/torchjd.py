@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from .base import Objectives
 from .deltas import DeltaBank
+from .objective import Objectives
 from .plain_state import from_json, optimizer_from_json, optimizer_to_json, to_json
 from .record import EpochRecord
 from .step_method import Step, StepMethod

@@ -20,9 +20,7 @@ from transformers.trainer_pt_utils import nested_concat
 from ..data import TaskDataset
 from ..distributed.fsdp import gradients_aside, is_sharded, local_tensor
 from ..distributed.gradient_exchange import Gradient, add_gradient, reduce_gradient
-
-#: A linear map from gradients, one per parameter, to named scalars.
-Products = Callable[[Sequence[Tensor | None]], dict[str, Tensor]]
+from ..methods.objective import Products
 
 
 class TaskObjective:
@@ -98,26 +96,27 @@ class TaskObjective:
             shares = {number: loss.double().reshape(1) for number, loss in self._losses(rows)}
         return self._sum_in_order(rows, shares, 1)[0]
 
-    def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, dict[str, float]]:
+    def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, Tensor]:
         """
         Mean loss over rows and inner products of its gradient.
 
         Args:
             rows (`Sequence[int]`): Row numbers; the same on all ranks.
             products (`Callable`):
-                Linear map from gradients, one per parameter or `None`, to named scalars; of a sharded model, from this
-                process's shards of the gradients.
+                A linear map from gradients, one per parameter or `None`, to one tensor. For a sharded model, the
+                gradients are this process's shards.
 
         Returns:
-            `tuple[float, dict[str, float]]`: Loss and named scalars, equal on all ranks.
+            `tuple[float, torch.Tensor]`: Loss, and the products of its gradient on the CPU, float64. Equal on all
+            ranks.
         """
-        names = sorted(products([None] * len(self.parameters)))
+        shape = products([None] * len(self.parameters)).shape  # a rank may have no rows, and so no gradient
         shares: dict[int, Tensor] = {}
         products_of = self._products_of_shards if is_sharded(self.model) else self._products
-        for number, loss, named in products_of(rows, products):
-            shares[number] = torch.stack([loss.double(), *(named[name].to(loss.device) for name in names)])
-        loss_value, *scalars = self._sum_in_order(rows, shares, 1 + len(names))
-        return loss_value, dict(zip(names, scalars, strict=True))
+        for number, loss, of_gradient in products_of(rows, products):
+            shares[number] = torch.cat([loss.double().reshape(1), of_gradient.to(loss.device).flatten()])
+        loss_value, *values = self._sum_in_order(rows, shares, 1 + shape.numel())
+        return loss_value, torch.tensor(values, dtype=torch.float64).reshape(shape)
 
     def loss_and_gradient(self, rows: Sequence[int], wanted: Sequence[int] | None = None) -> tuple[float, Gradient]:
         """
@@ -181,15 +180,13 @@ class TaskObjective:
             logits = self.preprocess_logits(logits, inputs[self.label_name])
         return _to_numpy(logits)
 
-    def _products(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
+    def _products(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Number, share of the mean loss and its gradient's products, of every micro-batch of this rank."""
         for number, loss in self._losses(rows):
             # Not backward(): parameters' .grad and DDP's hooks stay out of it. One gradient is alive at a time.
             yield number, loss.detach(), products(torch.autograd.grad(loss, self.parameters, allow_unused=True))
 
-    def _products_of_shards(
-        self, rows: Sequence[int], products: Products
-    ) -> Iterator[tuple[int, Tensor, dict[str, Tensor]]]:
+    def _products_of_shards(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, Tensor]]:
         """0, this rank's share of the mean loss, and the products of its shard of the whole mean loss's gradient."""
         total = torch.zeros((), device=self.accelerator.device)
         with gradients_aside(self.parameters):

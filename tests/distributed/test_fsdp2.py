@@ -59,7 +59,7 @@ def test_equals_ddp(runs):
             assert mine[key] == pytest.approx(theirs[key], abs=TOLERANCE), key
         assert not mine["alpha_diverged"]
     # α's step size is in units of a gradient, so that a wrong factor of all inner products would not show in α.
-    assert fsdp2["gradient_scale"] == pytest.approx(ddp["gradient_scale"], rel=1e-4)
+    assert fsdp2["gradient_unit"] == pytest.approx(ddp["gradient_unit"], rel=1e-4)
     for mine, theirs in zip(fsdp2["epochs"], ddp["epochs"], strict=True):
         assert_close(mine["theta0"], theirs["theta0"])
         assert_close(mine["theta"], theirs["theta"])

@@ -1,25 +1,30 @@
 """The optimizers of α on objectives whose best α is known."""
 
+import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from hf_alphavil.methods import DeltaBank
-from hf_alphavil.methods.alpha import fit_alpha
-from hf_alphavil.methods.alpha_problem import AlphaProblem, AlphaSettings
+from hf_alphavil.methods.alpha import fit_alpha, mean_over_encoder
+from hf_alphavil.methods.alpha_optimizers import LBFGS, DirectSearch, GradientDescent, make_alpha_optimizer
+from hf_alphavil.methods.alpha_problem import AlphaProblem
 
 GROUP_OF = {"a": "first", "b": "second"}
 TASKS = ("rte", "cola", "mnli")
 
 
-def settings(**given):
-    defaults = {
-        "steps": 10, "learning_rate": 0.1, "optimizer": "sgd", "objective": "loss", "initial": 1.0, "l1": 0.0,
-        "l2": 0.0, "batch_size": 64, "seed": 0,
-    }  # fmt: skip
-    return AlphaSettings(**(defaults | given))
+def fit(deltas, meta, optimizer="sgd", progress=lambda step: None, steps=10, learning_rate=0.1, **problem):
+    """Fits α by an optimizer that has seen no epoch before, on batches of 64 rows."""
+    made = make_alpha_optimizer(
+        SimpleNamespace(
+            alpha_optimizer=optimizer, alpha_steps=steps, alpha_learning_rate=learning_rate, alpha_batch_size=64
+        )
+    )
+    return fit_alpha(AlphaProblem(deltas, meta, **problem), made, seed=0, progress=progress)
 
 
 def bank(groups=None, tasks=TASKS):
@@ -58,8 +63,7 @@ class Quadratic:
 
     def loss_and_products(self, rows, products):
         gradient = self.curvature * (self.theta() - self.best)
-        named = products([gradient[:4], gradient[4:]])
-        return self.loss(rows), {name: float(value) for name, value in named.items()}
+        return self.loss(rows), products([gradient[:4], gradient[4:]])
 
     def closed_form(self, l2=0.0):
         """α of the least ½ |Dα − θ*|²_H + l2 |α − 1|², tasks in the order of their names."""
@@ -79,17 +83,18 @@ class Score:
     def __init__(self, deltas, boxes):
         self.deltas, self.boxes, self.seen = deltas, boxes, []
 
-    def combine(self, coefficients):
-        self.coefficients = coefficients
+    def combine(self, alpha):
+        self.alpha = dict(zip(self.deltas.phases, alpha.flatten().tolist(), strict=True))
 
     def score(self, rows):
-        hits = [low <= self.coefficients[task] <= high for task, (low, high) in self.boxes.items()]
+        hits = [low <= self.alpha[task] <= high for task, (low, high) in self.boxes.items()]
         self.seen.append(sum(hits) / len(hits))
         return self.seen[-1]
 
 
-def in_order(alpha):
-    return [alpha[task] for task in sorted(alpha)]
+def of(fitted):
+    """α as a list, tasks in the order of their names."""
+    return fitted.alpha.flatten().tolist()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
@@ -97,76 +102,85 @@ def in_order(alpha):
 def test_lbfgs_reaches_the_optimum_at_any_scale(scale, l2):
     deltas = bank()
     meta = Quadratic(deltas, scale)
-    fit = fit_alpha(deltas, meta, TASKS, settings(optimizer="lbfgs", steps=30, l2=l2 * scale))
+    fitted = fit(deltas, meta, "lbfgs", steps=30, l2=l2 * scale)
     best = meta.closed_form(l2 * scale)
-    assert in_order(fit.alpha) == pytest.approx(best.tolist(), abs=1e-2)
+    assert of(fitted) == pytest.approx(best.tolist(), abs=1e-2)
     assert (best - 1).abs().max() > 0.3
-    deltas.combine(dict(zip(sorted(TASKS), best.tolist(), strict=True)))
-    penalty = l2 * scale * ((torch.tensor(in_order(fit.alpha)) - 1) ** 2).sum() - l2 * scale * ((best - 1) ** 2).sum()
-    assert fit.values[-1] + float(penalty) <= meta.loss([]) * (1 + 1e-4)
-    assert len(fit.values) < 30 + 1  # it stops where nothing is gained
-    assert fit.acceptance == (fit.values[0], fit.values[-1])
+    deltas.combine(best.reshape(3, 1))
+    penalty = l2 * scale * ((fitted.alpha - 1) ** 2).sum() - l2 * scale * ((best - 1) ** 2).sum()
+    assert fitted.values[-1] + float(penalty) <= meta.loss([]) * (1 + 1e-4)
+    assert len(fitted.values) < 30 + 1  # it stops where nothing is gained
+    assert fitted.acceptance == (fitted.values[0], fitted.values[-1])
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_lbfgs_takes_no_more_iterations_than_steps(steps):
     deltas = bank()
-    told = []
-    fit = fit_alpha(deltas, Quadratic(deltas), TASKS, settings(optimizer="lbfgs", steps=steps), progress=told.append)
-    assert told == list(range(1, steps + 1))
-    assert len(fit.values) == steps + 1
+    finished = []
+    fitted = fit(deltas, Quadratic(deltas), "lbfgs", finished.append, steps)
+    assert finished == list(range(1, steps + 1))
+    assert len(fitted.values) == steps + 1
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_descent_meets_the_minimum_of_objective_and_pull(optimizer):
+def test_gradient_descent_meets_the_minimum_of_objective_and_penalty(optimizer):
     deltas = bank()
     meta = Quadratic(deltas)
-    fit = fit_alpha(deltas, meta, TASKS, settings(optimizer=optimizer, steps=3000, learning_rate=0.02, l2=0.5))
-    assert in_order(fit.alpha) == pytest.approx(meta.closed_form(0.5).tolist(), abs=1e-4)
+    fitted = fit(deltas, meta, optimizer, steps=3000, learning_rate=0.02, l2=0.5)
+    assert of(fitted) == pytest.approx(meta.closed_form(0.5).tolist(), abs=1e-4)
     assert meta.closed_form(0.5).tolist() != pytest.approx(meta.closed_form().tolist(), abs=1e-2)
 
 
-def test_a_strong_pull_holds_sgd_at_its_start():
-    """An L1 pull above the gradient leaves α exactly there; a huge L2 pull does not blow up."""
+def test_a_strong_penalty_holds_sgd_at_its_start():
+    """An L1 penalty steeper than the objective leaves α exactly there; a huge L2 penalty does not blow up."""
     deltas = bank()
-    exact = fit_alpha(deltas, Quadratic(deltas), TASKS, settings(l1=100.0))
-    assert set(exact.alpha.values()) == {1.0}
-    near = fit_alpha(deltas, Quadratic(deltas), TASKS, settings(l2=1e6))
+    exact = fit(deltas, Quadratic(deltas), l1=100.0)
+    assert set(of(exact)) == {1.0}
+    near = fit(deltas, Quadratic(deltas), l2=1e6)
     assert not near.diverged
-    assert all(0 < abs(alpha - 1) < 1e-4 for alpha in near.alpha.values())
+    assert all(0 < abs(alpha - 1) < 1e-4 for alpha in of(near))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs", "gradient_free"])
-def test_equal_alpha_of_layers_are_pulled_as_one(optimizer):
-    given = settings(optimizer=optimizer, l1=0.3, l2=0.7)
-    whole, layered = (AlphaProblem(bank(groups), None, TASKS, given) for groups in (None, GROUP_OF))
-    assert (len(whole.layout), len(layered.layout)) == (3, 6)
-    of_tasks = torch.tensor([1.5, 0.2, 1.0], dtype=torch.float64)
-    of_layers = of_tasks.repeat_interleave(2)
+def test_equal_alpha_of_layers_have_the_penalty_of_one():
+    whole, layered = (AlphaProblem(deltas, Quadratic(deltas), l1=0.3, l2=0.7) for deltas in (bank(), bank(GROUP_OF)))
+    assert (whole.shape, layered.shape) == ((3, 1), (3, 2))
+    of_tasks = torch.tensor([[1.5], [0.2], [1.0]], dtype=torch.float64)
+    of_layers = of_tasks.expand(3, 2)
     assert (
         layered.penalty(of_layers) == pytest.approx(whole.penalty(of_tasks)) == pytest.approx(0.3 * 1.3 + 0.7 * 0.89)
     )
-    gradient = layered.penalty_gradient(of_layers).reshape(3, 2)
-    assert torch.allclose(gradient.sum(dim=1), whole.penalty_gradient(of_tasks))
+    gradient = layered.penalty_gradient(of_layers)
+    assert torch.allclose(gradient.sum(dim=1, keepdim=True), whole.penalty_gradient(of_tasks))
+
+
+def test_a_metric_is_minimised_as_minus_its_score():
+    deltas = bank(tasks=("rte",))
+    meta = Score(deltas, {"rte": (0.0, 2.0)})
+    deltas.combine = meta.combine
+    problem = AlphaProblem(deltas, meta, "metric")
+    assert problem.value(problem.start(), [0]) == -1.0
+    assert problem.reported(-1.0) == 1.0
+    loss = AlphaProblem(deltas, Quadratic(deltas))
+    assert loss.reported(loss.value(loss.start(), [0])) == loss.meta.loss([0])
 
 
 def test_gradient_free_finds_an_alpha_beyond_a_plateau():
     deltas = bank(tasks=("rte", "cola"))
     meta = Score(deltas, {"rte": (1.4, 1.9), "cola": (0.1, 0.6)})
     deltas.combine = meta.combine
-    told = []
-    given = settings(optimizer="gradient_free", objective="metric")
-    fit = fit_alpha(deltas, meta, ("rte", "cola"), given, progress=told.append)
-    assert fit.acceptance == (0.0, 1.0)
-    assert fit.values[0] == 0.0
-    assert fit.values[-1] == 1.0
-    assert fit.values == sorted(fit.values)
-    assert len(fit.values) == 10 + 1
-    assert 1.4 <= fit.alpha["rte"] <= 1.9
-    assert 0.1 <= fit.alpha["cola"] <= 0.6
+    finished = []
+    fitted = fit(deltas, meta, "gradient_free", finished.append, objective="metric")
+    assert fitted.acceptance == (0.0, 1.0)
+    assert fitted.values[0] == 0.0
+    assert fitted.values[-1] == 1.0
+    assert fitted.values == sorted(fitted.values)
+    assert len(fitted.values) == 10 + 1
+    cola, rte = of(fitted)
+    assert 1.4 <= rte <= 1.9
+    assert 0.1 <= cola <= 0.6
     assert 10 * 3 <= len(meta.seen) <= 1.5 * 10 * 3  # the budget, up to the last division
-    assert told[0] == 1
-    assert told[-1] == 10
+    assert finished[0] == 1
+    assert finished[-1] == 10
 
 
 @pytest.mark.parametrize("value", [1.0, math.nan])
@@ -174,34 +188,33 @@ def test_gradient_free_keeps_the_start_where_nothing_is_better(value):
     deltas = bank()
     meta = Score(deltas, {})
     meta.score = lambda rows: value
-    fit = fit_alpha(deltas, meta, TASKS, settings(optimizer="gradient_free", objective="metric", learning_rate=0.3))
-    assert set(fit.alpha.values()) == {1.0}
+    fitted = fit(deltas, meta, "gradient_free", objective="metric", learning_rate=0.3)
+    assert set(of(fitted)) == {1.0}
 
 
 def test_gradient_free_pays_for_distance():
-    """Of two boxes with the same score, the pull takes the nearer; without the pull α goes further."""
+    """Among two α with the same score, the penalty takes the nearer; without the penalty α goes further."""
     deltas = bank(tasks=("rte",))
     alphas = []
     for l1 in (0.0, 0.5):
         meta = Score(deltas, {"rte": (1.15, 9.0)})
         deltas.combine = meta.combine
-        given = settings(optimizer="gradient_free", objective="metric", steps=20, l1=l1)
-        alphas.append(fit_alpha(deltas, meta, ("rte",), given).alpha["rte"])
+        alphas += of(fit(deltas, meta, "gradient_free", objective="metric", steps=20, l1=l1))
     assert 1.15 <= alphas[1] < alphas[0]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs", "gradient_free"])
-def test_tasks_without_a_delta_and_no_steps(optimizer):
+def test_no_steps_leave_the_start(optimizer):
     deltas = bank(tasks=("rte", "cola"))
-    fit = fit_alpha(deltas, Quadratic(deltas), TASKS, settings(optimizer=optimizer))
-    assert fit.alpha["mnli"] == 1.0
-    assert fit.alpha["rte"] != 1.0
-    told = []
-    none = fit_alpha(deltas, Quadratic(deltas), TASKS, settings(optimizer=optimizer, steps=0), progress=told.append)
-    assert set(none.alpha.values()) == {1.0}
+    fitted = fit(deltas, Quadratic(deltas), optimizer)
+    assert fitted.alpha.shape == (2, 1)
+    assert 1.0 not in of(fitted)
+    finished = []
+    none = fit(deltas, Quadratic(deltas), optimizer, finished.append, steps=0)
+    assert of(none) == [1.0, 1.0]
     assert len(none.values) == 1
     assert none.acceptance == (none.values[0],) * 2
-    assert told == []
+    assert finished == []
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "gradient_free"])
@@ -213,28 +226,51 @@ def test_an_objective_that_breaks_down_leaves_the_start(optimizer):
             return 1.0 if super().loss(rows) == self.at_start else math.nan
 
     meta = Broken(deltas)
-    deltas.combine(dict.fromkeys(TASKS, 1.0))
+    deltas.combine(torch.ones(3, 1))
     meta.at_start = Quadratic.loss(meta, [])
-    fit = fit_alpha(deltas, meta, TASKS, settings(optimizer=optimizer))
-    assert set(fit.alpha.values()) == {1.0}
+    fitted = fit(deltas, meta, optimizer)
+    assert set(of(fitted)) == {1.0}
+
+
+class Even(Quadratic):
+    """A loss whose gradient is the same in all groups, and in sum over them."""
+
+    def loss_and_products(self, rows, products):
+        num_groups = len(self.deltas.groups)
+        slopes = torch.tensor([[1.0], [0.5], [-3.0]], dtype=torch.float64)
+        return 1.0, slopes.expand(3, num_groups) / num_groups
+
+    def loss(self, rows):
+        return 1.0
 
 
 def test_one_learning_rate_fits_either_granularity():
-    """Where all layers say the same, they take the steps that the task would take."""
+    """If all layers have the same slope, they take the steps that the task would take."""
+    whole, layered = (fit(deltas, Even(deltas), steps=4) for deltas in (bank(), bank(GROUP_OF)))
+    assert torch.allclose(layered.alpha, whole.alpha.expand(3, 2))
+    assert len(set(of(whole))) == 3
 
-    class Even(Quadratic):
-        def loss_and_products(self, rows, products):
-            named = products([torch.zeros(4, dtype=torch.float64)] * 2)
-            slopes = {"rte": -3.0, "cola": 1.0, "mnli": 0.5}
-            return 1.0, {name: slopes[name.split("/")[0]] / (2 if "/" in name else 1) for name in named}
 
-        def loss(self, rows):
-            return 1.0
+def test_sgd_keeps_the_largest_first_gradient_as_its_unit():
+    """A later, smaller gradient makes smaller steps, after a resume too; Adam and the others carry nothing."""
+    deltas = bank()
+    problem = AlphaProblem(deltas, Even(deltas))
+    sgd, resumed = (GradientDescent("sgd", 4, 0.1, 64) for _ in range(2))
+    first = fit_alpha(problem, sgd, seed=0)
+    assert sgd.state_dict() == {"gradient_unit": pytest.approx(math.sqrt(1 + 0.25 + 9))}
+    resumed.load_state_dict(json.loads(json.dumps(sgd.state_dict())))
+    half = Even(deltas)
+    half.loss_and_products = lambda rows, products: (1.0, Even.loss_and_products(half, rows, products)[1] / 2)
+    for optimizer in (sgd, resumed):
+        second = fit_alpha(AlphaProblem(deltas, half), optimizer, seed=0)
+        assert torch.allclose(second.alpha - 1, (first.alpha - 1) / 2)
+    adam = GradientDescent("adam", 4, 0.1, 64)
+    fit_alpha(problem, adam, seed=0)
+    assert adam.gradient_unit == 0.0
+    assert LBFGS(4).state_dict() == DirectSearch(4, 0.1).state_dict() == {}
 
-    fits = []
-    for groups in (None, GROUP_OF):
-        deltas = bank(groups)
-        fits.append(fit_alpha(deltas, Even(deltas), TASKS, settings(steps=4)))
-    assert fits[1].alpha == pytest.approx(fits[0].alpha)
-    assert set(fits[1].alpha_by_layer["rte"]) == {"first", "second"}
-    assert fits[0].alpha_by_layer is None
+
+def test_the_alpha_of_a_task_is_the_mean_over_the_encoder():
+    assert mean_over_encoder([1.0, 2.0, 9.0], ["layer.0", "layer.1", "(heads)"]) == 1.5
+    assert mean_over_encoder([9.0], ["(heads)"]) == 9.0
+    assert mean_over_encoder([0.7], ["all"]) == 0.7

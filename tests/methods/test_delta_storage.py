@@ -12,6 +12,7 @@ from support.small_net import Net
 from support.toy_run import run_toy
 
 ALPHA = {"a": 0.7, "b": -1.3}
+COEFFICIENTS = torch.tensor([[0.7], [-1.3]], dtype=torch.float64)
 
 
 def moves(model, seed):
@@ -62,17 +63,17 @@ def test_bfloat16_deltas_are_rounded_once_and_summed_in_the_parameters_dtype(dty
         assert_equal(bank.delta(phase).values(), expected[phase])
         assert {delta.dtype for delta in bank.delta(phase).values()} == {torch.bfloat16}
     assert {start.dtype for start in bank.start().values()} == {dtype}
-    bank.combine(ALPHA)
+    bank.combine(COEFFICIENTS)
     assert_equal(bank.parameters, merged(theta0, expected, ALPHA))
     assert not torch.equal(bank.parameters[0], merged(theta0, deltas, ALPHA)[0])
     gradients = moves(bank.model, 3)
     products = bank.inner_products(gradients)
-    for phase in ("a", "b"):
+    for phase, product in zip(("a", "b"), products.flatten().tolist(), strict=True):
         exact, unrounded = (
             sum(float(g.double().flatten() @ d.double().flatten()) for g, d in zip(gradients, of_phase, strict=True))
             for of_phase in (expected[phase], deltas[phase])
         )
-        assert products[phase].item() == pytest.approx(exact, rel=1e-5)
+        assert product == pytest.approx(exact, rel=1e-5)
         assert unrounded != pytest.approx(exact, rel=1e-4)
 
 
@@ -93,7 +94,7 @@ def test_a_checkpoint_holds_bfloat16_deltas(tmp_path):
     other = DeltaBank(bank.model, dtype="bfloat16", device="cpu")
     other.load_state_tensors(tensors, ["a", "b"])
     assert_equal(other.parameters, [tensors[f"theta/{name}"] for name in other.names])
-    other.combine(ALPHA)
+    other.combine(COEFFICIENTS)
     assert_equal(other.parameters, merged(theta0, rounded(deltas), ALPHA))
 
 
@@ -118,17 +119,17 @@ def test_places_on_cuda(device, place, dtype, monkeypatch):
         bank.record("a")
         bank.rewind()
         products = bank.inner_products([torch.empty(3, 2, device="cuda"), None])
-        bank.combine({"a": 0.5})
+        bank.combine(torch.tensor([[0.5]]))
         with bank.start_in_model():
             pass
         saved = {name: tensor.to("cpu") for name, tensor in bank.state_tensors().items()}
         resumed = DeltaBank(model, device=device, dtype=dtype)
         resumed.load_state_tensors(saved, ["a"])
-        resumed.combine({"a": 0.5})
+        resumed.combine(torch.tensor([[0.5]]))
         for each in (bank, resumed):
             kept = [*each.start().values(), *each.delta("a").values()]
             assert {tensor.device.type for tensor in kept} == {place}
-        assert products["a"].device.type == "cuda"
+        assert products.device.type == "cuda"
         assert {p.device.type for p in bank.parameters} == {"cuda"}
     # θ0 and δ of either bank, and the parameters that ran while θ0 was in the model.
     assert pinned == [device == "cpu"] * 2 * 5

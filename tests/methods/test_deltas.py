@@ -37,7 +37,7 @@ def test_covers_trainable_parameters_once(opened):
 
 def test_combine_and_buffers(opened):
     model, bank, before = opened
-    bank.combine({"a": 0.5, "b": -3.0})
+    bank.combine(torch.tensor([[0.5], [-3.0]]))
     for name in bank.names:
         torch.testing.assert_close(model.state_dict()[name], before[name] + 0.5 - 6.0)
     assert torch.equal(model.frozen.weight, before["frozen.weight"])
@@ -52,8 +52,9 @@ def test_inner_products_are_those_of_flat_vectors(opened):
     gradients = [torch.randn_like(p) if i != 2 else None for i, p in enumerate(bank.parameters)]
     flat = torch.cat([g.flatten() for g in gradients if g is not None])
     products = bank.inner_products(gradients)
-    assert products["a"].item() == pytest.approx(flat.sum().item(), abs=1e-4)
-    assert products["b"].item() == pytest.approx(2 * flat.sum().item(), abs=1e-4)
+    assert products.dtype == torch.float64
+    assert products.shape == (2, 1)
+    assert products.flatten().tolist() == pytest.approx([flat.sum().item(), 2 * flat.sum().item()], abs=1e-4)
 
 
 def test_unscaled_parameters_merge_with_one():
@@ -62,12 +63,38 @@ def test_unscaled_parameters_merge_with_one():
     bank = DeltaBank(model, unscaled={"head.weight", "head.bias"})
     bank.open()
     moved(bank, model, "a", 1.0)
-    bank.combine({"a": 0.25})
+    bank.combine(torch.tensor([[0.25]]))
     torch.testing.assert_close(model.head.weight, before["head.weight"] + 1)
     torch.testing.assert_close(model.encoder.weight, before["encoder.weight"] + 0.25)
     ones = [torch.ones_like(p) for p in bank.parameters]
     scaled = sum(p.numel() for name, p in zip(bank.names, bank.parameters, strict=True) if "head" not in name)
-    assert bank.inner_products(ones)["a"].item() == pytest.approx(scaled)
+    assert bank.inner_products(ones).item() == pytest.approx(scaled)
+
+
+def test_every_group_has_its_coefficients():
+    model = Net()
+    before = copy.deepcopy(model.state_dict())
+    names = [name for name, _ in model.named_parameters()]
+    bank = DeltaBank(model, unscaled={"norm.bias"}, groups={name: name.split(".")[0] for name in names})
+    bank.open()
+    moved(bank, model, "b", 2.0)
+    moved(bank, model, "a", 1.0)
+    assert bank.groups == ["encoder", "head", "norm"]
+    bank.combine(torch.tensor([[0.5, 0.0, 1.0], [0.25, -1.0, 3.0]]))
+    for name, amount in [("encoder.bias", 1.0), ("head.weight", -2.0), ("norm.weight", 7.0), ("norm.bias", 3.0)]:
+        torch.testing.assert_close(model.state_dict()[name], before[name] + amount)
+    gradients = [torch.ones_like(p) for p in bank.parameters]
+    gradients[bank.names.index("head.weight")] = gradients[bank.names.index("head.bias")] = None
+    encoder = model.encoder.weight.numel() + model.encoder.bias.numel()
+    norm = model.norm.weight.numel()
+    assert bank.inner_products(gradients).tolist() == [
+        pytest.approx([encoder, 0.0, norm]), pytest.approx([2 * encoder, 0.0, 2 * norm]),
+    ]  # fmt: skip
+
+
+def test_coefficients_by_phase_are_equal_in_all_groups(opened):
+    _, bank, _ = opened
+    assert bank.coefficients({"b": 2.0}).tolist() == [[0.0], [2.0]]
 
 
 def test_start_in_model_puts_the_running_parameters_back(opened):
@@ -89,7 +116,7 @@ def test_state_round_trip(opened):
     other = DeltaBank(fresh)
     other.load_state_tensors(tensors, ["a", "b"])
     for bank_ in (bank, other):
-        bank_.combine({"a": 2.0, "b": 1.0})
+        bank_.combine(torch.tensor([[2.0], [1.0]]))
     for name, value in model.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value)
     other.close()

@@ -83,7 +83,7 @@ def run_bert(output_dir, **settings):
     return {
         "history": trainer.history,
         "epochs": trainer.epochs,
-        "gradient_scale": trainer.runner.method.gradient_scale,
+        "gradient_unit": trainer.runner.method.alpha_optimizer.gradient_unit,
         "eval_loss": eval_loss,
         "state": {name: whole(tensor) for name, tensor in trainer.model.state_dict().items()},
         "sharded": sorted(

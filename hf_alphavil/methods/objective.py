@@ -1,0 +1,76 @@
+"""What a method may measure: the objectives of tasks, as protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from ..distributed.gradient_exchange import Gradient
+
+#: Candidate parameters are compared on at most this many meta rows.
+MAX_ACCEPTANCE_ROWS = 512
+
+#: A linear map from gradients, one per parameter or `None`, to one tensor.
+Products = Callable[[Sequence[Tensor | None]], Tensor]
+
+
+class Objective(Protocol):
+    """A task on a set of rows, at the model's present parameters, without dropout. Values are equal on all ranks."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the set."""
+        ...
+
+    @property
+    def has_metric(self) -> bool:
+        """Whether the score is a metric. Otherwise it is minus the loss."""
+        ...
+
+    def loss(self, rows: Sequence[int]) -> float:
+        """Mean loss over rows: less is better."""
+        ...
+
+    def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, Tensor]:
+        """Mean loss over rows, and `products(gradient of that loss)` on the CPU."""
+        ...
+
+    def loss_and_gradient(self, rows: Sequence[int], wanted: Sequence[int] | None = None) -> tuple[float, Gradient]:
+        """Mean loss over rows and its gradient, for all parameters or for those with the numbers in `wanted`."""
+        ...
+
+    def score(self, rows: Sequence[int]) -> float:
+        """The task's main metric over rows, or minus the loss if the task has no metric: greater is better."""
+        ...
+
+
+class Objectives(Protocol):
+    """The objectives that a run offers its method."""
+
+    @property
+    def meta(self) -> Objective:
+        """The target on the meta set, for methods with `needs_meta_set`."""
+        ...
+
+    def meta_entropy(self) -> Objective:
+        """The target on the meta set, with the entropy of its predictions as the loss. Labels are not read."""
+        ...
+
+    def training(self, task: str) -> Objective:
+        """A task on its training rows."""
+        ...
+
+
+def acceptance_rows(meta: Objective) -> list[int]:
+    """
+    The meta rows on which candidate parameters are compared.
+
+    Args:
+        meta (`Objective`): The target on the meta set.
+
+    Returns:
+        `list[int]`: All rows, or the first `MAX_ACCEPTANCE_ROWS`.
+    """
+    return list(range(min(meta.num_rows, MAX_ACCEPTANCE_ROWS)))

@@ -1,0 +1,62 @@
+"""Where θ0 and deltas are kept between uses, and in which dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Storage:
+    """
+    Device and dtype of stored tensors.
+
+    Args:
+        device (`str`, *optional*, defaults to `"device"`):
+            `"device"` is the parameters' device; `"cpu"` is CPU memory, pinned if the parameters are on CUDA.
+        dtype (`str`, *optional*, defaults to `"float32"`):
+            The dtype of deltas: `"float32"` is the parameters' own precision, `"bfloat16"` rounds a delta once, when
+            it is stored. θ0 always keeps the parameters' dtype.
+    """
+
+    device: str = "device"
+    dtype: str = "float32"
+
+    def store(self, value: Tensor) -> Tensor:
+        """
+        A stored copy in the tensor's own dtype.
+
+        Args:
+            value (`torch.Tensor`): A tensor on the parameters' device.
+        """
+        value = value.detach()
+        on_cpu = self.device == "cpu"
+        place = torch.device("cpu") if on_cpu else value.device
+        return torch.empty_like(value, device=place, pin_memory=on_cpu and value.is_cuda).copy_(value)
+
+    def store_delta(self, delta: Tensor) -> Tensor:
+        """
+        A stored copy in the dtype of deltas.
+
+        Args:
+            delta (`torch.Tensor`): A delta on the parameters' device.
+        """
+        # Rounded before the copy, which then moves half the bytes.
+        return self.store(delta.to(torch.bfloat16) if self.dtype == "bfloat16" else delta)
+
+
+def loaded(stored: Tensor, like: Tensor) -> Tensor:
+    """
+    A stored tensor, ready for arithmetic with another one.
+
+    Args:
+        stored (`torch.Tensor`): The stored tensor.
+        like (`torch.Tensor`): The tensor whose device and dtype it takes.
+
+    Returns:
+        `torch.Tensor`: The stored tensor itself where device and dtype are equal, otherwise a copy.
+    """
+    # In two steps: one call would convert on the CPU and move twice the bytes.
+    return stored.to(like.device).to(like.dtype)
