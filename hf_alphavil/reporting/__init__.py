@@ -1,4 +1,4 @@
-"""What a run leaves behind: its history, a picture of the task weights, tables and a model card."""
+"""What a run leaves behind: its history, a plot of the task weights, tables and a model card."""
 
 from .history import HISTORY_FILE, read_history, write_history
 from .model_card import CardScore, CardTask, write_model_card

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from pathlib import Path
 
 def atomic_write(path: Path, content: str | bytes) -> None:
     """
-    Writes a file aside and moves it into its place: a reader never meets half of it, and a failure leaves the old one.
+    Writes a temporary file and moves it into place.
+
+    A reader never sees half a file. If writing fails, the old file stays.
 
     Args:
-        path (`Path`): The file; its folder is made where it is missing.
-        content (`str` or `bytes`): Its content; text is written as UTF-8.
+        path (`Path`): The file to write. Its folder is created if missing.
+        content (`str` or `bytes`): The content. Text is encoded as UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes a file that only its owner may read.
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
+        # mkstemp creates files that only their owner can read.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
     except BaseException:
-        Path(aside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise

@@ -13,10 +13,10 @@ from . import CardScore, CardTask, write_model_card
 if TYPE_CHECKING:
     from ..trainer import MultitaskTrainer
 
-#: What Trainer logs of an evaluation beside scores.
+#: What Trainer logs in an evaluation besides scores.
 NOT_SCORES = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
-#: The settings that a reader needs to do the run again.
+#: Settings that a reader needs to repeat the run.
 SETTINGS = (
     "learning_rate",
     "num_train_epochs",
@@ -26,7 +26,7 @@ SETTINGS = (
     "lr_scheduler_type",
     "seed",
 )
-#: Those that act where phases are apart, where there is a meta set, and where α is fitted.
+#: Settings that only act in methods with separate phases, with a meta set, and with a fitted α.
 PHASE_SETTINGS = ("delta_fraction", "phase_optimizer_state", "task_sampling", "weight_applies_to")
 META_SETTINGS = ("alpha_data",)
 ALPHA_SETTINGS = (
@@ -49,7 +49,7 @@ ALPHA_SETTINGS = (
 
 def settings_of(method: type[Method]) -> tuple[str, ...]:
     """
-    The training arguments that act on a method and that a reader needs to do its run again.
+    The training arguments that act on a method and that a reader needs to repeat its run.
 
     Args:
         method (`type[Method]`): The method.
@@ -64,7 +64,7 @@ def settings_of(method: type[Method]) -> tuple[str, ...]:
 
 def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[CardScore]:
     """
-    The last validation scores of every task in a Trainer's log.
+    The last validation scores of every task in the log of a Trainer.
 
     Args:
         log_history (`list[dict]`): `trainer.state.log_history`.
@@ -73,7 +73,7 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[Car
     scores: dict[tuple[str, str], CardScore] = {}
     for entry in log_history:
         for key, value in entry.items():
-            # The longest name: `eval_mnli_mismatched_accuracy` is no score of `mnli`.
+            # The longest match wins: `eval_mnli_mismatched_accuracy` is not a score of `mnli`.
             owners = [task for task in tasks if key.startswith(f"eval_{task}_")]
             if owners:
                 task = max(owners, key=len)
@@ -88,7 +88,7 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
     Writes `README.md` into the trainer's output folder.
 
     Args:
-        trainer (`MultitaskTrainer`): A trainer of several tasks.
+        trainer (`MultitaskTrainer`): A trainer in multitask mode.
         model_name (`str`, *optional*): Defaults to the output folder's name.
     """
     args = trainer.args
@@ -115,7 +115,7 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
                 trainer.rows_of(name),
                 is_multi_label=name in tasks and tasks[name].is_multi_label,
             )
-            # Beside the tasks that were trained those that were scored alone, such as MNLI's mismatched set.
+            # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
             for name in dict.fromkeys([*names, *(score.task for score in scores)])
         ],
         scores=scores,

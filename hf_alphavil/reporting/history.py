@@ -1,4 +1,4 @@
-"""The history of a run as a file: α, task weights and meta loss of every epoch."""
+"""The history file of a run: α, task weights and meta loss of every epoch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HistoryEntry = dict[str, Any]
 
 def write_history(history: Sequence[HistoryEntry], directory: str | os.PathLike[str]) -> Path:
     """
-    Writes a run's history to `alphavil_history.json`; a reader never meets a half-written file.
+    Writes the history of a run to `alphavil_history.json`. A reader never sees a half-written file.
 
     Args:
         history (`Sequence[dict]`):
-            [`MultitaskTrainer`]'s `history`. Infinite values and NaN, for which JSON has no form, are written as null.
-        directory (`str` or `os.PathLike`): The folder to write to; made where it is missing.
+            The `history` of [`MultitaskTrainer`]. Infinite values and NaN become null, since JSON cannot hold them.
+        directory (`str` or `os.PathLike`): The folder to write to. It is created if missing.
 
     Returns:
         `Path`: The file.
@@ -43,11 +43,11 @@ def read_history(path: str | os.PathLike[str]) -> list[HistoryEntry]:
         path (`str` or `os.PathLike`): The file, or the folder that holds it.
 
     Returns:
-        `list[dict]`: One record per epoch; NaN where null was written.
+        `list[dict]`: One record per epoch. Every null is read as NaN.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no history.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a history.
     """
     path = Path(path)
     path = path / HISTORY_FILE if path.is_dir() else path
@@ -64,11 +64,11 @@ def read_history(path: str | os.PathLike[str]) -> list[HistoryEntry]:
 
 def tasks_of(history: Iterable[HistoryEntry], target: str) -> list[str]:
     """
-    The tasks of a history, the target first, the others in their order of appearance.
+    The tasks of a history: the target first, then the others in order of appearance.
 
     Args:
-        history (`Iterable[dict]`): A run's history.
-        target (`str`): The target task; it comes first even where the history does not name it.
+        history (`Iterable[dict]`): The history of a run.
+        target (`str`): The target task. It comes first even if the history does not mention it.
 
     Returns:
         `list[str]`: Task names.

@@ -1,4 +1,4 @@
-"""The model card: a README.md with front matter for the Hub, and text that says how far its scores can be trusted."""
+"""The model card: a README.md with front matter for the Hub and a statement of how far its scores can be trusted."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ HUB_TASKS = {
 @dataclass(frozen=True)
 class CardTask:
     """
-    A task as the card names it.
+    A task as the card shows it.
 
     Args:
         name (`str`): The task's name.
         kind (`str`): A key of `HUB_TASKS`, such as `"sequence_classification"`.
-        rows (`int`): Rows trained on.
-        dataset (`str`, *optional*): The data's id on the Hub, such as `"nyu-mll/glue"`, or a name of it.
+        rows (`int`): Number of training rows; 0 for a task that was only scored.
+        dataset (`str`, *optional*): Hub id of the dataset, such as `"nyu-mll/glue"`, or any other name for it.
         config (`str`, *optional*): The dataset's configuration, such as `"rte"`.
-        is_multi_label (`bool`, *optional*, defaults to `False`): Whether a text has any number of labels at once.
+        is_multi_label (`bool`, *optional*, defaults to `False`): Whether a text can have any number of labels.
     """
 
     name: str
@@ -63,9 +63,9 @@ class CardScore:
 
     Args:
         task (`str`): The task.
-        split (`str`): What it was measured on: `"validation"` or `"test"`.
+        split (`str`): The split it was measured on: `"validation"` or `"test"`.
         metric (`str`): The metric's id, such as `"accuracy"`.
-        value (`float`): Its value; a fraction, not a percentage.
+        value (`float`): The value, as a fraction, not a percentage.
     """
 
     task: str
@@ -95,47 +95,48 @@ def write_model_card(
     plot: str | None = None,
 ) -> Path:
     """
-    Writes `README.md`: front matter with a `model-index`, the tasks, the scores and how honest they are, the settings.
+    Writes `README.md`: front matter with a `model-index`, tasks, scores and how far to trust them, settings.
 
     Args:
-        output_dir (`str` or `os.PathLike`): The folder to write to; made where it is missing.
+        output_dir (`str` or `os.PathLike`): The folder to write to. It is created if missing.
         model_name (`str`): The model's name.
         target (`str`): The target task, one of `tasks`.
-        method (`str`): How the tasks were trained, such as `"alphavil"`.
-        tasks (`Sequence[CardTask]`): All tasks that were trained, or scored alone (with no rows).
-        scores (`Sequence[CardScore]`, *optional*): What was measured.
-        history (`Sequence[dict]`, *optional*): The run's history; its last α and weights are shown.
+        method (`str`): The training method, such as `"alphavil"`.
+        tasks (`Sequence[CardTask]`): All tasks that were trained, and those that were only scored (with 0 rows).
+        scores (`Sequence[CardScore]`, *optional*): The scores.
+        history (`Sequence[dict]`, *optional*): The history of the run. The card shows its last α and weights.
         alpha_data (`str`, *optional*):
-            What the meta set was: `"train_holdout"`, `"train"`, `"validation"` or `"test"`; `None` for methods
-            without one.
-        meta_use (`str`, *optional*): What happened on the meta set, as a sentence that goes on with "on ...".
-        meta_rows (`int`, *optional*): The meta set's rows.
+            Where the meta set came from: `"train_holdout"`, `"train"`, `"validation"` or `"test"`; `None` for methods
+            without a meta set.
+        meta_use (`str`, *optional*, defaults to `"α was fitted"`):
+            What the meta set was used for, as the start of a sentence that continues with "on ...".
+        meta_rows (`int`, *optional*): Number of rows of the meta set.
         selected_on (`str`, *optional*):
-            The split on which the best checkpoint, or the stopping point, was chosen; `None` where the last was kept.
-        base_model (`str`, *optional*): The encoder: an id on the Hub goes to the front matter, a local path does not.
+            The split on which the best checkpoint or the stopping point was chosen; `None` if the last model was kept.
+        base_model (`str`, *optional*): The encoder. A Hub id goes into the front matter, a local path does not.
         training (`Mapping[str, Any]`, *optional*): Training settings to list.
         exported_to (`str`, *optional*):
-            Where the target's exported model lies: a folder or an id. `None` leaves a placeholder in the example.
-        license (`str`, *optional*): The model's license, as an id of the Hub.
+            Folder or Hub id of the exported target model. With `None` the example shows a placeholder.
+        license (`str`, *optional*): The model's license, as a license id of the Hub.
         language (`str`, *optional*): The language, as an ISO 639 code.
-        plot (`str`, *optional*): A picture of the task weights, relative to `output_dir`.
+        plot (`str`, *optional*): Path of the task weights' plot, relative to `output_dir`.
 
     Returns:
         `Path`: The card.
 
     Raises:
-        ValueError: If the target, or a score's task, is not among `tasks`.
+        ValueError: If the target or the task of a score is not among `tasks`.
     """
     by_name = {task.name: task for task in tasks}
     for name in (target, *(score.task for score in scores)):
         if name not in by_name:
-            raise ValueError(f"{name!r} is none of the card's tasks ({', '.join(by_name)}); pass a CardTask for it")
-    is_on_hub = base_model is not None and is_hub_id(base_model)
+            raise ValueError(f"the card has no task {name!r}, only {', '.join(by_name)}: pass a CardTask for it")
+    hub_model = base_model if base_model is not None and is_hub_id(base_model) else None
     hub_datasets = dict.fromkeys(task.dataset for task in tasks if task.dataset and "/" in task.dataset)
     data = ModelCardData(
         library_name="transformers",
         model_name=model_name,
-        base_model=base_model if is_on_hub else None,
+        base_model=hub_model,
         tags=list(TAGS),
         license=license,
         language=language,
@@ -145,16 +146,10 @@ def write_model_card(
         pipeline_tag=None if by_name[target].kind == "multiple_choice" else HUB_TASKS[by_name[target].kind],
         eval_results=[_eval_result(by_name[score.task], score) for score in scores if math.isfinite(score.value)],
     )
-    encoder = (
-        f"[{base_model}](https://huggingface.co/{base_model})" if is_on_hub else f"`{base_model or 'an encoder'}`"
-    )
-    others = ", ".join(f"`{task.name}`" for task in tasks if task.name != target and task.rows)
+    encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else f"`{base_model or 'an encoder'}`"
     sections = [
         f"# {model_name}",
-        f"{encoder}, fine-tuned on the target task `{target}`"
-        + (f" with the auxiliary tasks {others}" if others else "")
-        + f" by the method `{method}` of [hf_alphavil]({PAPER}), an implementation of αVIL for the Hugging Face "
-        "Trainer.",
+        _introduction(encoder, tasks, target, method),
         "## Tasks\n\n" + _task_table(tasks, target, history),
     ]
     if plot is not None:
@@ -166,8 +161,8 @@ def write_model_card(
     if training:
         settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in training.items()]
         sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))
-    sections += ["## How to use\n\n" + _usage(by_name[target], exported_to)]
-    sections.append(f"## Citation\n\nαVIL is due to [Kourdis, Gordon-Hall and Gorinski]({PAPER}):\n\n"
+    sections.append("## How to use\n\n" + _usage(by_name[target], exported_to))
+    sections.append(f"## Citation\n\nαVIL was proposed by [Kourdis, Gordon-Hall and Gorinski]({PAPER}):\n\n"
                     f"```bibtex\n{CITATION}\n```")  # fmt: skip
     card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
     path = Path(output_dir) / "README.md"
@@ -178,10 +173,13 @@ def write_model_card(
 
 def is_hub_id(name: str) -> bool:
     """
-    Whether `name` can be an id on the Hub, rather than a local path. The Hub is not asked.
+    Whether `name` can be a Hub id rather than a local path. This makes no request to the Hub.
 
     Args:
         name (`str`): An id or a path.
+
+    Returns:
+        `bool`: `False` for anything that exists locally or that the Hub does not allow as an id.
     """
     if os.path.exists(name):
         return False
@@ -190,6 +188,16 @@ def is_hub_id(name: str) -> bool:
     except HFValidationError:
         return False
     return True
+
+
+def _introduction(encoder: str, tasks: Sequence[CardTask], target: str, method: str) -> str:
+    auxiliaries = ", ".join(f"`{task.name}`" for task in tasks if task.name != target and task.rows)
+    return (
+        f"{encoder}, fine-tuned on the target task `{target}`"
+        + (f" with the auxiliary tasks {auxiliaries}" if auxiliaries else "")
+        + f" by the method `{method}` of [hf_alphavil]({PAPER}), an implementation of αVIL for the Hugging Face "
+        "Trainer."
+    )
 
 
 def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
@@ -214,8 +222,7 @@ def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[Histor
         name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
         numbers = [last.get(column, {}).get(task.name) for column in ("task_weights", "alpha")]
         rows.append([name, _kind_in_words(task), str(task.rows), *("–" if n is None else f"{n:.3f}" for n in numbers)])
-    table = markdown_table(["task", "kind", "rows trained on", "final weight", "last α"], rows)
-    return table
+    return markdown_table(["task", "kind", "training rows", "final weight", "last α"], rows)
 
 
 def _kind_in_words(task: CardTask) -> str:
@@ -236,12 +243,13 @@ def _usage(target: CardTask, exported_to: str | None) -> str:
     place = exported_to or f"path/to/exported/{target.name}"
     if target.kind == "multiple_choice":
         return (
-            f"The exported `{target.name}` is an ordinary folder of `AutoModelForMultipleChoice`:\n\n```python\n"
+            f"The exported `{target.name}` is an ordinary Hugging Face folder for `AutoModelForMultipleChoice`:\n\n"
+            "```python\n"
             "from transformers import AutoModelForMultipleChoice, AutoTokenizer\n\n"
             f'model = AutoModelForMultipleChoice.from_pretrained("{place}")\n'
             f'tokenizer = AutoTokenizer.from_pretrained("{place}")\n'
             'choices = ["The first choice.", "The second choice."]\n'
-            'inputs = tokenizer(["The text before them."] * 2, choices, padding=True, return_tensors="pt")\n'
+            'inputs = tokenizer(["The text before the choices."] * 2, choices, padding=True, return_tensors="pt")\n'
             "logits = model(**{name: value[None] for name, value in inputs.items()}).logits[0]\n"
             "print(choices[logits.argmax()])\n```"
         )
@@ -250,13 +258,13 @@ def _usage(target: CardTask, exported_to: str | None) -> str:
         "masked_lm": 'fill(f"The words of a {fill.tokenizer.mask_token}.")',
     }.get(target.kind, 'classify({"text": "The first text.", "text_pair": "The second text, if the task has two."})')
     of_words = target.kind == "token_classification"
-    every = ", top_k=None" if target.is_multi_label else ""  # else the likeliest label alone
+    every = ", top_k=None" if target.is_multi_label else ""  # without it, pipeline() shows the likeliest label only
     return (
-        f"The exported `{target.name}` is an ordinary Hugging Face folder; nothing but `transformers` is needed:\n\n"
+        f"The exported `{target.name}` is an ordinary Hugging Face folder. It needs nothing but `transformers`:\n\n"
         "```python\nfrom transformers import pipeline\n\n"
         f'{call.split("(")[0]} = pipeline("{HUB_TASKS[target.kind]}", model="{place}"{every})\n'
         f"print({call})\n```"
-        + ("\n\nA word's label is that of its first token; of the others nothing was learned." if of_words else "")
+        + ("\n\nThe label of a word is that of its first token. The others were not trained." if of_words else "")
     )
 
 

@@ -1,4 +1,4 @@
-"""The picture of a run: task weights, and α, over the epochs."""
+"""The plot of a run: task weights and α over the epochs."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ from .history import HistoryEntry, tasks_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette without its yellow, which is too pale for a line on white; black is the target's.
+# The palette of Okabe and Ito, without yellow, which is too pale for a line on white. Black is for the target.
 TARGET_COLOUR = "#000000"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# Colours repeat from the seventh auxiliary on: the markers then tell lines apart, as they do in grey print.
+# Colours repeat from the seventh auxiliary on. The markers then distinguish the lines, also in greyscale.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 WIDTH = 8.0
 DPI = 150
 LABEL_POINTS = 9
-#: Where labels stand, in widths of the panel.
+#: x position of the labels, in widths of the panel.
 LABEL_X = 1.06
 
 
 def plot_task_weights(history: Sequence[HistoryEntry], target: str, path: str | os.PathLike[str]) -> Path:
     """
-    Draws each task's weight over the epochs, its start included as epoch 0, and below it α where the method has one.
+    Draws each task's weight over the epochs, and below it α if the method has one. Epoch 0 shows the initial weights.
 
-    Every line is labelled at its end, which in the panel of α is where the task was pruned; the target is black.
-    matplotlib's global state, its backend included, is left
-    alone.
+    Every line has its label at its end. If a task was pruned, its α ends there. The target is black. The function does
+    not change matplotlib's global state, such as the backend.
 
     Args:
-        history (`Sequence[dict]`): The run's history, at least one epoch.
+        history (`Sequence[dict]`): The history of the run, at least one epoch.
         target (`str`): The target task.
-        path (`str` or `os.PathLike`): The PNG to write; its folder is made where it is missing.
+        path (`str` or `os.PathLike`): The PNG to write. Its folder is created if missing.
 
     Returns:
         `Path`: The file.
@@ -46,8 +45,8 @@ def plot_task_weights(history: Sequence[HistoryEntry], target: str, path: str | 
         ValueError: If the history is empty.
     """
     if not history:
-        raise ValueError("the history is empty: there is a picture to draw after the first epoch")
-    # Here, since matplotlib is slow to import and a headless run may want no picture.
+        raise ValueError("the history is empty: plot it after the first epoch")
+    # Imported here because matplotlib is slow to import and many runs draw no plot.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -74,7 +73,7 @@ def plot_task_weights(history: Sequence[HistoryEntry], target: str, path: str | 
         _draw_lines(panel, xs, lines, target)
         _style(panel, title, epochs)
     axes[-1].set_xlabel("epoch")
-    # Labels are laid out in pixels, so the panels must have their final places first.
+    # Labels are laid out in pixels, so the panels need their final positions first.
     canvas.draw()
     for panel, (_, xs, lines) in zip(axes, panels, strict=True):
         _label_ends(panel, xs, lines, target)
@@ -101,7 +100,7 @@ def _draw_lines(panel: Axes, xs: list[int], lines: dict[str, list[float]], targe
             values,
             color=colour,
             marker=marker,
-            # The target's line lies below and is broader, so that it shows even where another covers it.
+            # The target's line is wider and below the others, so that it shows even where another line covers it.
             markersize=7 if is_target else 4.5,
             linewidth=3 if is_target else 1.4,
             zorder=2 if is_target else 3,
@@ -120,20 +119,20 @@ def _style(panel: Axes, title: str, epochs: list[int]) -> None:
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.tick_params(labelsize=9)
     low, high = panel.get_ylim()
-    # Equal weights would leave an axis of no height, with ticks such as 0.96 that suggest movement.
+    # Without this, equal weights would get ticks such as 0.96, which suggest movement.
     if high - low < 0.5:
         middle = (low + high) / 2
         panel.set_ylim(middle - 0.5, middle + 0.5)
 
 
 def _label_ends(panel: Axes, xs: list[int], lines: dict[str, list[float]], target: str) -> None:
-    """Writes every task's name right of its line's end; names that would overlap are spread, with a thin leader."""
+    """Labels each line to the right of its end. Labels that would overlap are moved apart; thin lines connect them."""
     drawn = {task: [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)] for task, ys in lines.items()}
     ends = {task: points[-1] for task, points in drawn.items() if points}
     pixels = {task: float(panel.transData.transform(end)[1]) for task, end in ends.items()}
     bottom, top = panel.bbox.y0, panel.bbox.y1
     line_height = 1.3 * LABEL_POINTS * DPI / 72
-    # From the bottom up; of equals the first task is to stand on top.
+    # From the bottom up. Among equal values the first task goes on top.
     order = sorted(ends, key=lambda task: pixels[task], reverse=True)[::-1]
     places = spread([pixels[task] for task in order], line_height, bottom, top)
     for task, place in zip(order, places, strict=True):
@@ -171,20 +170,20 @@ def _label_ends(panel: Axes, xs: list[int], lines: dict[str, list[float]], targe
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """
-    Moves sorted places apart so that neighbours are at least `gap` apart, as near to where they were as is simple.
+    Moves sorted positions apart until neighbours are at least `gap` apart, and keeps them near where they were.
 
     Args:
-        places (`Sequence[float]`): Places in ascending order.
-        gap (`float`): The smallest distance of neighbours; made smaller where they would not fit.
+        places (`Sequence[float]`): Positions in ascending order.
+        gap (`float`): Minimum distance between neighbours. It shrinks if the positions would not fit otherwise.
         low, high (`float`): The range to stay in.
 
     Returns:
-        `list[float]`: The new places, in the same order.
+        `list[float]`: The new positions, in the same order.
     """
     if not places:
         return []
     gap = min(gap, (high - low) / max(1, len(places) - 1))
-    # Groups of touching labels, each centred on the mean of what its members want.
+    # Groups of touching labels. Each group is centred on the mean of its members' wanted positions.
     groups: list[list[float]] = []
     for wanted in places:
         groups.append([wanted])

@@ -1,4 +1,4 @@
-"""Tables: in plain text, those that end a run, and in Markdown."""
+"""Tables of results, in plain text for the terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ def format_summary_table(
     target: str, score_name: str, score: float | None, history: Sequence[HistoryEntry], method: str
 ) -> str:
     """
-    A run in a few lines: the target's score, then the last α and the final weight of every task.
+    Summarises a run: the target's score, then the last α and the final weight of every task.
 
-    The table is ASCII, but for task names, so that any terminal can print it.
+    Apart from task names the table is ASCII, so that any terminal can print it.
 
     Args:
         target (`str`): The target task.
-        score_name (`str`): What the score is, such as `"accuracy"` or `"validation accuracy (selected on it)"`.
-        score (`float`, *optional*): The target's score; `None` where it was not evaluated.
-        history (`Sequence[dict]`): The run's history; may be empty.
-        method (`str`): How the tasks were trained.
+        score_name (`str`): Name of the score, such as `"accuracy"` or `"validation accuracy (selected on it)"`.
+        score (`float`, *optional*): The target's score; `None` if it was not evaluated.
+        history (`Sequence[dict]`): The history of the run; it may be empty.
+        method (`str`): The training method.
 
     Returns:
-        `str`: The table, without a last line break. α of methods that have none is shown as `-`.
+        `str`: The table, without a trailing line break. A missing α or weight is shown as `-`.
     """
     last = history[-1] if history else {}
     rows = [["task", "alpha", "weight"]]
@@ -41,17 +41,17 @@ def format_comparison_table(
     target: str, score_name: str, runs: Mapping[str, tuple[float | None, Sequence[HistoryEntry]]]
 ) -> str:
     """
-    Several methods side by side: the target's score, then each task's final weight.
+    Compares methods, one per row: the target's score, then each task's final weight.
 
     Args:
         target (`str`): The target task.
-        score_name (`str`): What the score is, such as `"test accuracy"`.
+        score_name (`str`): Name of the score, such as `"test accuracy"`.
         runs (`Mapping[str, tuple[float, Sequence[dict]]]`):
-            By method (or any name of a run), the target's score and the history.
+            The target's score and the history, by method or any other name of the run.
 
     Returns:
-        `str`: The table, without a last line break. A task without a weight, because the method does not train it, is
-        shown as `-`.
+        `str`: The table, without a trailing line break. A task that a method does not train has no weight and is shown
+        as `-`.
     """
     tasks = tasks_of([record for _, history in runs.values() for record in history], target)
     rows = [["method", f"{target} {score_name}", *(f"w({task})" for task in tasks)]]
@@ -63,13 +63,13 @@ def format_comparison_table(
 
 def align_columns(rows: Sequence[Sequence[str]]) -> str:
     """
-    Sets a table: the first column flush left, the others flush right, a rule under the first row.
+    Formats a plain-text table: the first column is aligned left, the others right, with a rule below the header.
 
     Args:
-        rows (`Sequence[Sequence[str]]`): Cells by row, the headings first.
+        rows (`Sequence[Sequence[str]]`): Cells by row, the header first.
 
     Returns:
-        `str`: The lines.
+        `str`: The table, without a trailing line break.
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
@@ -85,14 +85,14 @@ def align_columns(rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
-    A table in Markdown.
+    Formats a Markdown table.
 
     Args:
         header (`Sequence[str]`): The headings.
-        rows (`Sequence[Sequence[str]]`): The cells, row by row.
+        rows (`Sequence[Sequence[str]]`): Cells by row.
 
     Returns:
-        `str`: Its lines.
+        `str`: The table, without a trailing line break.
     """
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 

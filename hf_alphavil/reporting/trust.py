@@ -1,45 +1,46 @@
-"""How far a score can be trusted, in words."""
+"""States in words how far a score can be trusted."""
 
 from __future__ import annotations
 
 
 def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None, meta_use: str = "α was fitted") -> str:
     """
-    Which rows the meta set was, and what that means for the scores.
+    Explains where the meta set came from, and what that means for the scores.
 
     Args:
-        alpha_data (`str`): `"train_holdout"`, `"train"`, `"validation"` or `"test"`.
+        alpha_data (`str`): Source of the meta set: `"train_holdout"`, `"train"`, `"validation"` or `"test"`.
         target (`str`): The target task.
-        meta_rows (`int`, *optional*): How many rows those are.
-        meta_use (`str`, *optional*): What happened on them, as a sentence that goes on with "on ...".
+        meta_rows (`int`, *optional*): Number of rows of the meta set.
+        meta_use (`str`, *optional*, defaults to `"α was fitted"`):
+            What the meta set was used for, as the start of a sentence that continues with "on ...".
 
     Returns:
         `str`: A paragraph.
 
     Raises:
-        ValueError: For another `alpha_data`.
+        ValueError: For any other `alpha_data`.
     """
     rows = f"{meta_rows} rows" if meta_rows is not None else "rows"
     used = f"In this run {meta_use} on {rows} of `{target}`'s"
     if alpha_data == "train_holdout":
         return (
-            f"{used} training data that were held out from training. Neither the validation nor the test split took "
-            "part in it."
+            f"{used} training data that were held out from training. Neither the validation nor the test split was "
+            "used for it."
         )
     if alpha_data == "train":
         return (
             f"{used} training data that were also trained on, which favours tasks that help to fit known rows. "
-            "Neither the validation nor the test split took part in it."
+            "Neither the validation nor the test split was used for it."
         )
     if alpha_data == "validation":
         return (
             f"{used} validation split, as in the αVIL paper. **Scores on the validation split are therefore "
-            "optimistic**; only another split's are fair."
+            "optimistic**; only scores on another split are fair."
         )
     if alpha_data == "test":
         return (
-            f"In this run {meta_use} on the text of {rows} of `{target}`'s test split, without their labels, so that "
-            "the model is adapted to just these rows."
+            f"In this run {meta_use} on the text of {rows} of `{target}`'s test split, without their labels. The "
+            "model is therefore adapted to exactly these rows."
         )
     raise ValueError(f"alpha_data={alpha_data!r}: pass 'train_holdout', 'train', 'validation' or 'test'")
 
@@ -52,14 +53,15 @@ def score_in_words(
     meta_use: str = "α was fitted",
 ) -> str:
     """
-    What a reader must know of a score; empty where there is nothing to warn of.
+    A warning about a score; empty if there is nothing to warn about.
 
     Args:
-        split (`str`): What the score was measured on.
-        is_target (`bool`): Whether it is the target's.
-        alpha_data (`str`, *optional*): What the meta set was.
+        split (`str`): The split the score was measured on.
+        is_target (`bool`): Whether it is a score of the target.
+        alpha_data (`str`, *optional*): Source of the meta set.
         selected_on (`str`, *optional*): The target's split on which the best checkpoint was chosen.
-        meta_use (`str`, *optional*): What happened on the meta set, as a sentence that goes on with "on ...".
+        meta_use (`str`, *optional*, defaults to `"α was fitted"`):
+            What the meta set was used for, as the start of a sentence that continues with "on ...".
 
     Returns:
         `str`: A remark, such as `"optimistic: α was fitted on this split"`.

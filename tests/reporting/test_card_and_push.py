@@ -1,4 +1,4 @@
-"""The card of a run, and a push: real files up to the Hub's door, which alone is mocked."""
+"""The card of a run, and a push to the Hub: everything is real but the Hub's API."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from hf_alphavil import MultitaskTrainer
 from support.toy_run import TARGET, accuracy, toy_args, toy_data, toy_model
 
 
-class Door:
-    """Stands for the Hub's API: keeps what would be uploaded."""
+class FakeHub:
+    """Stands in for the Hub's API and keeps what would be uploaded."""
 
     def __init__(self):
         self.uploads = []
@@ -46,17 +46,17 @@ def test_card_of_a_run(trained):
     assert (card.data.model_name, result.metric_type, result.metric_value) == ("my-model", "accuracy", score)
     for task, weight in trained.history[-1]["task_weights"].items():
         assert f"{weight:.3f}" in card.text, task
-    # α was fitted on the validation rows here, and the card must say what that means.
+    # α was fitted on the validation rows here. The card must state what that means.
     assert "optimistic" in card.text
     assert "| `weight_applies_to` | loss |" in card.text
 
 
 def test_push(trained, monkeypatch):
-    door = Door()
-    monkeypatch.setattr("transformers.trainer.hf_api", lambda: door)
+    hub = FakeHub()
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
     trained.hub_model_id = "someone/my-model"
     trained.push_to_hub()
-    ((repository, files),) = door.uploads
+    ((repository, files),) = hub.uploads
     assert repository == "someone/my-model"
     assert b"alphavil" in files["README.md"]
     Path(trained.args.output_dir, "pushed.safetensors").write_bytes(files["model.safetensors"])

@@ -1,4 +1,4 @@
-"""alphavil_history.json: what was written is what is read."""
+"""alphavil_history.json: reading returns what was written."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from hf_alphavil.reporting.history import tasks_of
 from support.example_run import HISTORY
 
 
-def test_history_comes_back_from_file_and_folder(tmp_path):
+def test_history_is_read_from_its_file_or_folder(tmp_path):
     path = write_history(HISTORY, tmp_path / "new" / "folder")
     assert path.name == HISTORY_FILE
     assert read_history(path) == HISTORY
@@ -42,7 +42,7 @@ def test_the_file_is_indented_strict_json(tmp_path):
     text = write_history([diverged], tmp_path).read_text(encoding="utf-8")
 
     def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     assert json.loads(text, parse_constant=refuse)[0]["meta_loss"] == [0.5, None, None]
     assert '\n    "alpha": {\n' in text

@@ -1,4 +1,4 @@
-"""The model card: the Hub's own classes read it, and its words say how far the scores can be trusted."""
+"""The model card: the Hub's own classes can read it, and it states how far the scores can be trusted."""
 
 import math
 
@@ -89,7 +89,7 @@ def test_optimistic_scores_say_so_and_others_do_not(tmp_path, settings, validati
     assert ("therefore optimistic" in text) == (settings.get("alpha_data") == "validation")
 
 
-def test_held_out_rows_are_named(tmp_path):
+def test_held_out_rows_are_mentioned(tmp_path):
     assert "α was fitted on 249 rows of `rte`'s training data that were held out" in write(tmp_path).read_text("utf-8")
     with pytest.raises(ValueError, match="train_holdout"):
         write(tmp_path, alpha_data="dev")
@@ -112,7 +112,7 @@ def test_hub_ids_and_paths(tmp_path, monkeypatch):
         assert not is_hub_id(path)
 
 
-def test_several_labels_are_all_shown(tmp_path):
+def test_the_example_of_a_multi_label_task_shows_all_labels(tmp_path):
     tasks = [CardTask("tags", "sequence_classification", 90, is_multi_label=True)]
     card = ModelCard.load(write(tmp_path, target="tags", tasks=tasks, scores=[]))
     assert "top_k=None)" in card.text
@@ -139,7 +139,7 @@ def test_unusual_values_do_not_break_the_tables(tmp_path):
     assert ModelCard(text).data.model_name == 'a: "b" # c'
 
 
-def test_paper_usage_and_picture_are_there(tmp_path):
+def test_the_card_has_paper_usage_and_plot(tmp_path):
     text = write(tmp_path, exported_to="me/rte", plot="plots/task_weights.png").read_text(encoding="utf-8")
     for part in (
         "2405.07769",
@@ -152,5 +152,5 @@ def test_paper_usage_and_picture_are_there(tmp_path):
 
 
 def test_unknown_tasks_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="'cb' is none of the card's tasks"):
+    with pytest.raises(ValueError, match="the card has no task 'cb', only mrpc, rte: pass a CardTask"):
         write(tmp_path, target="cb")

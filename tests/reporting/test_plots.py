@@ -1,4 +1,4 @@
-"""The picture of the task weights."""
+"""The plot of the task weights."""
 
 import subprocess
 import sys
@@ -30,13 +30,13 @@ def many_tasks(count):
     ],
     ids=["two epochs", "one epoch", "without alpha", "pruned", "twenty equal tasks"],
 )
-def test_the_picture_is_a_png_of_the_expected_size(tmp_path, history, target, height):
+def test_the_plot_is_a_png_of_the_expected_size(tmp_path, history, target, height):
     path = plot_task_weights(history, target, tmp_path / "plots" / "task_weights.png")
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         picture.load()
         assert picture.size == pytest.approx((WIDTH * DPI, height * DPI), abs=1)
-        # Something was drawn, and labels do not run over the right edge.
+        # Something was drawn, and no label runs over the right edge.
         assert len(picture.convert("L").getcolors()) > 10
         right_edge = picture.convert("L").crop((picture.width - 2, 0, picture.width, picture.height))
         assert right_edge.getextrema() == (255, 255)

@@ -1,4 +1,4 @@
-"""A short history with numbers that are easy to follow."""
+"""Short histories with numbers that are easy to follow."""
 
 from typing import Any
 
