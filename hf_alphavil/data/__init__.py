@@ -1,4 +1,8 @@
-"""Plans and phases, task sampling, batches and the held-out slice. Nothing here knows of parameters."""
+"""
+Plans and phases, task sampling, batches and the held-out slice.
+
+This room knows nothing about models and parameters.
+"""
 
 from .batch_sampler import PlanBatchSampler
 from .columns import select_columns

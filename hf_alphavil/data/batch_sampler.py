@@ -1,4 +1,4 @@
-"""A batch sampler that walks the plan of the running epoch, or several lanes of it side by side."""
+"""A batch sampler that follows the plan of the current epoch, or several lanes of it in parallel."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from .sampling import epoch_streams
 
 class PlanBatchSampler(Sampler[list[int]]):
     """
-    Yields batches of row numbers of a `ConcatDataset`, in the order of the running epoch's plan: of one task, or,
-    where a step carries several, one after another of each.
+    Yields batches of row numbers of a `ConcatDataset`, in the order of the current epoch's plan. A batch has rows of
+    one task; in a multi-task step it has rows of every task, one task after the other.
 
-    All batches are full, and every optimizer step yields the batches of all ranks and of the whole accumulation
-    window one after another: accelerate's `BatchSamplerShard`, which deals batch i to rank i mod n, then gives every
-    rank the same tasks in the same step and drops nothing. Where the plan is split into lanes, the first ranks get the
-    batches of the first lane, and so on; ranks whose lane has ended get batches that are not to be used.
+    All batches are full. Each optimizer step yields the batches of all ranks and of the whole accumulation window in
+    sequence. accelerate's `BatchSamplerShard` gives batch i to rank i mod n, so that every rank gets the same tasks in
+    the same step and no batch is dropped. If the plan is split into lanes, the first ranks get the batches of the
+    first lane, and so on. Ranks whose lane has ended get batches that must be ignored.
 
-    The plan is asked for when iteration starts. There is deliberately no `set_epoch`: accelerate does not forward it
-    through a resumed loader, so the trainer owns the epoch.
+    The sampler asks for the plan when iteration starts. It deliberately has no `set_epoch`: accelerate does not
+    forward that call through a resumed loader, so the trainer keeps track of the epoch.
 
     Args:
         current_lanes (`Callable[[], Sequence[EpochPlan]]`):
-            Returns the lanes of the epoch that is about to run: parts of its plan that run side by side, or the plan.
-        max_steps (`int`): Optimizer steps of the longest lane that an epoch of the run has.
+            Returns the lanes of the epoch that is about to run: the parts of its plan that run in parallel, or the
+            whole plan as the only lane.
+        max_steps (`int`): Optimizer steps of the longest lane of the run.
         num_rows (`Mapping[str, int]`): Rows per task, in the order in which the datasets are concatenated.
-        rows_per_task (`int`): Rows per device and batch, of every task that a step carries.
+        rows_per_task (`int`): Rows per device and batch, for each task of a step.
         accumulation_steps (`int`): Batches per optimizer step and rank.
-        ranks_per_lane (`int`): Ranks that share a lane's steps.
+        ranks_per_lane (`int`): Number of ranks that share the steps of a lane.
         fraction (`float`): The share ρ of a task's rows that an epoch samples.
         data_seed (`int`): Seed of all draws.
     """
 
     drop_last = False
-    #: accelerate then takes batches of any length as they come: a step that carries several tasks has longer ones.
+    #: With `None`, accelerate accepts batches of any length. Multi-task steps have longer ones.
     batch_size = None
 
     def __init__(
@@ -61,7 +62,7 @@ class PlanBatchSampler(Sampler[list[int]]):
         self.data_seed = data_seed
 
     def __len__(self) -> int:
-        """Batches of the longest plan, over all ranks; a shorter plan ends early."""
+        """Batches of the longest plan, over all ranks. A shorter plan ends early."""
         return self.max_steps * self.accumulation_steps * self.ranks_per_lane * len(self.current_lanes())
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -73,9 +74,9 @@ class PlanBatchSampler(Sampler[list[int]]):
             offsets[task] = end
             end += rows
         unused = [0] * self.rows_per_task
-        for carried in zip_longest(*lanes):
+        for tasks_by_lane in zip_longest(*lanes):
             for _ in range(self.accumulation_steps):
-                for tasks in carried:
+                for tasks in tasks_by_lane:
                     for _ in range(self.ranks_per_lane):
                         yield (
                             unused

@@ -1,4 +1,4 @@
-"""Rows held out group by group."""
+"""Holds out whole groups of rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 
 def split_groups(groups: Sequence[Hashable], fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """
-    Draws groups until their rows are as near to a share of all rows as they come; one group at least, of two or more.
+    Draws groups in random order and holds out each one that brings the number of held-out rows closer to the share.
 
-    (scikit-learn's `GroupShuffleSplit` draws a share of the groups, which of unequal groups may be any share of rows.)
+    At least one group is held out if there are two or more. scikit-learn's `GroupShuffleSplit` draws a share of the
+    groups instead; if groups have unequal sizes, that can be any share of the rows.
 
     Args:
         groups (`Sequence`): The group of every row.
@@ -20,7 +21,7 @@ def split_groups(groups: Sequence[Hashable], fraction: float, seed: int) -> tupl
         seed (`int`): Seed of the draw.
 
     Returns:
-        `tuple[list[int], list[int]]`: Sorted row numbers to train on, and to hold out.
+        `tuple[list[int], list[int]]`: Sorted row numbers to train on, and sorted row numbers to hold out.
     """
     sizes = Counter(groups)
     names = list(sizes)
@@ -31,7 +32,7 @@ def split_groups(groups: Sequence[Hashable], fraction: float, seed: int) -> tupl
         if abs(count + size - wanted) < abs(count - wanted):
             drawn.add(names[number])
             count += size
-    if not drawn and len(names) > 1:  # all are far larger than the share
+    if not drawn and len(names) > 1:  # every group is far larger than the share
         drawn.add(min(names, key=sizes.__getitem__))
     rows = range(len(groups))
     return [row for row in rows if groups[row] not in drawn], [row for row in rows if groups[row] in drawn]

@@ -21,22 +21,22 @@ def split_holdout(
     groups: Sequence[Hashable] | None = None,
 ) -> tuple[list[int], list[int]]:
     """
-    Splits the rows of the target's training set into rows to train on and the meta set.
+    Splits the target's training rows into rows to train on and the meta set.
 
     Args:
         num_rows (`int`): Rows of the target's training set, after any row limit.
         fraction (`float`): Share of rows to hold out, in (0, 1).
-        seed (`int`): Seed of the draw, made once per run.
-        labels (`Sequence`, *optional*): Class of every row: the slice is stratified by it.
+        seed (`int`): Seed of the draw, which is made once per run.
+        labels (`Sequence`, *optional*): Class of every row. The split is stratified by class.
         groups (`Sequence`, *optional*):
-            Passage of every row: rows of one group are never split. Group sizes then make the slice's size
-            approximate (StratifiedGroupKFold with round(1/fraction) folds).
+            Group of every row, such as its passage. A group is never split. The size of the slice is then approximate
+            (with labels: `StratifiedGroupKFold` with round(1/fraction) folds).
 
     Returns:
-        `tuple[list[int], list[int]]`: Sorted row numbers to train on, and to hold out.
+        `tuple[list[int], list[int]]`: Sorted row numbers to train on, and sorted row numbers to hold out.
 
     Raises:
-        ValueError: If the slice is too small: under 8 rows, or without a row of some class.
+        ValueError: If the slice is too small: fewer than 8 rows, or no row of some class.
     """
     if groups is not None and len(set(groups)) == len(groups):
         groups = None

@@ -1,4 +1,4 @@
-"""Task-parallel plans: which phases run side by side."""
+"""Task-parallel plans: which phases run in parallel."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 
 def assign_lanes(sizes: Mapping[str, float], num_lanes: int) -> dict[str, int]:
     """
-    Deals phases to lanes that run side by side: the largest first, each to the lane with the least to do.
+    Assigns phases to lanes that run in parallel: the largest phase first, each to the lane with the least work so far.
 
-    Graham's longest-processing-time rule (1969): the longest lane is at most 4/3 − 1/(3·`num_lanes`) times as long as
-    in the best assignment.
+    This is Graham's longest-processing-time rule (1969). Its longest lane is at most 4/3 − 1/(3·`num_lanes`) times as
+    long as that of the best assignment.
 
     Args:
-        sizes (`Mapping[str, float]`): How much work a phase is, by name, in any unit.
+        sizes (`Mapping[str, float]`): Amount of work per phase, by name, in any unit.
         num_lanes (`int`): Number of lanes.
 
     Returns:
-        `dict[str, int]`: The lane of every phase, from 0; it does not depend on the order of `sizes`.
+        `dict[str, int]`: The lane of every phase, from 0. The order of `sizes` does not matter.
     """
     loads = [0.0] * num_lanes
     lanes = {}
@@ -32,15 +32,17 @@ def assign_lanes(sizes: Mapping[str, float], num_lanes: int) -> dict[str, int]:
 
 def padded_tokens(dataset: Any, batch_size: int, max_batches: int = 16) -> float:
     """
-    Mean number of tokens of a task's rows, all choices of a row together, padded to the longest of a batch.
+    Mean number of tokens per row, if every row is padded to the longest of its batch.
+
+    All choices of a multiple-choice row count together.
 
     Args:
         dataset (`Dataset`): A map-style dataset.
         batch_size (`int`): Rows per batch.
-        max_batches (`int`, *optional*, defaults to 16): Random batches to look at.
+        max_batches (`int`, *optional*, defaults to 16): Number of random batches to average over.
 
     Returns:
-        `float`: Mean number of `input_ids` with padding; 1 where rows hold none.
+        `float`: Mean number of `input_ids`, padding included; 1 if rows have no `input_ids`.
     """
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
     tokens = [_count(dataset[row].get("input_ids", 0)) for row in order[: batch_size * max_batches]]

@@ -1,4 +1,4 @@
-"""An epoch is a plan of phases: what is trained, for how many optimizer steps, and from which parameters."""
+"""An epoch is a plan of phases. A phase says what is trained, for how many optimizer steps, from which parameters."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-#: Name of the phase that mixes tasks. It cannot collide with a task: task names hold no parentheses.
+#: Name of the phase that mixes tasks. It cannot collide with a task name, which has no parentheses.
 JOINT_PHASE = "(joint)"
 
 
 @dataclass(frozen=True)
 class Phase:
     """
-    A stretch of optimizer steps that belong together.
+    A sequence of optimizer steps that belong together.
 
     Args:
-        name (`str`): Unique within the plan; also the key of the phase's delta and of its optimizer-state slot.
+        name (`str`): Name, unique within the plan. It is also the key of the phase's delta and optimizer state.
         step_tasks (`tuple[tuple[str, ...], ...]`):
-            The tasks of every optimizer step of the phase, in order: one, or several of which a step carries a batch
-            each.
+            The tasks of every optimizer step of the phase, in order: one task, or the tasks of a multi-task step,
+            which has a batch of each.
         fork (`bool`, *optional*, defaults to `False`):
-            Whether the phase starts from θ0 and leaves a delta (αVIL, ForkMerge) or goes on from where the last
+            Whether the phase starts from θ0 and leaves a delta (αVIL, ForkMerge), or continues where the previous
             phase ended (joint training, STILTs).
         weighted (`bool`, *optional*, defaults to `False`):
             Whether the task weight w_t applies to the phase's steps.
-        stretch (`tuple[float, float]`, *optional*, defaults to `(0.0, 1.0)`):
-            The part of the epoch whose learning rates the phase walks. Forks of one epoch share it, so that a delta
-            does not depend on the order of the tasks. It leaves [0, 1] where a stage of a few epochs walks the
-            schedule of the whole run.
+        schedule_range (`tuple[float, float]`, *optional*, defaults to `(0.0, 1.0)`):
+            The part of the epoch's learning-rate schedule that the phase runs through. All forks of an epoch share it,
+            so that a delta does not depend on the order of the tasks. It exceeds [0, 1] if a stage of a few epochs
+            runs through the schedule of the whole run.
         is_last (`bool`, *optional*, defaults to `False`):
-            Whether no later phase of the run has this name: its optimizer state is then let go.
+            Whether no later phase of the run has this name. The phase's optimizer state is then freed.
     """
 
     name: str
@@ -49,14 +49,14 @@ class Phase:
 @dataclass(frozen=True)
 class EpochPlan:
     """
-    The phases of one epoch, in order: a pure function of method, task weights, seed and epoch.
+    The phases of one epoch, in order. A plan is a pure function of method, task weights, seed and epoch.
 
     Args:
         epoch (`int`): The epoch, from 0.
-        phases (`tuple[Phase, ...]`): The phases; each has at least one step.
+        phases (`tuple[Phase, ...]`): The phases, each with at least one step.
         nominal_steps (`int`):
-            Optimizer steps of the longest plan of the run, N. A plan may be shorter (a task of weight 0 is skipped);
-            learning rates are read on the nominal scale.
+            Optimizer steps of the longest plan of the run, N. A plan may be shorter, for example without a task of
+            weight 0. Learning rates always use the nominal scale.
     """
 
     epoch: int
@@ -79,36 +79,36 @@ class EpochPlan:
             `tuple[Phase, int]`: The phase and the step within it, from 0.
 
         Raises:
-            IndexError: If the plan has no such step.
+            IndexError: If the plan does not have this step.
         """
         if step >= 0:
             ends = accumulate(phase.num_steps for phase in self.phases)
             for phase, end in zip(self.phases, ends, strict=True):
                 if step < end:
                     return phase, step - (end - phase.num_steps)
-        raise IndexError(f"step {step} lies outside the plan of epoch {self.epoch}, which has {self.num_steps} steps")
+        raise IndexError(f"step {step} is outside the plan of epoch {self.epoch}, which has {self.num_steps} steps")
 
     def only(self, names: Collection[str]) -> EpochPlan:
         """
-        The part of a plan that a group of processes runs, at the learning rates of the whole plan.
+        The plan restricted to some of its phases. Learning rates stay those of the whole plan.
 
         Args:
-            names (`Collection[str]`): Names of its phases.
+            names (`Collection[str]`): Names of the phases to keep.
         """
         return replace(self, phases=tuple(phase for phase in self.phases if phase.name in names))
 
     def schedule_position(self, step: int) -> float:
         """
-        The place on the learning-rate schedule of an optimizer step.
+        Position of an optimizer step on the learning-rate schedule.
 
-        All forks of an epoch walk the same stretch: step i of a phase of K steps stands at
-        N·(e + a + (b − a)·i/K), with [a, b] the phase's stretch of the epoch (our reading; the paper is silent).
+        All forks of an epoch run through the same range: step i of a phase of K steps is at N·(e + a + (b − a)·i/K),
+        where e is the epoch and [a, b] is the phase's `schedule_range`. This is our reading; the paper does not say.
 
         Args:
             step (`int`): Optimizer step within the plan, from 0.
 
         Returns:
-            `float`: Position in optimizer steps of the schedule, which spans `epochs · nominal_steps`.
+            `float`: Position in optimizer steps. The schedule spans `epochs · nominal_steps`.
         """
         phase, step_in_phase = self.locate(step)
         start, end = phase.schedule_range
@@ -116,6 +116,6 @@ class EpochPlan:
         return self.nominal_steps * (self.epoch + within_epoch)
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
-        """Iterates over the tasks of every optimizer step."""
+        """Yields the tasks of every optimizer step."""
         for phase in self.phases:
             yield from phase.step_tasks

@@ -13,7 +13,7 @@ from .seeding import derive_seed
 
 def sampled_rows(num_rows: int, fraction: float) -> int:
     """
-    Rows of a task that an epoch samples: the random share ρ of its training data, at least one.
+    Number of rows that an epoch samples from a task: the share ρ of its training rows, at least one.
 
     Args:
         num_rows (`int`): Training rows of the task.
@@ -26,17 +26,17 @@ def steps_per_task(
     num_rows: Mapping[str, int], global_batch_size: int, fraction: float = 1.0, max_phase_steps: int | None = None
 ) -> dict[str, int]:
     """
-    Optimizer steps in which every task sees its sampled rows once.
+    Optimizer steps in which every task sees its sampled rows once, K_t.
 
     Args:
         num_rows (`Mapping[str, int]`): Training rows per task.
         global_batch_size (`int`):
-            Rows per optimizer step: per-device batch × accumulation steps × the ranks that share it.
+            Rows per optimizer step: per-device batch × accumulation steps × the ranks that share the step.
         fraction (`float`, *optional*, defaults to 1.0): The share ρ of a task's rows that an epoch samples.
-        max_phase_steps (`int`, *optional*): Upper limit of a task's steps, so that no task swamps an epoch.
+        max_phase_steps (`int`, *optional*): Upper limit of a task's steps, so that no task dominates an epoch.
 
     Returns:
-        `dict[str, int]`: Steps per task; a last short group counts as a step and is filled by wrapping round.
+        `dict[str, int]`: Steps per task. An incomplete last step counts and is filled by wrapping around.
     """
     steps = {task: math.ceil(sampled_rows(rows, fraction) / global_batch_size) for task, rows in num_rows.items()}
     if max_phase_steps is not None:
@@ -46,12 +46,12 @@ def steps_per_task(
 
 class RowStream:
     """
-    The rows of one task in one epoch: a random share ρ, in random order, repeated when it is used up.
+    The rows of one task in one epoch: a random share ρ, in random order, repeated when all are used.
 
     Args:
         num_rows (`int`): Training rows of the task.
         fraction (`float`): The share ρ.
-        seed (`int`): Seed of the draw; equal on all ranks.
+        seed (`int`): Seed of the draw. It must be equal on all ranks.
     """
 
     def __init__(self, num_rows: int, fraction: float, seed: int) -> None:
@@ -60,7 +60,7 @@ class RowStream:
         self._taken = 0
 
     def take(self, count: int) -> list[int]:
-        """Returns the next `count` rows, wrapping round at the end of the share."""
+        """Returns the next `count` rows. It wraps around at the end of the share."""
         rows = [self._rows[(self._taken + i) % len(self._rows)] for i in range(count)]
         self._taken += count
         return rows
@@ -70,18 +70,21 @@ def sampling_shares(
     strategy: str, steps: Mapping[str, int], task_weights: Mapping[str, float], temperature: float
 ) -> dict[str, Fraction]:
     """
-    Shares of a joint phase's steps per task.
+    Each task's share of the steps of a joint phase.
 
     Args:
         strategy (`str`):
-            `proportional` (to the tasks' steps, hence rows), `uniform`, `temperature` (steps to the power
+            `proportional` (to the tasks' steps, hence to their rows), `uniform`, `temperature` (steps to the power
             1/`temperature`) or `weights` (the task weights).
         steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once.
-        task_weights (`Mapping[str, float]`): Task weights w_t; negative ones count as 0.
-        temperature (`float`): Temperature of `temperature`: 1 is proportional, infinity uniform.
+        task_weights (`Mapping[str, float]`): Task weights w_t. Negative ones count as 0.
+        temperature (`float`): Temperature for the strategy `temperature`: 1 is proportional, infinity is uniform.
 
     Returns:
         `dict[str, Fraction]`: Exact shares that sum to 1.
+
+    Raises:
+        ValueError: If every task has weight 0.
     """
     mass: Callable[[str], float] = {
         "proportional": lambda task: steps[task],
@@ -98,14 +101,14 @@ def sampling_shares(
 
 def allocate_steps(total: int, shares: Mapping[str, Fraction]) -> dict[str, int]:
     """
-    Splits `total` steps by `shares` with the method of largest remainders (ties go to the first name).
+    Splits `total` steps by `shares` with the largest remainder method. Ties go to the first name.
 
     Args:
         total (`int`): Steps to split.
-        shares (`Mapping[str, Fraction]`): Shares that sum to 1, exact: in floats ties would break at random.
+        shares (`Mapping[str, Fraction]`): Exact shares that sum to 1. Rounding errors of floats would break ties.
 
     Returns:
-        `dict[str, int]`: Steps per task, summing to `total`.
+        `dict[str, int]`: Steps per task. They sum to `total`.
     """
     quotas = {task: total * share for task, share in shares.items()}
     counts = {task: math.floor(quota) for task, quota in quotas.items()}
@@ -117,11 +120,14 @@ def allocate_steps(total: int, shares: Mapping[str, Fraction]) -> dict[str, int]
 
 def mixed_order(counts: Mapping[str, int], seed: int) -> tuple[str, ...]:
     """
-    A random order of steps with exactly `counts[task]` steps of every task.
+    A random sequence of steps with exactly `counts[task]` steps of every task.
 
     Args:
-        counts (`Mapping[str, int]`): Steps per task.
-        seed (`int`): Seed of the order; it does not depend on the order of the mapping.
+        counts (`Mapping[str, int]`): Steps per task. The order of the mapping does not matter.
+        seed (`int`): Seed of the sequence.
+
+    Returns:
+        `tuple[str, ...]`: The task of every step.
     """
     ordered = [task for task in sorted(counts) for _ in range(counts[task])]
     permutation = torch.randperm(len(ordered), generator=torch.Generator().manual_seed(seed))
@@ -130,7 +136,7 @@ def mixed_order(counts: Mapping[str, int], seed: int) -> tuple[str, ...]:
 
 def epoch_streams(num_rows: Mapping[str, int], fraction: float, data_seed: int, epoch: int) -> dict[str, RowStream]:
     """
-    The row streams of one epoch: one per task, drawn anew from (data seed, epoch, task).
+    The row streams of one epoch, one per task. Each is a pure function of (data seed, epoch, task).
 
     Args:
         num_rows (`Mapping[str, int]`): Training rows per task.

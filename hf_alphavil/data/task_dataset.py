@@ -1,4 +1,4 @@
-"""Datasets that know their task, and batches that carry its name."""
+"""Datasets whose examples carry the name of their task, and batches that do the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-#: Key under which an example, a batch and `forward` carry the name of the task.
+#: Key of the task's name in an example, in a batch and in the arguments of `forward`.
 TASK_KEY = "task"
 
 
@@ -29,8 +29,8 @@ class TaskDataset(Dataset):
         if not hasattr(dataset, "__getitem__") or not isinstance(dataset, Sized):
             raise TypeError(
                 f"the dataset of task {task!r} is a {type(dataset).__name__}, which has no length or no random "
-                "access; as one of several tasks pass a map-style dataset (for a `datasets.IterableDataset`: "
-                "`datasets.Dataset.from_list(list(iterable))`)"
+                "access: multitask training needs a map-style dataset. Convert a `datasets.IterableDataset` by "
+                "`datasets.Dataset.from_list(list(iterable))`"
             )
         self.dataset: Any = dataset
         self.task = task
@@ -42,7 +42,7 @@ class TaskDataset(Dataset):
         return {**self.dataset[index], TASK_KEY: self.task}
 
     def labels(self) -> list[Any] | None:
-        """`list`, *optional*: The label of every row (`None` where the dataset has none)."""
+        """`list`, *optional*: The label of every row; `None` if the dataset has no labels."""
         for name in ("labels", "label"):
             columns = getattr(self.dataset, "column_names", None)
             if isinstance(columns, list):
@@ -53,23 +53,25 @@ class TaskDataset(Dataset):
         return None
 
 
-#: Key under which a batch of several tasks holds theirs, by name.
+#: Key of the batches by task in the batch of a multi-task step.
 BATCHES_KEY = "batches_by_task"
 
 
 class TaskCollator:
     """
-    Collates the examples of one task and puts the task's name into the batch; of several, a batch of each.
+    Collates the examples of one task and adds the task's name to the batch.
+
+    Examples of several tasks become one batch per task, in a dictionary under `"batches_by_task"`.
 
     Args:
         collators (`Mapping[str, Callable]`): The data collator of every task.
         columns (`set[str]`, *optional*):
-            The columns that the model takes; all others are dropped. `None` keeps every column.
+            The columns that the model takes. All others are dropped. `None` keeps every column.
         keep_unknown_tensors (`bool`, *optional*, defaults to `False`):
-            Keep columns that are not in `columns` too unless they hold text: for models whose `forward` takes
-            `**inputs`.
-        dropped (`set[str]`, *optional*):
-            Columns that are no inputs in any case, such as those that metrics read.
+            Whether to also keep columns that are not in `columns`, unless they are text. For models whose `forward`
+            takes `**inputs`.
+        dropped (`Collection[str]`, *optional*, defaults to none):
+            Columns that are never inputs, such as those that only metrics read.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class TaskCollator:
                 for example in examples
             ]
         )
-        # A string, not a tensor of task ids: reading it costs no synchronisation with the device.
+        # A string, not a tensor of task ids: reading it needs no synchronisation with the device.
         batch[TASK_KEY] = task
         return batch
 

@@ -1,4 +1,4 @@
-"""The held-out slice: stratified, grouped, seeded, and refused where it is too small."""
+"""The held-out slice is stratified, grouped and seeded, and refused if it is too small."""
 
 from collections import Counter
 
@@ -32,7 +32,7 @@ def test_groups_are_never_split(labels):
 @pytest.mark.parametrize(
     ("num_rows", "labels"), [(50, None), (400, [0] * 399 + [1]), (100, [row % 20 for row in range(100)])]
 )
-def test_too_small_a_slice_says_what_to_do(num_rows, labels):
-    """Too few rows in all; a class of one row, which cannot be on both sides; enough rows but not of each class."""
+def test_the_error_about_a_small_slice_says_what_to_do(num_rows, labels):
+    """Too few rows; a class of one row, which cannot be on both sides; enough rows, but too few for every class."""
     with pytest.raises(ValueError, match="change `alpha_holdout_fraction`, or fit α on other data with `alpha_data="):
         split_holdout(num_rows, 0.1, seed=0, labels=labels)

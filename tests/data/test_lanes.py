@@ -1,4 +1,4 @@
-"""Lanes: against the best assignment found by trying all, and the batches that each rank then gets."""
+"""Lanes, compared with the best of all assignments, and the batches that each rank gets."""
 
 from itertools import product
 
@@ -26,7 +26,7 @@ def test_the_longest_lane_is_near_the_best(sizes, num_lanes):
     assert lanes == assign_lanes(dict(reversed(sizes.items())), num_lanes)
 
 
-def test_the_largest_first_to_the_least_loaded():
+def test_the_largest_phase_goes_first_to_the_least_loaded_lane():
     assert assign_lanes({"qqp": 90, "rte": 20, "cb": 5, "mrpc": 30}, 2) == {"qqp": 0, "mrpc": 1, "rte": 1, "cb": 1}
 
 
@@ -40,7 +40,7 @@ def test_padded_tokens():
 
 
 def test_every_rank_gets_the_batches_of_its_lane():
-    """Two groups of two ranks: each gets what a whole world of two would of its tasks, then nothing to be used."""
+    """Each of two groups of two ranks gets what a world of two gets for its tasks, then batches to ignore."""
     num_rows = {"a": 11, "b": 4, "c": 6}
     steps = {"a": 3, "b": 1, "c": 2}
     phases = tuple(Phase(task, ((task,),) * count, fork=True) for task, count in steps.items())

@@ -1,4 +1,4 @@
-"""Plans, steps, rows and mixtures: pure functions, checked against counting by hand and against scipy."""
+"""Plans, steps, rows and mixtures are pure functions, checked by hand counts and against scipy."""
 
 from collections import Counter
 from fractions import Fraction
@@ -41,8 +41,8 @@ def test_locate_and_iterate():
             it.locate(outside)
 
 
-def test_forks_walk_the_same_stretch_of_the_schedule():
-    """N·(e + i/K), by hand for K = 2 and 3 in epoch 2 of plans of 5 steps."""
+def test_forks_share_their_range_of_the_schedule():
+    """N·(e + i/K), computed by hand for K = 2 and 3 in epoch 2 of plans of 5 steps."""
     assert [plan(2).schedule_position(step) for step in range(5)] == pytest.approx(
         [10, 12.5, 10, 10 + 5 / 3, 10 + 10 / 3]
     )
@@ -51,7 +51,7 @@ def test_forks_walk_the_same_stretch_of_the_schedule():
     assert [plan(0, (joint, fork)).schedule_position(step) for step in range(5)] == pytest.approx([0, 1, 2, 3, 4])
 
 
-def test_one_joint_phase_is_trainers_own_schedule():
+def test_one_joint_phase_has_trainers_own_schedule():
     it = plan(3, (Phase(JOINT_PHASE, (("a",), ("b",), ("a",))),))
     assert [it.schedule_position(step) for step in range(3)] == pytest.approx([9, 10, 11])
 
@@ -95,7 +95,7 @@ def test_sampling_shares():
         sampling_shares("weights", steps, {"a": 0.0, "b": 0.0}, 1)
 
 
-def test_mixed_order_is_random_and_independent_of_the_mappings_order():
+def test_mixed_order_is_random_and_ignores_the_order_of_the_mapping():
     counts = {"a": 30, "b": 10}
     assert Counter(mixed_order(counts, 1)) == counts
     assert mixed_order(counts, 1) == mixed_order({"b": 10, "a": 30}, 1) != mixed_order(counts, 2)
@@ -114,7 +114,7 @@ def sampler(batch_size=2, batches_per_step=2, epoch=0, num_rows=ROWS):
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_every_row_once_in_task_pure_steps_at_any_world_size(world_size):
-    """The union of the ranks' batches is the world-1 run's; a step's batches are of one task on every rank."""
+    """Together the ranks get the batches of a single process; all batches of a step are of one task."""
     whole = list(sampler(batch_size=4 // world_size, batches_per_step=world_size))
     shards = [
         list(BatchSamplerShard(sampler(4 // world_size, world_size), world_size, rank)) for rank in range(world_size)

@@ -1,4 +1,4 @@
-"""Batches carry their task's name, are of one task each, and hold only what the model takes."""
+"""Batches carry the name of their task, have rows of one task, and hold only what the model takes."""
 
 import pytest
 import torch
