@@ -1,1 +1,1 @@
-"""A suite of generated tasks with known relations, and a run of it."""
+"""A suite of generated tasks whose relations are known, and a run of it."""

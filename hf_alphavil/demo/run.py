@@ -1,4 +1,4 @@
-"""The demo: methods side by side on the demo suite, where it is known which auxiliary helps."""
+"""The demo: compares methods on the demo suite, where it is known which auxiliary task helps."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from .suite import DEMO_TARGET, demo_encoder, demo_tasks
 
 DEMO_METHODS = ("single", "multitask", "alphavil")
 
-#: Chosen on seeds 0 to 4 and 10 to 13 of the suite; benchmarks/demo_suite.py shows them on others. All methods share
-#: them. Half of an epoch is a joint phase: after a few steps of its own, the target's head knows too little for α to
-#: tell the tasks apart. Joint phases draw tasks by weight, which for `multitask` is uniformly: the better baseline.
+#: Settings of all methods. They were chosen on seeds 0 to 4 and 10 to 13 of the suite; benchmarks/demo_suite.py shows
+#: results on other seeds. Half of an epoch is a joint phase: after only a few of its own steps, the target's head
+#: knows too little for α to distinguish the tasks. Joint phases draw tasks by weight. For `multitask` that is uniform
+#: sampling, the stronger baseline.
 DEMO_SETTINGS: dict[str, Any] = {
     "num_train_epochs": 6.0,
     "learning_rate": 4e-4,
@@ -43,22 +44,22 @@ def run_demo_method(
     method: str, tasks: dict[str, Task], encoder: str | Path, output_dir: str | Path, **settings: Any
 ) -> tuple[float, list[dict[str, Any]]]:
     """
-    Trains the demo suite by one method; `single` takes as many optimizer steps as `multitask`, in more epochs.
+    Trains the demo suite with one method. `single` takes as many optimizer steps as `multitask`, in more epochs.
 
     Args:
         method (`str`): The method.
         tasks (`dict[str, Task]`): The suite.
         encoder (`str` or `Path`): Folder of the demo encoder.
-        output_dir (`str` or `Path`): Folder of the run.
-        settings (`Any`): Training arguments that replace those of `DEMO_SETTINGS`.
+        output_dir (`str` or `Path`): Output folder of the run.
+        settings (`Any`): Training arguments that override those of `DEMO_SETTINGS`.
 
     Returns:
-        `tuple[float, list[dict]]`: The target's accuracy on its fresh test rows, and the history.
+        `tuple[float, list[dict]]`: The target's accuracy on its test rows, and the history.
     """
     options = DEMO_SETTINGS | {"report_to": []} | settings
     args = MultitaskTrainingArguments(output_dir=str(output_dir), target_task=DEMO_TARGET, method=method, **options)
     if method == "single":
-        # As many optimizer steps as the others take: in as many epochs it would see its few rows a handful of times.
+        # As many optimizer steps as the others: in the same number of epochs it would take only a handful of steps.
         num_rows = {name: len(task.split("train")) for name, task in tasks.items()}
         steps = steps_per_task(num_rows, args.train_batch_size, args.delta_fraction)
         args.max_steps = math.ceil(args.num_train_epochs * sum(steps.values()))
@@ -76,13 +77,13 @@ def run_demo_method(
 
 def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_METHODS) -> None:
     """
-    Runs the demo suite by several methods, prints a table and draws αVIL's task weights.
+    Trains the demo suite with several methods, prints a table and plots αVIL's task weights.
 
     Args:
         args (`MultitaskTrainingArguments`):
-            Its output folder, seed, `use_cpu` and `disable_tqdm` are used; all else is the demo's own.
+            Only the output folder, seed, `use_cpu` and `disable_tqdm` are used. The demo sets everything else.
         methods (`Sequence[str]`, *optional*, defaults to `DEMO_METHODS`):
-            The methods, `alphavil` among them. Of those whose library is missing a line says so.
+            The methods, which must include `alphavil`. A method whose library is missing is skipped with a message.
     """
     folder = Path(str(args.output_dir))
     encoder = folder / "encoder"
@@ -93,7 +94,7 @@ def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_MET
         try:
             METHODS[method].check_available()
         except ImportError as missing:
-            print(f"{method}: left out, {missing}", flush=True)
+            print(f"{method}: skipped, {missing}", flush=True)
             continue
         runs[method] = run_demo_method(
             method,
@@ -107,9 +108,9 @@ def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_MET
         print(f"{method}: target test accuracy {runs[method][0]:.4f}", flush=True)
     score, history = runs["alphavil"]
     write_history(history, folder)
-    picture = plot_task_weights(history, DEMO_TARGET, folder / "plots" / "task_weights.png")
-    print("\nThe suite's truth: `helpful` shares the target's rule, `unrelated` has another, `noise` random labels.\n")
+    plot = plot_task_weights(history, DEMO_TARGET, folder / "plots" / "task_weights.png")
+    print("\nBy design, `helpful` shares the target's rule, `unrelated` has another, and `noise` has random labels.\n")
     print(format_summary_table(DEMO_TARGET, "test accuracy", score, history, "alphavil"))
     print()
     print(format_comparison_table(DEMO_TARGET, "test accuracy", runs))
-    print(f"\nTask weights over the epochs: {picture}")
+    print(f"\nTask weights over the epochs: {plot}")

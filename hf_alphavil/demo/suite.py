@@ -1,4 +1,4 @@
-"""The demo suite: generated tasks of which it is known what helps the target, and a tiny encoder to train on them."""
+"""The demo suite: generated tasks for which it is known what helps the target, and a tiny encoder to train on them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..tasks import Task
 DEMO_TARGET = "target"
 
 NUM_WORDS = 1000
-#: Words of a sentence, both ends included.
+#: Minimum and maximum number of words per sentence, inclusive.
 SENTENCE_WORDS = (8, 14)
-#: By how many words the larger group leads: a sentence that is nearly even would teach little.
+#: Minimum lead of the larger group, in words. Nearly even sentences would teach little.
 MIN_LEAD = 2
 
 TARGET_ROWS = {"train": 160, "validation": 200, "test": 2000}
@@ -30,27 +30,27 @@ AUXILIARY_ROWS = {"train": 1500, "validation": 200}
 
 HIDDEN_SIZE = 64
 NUM_LAYERS = 2
-# BERT's 0.02 suits its width of 768; at this width it would leave almost nothing of a word in the sentence's feature.
+# BERT's 0.02 suits its width of 768. At this width, words would have almost no effect on the sentence's feature.
 INITIALIZER_RANGE = 0.1
-#: Heads start near 0: they then read the direction that the data shows them, not a random one of their own.
+#: Heads start near 0, so that they learn the direction in the data instead of keeping a random one.
 HEAD_INITIALIZER_RANGE = 0.002
-#: How far a group's trace moves a word's embedding, in standard deviations of one of its dimensions.
-TRACE = 1.5
+#: How far its group moves a word's embedding, in standard deviations of one dimension.
+SIGNAL = 1.5
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
-# Independent streams of one seed, so that a change in one part leaves the others as they are.
+# Independent random streams of one seed, so that a change in one part does not change the others.
 _LEXICON, _ENCODER, _FIRST_TASK = range(3)
 
 
 @dataclass(frozen=True)
 class DemoLexicon:
     """
-    The hidden truth of the demo suite: nonsense words, and two independent divisions of them into halves.
+    The ground truth of the demo suite: nonsense words, split into halves in two independent ways.
 
     Args:
-        words (`tuple[str, ...]`): All words; their order tells nothing.
-        warm (`np.ndarray`): Booleans of shape `(words,)`: the division that `target` and `helpful` ask for.
-        round (`np.ndarray`): Booleans of shape `(words,)`: the division that `unrelated` asks for.
+        words (`tuple[str, ...]`): All words, in random order.
+        warm (`np.ndarray`): Booleans of shape `(words,)`: the split that decides the labels of `target` and `helpful`.
+        round (`np.ndarray`): Booleans of shape `(words,)`: the split that decides the labels of `unrelated`.
     """
 
     words: tuple[str, ...]
@@ -60,14 +60,14 @@ class DemoLexicon:
 
 def demo_lexicon(seed: int = 0) -> DemoLexicon:
     """
-    The words of the demo suite of this seed, and their hidden groups.
+    The words of the demo suite and their groups.
 
     Args:
-        seed (`int`, *optional*, defaults to 0): The suite's seed.
+        seed (`int`, *optional*, defaults to 0): Seed of the suite.
     """
     rng = np.random.default_rng((seed, _LEXICON))
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
-    # A number in base 70 is a word of three syllables: distinct numbers make distinct words.
+    # A three-digit number in base 70 is a word of three syllables. Distinct numbers give distinct words.
     numbers = rng.choice(len(syllables) ** 3, size=NUM_WORDS, replace=False)
     digits = np.stack([numbers // len(syllables) ** place % len(syllables) for place in range(3)], axis=1)
     halves = np.arange(NUM_WORDS) % 2 == 0
@@ -80,24 +80,24 @@ def demo_lexicon(seed: int = 0) -> DemoLexicon:
 
 def demo_tasks(seed: int = 0) -> dict[str, Task]:
     """
-    Four text classification tasks over the same nonsense words; what each is worth to the first is known.
+    Four text classification tasks over the same nonsense words, whose use for the target is known.
 
-    | task        | training rows | the label says                             | to the target               |
+    | task        | training rows | label                                      | effect on the target        |
     |-------------|---------------|--------------------------------------------|-----------------------------|
     | `target`    | 160           | whether more words are warm or cool        |                             |
-    | `helpful`   | 1500          | the same, under other label names          | shows it all words          |
-    | `unrelated` | 1500          | whether more words are round or square     | wants other features        |
-    | `noise`     | 1500          | nothing: drawn at random                   | can only be learned by rote |
+    | `helpful`   | 1500          | the same, under other label names          | teaches it all words        |
+    | `unrelated` | 1500          | whether more words are round or square     | needs other features        |
+    | `noise`     | 1500          | random                                     | can only be memorised       |
 
-    Which words are warm and which are round is drawn anew, and independently, for each seed. A word occurs about twice
-    in the target's training rows and 17 times in `helpful`'s. The labels of every split are balanced.
+    The seed decides which words are warm and which are round, independently of each other. A word occurs about twice
+    in the target's training rows and 17 times in those of `helpful`. The labels of every split are balanced.
 
     Args:
-        seed (`int`, *optional*, defaults to 0): Seeds words, groups and sentences.
+        seed (`int`, *optional*, defaults to 0): Seed of words, groups and sentences.
 
     Returns:
-        `dict[str, Task]`: The tasks by name, the target first. The target has a validation and a large test split,
-        the auxiliaries a validation split.
+        `dict[str, Task]`: The tasks by name, the target first. The target has a validation split and a large test
+        split, the auxiliaries have a validation split.
     """
     lexicon = demo_lexicon(seed)
     rules: dict[str, tuple[np.ndarray | None, tuple[str, str]]] = {
@@ -117,16 +117,16 @@ def demo_tasks(seed: int = 0) -> dict[str, Task]:
 
 def demo_encoder(directory: str | Path, seed: int = 0) -> None:
     """
-    Saves a tiny BERT encoder and its word-level tokenizer: a folder for `AutoModel` and `AutoTokenizer`.
+    Saves a tiny BERT encoder and its word-level tokenizer to a folder for `AutoModel` and `AutoTokenizer`.
 
-    The weights are random, but for one thing: each word's embedding carries a faint trace of the two groups that it
-    belongs to, not much longer than a single dimension's noise. It stands for what pretraining leaves. In a wholly
-    random encoder each task's head reads a direction of its own, so a step on one task says nothing about another's
-    loss, and there is nothing for α to weigh until the heads have found each other.
+    The weights are random with one exception: each word's embedding carries a weak signal of its two groups, not much
+    longer than the noise in one dimension. The signal stands in for pretraining. In a fully random encoder every
+    task's head would read a different direction. A step on one task would then not affect another task's loss, and α
+    would have nothing to weigh until the heads agree.
 
     Args:
-        directory (`str` or `Path`): The folder to write; made where it is missing.
-        seed (`int`, *optional*, defaults to 0): The seed of the suite, as in [`demo_tasks`].
+        directory (`str` or `Path`): The folder to write to. It is created if missing.
+        seed (`int`, *optional*, defaults to 0): Seed of the suite, as in [`demo_tasks`].
     """
     lexicon = demo_lexicon(seed)
     _make_tokenizer(lexicon.words).save_pretrained(directory)
@@ -142,25 +142,25 @@ def demo_encoder(directory: str | Path, seed: int = 0) -> None:
         attention_probs_dropout_prob=0.0,
         pad_token_id=0,
     )
-    # The caller's random state stays as it is.
+    # Keeps the caller's random state unchanged.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = BertModel(config)
     rng = np.random.default_rng((seed, _ENCODER))
     for group in (lexicon.warm, lexicon.round):
         direction = rng.normal(size=HIDDEN_SIZE)
-        direction *= TRACE * INITIALIZER_RANGE / np.linalg.norm(direction)
-        trace = np.where(group, 1.0, -1.0)[:, None] * direction
+        direction *= SIGNAL * INITIALIZER_RANGE / np.linalg.norm(direction)
+        signal = np.where(group, 1.0, -1.0)[:, None] * direction
         with torch.no_grad():
             embeddings = encoder.get_input_embeddings().weight[len(SPECIAL_TOKENS) :]
-            embeddings += torch.from_numpy(trace).to(embeddings.dtype)
-    # From here on it is what new heads are drawn with.
+            embeddings += torch.from_numpy(signal).to(embeddings.dtype)
+    # New heads are initialised with this range.
     encoder.config.initializer_range = HEAD_INITIALIZER_RANGE
     encoder.save_pretrained(directory)
 
 
 def _make_rows(words: tuple[str, ...], group: np.ndarray | None, rows: int, rng: np.random.Generator) -> Dataset:
-    """`rows` sentences, half of each label, in random order; without a `group` the labels are random."""
+    """Makes `rows` sentences with balanced labels in random order. Without a `group`, labels ignore the words."""
     labels = rng.permutation(np.arange(rows) % 2)
     draw = _random_sentence if group is None else _sentence_with_lead(group)
     texts = [" ".join(words[word] for word in draw(label, rng)) for label in labels]
@@ -173,7 +173,7 @@ def _random_sentence(label: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _sentence_with_lead(group: np.ndarray) -> Callable[[int, np.random.Generator], np.ndarray]:
-    """A function that draws sentences until the words in `group` (label 1) or outside it (label 0) lead."""
+    """Returns a function that draws sentences until words in `group` (label 1) or outside it (label 0) lead."""
 
     def draw(label: int, rng: np.random.Generator) -> np.ndarray:
         while True:

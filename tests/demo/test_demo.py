@@ -1,4 +1,4 @@
-"""The demo: its command, and its claims on seeds that had no part in the choice of its constants."""
+"""The demo: its command, and its claims on seeds that were not used to choose its constants."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def test_the_claims_hold_on_fresh_seeds():
     assert all(check_claims(results).values()), format_results(results)
 
 
-def test_all_methods_are_for_the_demo_alone(tmp_path):
+def test_method_all_is_for_the_demo_only(tmp_path):
     command = [sys.executable, "run_glue_avil.py", "--use_cpu", "--output_dir", str(tmp_path)]
     refused = subprocess.run(
         [*command, "--target", "rte", "--method", "all"], cwd=ROOT, capture_output=True, text=True, timeout=600
@@ -47,7 +47,7 @@ def test_all_methods_are_for_the_demo_alone(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in DEMO_METHODS])
 def test_every_method_trains_the_demo_suite(method, tmp_path):
-    """In four of the demo's six epochs each learns more than nothing of the target, and its weights are finite."""
+    """Four of the demo's six epochs are enough to beat chance on the target; all weights are finite."""
     tasks = demo_tasks(0)
     demo_encoder(tmp_path / "encoder", 0)
     score, history = run_demo_method(
