@@ -1,4 +1,4 @@
-"""One shared encoder with the native Hugging Face head of every task."""
+"""One shared encoder with a native Hugging Face head for every task."""
 
 from .adapters import head_modules, merge_adapters, unwrap_peft
 from .configuration import MultitaskConfig

@@ -1,4 +1,4 @@
-"""The multitask model under adapters of the `peft` library."""
+"""Adapters of the `peft` library on a multitask model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .model import MultitaskModel
 
 def unwrap_peft(model: Any) -> Any:
     """
-    The model inside a `peft.PeftModel`; any other model as it is.
+    Returns the model inside a `peft.PeftModel`, and any other model unchanged.
 
-    Its adapters stay where they are: they sit in its layers.
+    The adapters stay in the layers of the returned model.
 
     Args:
         model (`torch.nn.Module`): A model that is not wrapped for distributed training.
@@ -25,13 +25,14 @@ def unwrap_peft(model: Any) -> Any:
 
 def head_modules(model: MultitaskModel) -> list[str]:
     """
-    What `modules_to_save` of an adapter must name so that heads train fully and are saved with the adapter.
+    The modules to pass as `modules_to_save` of an adapter, so that heads train fully and are saved with the adapter.
 
-    These are the innermost modules that own the parameters of the heads, and of the encoder's pooler: a checkpoint
-    that was pretrained without one leaves it at random values, which an adapter file would not hold.
+    These are the innermost modules that own the parameters of the heads and of the encoder's pooler. The pooler is
+    included because a checkpoint that was pretrained without one leaves it at random values, which an adapter file
+    would not store.
 
     Args:
-        model (`MultitaskModel`): Before adapters are put into it.
+        model (`MultitaskModel`): The model, without adapters.
 
     Returns:
         `list[str]`: Names of modules, such as `"tasks.rte.classifier.dense"`.
@@ -51,14 +52,13 @@ def _owners(module: nn.Module, name: str) -> Iterator[str]:
 
 def merge_adapters(model: Any) -> Any:
     """
-    A copy of the model with its adapters merged into the weights; a model without adapters as it is.
+    Returns a copy of the model with its adapters merged into the weights, and a model without adapters unchanged.
 
     Args:
-        model (`torch.nn.Module`): A model that is not wrapped for distributed training.
+        model (`torch.nn.Module`): A model that is not wrapped for distributed training. It keeps its adapters.
 
     Returns:
-        `torch.nn.Module`: An ordinary model, whose `export_task` and `save_pretrained` write ordinary weights. The
-        adapted model keeps its adapters.
+        `torch.nn.Module`: A model whose `export_task` and `save_pretrained` write ordinary weights.
     """
-    # A copy, because merging and taking the adapters out again would not give the same bits back.
+    # A copy, because merging and unmerging would not restore the same bits.
     return copy.deepcopy(model).merge_and_unload() if hasattr(model, "merge_and_unload") else model

@@ -1,4 +1,4 @@
-"""Builds native task models around a shared encoder."""
+"""Builds the native model of each task around a shared encoder."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .kinds import KINDS
 
 def required_encoder(config: MultitaskConfig) -> tuple[type[PreTrainedModel], dict[str, Any]]:
     """
-    The base class that the native models of all tasks share, and how to construct it.
+    Finds the base class that the native models of all tasks share, and the arguments to construct it.
 
     Args:
-        config (`MultitaskConfig`): With at least one task.
+        config (`MultitaskConfig`): A configuration with at least one task.
 
     Returns:
-        `tuple[type[PreTrainedModel], dict]`: The class and its keyword arguments: `add_pooling_layer`, where the class
-        knows it, is whether any native has a pooler in its base model.
+        `tuple[type[PreTrainedModel], dict]`: The class and its keyword arguments. If the class takes
+        `add_pooling_layer`, the arguments set it to whether any native model has a pooler in its base model.
 
     Raises:
-        `ValueError`: If there is no task, if the architecture lacks a class for one of them, or if their native models
+        ValueError: If there is no task, if the architecture has no class for one of them, or if their native models
             have different base classes.
     """
     if not config.tasks:
         raise ValueError("a multitask model needs at least one task")
-    # The base depends on the kind alone, so one native model of each kind is enough.
+    # The base depends only on the kind, so one native model of each kind is enough.
     task_of_kind = {head["kind"]: task for task, head in reversed(config.tasks.items())}
     bases = {
         task: base_of(meta_native(KINDS[kind].native_class(config.encoder), config.task_config(task)))
@@ -41,7 +41,7 @@ def required_encoder(config: MultitaskConfig) -> tuple[type[PreTrainedModel], di
         found = ", ".join(f"{type(base).__name__} for task {task!r}" for task, base in bases.items())
         raise ValueError(
             f"these tasks cannot share one encoder of the architecture {config.encoder.model_type!r}: their native "
-            f"models stand on different base classes ({found}). Train them as separate models"
+            f"models have different base classes ({found}). Train them as separate models"
         )
     (base_class,) = classes
     arguments = {}
@@ -54,18 +54,19 @@ def build_native(
     native_class: type[PreTrainedModel], config: PreTrainedConfig, encoder: PreTrainedModel
 ) -> PreTrainedModel:
     """
-    Build a native task model that reaches the shared encoder through a reference.
+    Builds a native task model that accesses the shared encoder through a reference.
 
     Args:
-        native_class (`type[PreTrainedModel]`): For instance `BertForSequenceClassification`.
+        native_class (`type[PreTrainedModel]`): The native class, such as `BertForSequenceClassification`.
         config (`PreTrainedConfig`): The task's native configuration.
-        encoder (`PreTrainedModel`): The shared encoder, which gives the device and the dtype.
+        encoder (`PreTrainedModel`): The shared encoder. The native model gets its device and dtype.
 
     Returns:
-        `PreTrainedModel`: The native model without a base model of its own. Its head is not initialised yet.
+        `PreTrainedModel`: The native model, with an [`EncoderReference`] as its base model. Its head is not
+        initialised yet.
 
     Raises:
-        `ValueError`: If the encoder lacks weights that the native model needs.
+        ValueError: If the encoder lacks weights that the native model needs.
     """
     native = meta_native(native_class, config)
     base = base_of(native)
@@ -82,14 +83,18 @@ def build_native(
 
 def take_ties(native: PreTrainedModel, task: str) -> dict[str, str]:
     """
-    Take a native model's tied weights from it, as names in the multitask model.
+    Moves the declaration of a native model's tied weights to the multitask model.
 
-    The multitask model must do the tying: the names of the native model's base are unknown below the native itself.
+    The multitask model must tie them, because the native model no longer contains the weights of its base.
+
+    Args:
+        native (`PreTrainedModel`): A native model, changed in place: it declares no tied weights afterwards.
+        task (`str`): The native model's task.
 
     Returns:
-        `dict[str, str]`: Name of the tied weight to the name of its source, for example
-        `{"tasks.mlm.cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight"}`. Ties inside the
-        encoder are left out: it declares them itself.
+        `dict[str, str]`: The name of each tied weight and that of its source, as names in the multitask model. For
+        example `{"tasks.mlm.cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight"}`. Ties
+        inside the encoder are not included, since the encoder declares them itself.
     """
     ties = {}
     for target, source in native.all_tied_weights_keys.items():
@@ -102,13 +107,13 @@ def take_ties(native: PreTrainedModel, task: str) -> dict[str, str]:
 
 
 def name_in_model(native: PreTrainedModel, task: str, name: str) -> str:
-    """The name in the multitask model of the tensor that the complete native model calls `name`."""
+    """Translates a tensor's name in the complete native model into its name in the multitask model."""
     base = native.base_model_prefix + "."
     return f"encoder.{name.removeprefix(base)}" if name.startswith(base) else f"tasks.{task}.{name}"
 
 
 def meta_native(native_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
-    """A complete native model on the meta device: its structure, without memory for its weights."""
+    """A complete native model on the meta device: its structure without memory for weights."""
     with torch.device("meta"):
         return native_class(config)
 
@@ -118,7 +123,7 @@ def base_of(native: PreTrainedModel) -> PreTrainedModel:
     The base model inside a complete native model.
 
     Raises:
-        `ValueError`: If the class keeps it under another name than its `base_model_prefix`.
+        ValueError: If the class has no submodule under the name in its `base_model_prefix`.
     """
     base = native.base_model
     if base is native or not isinstance(base, PreTrainedModel):

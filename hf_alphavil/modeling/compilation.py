@@ -1,4 +1,4 @@
-"""`torch_compile` for a model whose forward pass takes the task's name."""
+"""`torch_compile` for a model whose forward pass takes the name of the task."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from . import unwrap_peft
 
 def compile_encoder(model: nn.Module, args: TrainingArguments, accelerator: Accelerator) -> None:
     """
-    Compiles the encoder in place where Trainer would have accelerate compile the whole model.
+    Compiles the encoder in place, and keeps accelerate from compiling the whole model.
 
-    A whole model is compiled once for every task, and torch silently gives up at eight; the encoder knows no tasks. In
-    place, parameters keep their names. Heads stay as they are. Does nothing for a model without an `encoder`, which
-    accelerate compiles whole, and nothing where no compilation was asked for.
+    torch would compile a whole model once per task, and silently stop compiling after eight. The encoder does not
+    depend on the task. Compiling in place keeps the names of the parameters. Heads are not compiled. If the model has
+    no `encoder`, accelerate compiles it whole as usual. Without `torch_compile`, this does nothing.
 
     Args:
         model (`torch.nn.Module`): The bare model.
-        args (`transformers.TrainingArguments`): For `torch_compile_backend` and `torch_compile_mode`.
-        accelerator (`accelerate.Accelerator`): Which is kept from compiling the model too.
+        args (`TrainingArguments`): Trainer's arguments, for `torch_compile_backend` and `torch_compile_mode`.
+        accelerator (`accelerate.Accelerator`): Trainer's accelerator. Its compilation is turned off.
     """
-    # As Trainer makes it: without a backend in the arguments it is what `accelerate launch` was told.
+    # Built as Trainer builds it: without a backend in the arguments, that of `accelerate launch` applies.
     plugin = TorchDynamoPlugin(backend=args.torch_compile_backend, mode=args.torch_compile_mode)
     encoder = getattr(unwrap_peft(model), "encoder", None)
     if plugin.backend == DynamoBackend.NO or not isinstance(encoder, nn.Module):

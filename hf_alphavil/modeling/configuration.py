@@ -13,20 +13,20 @@ from .tasks import check_tasks
 
 class MultitaskConfig(PreTrainedConfig):
     """
-    The configuration of a [`MultitaskModel`]: the encoder's own configuration and the heads on it.
+    The configuration of a [`MultitaskModel`]: the configuration of the encoder and the description of every head.
 
     Args:
         encoder (`PreTrainedConfig` or `dict`, *optional*, defaults to a `BertConfig`):
             Configuration of the shared encoder.
-        tasks (`dict[str, dict]`, *optional*, defaults to no task):
+        tasks (`dict[str, dict]`, *optional*, defaults to no tasks):
             Task name to head description, in the order of the heads: `kind` (`"sequence_classification"`,
             `"regression"` or `"multiple_choice"`), `labels` (the label names in id order, or `None`) and
             `problem_type` (*optional*; of classification: `"single_label_classification"`, the default, or
             `"multi_label_classification"`).
-        kwargs (`dict`, *optional*): Passed to `PreTrainedConfig`.
+        kwargs (`dict`, *optional*): Passed on to `PreTrainedConfig`.
 
     Raises:
-        `TypeError`, `ValueError`: If a task is described wrongly, see [`check_tasks`].
+        TypeError, ValueError: If the description of a task is invalid, see [`check_tasks`].
 
     Example:
 
@@ -39,7 +39,7 @@ class MultitaskConfig(PreTrainedConfig):
     """
 
     model_type = "hf_alphavil"
-    sub_configs = {"encoder": AutoConfig}  # noqa: RUF012 (the library's own way to declare it)
+    sub_configs = {"encoder": AutoConfig}  # noqa: RUF012 (as transformers declares it)
 
     def __init__(
         self, encoder: PreTrainedConfig | dict[str, Any] | None = None, tasks: Any = None, **kwargs: Any
@@ -49,7 +49,7 @@ class MultitaskConfig(PreTrainedConfig):
         elif isinstance(encoder, dict):
             encoder = AutoConfig.for_model(**encoder)
         self.encoder = encoder
-        # The base class sends these on to the sub-configurations, and with None would erase what the encoder's says.
+        # The base class passes these on to sub-configurations. None would erase the encoder's values.
         for option in ("attn_implementation", "experts_implementation"):
             kwargs.setdefault(option, getattr(encoder, f"_{option}", None))
         self.tasks = check_tasks({} if tasks is None else tasks)
@@ -57,16 +57,16 @@ class MultitaskConfig(PreTrainedConfig):
 
     def task_config(self, name: str) -> PreTrainedConfig:
         """
-        The native configuration of one task: a copy of the encoder's with the task's labels and problem type.
+        The native configuration of one task: a copy of the encoder's, with the task's labels and problem type.
 
         Args:
             name (`str`): Task name.
 
         Returns:
-            `PreTrainedConfig`: A configuration of the encoder's class.
+            `PreTrainedConfig`: A configuration of the same class as the encoder's.
 
         Raises:
-            `ValueError`: If there is no such task.
+            ValueError: If there is no such task.
         """
         if name not in self.tasks:
             raise ValueError(f"unknown task {name!r}, known tasks are {list(self.tasks)}")
@@ -81,10 +81,10 @@ class MultitaskConfig(PreTrainedConfig):
 
     def to_dict(self) -> dict[str, Any]:
         output = super().to_dict()
-        # JSON files of configurations have sorted keys. The order of the heads is the order of the parameters, on
-        # which the optimizer's state depends, so it is kept in a list.
+        # A list keeps the order of the heads, since JSON configurations have sorted keys. The order of the heads is
+        # the order of the parameters, on which the optimizer's state depends.
         output["tasks"] = [{"name": name, **head} for name, head in copy.deepcopy(self.tasks).items()]
-        # Left out for the same reason as at the top level: it may be a path on the machine that trained.
+        # Removed as at the top level: it may be a path on the machine that trained.
         output["encoder"].pop("_name_or_path", None)
         return output
 
@@ -98,7 +98,7 @@ class MultitaskConfig(PreTrainedConfig):
             )
         return super().from_dict(config_dict, **kwargs)
 
-    # What Trainer and the base classes read and write on the model's configuration is a matter of the encoder.
+    # Trainer and the base classes read and write these on the model's configuration. They belong to the encoder.
 
     @property
     def tie_word_embeddings(self) -> bool:

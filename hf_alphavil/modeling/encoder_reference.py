@@ -1,4 +1,4 @@
-"""The handle through which a native task model reaches the shared encoder."""
+"""The reference through which a native task model accesses the shared encoder."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch import nn
 
 class EncoderReference:
     """
-    Stands where a native task model expects its base model, without owning it.
+    Replaces the base model of a native task model without owning the encoder.
 
-    A reference is no `nn.Module`, so the encoder keeps one name and one registration (in [`MultitaskModel`]) however
-    many natives use it. Calls and attribute access go to the encoder: calls, so that hooks on the encoder run; writes
-    too, because some natives set the embeddings by assigning an attribute of their base model.
+    A reference is not an `nn.Module`, so the encoder is registered only once, in [`MultitaskModel`], no matter how
+    many native models use it. Calls go to the encoder, so that its hooks run. Reading and writing attributes go to the
+    encoder too; some native models set the embeddings by assigning an attribute of their base model.
 
     Args:
         encoder (`nn.Module`): The shared encoder.
     """
 
-    # No __slots__: torch.compile guards the attributes of what a module holds through its __dict__.
+    # No __slots__: torch.compile reads the __dict__ of every object that a module holds, to guard its attributes.
     _encoder: nn.Module
 
     def __init__(self, encoder: nn.Module) -> None:
         self.rebind(encoder)
 
     def rebind(self, encoder: nn.Module) -> None:
-        """Point at another encoder module, for instance a compiled or wrapped one."""
+        """Refers to another encoder module, for example a compiled or wrapped one."""
         object.__setattr__(self, "_encoder", encoder)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._encoder(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        # Only reached for names that are not on the reference itself; without this guard a half-built copy recurses.
+        # Called only for names that the reference itself lacks. Without this check, an unfinished copy would recurse.
         if name == "_encoder":
             raise AttributeError(name)
         return getattr(self._encoder, name)
@@ -42,8 +42,8 @@ class EncoderReference:
         setattr(self._encoder, name, value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EncoderReference:
-        # A copy of the whole model has copied the encoder first (it is registered first), so the memo knows it. A copy
-        # of one native alone shares the encoder: cloning it would train a second, silent one.
+        # When the whole model is copied, the encoder is copied first (it is registered first), so it is in the memo. A
+        # copy of a single native model shares the encoder: otherwise it would silently train a second one.
         return EncoderReference(memo.get(id(self._encoder), self._encoder))
 
     def __reduce__(self) -> tuple[type[EncoderReference], tuple[nn.Module]]:
@@ -54,7 +54,7 @@ class EncoderReference:
 
 
 def rebind_references(module: nn.Module, encoder: nn.Module) -> None:
-    """Point every [`EncoderReference`] held anywhere below `module` at `encoder`."""
+    """Makes every [`EncoderReference`] inside `module` refer to `encoder`."""
     for submodule in module.modules():
         for value in vars(submodule).values():
             if isinstance(value, EncoderReference):

@@ -1,4 +1,4 @@
-"""Writes one task of a multitask model as an ordinary folder of its native class."""
+"""Writes one task of a multitask model as an ordinary model folder of its native class."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ def export_native(
     processing_class: Any = None,
 ) -> None:
     """
-    Save the native model of one task with the weights of a multitask model.
+    Saves the native model of one task with the weights of a multitask model.
 
     Args:
         config (`MultitaskConfig`): The multitask model's configuration.
         task (`str`): Task name.
         path (`str` or `os.PathLike`): Folder to write to.
         state_dict (`dict[str, torch.Tensor]`): The multitask model's weights, under its names.
-        dtype (`torch.dtype`, *optional*, defaults to `torch.float32`): What the configuration names as the dtype.
-        processing_class (`PreTrainedTokenizerBase`, *optional*): Saved into the same folder.
+        dtype (`torch.dtype`, *optional*, defaults to `torch.float32`): The dtype to write into the configuration.
+        processing_class (`PreTrainedTokenizerBase`, *optional*): A tokenizer to save into the same folder.
 
     Raises:
-        `ValueError`: If there is no such task, or weights that it needs are not in `state_dict`.
+        ValueError: If there is no such task, or if weights that it needs are not in `state_dict`.
     """
     native_config = config.task_config(task)
     native = meta_native(KINDS[config.tasks[task]["kind"]].native_class(config.encoder), native_config)
     native.to(dtype)  # type: ignore[arg-type]
-    # A fresh native model says what it needs: its base may be smaller than the shared encoder (no pooler).
+    # A new native model defines which weights are needed. Its base can be smaller than the encoder (no pooler).
     sources = {name: name_in_model(native, task, name) for name in native.state_dict()}
     if lacking := [source for source in sources.values() if source not in state_dict]:
         raise ValueError(
             f"cannot export task {task!r}: the model has no weights named {lacking[:3]}"
             + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-            + ". If it carries adapters, merge them first (`merge_and_unload()`)"
+            + ". If it has adapters, merge them first (`merge_and_unload()`)"
         )
     weights = {name: state_dict[source] for name, source in sources.items()}
     ties = native.all_tied_weights_keys.items()
     if any(
         not torch.equal(weights[one], weights[other]) for one, other in ties if one in weights and other in weights
     ):
-        # Adapters train a copy of a language model head: a configuration that ties it would lose what it learned.
+        # Adapters train a copy of a language model head. A configuration that ties it would discard the copy.
         native_config.tie_word_embeddings = False
         native = meta_native(type(native), native_config)
         native.to(dtype)  # type: ignore[arg-type]

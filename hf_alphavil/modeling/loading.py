@@ -18,7 +18,7 @@ from .configuration import MultitaskConfig
 
 logger = logging.getLogger(__name__)
 
-# Arguments of from_pretrained that say where files come from: for the configuration as for the weights.
+# Arguments of from_pretrained that locate files. They apply to the configuration and to the weights.
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
@@ -26,23 +26,23 @@ def load_encoder(
     name_or_path: str | os.PathLike[str], tasks: Any, **kwargs: Any
 ) -> tuple[MultitaskConfig, PreTrainedModel]:
     """
-    Load the encoder that a set of tasks needs. See [`MultitaskModel.from_encoder`] for arguments and errors.
+    Loads the encoder that a set of tasks needs. See [`MultitaskModel.from_encoder`] for arguments and errors.
 
     Returns:
-        `tuple[MultitaskConfig, PreTrainedModel]`: A configuration with the loaded encoder's own, and the encoder.
+        `tuple[MultitaskConfig, PreTrainedModel]`: The configuration of the multitask model, and the encoder.
     """
     name_or_path = os.fspath(name_or_path)
     _check_folder(name_or_path)
     dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None)) or torch.float32
     hub = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
 
-    # Before anything is loaded, so that a mistake in the tasks shows at once.
+    # Built before anything is loaded, so that a mistake in the tasks is reported at once.
     config = MultitaskConfig(tasks=tasks)
     encoder_config = kwargs.pop("config", None)
     if not isinstance(encoder_config, PreTrainedConfig):
         encoder_config, kwargs = AutoConfig.from_pretrained(name_or_path, return_unused_kwargs=True, **hub, **kwargs)
     if isinstance(encoder_config, MultitaskConfig):
-        raise ValueError(f"{name_or_path} is a multitask model already: use MultitaskModel.from_pretrained(...)")
+        raise ValueError(f"{name_or_path} is already a multitask model: use MultitaskModel.from_pretrained(...)")
     config.encoder = encoder_config
 
     base_class, arguments = required_encoder(config)
@@ -61,15 +61,15 @@ def load_language_head(
     native: PreTrainedModel, config: PreTrainedConfig, name_or_path: str | os.PathLike[str], **kwargs: Any
 ) -> None:
     """
-    Copies a checkpoint's own language model head into a native masked language model that stands on a shared encoder.
+    Copies the language model head of a checkpoint into a native masked language model on a shared encoder.
+
+    If the checkpoint has no complete head, the head keeps its random weights and a warning is logged.
 
     Args:
-        native (`PreTrainedModel`): The native model, without a base model of its own.
+        native (`PreTrainedModel`): The native model, with an [`EncoderReference`] as its base model.
         config (`PreTrainedConfig`): Its configuration.
         name_or_path (`str` or `os.PathLike`): The checkpoint.
-        kwargs (`dict`, *optional*): Those of `from_encoder`, of which the ones about files are read.
-
-    A head that the checkpoint lacks, or has in part, stays as it is, with a warning.
+        kwargs (`dict`, *optional*): The arguments of `from_encoder`. Only those that locate files are used.
     """
     hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
     with _without_load_report():
@@ -79,12 +79,12 @@ def load_language_head(
     complete, info = loaded
     base = native.base_model_prefix + "."
     head = {name: value for name, value in complete.state_dict().items() if not name.startswith(base)}
-    # Tied weights are the encoder's, and are counted missing by some architectures.
+    # Tied weights belong to the encoder. Some architectures report them as missing.
     missing = {name for name in info["missing_keys"] if name in head and name not in complete.all_tied_weights_keys}
     if missing:
         logger.warning(
             f"{os.fspath(name_or_path)} has no language model head ({sorted(missing)[0]} and "
-            f"{len(missing) - 1} more weights are not there): the one of this task starts at random"
+            f"{len(missing) - 1} more weights are missing): the head of this task starts with random weights"
         )
         return
     own = dict(native.named_parameters()) | dict(native.named_buffers())
@@ -95,12 +95,12 @@ def load_language_head(
 
 
 def _check_folder(name_or_path: str) -> None:
-    # A model id is "name" or "owner/name"; anything else can only be a folder, and transformers' own message would
-    # speak of an invalid repository name or of the network.
+    # A model id is "name" or "owner/name"; anything else can only be a folder. For a missing folder, transformers
+    # would complain about an invalid repository name or about the network.
     looks_like_path = os.path.isabs(name_or_path) or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1
     if os.path.isdir(name_or_path):
         if not os.path.isfile(os.path.join(name_or_path, CONFIG_NAME)):
-            raise FileNotFoundError(f"the encoder's folder {name_or_path} holds no {CONFIG_NAME}")
+            raise FileNotFoundError(f"the encoder's folder {name_or_path} has no {CONFIG_NAME}")
     elif looks_like_path:
         raise FileNotFoundError(f"the encoder's folder {name_or_path} does not exist")
 
@@ -108,20 +108,20 @@ def _check_folder(name_or_path: str) -> None:
 def _report(name: str, encoder: PreTrainedModel, missing: list[str], unexpected: list[str]) -> None:
     total = len(encoder.state_dict())
     if len(missing) == total:
-        raise ValueError(f"{name} holds no weight of a {type(encoder).__name__}")
+        raise ValueError(f"{name} has none of the weights of a {type(encoder).__name__}")
     if missing:
         logger.warning(
-            f"{len(missing)} of {total} encoder weights are not in {name} and start at random: "
+            f"{len(missing)} of {total} encoder weights are not in {name} and start with random values: "
             + ", ".join(missing[:4])
             + (", ..." if len(missing) > 4 else "")
         )
     elif unexpected:
-        # The head that the checkpoint was pretrained with: what to expect, so no warning.
-        logger.info(f"{len(unexpected)} weights of {name} are not part of the encoder and were left out")
+        # Usually the head that the checkpoint was pretrained with. This is expected, so it is no warning.
+        logger.info(f"{len(unexpected)} weights of {name} are not part of the encoder and were not loaded")
 
 
 class _NoLoadReport(logging.Filter):
-    # A table of every weight of the checkpoint's own head, and what is said of one without a language model head.
+    # Hides transformers' table of all unused weights, and its remark about a missing language model head.
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
         return "LOAD REPORT" not in message and "checkpoint seem corrupted" not in message

@@ -1,4 +1,4 @@
-"""Low-rank adapters on the encoder, fully trained heads: settings of the driver, and what they do to a model."""
+"""LoRA adapters on the encoder, with fully trained heads: the settings and how they change a model."""
 
 from __future__ import annotations
 
@@ -18,37 +18,39 @@ from . import MultitaskModel, head_modules
 
 @dataclass
 class LoraArguments:
-    """Adapters in place of full fine-tuning; names and defaults are trl's."""
+    """Settings for adapters instead of full fine-tuning. Names and defaults are those of trl."""
 
     use_peft: bool = field(
         default=False, metadata={"help": "Train LoRA adapters on the encoder, and the heads, instead of all weights."}
     )
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
-    lora_alpha: int = field(default=32, metadata={"help": "LoRA's own α: adapters are scaled by lora_alpha / lora_r."})
-    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout in front of the adapters."})
+    lora_alpha: int = field(
+        default=32, metadata={"help": "LoRA's α, not αVIL's: adapters are scaled by lora_alpha / lora_r."}
+    )
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout on the input of the adapters."})
     lora_target_modules: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Last names of the encoder's layers that get an adapter, such as `query value`, or `all-linear`. "
-            "Default: peft's choice for the architecture."
+            "help": "Last part of the names of the encoder's layers that get an adapter, such as `query value`, or "
+            "`all-linear`. Default: peft's choice for the architecture."
         },
     )
 
 
 def add_lora(model: MultitaskModel, args: LoraArguments) -> Any:
     """
-    Puts adapters into the encoder of a model and leaves the heads trainable.
+    Adds adapters to the encoder of a model. The heads stay fully trainable.
 
     Args:
-        model (`MultitaskModel`): Changed in place: the returned model holds it.
+        model (`MultitaskModel`): The model. It is changed in place and becomes part of the returned model.
         args (`LoraArguments`): The settings.
 
     Returns:
-        `peft.PeftModel`: For [`MultitaskTrainer`].
+        `peft.PeftModel`: The model to pass to [`MultitaskTrainer`].
 
     Raises:
         ImportError: If `peft` is not installed.
-        ValueError: If no layer of the encoder is called as `lora_target_modules` say.
+        ValueError: If the encoder has no layer with a name in `lora_target_modules`.
     """
     _require_peft()
     from peft import LoraConfig, get_peft_model
@@ -86,14 +88,14 @@ def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None 
 
 def load_adapted(path: str, tasks: Any) -> Any:
     """
-    Loads what a run with adapters has saved: its encoder again, with the adapters and heads of the folder.
+    Loads what a run with adapters saved: the original encoder, with the adapters and heads from the folder.
 
     Args:
-        path (`str`): Folder with the adapters.
-        tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks of the run that saved it.
+        path (`str`): Folder of the adapters.
+        tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks of the run that saved the folder.
 
     Returns:
-        `peft.PeftModel`: With trainable adapters.
+        `peft.PeftModel`: The model, with trainable adapters.
     """
     _require_peft()
     from peft import PeftConfig, PeftModel
@@ -104,12 +106,15 @@ def load_adapted(path: str, tasks: Any) -> Any:
 
 def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskModel:
     """
-    Loads a multitask model, or makes one of a plain encoder.
+    Loads a saved multitask model, or puts new heads on a plain encoder.
 
     Args:
-        path (`str`): Hub id or folder of either.
-        tasks (`dict[str, Task]` or `dict[str, dict]`): The heads of a new model.
+        path (`str`): Hub id or folder of the multitask model or the encoder.
+        tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks for new heads.
         revision (`str`, *optional*): Revision on the Hub.
+
+    Returns:
+        `MultitaskModel`: The model.
     """
     if holds_heads(path, revision):
         return MultitaskModel.from_pretrained(path, revision=revision)
@@ -117,17 +122,17 @@ def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskMo
 
 
 def holds_heads(path: str, revision: str | None = None) -> bool:
-    """`bool`: Whether a folder, or what lies under a Hub id, is a multitask model and no plain encoder."""
+    """Whether a folder or a Hub id is a multitask model rather than a plain encoder."""
     return AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type
 
 
 def holds_adapters(path: str) -> bool:
-    """`bool`: Whether a folder was saved by a model with adapters."""
+    """Whether a folder was saved by a model with adapters."""
     return (Path(path) / ADAPTER_CONFIG_NAME).is_file()
 
 
 def _targets(model: MultitaskModel, wanted: Sequence[str] | None) -> str:
-    """A pattern for the wanted layers of the encoder: heads and pooler, which train fully, have layers named alike."""
+    """A pattern for layers of the encoder only, since heads and pooler can have layers of the same names."""
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
 
     layers = {
@@ -140,8 +145,8 @@ def _targets(model: MultitaskModel, wanted: Sequence[str] | None) -> str:
     chosen = set(layers.values()) if list(wanted) == ["all-linear"] else set(wanted)
     if unknown := chosen - set(layers.values()):
         raise ValueError(
-            f"the encoder has no linear layer called {', '.join(sorted(unknown))}: pass as `lora_target_modules` some "
-            f"of {', '.join(sorted(set(layers.values())))}, or all-linear"
+            f"the encoder has no linear layer named {', '.join(sorted(unknown))}: pass as `lora_target_modules` "
+            f"any of {', '.join(sorted(set(layers.values())))}, or all-linear"
         )
     return rf"encoder\.(?!pooler\.)(?:.*\.)?(?:{'|'.join(map(re.escape, sorted(chosen)))})"
 

@@ -1,4 +1,4 @@
-"""The multitask model: one encoder, registered once, and the native task models on it."""
+"""The multitask model: one encoder, registered once, and the native models of all tasks."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from .loading import load_encoder, load_language_head
 
 class MultitaskModel(PreTrainedModel):
     """
-    One encoder shared by the native Hugging Face model of every task.
+    One encoder, shared by the native Hugging Face models of all tasks.
 
-    `encoder` holds the only copy of the base model. `tasks[name]` is what the Auto class of that kind of task builds
-    for the encoder's architecture (for instance `BertForSequenceClassification`), but for its base model, which it
-    reaches through a reference. A task's forward pass, loss, initialisation and configuration are therefore those of
-    the library.
+    `encoder` holds the only copy of the base model. `tasks[name]` is the model that the task's Auto class builds for
+    the encoder's architecture, such as `BertForSequenceClassification`. Instead of its own base model it has a
+    reference to `encoder`. Forward pass, loss, initialisation and configuration of a task are therefore those of
+    transformers.
 
     Args:
-        config (`MultitaskConfig`): Encoder and tasks.
+        config (`MultitaskConfig`): Configuration of encoder and tasks.
         encoder (`PreTrainedModel`, *optional*):
-            An encoder to share instead of a new one with random weights. It is used as it is, not copied.
+            The encoder to share. It is not copied. By default a new one with random weights is created.
 
     Raises:
-        `ValueError`: If there is no task, if the architecture lacks a class for one of them, or if the tasks cannot
-            share the encoder.
+        ValueError: If there is no task, if the architecture has no class for one of them, or if the tasks cannot share
+            the encoder.
     """
 
     config_class = MultitaskConfig
     config: MultitaskConfig
-    # Natives take **kwargs and so seem to divide their loss by num_items_in_batch, which Trainer would then not do.
-    # They ignore it: without this line losses and gradients are multiplied by the accumulation steps.
+    # Native models take **kwargs, so Trainer would expect them to divide their loss by num_items_in_batch. They ignore
+    # that argument: without this line, losses and gradients would be multiplied by the accumulation steps.
     accepts_loss_kwargs = False
-    # The encoder decides, and says so with its own name in the message.
+    # The encoder decides on these, and its error messages contain its own name.
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -54,12 +54,12 @@ class MultitaskModel(PreTrainedModel):
             encoder = base_class(config.encoder, **arguments)
         elif not isinstance(encoder, base_class):
             raise ValueError(f"these tasks need a {base_class.__name__} as encoder, got a {type(encoder).__name__}")
-        # One object, so that what is set on the configuration reaches the layers. Only after the encoder's own
-        # constructor has it an attention implementation, which the copies for the natives need.
+        # One object, so that changes to the configuration reach the layers. Its attention implementation, which the
+        # copies for native models need, is only set by the encoder's constructor.
         config.encoder = encoder.config
         config._attn_implementation = encoder.config._attn_implementation
 
-        self.encoder = encoder  # first: a deepcopy of the model must meet it before the references to it
+        self.encoder = encoder  # first: a deepcopy of the model must copy it before the references to it
         self.tasks = nn.ModuleDict()
         ties: dict[str, str] = {}
         for task, head in config.tasks.items():
@@ -76,7 +76,8 @@ class MultitaskModel(PreTrainedModel):
         return cast("dict[str, PreTrainedModel]", dict(self.tasks.items()))
 
     def _take_flags(self) -> None:
-        # The base class gathers what direct children declare, which the encoder is. Natives are one level deeper.
+        # The base class collects the flags of direct children, such as the encoder. Native models are one level
+        # deeper.
         self.main_input_name = self.encoder.main_input_name
         self.supports_gradient_checkpointing = self.encoder.supports_gradient_checkpointing
         for flag in ("_supports_sdpa", "_supports_flash_attn", "_supports_flex_attn", "_supports_attention_backend"):
@@ -102,29 +103,29 @@ class MultitaskModel(PreTrainedModel):
         cls, pretrained_model_name_or_path: str | os.PathLike[str], tasks: Any, **kwargs: Any
     ) -> MultitaskModel:
         """
-        Put new task heads on a pretrained encoder.
+        Puts new task heads on a pretrained encoder.
 
         Args:
             pretrained_model_name_or_path (`str` or `os.PathLike`):
                 A model id or a folder, of any architecture that has the Auto classes of the tasks.
             tasks (`dict[str, Task]` or `dict[str, dict]`):
-                Task name to an object whose `head` is the description of its head, or to the description itself:
+                The tasks by name: an object whose `head` describes its head, or the description itself,
                 `{"kind", "labels", "problem_type"}`, see [`MultitaskConfig`].
             dtype (`str` or `torch.dtype`, *optional*, defaults to `torch.float32`):
-                Unlike the library, which loads a checkpoint in the precision it is stored in, the default is float32:
-                the differences that multitask methods take between two states of a model are lost in half precision.
-                `"auto"` gives the library's behaviour.
+                The dtype of the weights. transformers loads a checkpoint in its stored precision; here the default is
+                float32, because half precision loses the small differences between two states of a model that
+                multitask methods compute. `"auto"` restores the behaviour of transformers.
             kwargs (`dict`, *optional*):
-                What the encoder's `from_pretrained` takes: `revision`, `cache_dir`, `attn_implementation`, values of
+                Arguments of the encoder's `from_pretrained`: `revision`, `cache_dir`, `attn_implementation`, values of
                 its configuration, ...
 
         Returns:
-            `MultitaskModel`: In evaluation mode, as after `from_pretrained`. Heads have random weights, but for those
-            of masked language modelling, which are the checkpoint's own where it has one.
+            `MultitaskModel`: The model in evaluation mode, as after `from_pretrained`. Heads have random weights.
+            Heads for masked language modelling have the checkpoint's weights if it contains them.
 
         Raises:
-            `FileNotFoundError`: If a folder is named that does not exist or holds no configuration.
-            `TypeError`, `ValueError`: If a task is described wrongly or the tasks cannot share the encoder.
+            FileNotFoundError: If the folder does not exist or has no configuration.
+            TypeError, ValueError: If the description of a task is invalid or the tasks cannot share the encoder.
         """
         config, encoder = load_encoder(pretrained_model_name_or_path, tasks, **kwargs)
         model = cls(config, encoder=encoder)
@@ -136,10 +137,10 @@ class MultitaskModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
         """
-        Load a saved multitask model. See `PreTrainedModel.from_pretrained` for the arguments.
+        Loads a saved multitask model. See `PreTrainedModel.from_pretrained` for the arguments.
 
         Raises:
-            `ValueError`: If this is not the checkpoint of a multitask model.
+            ValueError: If this is not the checkpoint of a multitask model.
         """
         with_info = kwargs.pop("output_loading_info", False)
         loaded: Any = super().from_pretrained(
@@ -148,8 +149,8 @@ class MultitaskModel(PreTrainedModel):
         model, info = loaded
         if model.encoder_parameter_names() <= set(info["missing_keys"]):
             raise ValueError(
-                f"{pretrained_model_name_or_path} holds no weight of the shared encoder, so it is not the checkpoint "
-                "of this multitask model. To put task heads on an encoder use MultitaskModel.from_encoder(...)"
+                f"{pretrained_model_name_or_path} has no weights of the shared encoder, so it is not a checkpoint of "
+                "this multitask model. To put task heads on an encoder, use MultitaskModel.from_encoder(...)"
             )
         return (model, info) if with_info else model
 
@@ -166,23 +167,24 @@ class MultitaskModel(PreTrainedModel):
         **kwargs: Any,
     ) -> Any:
         """
-        Run one task on a batch.
+        Runs one task on a batch.
 
         Args:
-            task (`str`): Task name, the same for the whole batch.
+            task (`str`): Task name. All rows of the batch belong to this task.
             input_ids, attention_mask, token_type_ids, position_ids (`torch.Tensor`, *optional*):
                 Of shape `(batch, length)`, or `(batch, choices, length)` for multiple choice.
-            inputs_embeds (`torch.Tensor`, *optional*): As `input_ids`, with a last dimension of the hidden size.
-            labels (`torch.Tensor`, *optional*): What the task's native model takes, mostly of shape `(batch,)`.
+            inputs_embeds (`torch.Tensor`, *optional*):
+                Of the shape of `input_ids`, with the hidden size as an additional last dimension.
+            labels (`torch.Tensor`, *optional*): Labels for the task's native model, mostly of shape `(batch,)`.
             choice_mask (`torch.Tensor` of shape `(batch, choices)`, *optional*):
-                Multiple choice: which choices are there, where rows have unequal numbers of them.
+                For multiple choice whose rows have unequal numbers of choices: which choices exist.
             kwargs (`dict`, *optional*): Passed on to the native model.
 
         Returns:
             `ModelOutput`: The native model's output, with `loss` (if `labels` are given) and `logits`.
 
         Raises:
-            `ValueError`: If there is no such task.
+            ValueError: If there is no such task.
         """
         if task not in self.config.tasks:
             raise ValueError(f"unknown task {task!r}, known tasks are {list(self.config.tasks)}")
@@ -197,13 +199,13 @@ class MultitaskModel(PreTrainedModel):
         }
         inputs = {name: value for name, value in (named | kwargs).items() if value is not None}
         native = self._natives[task]
-        # Decoders look for padding with the native's copy of the configuration, Trainer sets only the encoder's.
+        # Decoders read the padding token from the native model's configuration. Trainer sets only the encoder's.
         if native.config.get_text_config().pad_token_id != self.pad_token_id:
             self.pad_token_id = self.pad_token_id
         return KINDS[self.config.tasks[task]["kind"]].forward(native, inputs)
 
     def encoder_parameter_names(self) -> set[str]:
-        """Names in `named_parameters()` of the shared encoder's parameters. All others belong to heads."""
+        """Names of the shared encoder's parameters in `named_parameters()`. All others belong to heads."""
         return {name for name, _ in self.named_parameters() if name.startswith("encoder.")}
 
     def export_task(
@@ -214,24 +216,25 @@ class MultitaskModel(PreTrainedModel):
         state_dict: dict[str, torch.Tensor] | None = None,
     ) -> None:
         """
-        Write one task as an ordinary folder of its native class, which loads without this package.
+        Writes one task as an ordinary folder of its native class, which loads without this package.
 
         Args:
             name (`str`): Task name.
             path (`str` or `os.PathLike`): Folder to write to.
-            processing_class (`PreTrainedTokenizerBase`, *optional*): Saved beside the model, for `pipeline()`.
+            processing_class (`PreTrainedTokenizerBase`, *optional*):
+                A tokenizer to save beside the model, for `pipeline()`.
             state_dict (`dict[str, torch.Tensor]`, *optional*, defaults to `self.state_dict()`):
-                The full weights of this model, for a model whose own are sharded.
+                The full weights of this model. Needed if the model's own weights are sharded.
 
         Raises:
-            `ValueError`: If there is no such task, or weights of it have other names, as with unmerged adapters.
+            ValueError: If there is no such task, or if its weights have other names, as with unmerged adapters.
         """
         state_dict = self.state_dict() if state_dict is None else state_dict
         export_native(self.config, name, path, state_dict, dtype=self.dtype, processing_class=processing_class)
 
     @property
     def pad_token_id(self) -> int | None:
-        """`int`, *optional*: The padding token, which decoders with heads need for batches of more than one."""
+        """`int`, *optional*: The padding token. Decoders with heads need it for batches of more than one row."""
         return self.config.pad_token_id
 
     @pad_token_id.setter
@@ -254,9 +257,9 @@ class MultitaskModel(PreTrainedModel):
         return embeddings
 
     def initialize_weights(self) -> None:
-        # The base class takes modules without parameters of their own in classes from outside transformers for
-        # initialised, and would skip what a native class does for its head as a whole (ModernBERT, T5). So every
-        # library model starts its own initialisation; what it has done or what was loaded is marked and kept.
+        # The base class regards modules of classes outside transformers as initialised if they own no parameters. It
+        # would skip what a native class does for its head as a whole (ModernBERT, T5). So every native model starts
+        # its own initialisation. Weights that are loaded or already initialised are marked and stay unchanged.
         for model in (self.encoder, *self._natives.values()):
             model.initialize_weights()
         super().initialize_weights()
@@ -268,8 +271,8 @@ class MultitaskModel(PreTrainedModel):
 
     def _replicate_for_data_parallel(self) -> Any:
         raise NotImplementedError(
-            "nn.DataParallel is not supported: its replicas would all use the first device's encoder. Start one "
-            "process per device with `torchrun` or `accelerate launch`, or show one device in CUDA_VISIBLE_DEVICES"
+            "nn.DataParallel is not supported: all its replicas would use the first device's encoder. Start one "
+            "process per device with `torchrun` or `accelerate launch`, or select one device in CUDA_VISIBLE_DEVICES"
         )
 
 

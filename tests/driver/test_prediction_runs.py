@@ -91,6 +91,7 @@ def test_a_run_s_record_outlives_its_use(command, tmp_path):
     assert {name: (out / name).read_bytes() for name in record} == record
     assert len((out / "predictions" / "moods.tsv").read_text().splitlines()) == 61
     assert "start at random" not in ran.stderr
+    assert "start with random values" not in ran.stderr
 
 
 def test_what_an_untrained_model_predicts_is_said(command, tmp_path):

@@ -215,5 +215,5 @@ def test_all_linear_layers_of_the_encoder():
 
 
 def test_unknown_layers_are_refused():
-    with pytest.raises(ValueError, match=r"no linear layer called qkv: .* dense, key, query, value"):
+    with pytest.raises(ValueError, match=r"no linear layer named qkv: .* dense, key, query, value"):
         adapted(lora_target_modules=["qkv", "query"])
