@@ -64,7 +64,7 @@ class ExampleCount(TrainerCallback):
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         runner = self.trainer.runner
-        phase, step = runner.plan.locate(runner.step)
+        phase, step = runner.plan.locate(runner.state.step)
         self.examples += len(phase.step_tasks[step]) * self.trainer.global_batch_size
 
 
@@ -131,7 +131,7 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
         "selection_scores": best.scores,
         "task_weights": trainer.history[-1]["task_weights"] if trainer.history else {},
         "rows": {
-            "train": {name: trainer.rows_of(name) for name in tasks},
+            "train": {name: trainer.task_setup.num_rows(name) for name in tasks},
             "meta": len(split.meta),
             "selection": len(split.selection),
             "validation": len(loaded[run.target].split("validation")),

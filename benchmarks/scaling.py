@@ -63,7 +63,7 @@ class StepTimes(TrainerCallback):
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         """Runs before the step, after its batch was made."""
         runner = self.trainer.runner
-        self._task, self._began = runner.plan.locate(runner.step)[0].name, self._now()
+        self._task, self._began = runner.plan.locate(runner.state.step)[0].name, self._now()
 
     def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Runs after the update and before the merge."""
@@ -72,7 +72,7 @@ class StepTimes(TrainerCallback):
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         """Runs after the merge, if there was one."""
-        if self.trainer.runner.step == 0:
+        if self.trainer.runner.state.step == 0:
             self.merges.append(self._now() - self._ended)
 
     def _now(self) -> float:
@@ -106,7 +106,7 @@ def measure(arguments: argparse.Namespace) -> Measured:
     times.trainer = trainer
     trainer.train()
     return Measured(
-        rows={name: trainer.rows_of(name) for name in TASKS},
+        rows={name: trainer.task_setup.num_rows(name) for name in TASKS},
         # The first step of a task warms caches up.
         seconds_per_row={
             name: sum(seconds[1:] or seconds) / len(seconds[1:] or seconds) / arguments.batch_size

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput
 
-from .data import TaskDataset, select_columns
+from .data import TaskDataset
 from .distributed.refusals import check_evaluation
 from .setup.datasets import tokenized_split
-
-if TYPE_CHECKING:
-    from .tasks import Task
+from .setup.task_setup import TaskSetup
+from .trainer_hooks import multitask_hook
 
 
 class EvaluationMixin(Trainer):
     """
     A `transformers.Trainer` that, in multitask mode, evaluates and predicts a task by its name.
 
-    [`MultitaskTrainer`] sets `is_multitask`, `tasks`, `task_names` and the metrics by task.
+    [`MultitaskTrainer`] sets `is_multitask` and `task_setup`, and has `merged_parameters()`.
     """
 
     # Trainer's own attributes; `args` are MultitaskTrainingArguments in multitask mode, any others in plain mode.
@@ -33,17 +31,12 @@ class EvaluationMixin(Trainer):
 
     # Read while Trainer.__init__ runs.
     is_multitask: bool = False
-    tasks: dict[str, Task] | None = None
-    task_names: list[str]
-    kinds: dict[str, str]
-    _metrics: dict[str, Callable | None]
+    task_setup: TaskSetup
     _task_under_evaluation: str | None = None
 
-    @contextlib.contextmanager
-    def merged_parameters(self) -> Iterator[None]:
-        """Puts the parameters that may be evaluated and saved into the model for the time of a `with` block."""
-        yield
+    merged_parameters: Callable[[], contextlib.AbstractContextManager[None]]
 
+    @multitask_hook
     def evaluate(
         self,
         eval_dataset: Any = None,
@@ -67,11 +60,9 @@ class EvaluationMixin(Trainer):
         Raises:
             ValueError: For an unknown task, or without a validation set.
         """
-        if not self.is_multitask:
-            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         if eval_dataset is None:
-            target, known = self.args.target_task, self.eval_dataset or {}
-            along = [name for name in known if self.args.eval_auxiliaries or self._head_of(name) == target]
+            target, known, setup = self.args.target_task, self.eval_dataset or {}, self.task_setup
+            along = [name for name in known if self.args.eval_auxiliaries or setup.head_of(name) == target]
             eval_dataset = dict.fromkeys([target, *along]) if along else target
         if not isinstance(eval_dataset, dict):
             name = self._task_of(eval_dataset)
@@ -84,6 +75,7 @@ class EvaluationMixin(Trainer):
                 metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
         return metrics
 
+    @multitask_hook
     def predict(
         self, test_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
     ) -> PredictionOutput:
@@ -96,18 +88,15 @@ class EvaluationMixin(Trainer):
             ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
             metric_key_prefix (`str`, *optional*, defaults to `"test"`): Start of the metrics' names.
         """
-        if not self.is_multitask:
-            return super().predict(test_dataset, ignore_keys, metric_key_prefix)
         name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
         given: Any = name if test_dataset is None else test_dataset
-        task = (self.tasks or {}).get(name)
+        task = self.task_setup.tasks.get(name)
         with self._metrics_of(name, task.test if isinstance(given, str) and task is not None else given):
             return super().predict(given, ignore_keys, f"{metric_key_prefix}_{name}")
 
+    @multitask_hook
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Trainer's loader; in multitask mode of a task's name, or a dataset of the task being evaluated."""
-        if not self.is_multitask:
-            return super().get_eval_dataloader(eval_dataset)
         name = self._task_of(self.args.target_task if eval_dataset is None else eval_dataset)
         if eval_dataset is None or isinstance(eval_dataset, str):
             if name not in (self.eval_dataset or {}):
@@ -117,29 +106,28 @@ class EvaluationMixin(Trainer):
         getattr(self, "_eval_dataloaders", {}).pop("eval", None)
         return super().get_eval_dataloader(self._with_task(eval_dataset, name))
 
+    @multitask_hook
     def get_test_dataloader(self, test_dataset: Any = None) -> DataLoader:
         """Trainer's loader; in multitask mode of a task's name (its test rows), or a dataset of the target."""
-        if not self.is_multitask:
-            return super().get_test_dataloader(test_dataset)
         name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
         if test_dataset is None or isinstance(test_dataset, str):
-            task = (self.tasks or {}).get(name)
+            task = self.task_setup.tasks.get(name)
             if task is None or task.test is None:
                 raise ValueError(f"there are no test rows of {name!r}: pass a tokenised dataset")
             test_dataset = tokenized_split({name: task}, "test", self.processing_class, self.args)[name]
         return super().get_test_dataloader(self._with_task(test_dataset, name))
 
+    @multitask_hook
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's loop, at merged parameters: inside a plan of forks that is θ0."""
-        if self.is_multitask:
-            check_evaluation(self.accelerator, self.model)
+        check_evaluation(self.accelerator, self.model)
         with self.merged_parameters():
             return super().evaluation_loop(*args, **kwargs)
 
     def _task_of(self, dataset: Any) -> str:
         name = dataset if isinstance(dataset, str) else self._owner(dataset)
-        if name not in self.task_names:
-            raise ValueError(f"unknown task {name!r}: the tasks are {', '.join(self.task_names)}")
+        if name not in self.task_setup.names:
+            raise ValueError(f"unknown task {name!r}: the tasks are {', '.join(self.task_setup.names)}")
         return name
 
     def _owner(self, dataset: Any) -> str:
@@ -148,60 +136,23 @@ class EvaluationMixin(Trainer):
         return self._task_under_evaluation or self.args.target_task
 
     def _with_task(self, dataset: Any, name: str) -> TaskDataset:
-        return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, self._head_of(name))
-
-    def _head_of(self, name: str) -> str:
-        """The task whose head scores a task: its own, but for tasks that are evaluated alone."""
-        task = (self.tasks or {}).get(name)
-        return name if task is None or task.head_task is None else task.head_task
-
-    def logits_reduction_of(self, name: str) -> Callable | None:
-        """
-        What a task's logits become before they are gathered: the user's `preprocess_logits_for_metrics`; of a masked
-        language model, of which none may hold a score of every word for every token, the words it would put.
-
-        Args:
-            name (`str`): The task.
-        """
-        if self.preprocess_logits_for_metrics is None and self.kinds.get(name) == "masked_lm":
-            return _most_likely
-        return self.preprocess_logits_for_metrics
-
-    def metrics_on(self, name: str, dataset: Any, rows: Sequence[int] | None = None) -> Callable | None:
-        """
-        A task's `compute_metrics` of predictions for a dataset's rows, which it may read columns of.
-
-        Args:
-            name (`str`): The task.
-            dataset (`Dataset`): What is predicted.
-            rows (`Sequence[int]`, *optional*): The numbers of the rows that are. Defaults to all.
-        """
-        compute_metrics, task = self._metrics.get(name), (self.tasks or {}).get(name)
-        if task is None or not task.score_columns or compute_metrics != task.compute_metrics or dataset is None:
-            return compute_metrics
-        # Not before there are labels to score: test rows may lack what tells right from wrong.
-        return lambda prediction: task.compute_metrics(prediction, select_columns(dataset, task.score_columns, rows))
+        return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, self.task_setup.head_of(name))
 
     @contextlib.contextmanager
     def _metrics_of(self, name: str, dataset: Any) -> Iterator[None]:
         """Trainer knows one compute_metrics: for the time of a task's evaluation it is the task's."""
         previous = self.compute_metrics, self.preprocess_logits_for_metrics
-        reduction = self.logits_reduction_of(name)
+        setup = self.task_setup
         self._task_under_evaluation = name
-        self.compute_metrics, self.preprocess_logits_for_metrics = self.metrics_on(name, dataset), reduction
+        self.compute_metrics = setup.metrics_on(name, dataset)
+        self.preprocess_logits_for_metrics = setup.logits_reduction_of(name, self.preprocess_logits_for_metrics)
         try:
             yield
         finally:
             self.compute_metrics, self.preprocess_logits_for_metrics = previous
             self._task_under_evaluation = None
 
+    @multitask_hook
     def _get_collator_with_removed_columns(self, data_collator: Callable, description: str | None = None) -> Callable:
-        # In multitask mode the collator drops unused columns itself: it keeps the task's name.
-        if self.is_multitask:
-            return data_collator
-        return super()._get_collator_with_removed_columns(data_collator, description)
-
-
-def _most_likely(logits: Tensor | tuple[Tensor, ...], labels: Any) -> Tensor:
-    """The most likely class of each token, shape `(rows, tokens)`, of logits `(rows, tokens, classes)`."""
-    return (logits[0] if isinstance(logits, tuple) else logits).argmax(dim=-1)
+        # The collator drops unused columns itself: it keeps the task's name.
+        return data_collator

@@ -7,29 +7,27 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
+from transformers import Trainer
 from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..distributed.fsdp import is_sharded, save_sharded_model
-from ..evaluation import EvaluationMixin
 from ..modeling import merge_adapters
+from ..trainer_hooks import multitask_hook
 from .folder import STAGING_NAME, clear_staging, find_checkpoint, move_into_place, whole_checkpoints, write_manifest
 from .run_state import load_run_state, load_run_tensors, save_run_state
-
-if TYPE_CHECKING:
-    from ..run.runner import PlanRunner
 
 logger = logging.getLogger(__name__)
 
 
-class CheckpointingMixin(EvaluationMixin):
+class CheckpointingMixin(Trainer):
     """
-    A trainer whose checkpoints, in multitask mode, hold merged parameters and are whole or not there.
+    A `transformers.Trainer` whose checkpoints, in multitask mode, hold merged parameters and are complete or absent.
 
     [`MultitaskTrainer`] sets `runner`, whose state is written and read here, and empties `saved_steps`, the steps at
     which a run's checkpoints were written, when a run begins.
@@ -37,17 +35,18 @@ class CheckpointingMixin(EvaluationMixin):
 
     runner: Any
     accelerator: Any
+    args: Any
     model: Any
     optimizer: Any
     lr_scheduler: Any
 
     # Read while Trainer.__init__ runs.
-    preempted: bool = False
-    save_due: bool = False
+    is_multitask: bool = False
     saved_steps: list[int]
-    _runner: PlanRunner | None = None
+    _runner: Any = None
     _is_staging: bool = False
 
+    @multitask_hook
     def train(
         self,
         resume_from_checkpoint: str | bool | None = None,
@@ -68,7 +67,7 @@ class CheckpointingMixin(EvaluationMixin):
             ValueError: If the checkpoint is damaged (the file is named), or of a run that differs.
             DivergenceError: If losses became NaN or infinite and no finite model is left.
         """
-        if self.is_multitask and resume_from_checkpoint:
+        if resume_from_checkpoint:
             resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
         return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
@@ -90,9 +89,10 @@ class CheckpointingMixin(EvaluationMixin):
     def merged_parameters(self) -> Iterator[None]:
         """The last merged parameters: inside a plan of forks that is θ0."""
         has_run = self.is_multitask and self._runner is not None
-        with self.runner.deltas.start_in_model() if has_run else contextlib.nullcontext():
+        with self.runner.state.deltas.start_in_model() if has_run else contextlib.nullcontext():
             yield
 
+    @multitask_hook
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
         Trainer's saving, of merged parameters: inside a plan of forks that is θ0.
@@ -101,7 +101,7 @@ class CheckpointingMixin(EvaluationMixin):
         """
         is_checkpoint = _internal_call and output_dir is not None
         with self.merged_parameters():
-            if self.is_multitask and is_sharded(self.model) and not is_checkpoint:
+            if is_sharded(self.model) and not is_checkpoint:
                 # With FSDP's sharded state dicts Trainer saves nothing here.
                 self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
             super().save_model(output_dir, _internal_call)
@@ -122,15 +122,14 @@ class CheckpointingMixin(EvaluationMixin):
                 model = merge_adapters(self.accelerator.unwrap_model(self.model))
                 model.export_task(name, path, processing_class=self.processing_class, state_dict=state_dict)
 
+    @multitask_hook
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
         return os.path.join(folder, STAGING_NAME) if self._is_staging else folder
 
+    @multitask_hook
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Trainer's checkpoint; in multitask mode it is written aside, sealed and moved: whole or not there."""
-        if not self.is_multitask:
-            super()._save_checkpoint(model, trial)
-            return
         self.runner.require_finite()
         run_dir = Path(self._get_output_dir(trial))
         staging = run_dir / STAGING_NAME
@@ -173,6 +172,7 @@ class CheckpointingMixin(EvaluationMixin):
             )
         self.accelerator.wait_for_everyone()
 
+    @multitask_hook
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # The push goes on in the background: it must not begin with a folder that is about to be moved.
         if not self._is_staging:
@@ -188,30 +188,32 @@ class CheckpointingMixin(EvaluationMixin):
     @property
     def _shard(self) -> tuple[int, int] | None:
         """Number of this process and of all, where each holds θ, deltas and optimizer states of its own."""
-        return (self.args.process_index, self.args.world_size) if self.runner.has_own_tensors else None
+        return (self.args.process_index, self.args.world_size) if self.runner.state.differs_by_process else None
 
+    @multitask_hook
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self.is_multitask and is_sharded(self.model):
+        if is_sharded(self.model):
             # Trainer would save the model here, and the optimizer in a form that cannot be loaded while some heads
-            # have no state yet: the optimizer's shards are part of our state.
+            # have no state yet: the optimizer's shards are part of the run's state.
             with self.merged_parameters():
-                self.runner.synchronise_buffers()  # each is saved by one process, and not always by the first
+                self.runner.state.synchronise_buffers()  # each is saved by one process, and not always by the first
                 save_sharded_model(self.accelerator, self.model, output_dir)
             if self.args.should_save:
                 torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
         else:
             super()._save_optimizer_and_scheduler(output_dir)
-        if self.is_multitask:
-            tensors, state = self.runner.state_dict()
-            if self.args.should_save or self._shard is not None:
-                save_run_state(output_dir, tensors, state, self._shard)
+        tensors, state = self.runner.state.state_dict()
+        if self.args.should_save or self._shard is not None:
+            save_run_state(output_dir, tensors, state, self._shard)
 
+    @multitask_hook
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if self.is_multitask and checkpoint is not None:
-            if is_sharded(self.model):
-                # Trainer passes the schedule over where it finds no optimizer of its own.
-                self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
-                for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
-                    group["lr"] = rate
-            self.runner.load_tensors(load_run_tensors(checkpoint, self._shard), load_run_state(checkpoint))
+        if checkpoint is None:
+            return
+        if is_sharded(self.model):
+            # Trainer skips the schedule where it finds no optimizer file.
+            self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
+            for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+                group["lr"] = rate
+        self.runner.state.load_tensors(load_run_tensors(checkpoint, self._shard), load_run_state(checkpoint))

@@ -7,13 +7,10 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
-
-if TYPE_CHECKING:
-    from .mixin import CheckpointingMixin
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +28,32 @@ class PreemptionCallback(TrainerCallback):
     once.
 
     Args:
-        trainer (`CheckpointingMixin`): The trainer; its `preempted` is set when a run has been stopped so.
+        gather (`Callable[[torch.Tensor], torch.Tensor]`): Concatenates a tensor over all processes.
+        agreement_is_due (`Callable[[], bool]`): Whether processes agree at the present step.
+        is_inside_epoch (`Callable[[], bool]`): Whether the present step is not the last of its epoch.
+
+    Attributes:
+        preempted (`bool`): Whether SIGTERM has ended the last `train()`.
+        save_due (`bool`): Whether a checkpoint must be written now; the trainer clears it.
     """
 
-    def __init__(self, trainer: CheckpointingMixin) -> None:
-        self.trainer = trainer
+    def __init__(
+        self,
+        gather: Callable[[torch.Tensor], torch.Tensor],
+        agreement_is_due: Callable[[], bool],
+        is_inside_epoch: Callable[[], bool],
+    ) -> None:
+        self.gather = gather
+        self.agreement_is_due = agreement_is_due
+        self.is_inside_epoch = is_inside_epoch
+        self.preempted = False
+        self.save_due = False
         self._requested = False
         self._saved = False
         self._previous: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._requested = self._saved = self.trainer.preempted = False
+        self._requested = self._saved = self.preempted = self.save_due = False
         if args.save_only_model:
             logger.warning("with save_only_model=True no run goes on from the checkpoint that SIGTERM writes")
         if threading.current_thread() is not threading.main_thread():
@@ -63,23 +75,21 @@ class PreemptionCallback(TrainerCallback):
     def _all_agree(self, args: Any) -> bool:
         if args.world_size == 1:
             return self._requested
-        groups = self.trainer.runner.groups
-        if groups.are_several and self.trainer.runner.step % STEPS_BETWEEN_AGREEMENTS:
+        if not self.agreement_is_due():
             return False
-        flag = torch.tensor([float(self._requested)], device=args.device)
-        return bool(self.trainer.accelerator.gather(flag).any())
+        return bool(self.gather(torch.tensor([float(self._requested)], device=args.device)).any())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self._all_agree(args):
             return
-        self.trainer.preempted = control.should_training_stop = True
+        self.preempted = control.should_training_stop = True
         # At an epoch's end the checkpoint waits for the evaluation that is due there.
-        self._saved = self.trainer.save_due = self.trainer.runner.step > 0
+        self._saved = self.save_due = self.is_inside_epoch()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not self.trainer.preempted:
+        if not self.preempted:
             return
-        self.trainer.save_due = not self._saved
+        self.save_due = not self._saved
         if self._saved:
             # Trainer takes a stop inside an epoch for its end, at which nothing is due yet.
             control.should_log = control.should_evaluate = control.should_save = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from accelerate.utils import broadcast, gather
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data import EpochPlan, assign_lanes
 
@@ -190,29 +190,3 @@ class PhaseGroups:
         if self.size > 1:
             dist.broadcast(tensor, self._own * self.size, group=self._process_group)
         return tensor
-
-
-def wrap_for_group(model: nn.Module, groups: PhaseGroups, accelerator: Accelerator, timeout: timedelta) -> nn.Module:
-    """
-    Prepares a model whose processes exchange gradients within their group alone. Called by all processes.
-
-    Args:
-        model (`torch.nn.Module`): The bare model; all processes take the first's parameters and buffers.
-        groups (`PhaseGroups`): Several groups.
-        accelerator (`accelerate.Accelerator`): Trainer's; it prepares all but DDP.
-        timeout (`datetime.timedelta`): How long a process waits for another of its group.
-
-    Returns:
-        `torch.nn.Module`: In DDP, or bare where a group is one process.
-    """
-    model = accelerator.prepare_model(model, evaluation_mode=True)
-    for tensor in [*model.parameters(), *model.buffers()]:
-        sent = tensor.data.contiguous()
-        dist.broadcast(sent, 0)  # as DDP does, over all groups
-        tensor.data.copy_(sent)
-    process_group = groups.connect(timeout)
-    if process_group is None:
-        return model
-    devices = None if accelerator.device.type == "cpu" else [accelerator.device]
-    kwargs = accelerator.ddp_handler.to_kwargs() if accelerator.ddp_handler is not None else {}
-    return nn.parallel.DistributedDataParallel(model, devices, process_group=process_group, **kwargs)

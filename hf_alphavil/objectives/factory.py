@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,29 +11,23 @@ from transformers import EvalPrediction
 
 from ..data import TaskDataset
 from ..modeling import MultitaskModel, unwrap_peft
+from ..setup.run_context import RunContext
 from .entropy import EntropyObjective
 from .loss import TaskObjective
-
-if TYPE_CHECKING:
-    from ..trainer import MultitaskTrainer
 
 
 class RunObjectives:
     """
-    Makes the objectives of a run's tasks from its trainer.
+    Makes the objectives of a run's tasks.
 
     Args:
-        trainer (`MultitaskTrainer`): Whose model, collator, accelerator and metrics are used.
+        context (`RunContext`): What the run may use of its trainer.
         parameters (`Sequence[torch.nn.Parameter]`): What gradients are taken of.
-        meta_set (`TaskDataset`, *optional*): Held-out rows of the target.
     """
 
-    def __init__(
-        self, trainer: MultitaskTrainer, parameters: Sequence[nn.Parameter], meta_set: TaskDataset | None
-    ) -> None:
-        self.trainer = trainer
+    def __init__(self, context: RunContext, parameters: Sequence[nn.Parameter]) -> None:
+        self.context = context
         self.parameters = parameters
-        self.meta_set = meta_set
 
     @property
     def meta(self) -> TaskObjective:
@@ -48,11 +42,11 @@ class RunObjectives:
             ValueError: If the target has not one label among several.
         """
         self._check_target_has_classes()
-        return EntropyObjective(**self._settings_of(self._meta_set), label_names=self.trainer.label_names)
+        return EntropyObjective(**self._settings_of(self._meta_set), label_names=self.context.label_names)
 
     def training(self, task: str) -> TaskObjective:
         """`TaskObjective`: A task on its training rows."""
-        return self.on(self.trainer.train_datasets[task])
+        return self.on(self.context.setup.train_datasets[task])
 
     def on(self, dataset: TaskDataset) -> TaskObjective:
         """
@@ -64,38 +58,39 @@ class RunObjectives:
         return TaskObjective(
             **self._settings_of(dataset),
             compute_score=self._score_on(dataset),
-            label_name=self.trainer.label_names[0],
-            preprocess_logits=self.trainer.logits_reduction_of(dataset.task),
+            label_name=self.context.label_names[0],
+            preprocess_logits=self.context.setup.logits_reduction_of(dataset.task, self.context.preprocess_logits),
         )
 
     @property
     def _meta_set(self) -> TaskDataset:
-        if self.meta_set is None:
+        meta_set = self.context.setup.meta_set
+        if meta_set is None:
             raise RuntimeError("there is no meta set: the method must say that it `needs_meta_set`")
-        return self.meta_set
+        return meta_set
 
     def _settings_of(self, dataset: TaskDataset) -> dict[str, Any]:
-        trainer = self.trainer
+        context = self.context
         return {
-            "model": trainer.model,
+            "model": context.model,
             "parameters": self.parameters,
             "dataset": dataset,
-            "collator": trainer.data_collator,
-            "prepare_inputs": trainer._prepare_inputs,
-            "accelerator": trainer.accelerator,
-            "micro_batch_size": trainer._train_batch_size,
+            "collator": context.collate,
+            "prepare_inputs": context.prepare_inputs,
+            "accelerator": context.accelerator,
+            "micro_batch_size": context.batch_size,
         }
 
     def _check_target_has_classes(self) -> None:
         """Refuses a regression and several labels at once, by the model's head or, of other models, by a label."""
-        trainer, target = self.trainer, self.trainer.args.target_task
-        model = unwrap_peft(trainer.accelerator.unwrap_model(trainer.model))
+        context, target = self.context, self.context.setup.target
+        model = unwrap_peft(context.accelerator.unwrap_model(context.model))
         if isinstance(model, MultitaskModel):
             head = model.config.tasks[target]
             one_class = ("sequence_classification", "multiple_choice")
             suits = head["kind"] in one_class and head["problem_type"] != "multi_label_classification"
         else:
-            label = torch.as_tensor((trainer.train_datasets[target].labels() or [0])[0])
+            label = torch.as_tensor((context.setup.train_datasets[target].labels() or [0])[0])
             suits = label.ndim == 0 and not label.is_floating_point()
         if not suits:
             raise ValueError(
@@ -106,19 +101,19 @@ class RunObjectives:
 
     def _score_on(self, dataset: TaskDataset) -> Callable[[EvalPrediction, Sequence[int]], float] | None:
         """The metric that chooses the target's best model, or a `Task`'s main metric; `None` where there is none."""
-        task, args = dataset.task, self.trainer.args
-        known = (self.trainer.tasks or {}).get(task)
+        task, args, setup = dataset.task, self.context.args, self.context.setup
+        known = setup.tasks.get(task)
         metric, sign = "", 1
         if task == args.target_task:
-            metric = args.metric_for_best_model.removeprefix(f"eval_{task}_")
+            metric = (args.metric_for_best_model or "").removeprefix(f"eval_{task}_")
             sign = 1 if args.greater_is_better else -1
         elif known is not None:
             metric, sign = known.main_metric, 1 if known.greater_is_better else -1
-        if self.trainer._metrics.get(task) is None or metric in ("", "loss") or metric.startswith("eval_"):
+        if setup.metrics.get(task) is None or metric in ("", "loss") or metric.startswith("eval_"):
             return None
 
         def score(prediction: EvalPrediction, rows: Sequence[int]) -> float:
-            compute_metrics = self.trainer.metrics_on(task, dataset, rows)
+            compute_metrics = setup.metrics_on(task, dataset, rows)
             assert compute_metrics is not None
             return sign * compute_metrics(prediction)[metric]
 

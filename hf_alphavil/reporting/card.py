@@ -11,7 +11,8 @@ from ..methods.options import read_options
 from . import CardScore, CardTask, write_model_card
 
 if TYPE_CHECKING:
-    from ..trainer import MultitaskTrainer
+    from ..setup.task_setup import TaskSetup
+    from ..training_args import MultitaskTrainingArguments
 
 #: What Trainer logs in an evaluation besides scores.
 NOT_SCORES = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
@@ -83,26 +84,36 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[Car
     return list(scores.values())
 
 
-def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> Path:
+def write_run_card(
+    args: MultitaskTrainingArguments,
+    setup: TaskSetup,
+    history: list[dict[str, Any]],
+    log_history: list[dict[str, Any]],
+    model: Any,
+    model_name: str | None = None,
+) -> Path:
     """
-    Writes `README.md` into the trainer's output folder.
+    Writes `README.md` into a run's output folder.
 
     Args:
-        trainer (`MultitaskTrainer`): A trainer in multitask mode.
+        args (`MultitaskTrainingArguments`): The run's settings.
+        setup (`TaskSetup`): The run's tasks.
+        history (`list[dict]`): `trainer.history`.
+        log_history (`list[dict]`): `trainer.state.log_history`.
+        model (`torch.nn.Module`): The bare model, whose encoder the card names.
         model_name (`str`, *optional*): Defaults to the output folder's name.
     """
-    args = trainer.args
-    target = args.target_task
-    output_dir = Path(args.output_dir)
-    names = list(trainer.train_datasets) or [target]
-    tasks = trainer.tasks or {}
+    target = setup.target
+    output_dir = Path(str(args.output_dir))
+    names = list(setup.train_datasets) or [target]
+    tasks = setup.tasks
     method = METHODS[args.method]
     plot = Path("plots") / "task_weights.png"
     exported = Path("export") / target
     values = args.to_dict()
     chosen = asdict(read_options(method.Options, args.method_kwargs, method.name))
     options = {f"method_kwargs.{name}": value for name, value in chosen.items()}
-    scores = last_scores(trainer.state.log_history, trainer.task_names)
+    scores = last_scores(log_history, list(setup.names))
     return write_model_card(
         output_dir,
         model_name=model_name or output_dir.resolve().name,
@@ -111,27 +122,27 @@ def write_card_of(trainer: MultitaskTrainer, model_name: str | None = None) -> P
         tasks=[
             CardTask(
                 name,
-                trainer.kinds.get(name, "sequence_classification"),
-                trainer.rows_of(name),
+                setup.kinds.get(name, "sequence_classification"),
+                setup.num_rows(name),
                 is_multi_label=name in tasks and tasks[name].is_multi_label,
             )
             # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
             for name in dict.fromkeys([*names, *(score.task for score in scores)])
         ],
         scores=scores,
-        history=trainer.history,
+        history=history,
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,
-        meta_rows=len(trainer.meta_set) if trainer.meta_set is not None else None,
+        meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
         selected_on="validation" if args.load_best_model_at_end else None,
-        base_model=_base_model(trainer),
+        base_model=_base_model(model),
         training={name: values[name] for name in settings_of(method)} | options | {"processes": args.world_size},
         exported_to=exported.as_posix() if (output_dir / exported).is_dir() else None,
         plot=plot.as_posix() if (output_dir / plot).is_file() else None,
     )
 
 
-def _base_model(trainer: MultitaskTrainer) -> str | None:
-    config = getattr(trainer.accelerator.unwrap_model(trainer.model), "config", None)
+def _base_model(model: Any) -> str | None:
+    config = getattr(model, "config", None)
     encoder = getattr(config, "encoder", config)
     return getattr(encoder, "_name_or_path", None) or None

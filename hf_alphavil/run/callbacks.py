@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import IntervalStrategy
 
-if TYPE_CHECKING:
-    from ..trainer import MultitaskTrainer
+from .outcome import StepOutcome
+from .runner import PlanRunner
+
+logger = logging.getLogger(__name__)
 
 
 class PlanCallback(TrainerCallback):
     """
-    Tells the running plan where Trainer's loop is.
+    Passes the events of Trainer's loop to the run, and does for it what only Trainer's side may do: log, move the
+    progress bar, set Trainer's flags.
 
-    It stands before all other callbacks: at a plan's last step the merge is done before anything is logged, evaluated
-    or saved, and before a user's callback looks at the parameters.
+    It is the first of all callbacks: at a plan's last step the merge is done before anything is logged, evaluated or
+    saved, and before a user's callback looks at the parameters.
+
+    Args:
+        current_run (`Callable[[], PlanRunner]`): Returns the run of the present `train()` call.
+        log (`Callable[[dict[str, float]], None]`): `Trainer.log`.
+        callbacks (`Sequence[TrainerCallback]`): All callbacks of the trainer; progress bars are among them.
     """
 
-    def __init__(self, trainer: MultitaskTrainer) -> None:
-        self.trainer = trainer
+    def __init__(
+        self,
+        current_run: Callable[[], PlanRunner],
+        log: Callable[[dict[str, float]], None],
+        callbacks: Sequence[TrainerCallback],
+    ) -> None:
+        self.current_run = current_run
+        self.log = log
+        self.callbacks = callbacks
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.runner.attach()
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, optimizer: Any = None, lr_scheduler: Any = None, **kwargs: Any
+    ) -> None:
+        self.current_run().attach(optimizer, lr_scheduler)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.runner.begin_step()
+        self._show(self.current_run().begin_step())
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.runner.before_optimizer_step()
+        self.current_run().before_optimizer_step()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.runner.end_step()
+        run = self.current_run()
+        self._act_on(run.end_step(), args, control)
+        if run.plan_is_done:
+            self._act_on(run.end_plan(lambda step: self._show(f"α {step}/{args.alpha_steps}")), args, control)
+
+    def _act_on(self, outcome: StepOutcome, args: Any, control: Any) -> None:
+        for logs in outcome.logs if args.logging_strategy != IntervalStrategy.NO else ():
+            # The run's logs must not use up the flag by which a callback asked for Trainer's.
+            should_log = control.should_log
+            self.log(logs)
+            control.should_log = should_log
+        for warning in outcome.warnings:
+            logger.warning(warning)
+        control.should_save = control.should_save or outcome.must_save
+
+    def _show(self, text: str) -> None:
+        for callback in self.callbacks:
+            if isinstance(callback, PlanProgressCallback):
+                callback.show(text)
 
 
 class PlanProgressCallback(ProgressCallback):

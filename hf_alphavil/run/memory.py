@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
+
+logger = logging.getLogger(__name__)
 
 
 def extra_memory(
@@ -44,3 +47,25 @@ def extra_memory(
     if args.delta_device == "cpu" and any(p.device.type != "cpu" for p in parameters):
         return max(rest for _, rest in moments), max(bank for bank, _ in moments)
     return max(bank + rest for bank, rest in moments), 0
+
+
+def log_expected_memory(
+    parameters: Iterable[Tensor], num_tasks: int, args: MultitaskTrainingArguments, num_own: int
+) -> None:
+    """
+    Logs what [`extra_memory`] expects.
+
+    Args:
+        parameters (`Iterable[torch.Tensor]`): As of [`extra_memory`].
+        num_tasks (`int`): As of [`extra_memory`].
+        args (`MultitaskTrainingArguments`): As of [`extra_memory`].
+        num_own (`int`): As of [`extra_memory`].
+    """
+    on_device, on_cpu = extra_memory(parameters, num_tasks, args, num_own)
+    logger.info(
+        "  Expected memory for θ0, deltas and optimizer states of %d tasks beyond a plain run, with AdamW: "
+        "%.2f GB where the parameters lie%s (a checkpoint written inside an epoch holds about as much)",
+        num_tasks,
+        on_device / 1e9,
+        f", {on_cpu / 1e9:.2f} GB in CPU memory" if on_cpu else "",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 from accelerate.utils import broadcast
@@ -16,35 +16,35 @@ from ..data.seeding import derive_seed
 from ..distributed.gradient_exchange import Gradient, add_gradient, reduce_gradient
 from ..methods.gradients import TaskGradients
 from ..methods.step_method import StepMethod
+from ..objectives.factory import RunObjectives
 from ..objectives.loss import TaskObjective, deterministic_mode, loss_of, plain_forward
-
-if TYPE_CHECKING:
-    from .runner import PlanRunner
+from ..setup.run_context import RunContext
+from .state import RunState
 
 
 class MultitaskStep:
     """
-    Gathers the losses and gradients of one optimizer step by task, and lets a [`StepMethod`] weigh them.
+    Gathers the losses and gradients of one optimizer step by task, and lets a [`StepMethod`] weight them.
 
-    It serves the method as its `Step` (hf_alphavil/methods/step_method.py).
+    The method sees it as its `Step` (hf_alphavil/methods/step_method.py).
 
     Args:
-        runner (`PlanRunner`): The run: where it stands, its method, trainer and parameters.
+        context (`RunContext`): What the run may use of its trainer.
+        method (`StepMethod`): The run's method.
+        state (`RunState`): Where the run is, and its parameters.
+        objectives (`RunObjectives`): The target's loss on the meta set.
     """
 
-    def __init__(self, runner: PlanRunner) -> None:
-        self.runner = runner
-        self.trainer = runner.trainer
-        self.gradients = TaskGradients(runner.deltas.parameters)
+    def __init__(self, context: RunContext, method: StepMethod, state: RunState, objectives: RunObjectives) -> None:
+        self.context = context
+        self.method = method
+        self.state = state
+        self.objectives = objectives
+        self.gradients = TaskGradients(state.deltas.parameters)
         self.losses: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
         self._batches: list[dict[str, Any]] = []
         self._is_weighed = self._is_finite = False
-
-    @property
-    def method(self) -> StepMethod:
-        """`StepMethod`: The run's method."""
-        return cast(StepMethod, self.runner.method)
 
     def observe(self, task: str, loss: Tensor, batch: Any) -> None:
         """
@@ -62,9 +62,9 @@ class MultitaskStep:
 
     def take(self) -> None:
         """Takes means over ranks and weighs the gradients, once the last micro-batch is there."""
-        accelerator = self.trainer.accelerator
+        accelerator = self.context.accelerator
         self.gradients.exchange(partial(self._over_ranks, reduction="mean"))
-        self.runner.synchronise_buffers()
+        self.state.synchronise_buffers()
         mean = accelerator.reduce(torch.stack(list(self._sums.values())).double(), reduction="mean")
         self.losses = dict(zip(self._sums, mean.tolist(), strict=True))
         # One with a loss that is not finite is left unweighted: the runner will stop the run.
@@ -84,24 +84,24 @@ class MultitaskStep:
             self.method.after_step(self)
 
     def _over_ranks(self, gradient: Gradient, reduction: str) -> Gradient:
-        return reduce_gradient(gradient, self.gradients.parameters, self.trainer.accelerator, reduction)
+        return reduce_gradient(gradient, self.gradients.parameters, self.context.accelerator, reduction)
 
     # ---- What a method may look at
 
     @property
     def learning_rate(self) -> float:
         """`float`: η of the step, of the first parameter group."""
-        return float(self.trainer.optimizer.param_groups[0]["lr"])
+        return float(self.state.optimizer.param_groups[0]["lr"])
 
     @property
     def seed(self) -> int:
         """`int`: From (seed, epoch, step)."""
-        return derive_seed(self.trainer.args.seed, self.runner.epoch, self.runner.step, "method")
+        return derive_seed(self.context.args.seed, self.state.epoch, self.state.step, "method")
 
     @property
     def meta(self) -> TaskObjective:
         """`TaskObjective`: The target on the meta set."""
-        return self.runner.objectives.meta
+        return self.objectives.meta
 
     def meta_rows(self, count: int) -> list[int]:
         """
@@ -113,24 +113,23 @@ class MultitaskStep:
         num_rows = self.meta.num_rows
         if count >= num_rows:
             return list(range(num_rows))
-        args = self.trainer.args
-        seed = derive_seed(args.resolved_data_seed, self.runner.epoch, self.runner.step, "meta")
+        data_seed = self.context.args.resolved_data_seed
+        seed = derive_seed(data_seed, self.state.epoch, self.state.step, "meta")
         return torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed))[:count].tolist()
 
     def losses_again(self) -> dict[str, float]:
         """`dict[str, float]`: The losses of the step's batches at the present parameters, in training mode."""
-        trainer = self.trainer
-        sums = {task: torch.zeros((), dtype=torch.float64, device=trainer.args.device) for task in self.losses}
-        model = trainer.accelerator.unwrap_model(trainer.model)
+        context = self.context
+        sums = {task: torch.zeros((), dtype=torch.float64, device=context.args.device) for task in self.losses}
         # The training pass has counted these batches in batch norm's statistics already.
-        kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        kept = {name: buffer.clone() for name, buffer in context.model.named_buffers()}
         for batch in self._batches:
-            with torch.no_grad(), trainer.compute_loss_context_manager():
-                loss = trainer.compute_loss(model, trainer._prepare_inputs(batch))
-            sums[batch[TASK_KEY]] += loss.double() / trainer.args.gradient_accumulation_steps
-        for name, buffer in model.named_buffers():
+            with torch.no_grad():
+                loss = context.training_loss(batch)
+            sums[batch[TASK_KEY]] += loss.double() / context.args.gradient_accumulation_steps
+        for name, buffer in context.model.named_buffers():
             buffer.copy_(kept[name])
-        mean = trainer.accelerator.reduce(torch.stack(list(sums.values())), reduction="mean")
+        mean = context.accelerator.reduce(torch.stack(list(sums.values())), reduction="mean")
         return dict(zip(sums, mean.tolist(), strict=True))
 
     def gradient_again(self, weights: Mapping[str, float]) -> Gradient:
@@ -140,12 +139,13 @@ class MultitaskStep:
         Args:
             weights (`Mapping[str, float]`): w_t by task.
         """
-        accelerator = self.trainer.accelerator
-        scale = self.trainer.args.gradient_accumulation_steps * accelerator.num_processes
+        accelerator = self.context.accelerator
+        context = self.context
+        scale = context.args.gradient_accumulation_steps * accelerator.num_processes
         total: Gradient = [None] * len(self.gradients.parameters)
-        with deterministic_mode(self.trainer.model):
+        with deterministic_mode(context.model):
             for batch in self._batches:
-                outputs = plain_forward(self.trainer.model, accelerator, self.trainer._prepare_inputs(batch))
+                outputs = plain_forward(context.model, accelerator, context.prepare_inputs(batch))
                 loss = loss_of(outputs) * (weights[batch[TASK_KEY]] / scale)
                 add_gradient(total, torch.autograd.grad(loss, self.gradients.parameters, allow_unused=True))
         return self._over_ranks(total, "sum")

@@ -194,7 +194,7 @@ def test_alpha_on_the_text_of_unlabelled_test_rows(demo, tmp_path):
     for rows_ in (test, test.remove_columns(target.label_column)):
         trainer = demo_trainer(tmp_path, demo, tasks | {DEMO_TARGET: replace(target, test=rows_)})
         assert len(trainer.meta_set) == 40
-        assert trainer.rows_of(DEMO_TARGET) == len(target.train)  # none is held out
+        assert trainer.task_setup.num_rows(DEMO_TARGET) == len(target.train)  # none is held out
         trainer.train()
         fits.append(trainer.history[0]["alpha"])
     assert fits[0] == fits[1]

@@ -75,7 +75,7 @@ def test_a_run_holds_what_is_expected(dtype, tmp_path, caplog):
     trainer = count.trainer = toy_trainer(
         tmp_path, callbacks=[count], noisy=True, optim="adamw_torch", delta_dtype=dtype
     )
-    with caplog.at_level(logging.INFO, logger="hf_alphavil.run.runner"):
+    with caplog.at_level(logging.INFO, logger="hf_alphavil.run.memory"):
         trainer.train()
     expected, _ = extra_memory(trainer.model.parameters(), 3, trainer.args)
     theta, heads, last_head = (

@@ -75,7 +75,7 @@ class HeadWatch(TrainerCallback):
         moved = [not torch.equal(self.before[task], after) for task, after in self.heads().items()]
         everywhere = self.trainer.accelerator.gather(torch.tensor(moved)[None]).tolist()
         runner = self.trainer.runner
-        phase, step = runner.plan.locate(runner.step)
+        phase, step = runner.plan.locate(runner.state.step)
         self.steps.append((*phase.step_tasks[step], everywhere))
 
 

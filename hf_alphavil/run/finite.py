@@ -1,0 +1,92 @@
+"""Losses and parameters that became NaN or infinite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ..data import Phase
+from ..setup.run_context import RunContext
+from .divergence import DivergenceError, diverged
+from .state import RunState
+
+
+class FiniteCheck:
+    """
+    Finds phases whose loss or parameters became NaN or infinite, on any rank of the group.
+
+    Args:
+        context (`RunContext`): The run's device and folder.
+        state (`RunState`): Where the run is, and its parameters.
+    """
+
+    def __init__(self, context: RunContext, state: RunState) -> None:
+        self.context = context
+        self.state = state
+
+    def failure(self, first_bad: Mapping[str, int]) -> tuple[str, int] | None:
+        """
+        Where the phase that has just taken its last step went wrong. Called on every rank of the group.
+
+        Args:
+            first_bad (`Mapping[str, int]`): By task the first step of the phase with a bad loss, from 0.
+
+        Returns:
+            `tuple[str, int]`, *optional*: Task and step within the phase; parameters may go wrong without a loss.
+        """
+        if first_bad:
+            return min(first_bad.items(), key=lambda item: item[1])
+        if self.model_is_finite():
+            return None
+        phase, step = self.state.lane.locate(self.state.step - 1)
+        return phase.step_tasks[step][0], step
+
+    def model_is_finite(self) -> bool:
+        """`bool`: Whether all parameters are finite, on every rank of the group."""
+        finite = torch.tensor([float(self.state.deltas.model_is_finite())], device=self.context.args.device)
+        return bool(self.state.groups.gather(finite).min() == 1)
+
+    def require(self, first_bad: Mapping[str, int]) -> None:
+        """
+        Stops a run whose only model has gone wrong. Called on every rank of the group.
+
+        Args:
+            first_bad (`Mapping[str, int]`): As in [`failure`].
+
+        Raises:
+            DivergenceError: If a loss or a parameter is NaN or infinite.
+        """
+        failed = self.failure(first_bad)
+        if failed is not None:
+            task, step = failed
+            epoch = self.state.epoch
+            what = f"the loss of task {task!r} became NaN or infinite at step {step + 1} of epoch {epoch + 1}"
+            # Every checkpoint was found finite when it was written.
+            raise diverged(what, self.context.folder, epoch, self.state.step)
+
+    def lost_epoch(self, what: str) -> DivergenceError:
+        """
+        The error of an epoch that left no finite model.
+
+        Args:
+            what (`str`): What became NaN or infinite.
+        """
+        return diverged(f"{what} in epoch {self.state.epoch + 1}", self.context.folder, self.state.epoch, 0)
+
+    def dropped_phase(self, phase: Phase, task: str, step: int) -> str:
+        """
+        The warning for a phase that was undone.
+
+        Args:
+            phase (`Phase`): The phase.
+            task (`str`): The task whose loss went wrong.
+            step (`int`): The step within the phase, from 0.
+        """
+        what = f"its δ is dropped, task {task!r} keeps its weight" if phase.fork else "it is undone"
+        return (
+            f"The loss of task {task!r} became NaN or infinite at step {step + 1} of {phase.num_steps} of the phase "
+            f"{phase.name!r} in epoch {self.state.epoch + 1}: {what}, its optimizer state is put back and the run "
+            "goes on. Should this happen again, lower `learning_rate`, clip gradients (`max_grad_norm`), or look at "
+            "the task's rows."
+        )

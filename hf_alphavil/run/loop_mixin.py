@@ -1,0 +1,130 @@
+"""The part of the trainer that fits Trainer's loop to plans: its length, its schedule, its evaluations and its end."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+
+from ..checkpointing.preemption import PreemptionCallback
+from ..checkpointing.run_state import load_run_state
+from ..trainer_hooks import multitask_hook, shadowable_property
+from .callbacks import restore_callbacks
+from .runner import PlanRunner
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingLoopMixin(Trainer):
+    """
+    A `transformers.Trainer` whose loop, in multitask mode, runs whole plans.
+
+    [`MultitaskTrainer`] sets `runner`, `global_batch_size` and `saved_steps`.
+    """
+
+    runner: PlanRunner
+    global_batch_size: int
+    saved_steps: list[int]
+    args: Any
+    model: Any
+    optimizer: Any
+
+    # Read while Trainer.__init__ runs.
+    _preemption: PreemptionCallback | None = None
+
+    @shadowable_property
+    def preempted(self) -> bool:
+        """`bool`: Whether SIGTERM ended the last `train()`, with `enable_jit_checkpoint`."""
+        return self._preemption is not None and self._preemption.preempted
+
+    @multitask_hook
+    def num_examples(self, dataloader: DataLoader) -> int:
+        """Rows of an epoch: in multitask training those of the plan, not of the datasets."""
+        if self.train_dataset is None or dataloader.dataset is not self.train_dataset:
+            return super().num_examples(dataloader)
+        plan = self.runner.plan
+        # Batches per step: one, or one of every task; a plan that leaves a task out is shorter than its nominal.
+        batches_per_step = sum(map(len, plan)) / plan.num_steps
+        return round(plan.nominal_steps * batches_per_step * self.global_batch_size)
+
+    @multitask_hook
+    def set_initial_training_values(self, args: TrainingArguments, dataloader: DataLoader) -> tuple:
+        """Trainer's values; methods of several phases round a run up to whole plans, with a warning."""
+        values = super().set_initial_training_values(args, dataloader)
+        self.runner.begin_run(values[0])
+        if not self.runner.method.separates_phases:
+            return values
+        _, steps_per_epoch, num_examples, _, batch_size, steps_in_epoch, max_steps = values
+        epochs = math.ceil(max_steps / steps_per_epoch)
+        if epochs * steps_per_epoch != max_steps:
+            logger.warning(
+                f"{max_steps} steps end inside an epoch's plan of {steps_per_epoch} steps, which the method needs "
+                f"whole; the run is rounded up to {epochs} epochs of {epochs * steps_per_epoch} steps."
+            )
+        return (
+            epochs, steps_per_epoch, num_examples, epochs * num_examples, batch_size, steps_in_epoch,
+            epochs * steps_per_epoch,
+        )  # fmt: skip
+
+    @multitask_hook
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Trainer's scheduler, over all plans' steps; methods that fork check that it can be read by position."""
+        if not self.is_in_train:
+            return super().create_scheduler(num_training_steps, optimizer)
+        # Side by side, phases take fewer steps of Trainer's loop than they have.
+        runner = self.runner
+        num_training_steps = num_training_steps * runner.plan.nominal_steps // runner.max_steps
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        runner.attach(self.optimizer, self.lr_scheduler)
+        return scheduler
+
+    @multitask_hook
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        trial: Any,
+    ) -> tuple[int, int]:
+        epochs, batches = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
+        )
+        if resume_from_checkpoint is None:
+            return epochs, batches
+        # Plans may be shorter than the longest, so global_step does not tell the place; the run's state does.
+        state = self.runner.state
+        state.load_position(load_run_state(resume_from_checkpoint))
+        restore_callbacks(self.callback_handler.callbacks, self.state.stateful_callbacks or {})  # type: ignore[arg-type]
+        return state.epoch, state.step * self.args.gradient_accumulation_steps
+
+    @multitask_hook
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        state = self.runner.state
+        is_saved = self.saved_steps[-1:] == [self.state.global_step]
+        state.evaluation.settle(self.control, self.args, state.in_plan, is_saved)
+        saved_before = len(self.saved_steps)
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        if self._preemption is not None and self._preemption.save_due:
+            self._preemption.save_due = False
+            if len(self.saved_steps) == saved_before:
+                # Trainer's flag would not do: with save_strategy="best" an evaluation overrides it.
+                self._save_checkpoint(self.model, kwargs.get("trial", args[3] if len(args) > 3 else None))
+                self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+
+    @multitask_hook
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        self.runner.require_finite()
+        # Before the best model is loaded, which θ0 must not overwrite.
+        self.runner.abandon()
+        limit, load_best = self.args.save_total_limit, self.args.load_best_model_at_end
+        # Trainer deletes all but the best checkpoint here under a limit of 1: not what a stopped run goes on from.
+        self.args.load_best_model_at_end = load_best and not self.preempted
+        self.args.save_total_limit = limit if self.args.load_best_model_at_end else None
+        try:
+            return super()._finalize_training(*args, **kwargs)
+        finally:
+            self.args.save_total_limit, self.args.load_best_model_at_end = limit, load_best

@@ -1,0 +1,95 @@
+"""What happens where a phase begins and where it ends."""
+
+from __future__ import annotations
+
+from accelerate.utils import gather_object
+from transformers import set_seed
+
+from ..data import Phase
+from ..data.seeding import derive_seed
+from ..setup.run_context import RunContext
+from .finite import FiniteCheck
+from .outcome import StepOutcome
+from .phase_losses import PhaseLosses
+from .state import RunState
+
+
+class PhaseBoundaries:
+    """
+    Forks, optimizer states and deltas at the boundaries of phases.
+
+    Args:
+        context (`RunContext`): The run's settings.
+        state (`RunState`): The run's state, which is changed here.
+        finite (`FiniteCheck`): Finds phases that diverged.
+    """
+
+    def __init__(self, context: RunContext, state: RunState, finite: FiniteCheck) -> None:
+        self.context = context
+        self.state = state
+        self.finite = finite
+
+    def begin(self, phase: Phase) -> None:
+        """Goes back to θ0, switches the optimizer's state and seeds every generator."""
+        state = self.state
+        if state.deltas.is_open:
+            state.deltas.rewind()
+        elif state.method.forks:
+            # A joint phase too: its start is what checkpoints hold, and what is left if it diverges.
+            state.deltas.open()
+        if state.optimizer_states is not None:
+            state.optimizer_states.begin_phase(phase.name)
+        kind = "fork" if phase.fork else "joint"
+        set_seed(derive_seed(self.context.args.seed, state.epoch, phase.name, kind))
+
+    def end(self, phase: Phase, outcome: StepOutcome) -> None:
+        """
+        Records the delta of a fork, or undoes a phase that diverged.
+
+        Args:
+            phase (`Phase`): The phase, whose last step has been taken.
+            outcome (`StepOutcome`): Gets the phase's losses, and a warning if it diverged.
+
+        Raises:
+            DivergenceError: If the only model of a method without forks became NaN or infinite.
+        """
+        state, forks = self.state, self.state.method.forks
+        means, first_bad = state.losses.reduce(state.groups.gather)
+        state.losses = PhaseLosses()
+        state.phase_losses[phase.name] = means
+        if not state.groups.are_several:
+            outcome.log_phase(means)
+        if forks:
+            state.synchronise_buffers()
+        else:
+            self.finite.require(first_bad)
+        failed = self.finite.failure(first_bad) if forks else None
+        if state.optimizer_states is not None:
+            state.optimizer_states.end_phase(roll_back=failed is not None, forget=phase.is_last)
+        if failed is not None:
+            task, step = failed
+            state.deltas.rewind()
+            state.dropped[phase.name] = step
+            if state.groups.leads:
+                outcome.warnings.append(self.finite.dropped_phase(phase, task, step))
+        elif phase.fork:
+            state.deltas.record(phase.name, keep_buffers=state.method.gives_buffers(phase))
+        if forks and not phase.fork:
+            state.deltas.close()
+
+    def exchange(self, outcome: StepOutcome) -> None:
+        """
+        Gives every process what the phases of all processes have left: losses, failures, deltas.
+
+        Args:
+            outcome (`StepOutcome`): Gets the losses of all phases.
+        """
+        state = self.state
+        everywhere = gather_object([(state.phase_losses, state.dropped)])
+        state.phase_losses = {phase: means for losses, _ in everywhere for phase, means in losses.items()}
+        state.dropped = {phase: step for _, dropped in everywhere for phase, step in dropped.items()}
+        for phase in state.plan.phases:
+            outcome.log_phase(state.phase_losses[phase.name])
+            if phase.name not in state.dropped:
+                keep_buffers = state.method.gives_buffers(phase)
+                state.deltas.share(phase.name, state.groups.owner(phase.name), keep_buffers)

@@ -1,0 +1,216 @@
+"""The state of a run: where it is, what it has measured, and how a checkpoint holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from ..data import EpochPlan
+from ..distributed.fsdp import is_sharded
+from ..distributed.phase_groups import PhaseGroups
+from ..methods import Method
+from ..setup.run_context import RunContext
+from .deferred_evaluation import DeferredEvaluation
+from .delta_bank import make_delta_bank
+from .phase_losses import PhaseLosses
+from .phase_optimizer_states import PerPhaseOptimizerState, load_optimizer_state, optimizer_state
+
+#: Prefix of the tensors of the optimizer's present state, in checkpoints where Trainer's own file cannot hold it.
+RUNNING_OPTIMIZER = "running_optimizer/"
+
+
+class RunState:
+    """
+    What a run has to remember, and what a checkpoint holds of it. [`PlanRunner`] owns and changes it.
+
+    What differs between processes (shards under FSDP2, phases with `phase_parallel`) is written by each process; the
+    rest is equal on all of them.
+
+    Args:
+        context (`RunContext`): What the run may use of its trainer.
+        method (`Method`): Makes the plans; its state is part of the run's.
+        groups (`PhaseGroups`): Which processes run which phases.
+        steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once, K_t.
+
+    Attributes:
+        epoch (`int`): The running epoch, from 0.
+        step (`int`): The optimizer step within the epoch's plan, from 0.
+        history (`list[dict]`): One entry per finished epoch.
+        deltas (`DeltaBank`): θ0 and the finished deltas of the running epoch.
+        optimizer (`torch.optim.Optimizer`): The optimizer, without accelerate's wrapper; set when Trainer has made it.
+        optimizer_states (`PerPhaseOptimizerState`, *optional*): For methods whose phases have their own.
+        losses (`PhaseLosses`): Losses of the running phase.
+        phase_losses (`dict[str, dict[str, float]]`): Mean loss by task of the epoch's finished phases.
+        dropped (`dict[str, int]`): Phases of the epoch that diverged, with the step at which they did.
+        evaluation (`DeferredEvaluation`): An evaluation that waits for the end of the plan.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, context: RunContext, method: Method, groups: PhaseGroups, steps: Mapping[str, int]) -> None:
+        self.context = context
+        self.method = method
+        self.groups = groups
+        self.steps = dict(steps)
+        self.epoch = 0
+        self.step = 0
+        self.history: list[dict[str, Any]] = []
+        self.deltas = make_delta_bank(context, method)
+        self.optimizer_states: PerPhaseOptimizerState | None = None
+        self.losses = PhaseLosses()
+        self.phase_losses: dict[str, dict[str, float]] = {}
+        self.dropped: dict[str, int] = {}
+        self.evaluation = DeferredEvaluation()
+        self._plan = method.plan(0, self.steps)
+
+    @property
+    def plan(self) -> EpochPlan:
+        """`EpochPlan`: The plan of the running epoch, under the present task weights."""
+        if self._plan.epoch != self.epoch:
+            self.make_plan()
+        return self._plan
+
+    def make_plan(self) -> None:
+        """Makes the running epoch's plan anew: what the method plans by has changed."""
+        self._plan = self.method.plan(self.epoch, self.steps)
+
+    @property
+    def lane(self) -> EpochPlan:
+        """`EpochPlan`: The part of the plan that this process runs: all of it, unless phases run side by side."""
+        return self.groups.own_lane(self.plan)
+
+    @property
+    def in_plan(self) -> bool:
+        """`bool`: Whether a plan of forks has begun and is not merged yet."""
+        return self.method.forks and self.step > 0
+
+    def idle_loss(self) -> Tensor:
+        """What a step without work adds to Trainer's mean loss: the mean of the phases that this process has run."""
+        args = self.context.args
+        losses = [loss for means in self.phase_losses.values() for loss in means.values()]
+        mean = sum(losses) / max(1, len(losses))
+        return torch.tensor(mean / args.gradient_accumulation_steps, device=args.device)
+
+    def begin_epoch(self, record: Mapping[str, Any]) -> None:
+        """
+        Closes the finished epoch and begins the next.
+
+        Args:
+            record (`Mapping[str, Any]`): What the method adds to the epoch's entry in the history.
+        """
+        self.deltas.close()
+        self.epoch, self.step = self.epoch + 1, 0
+        self.history.append({"epoch": self.epoch, **record})
+        self.dropped, self.phase_losses = {}, {}
+
+    def synchronise_buffers(self) -> None:
+        """
+        Gives every rank the buffers of its group's first process, as DDP does at each pass: batch-norm statistics
+        differ by rank.
+        """
+        for buffer in self.deltas.buffers.values():
+            buffer.copy_(self.groups.broadcast(buffer))
+
+    @property
+    def differs_by_process(self) -> bool:
+        """`bool`: Whether θ, deltas and optimizer states differ between processes: shards, or other phases."""
+        return self.groups.are_several or is_sharded(self.context.model)
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """
+        All that a resumed run needs beside Trainer's own files. Called on every rank.
+
+        Returns:
+            `tuple[dict[str, Tensor], dict]`: Tensors, and what is ready for JSON.
+        """
+        states = self.optimizer_states
+        tensors, phase_optimizer_states = states.state_dict() if states is not None else ({}, None)
+        tensors.update(self.deltas.state_tensors())
+        running_optimizer = None
+        if self.differs_by_process:
+            running_tensors, running_optimizer = optimizer_state(self.optimizer, RUNNING_OPTIMIZER)
+            tensors.update(running_tensors)
+        own = {
+            "finished_phases": self.deltas.phases,
+            "is_open": self.deltas.is_open,
+            "losses": self.losses.state_dict(self.groups.gather),
+            "phase_losses": self.phase_losses,
+            "dropped": self.dropped,
+            "phase_optimizer_states": phase_optimizer_states,
+            "running_optimizer": running_optimizer,
+        }
+        return tensors, {
+            "run": self._fingerprint(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "history": self.history,
+            "evaluation_pending": self.evaluation.pending,
+            "processes": gather_object([own]) if self.groups.are_several else [own],
+        }
+
+    def load_position(self, state: Mapping[str, Any]) -> None:
+        """
+        Moves the run to where the checkpoint was written. Called before the optimizer and the scheduler exist.
+
+        Args:
+            state (`Mapping`): The JSON part of [`state_dict`].
+
+        Raises:
+            ValueError: If the checkpoint belongs to a run with other tasks, rows, method or global batch size.
+        """
+        for name, mine in self._fingerprint().items():
+            theirs = state["run"].get(name)
+            if theirs != mine:
+                raise ValueError(
+                    f"the checkpoint was written with {name}={theirs}, this run has {mine}: its plan would differ, "
+                    f"and the run could not go on exactly. Resume with {name}={theirs}, or start anew from the "
+                    "checkpoint's weights"
+                )
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.method.load_state_dict(state["method"])
+        self.make_plan()
+        self.history = list(state["history"])
+        self.evaluation.pending = state["evaluation_pending"]
+        self.dropped = dict(self._own_part(state)["dropped"])
+        self.phase_losses = dict(self._own_part(state)["phase_losses"])
+
+    def load_tensors(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """
+        Restores the running phase's parameters, the finished deltas and the phases' optimizer states.
+
+        Args:
+            tensors (`Mapping[str, Tensor]`): The tensors of [`state_dict`]; the model holds θ0.
+            state (`Mapping`): The JSON part of [`state_dict`].
+        """
+        own = self._own_part(state)
+        if own["running_optimizer"] is not None:
+            load_optimizer_state(self.optimizer, tensors, own["running_optimizer"], RUNNING_OPTIMIZER)
+        if own["is_open"]:
+            self.deltas.load_state_tensors(tensors, own["finished_phases"])
+        if self.optimizer_states is not None and own["phase_optimizer_states"] is not None:
+            self.optimizer_states.load_state_dict(tensors, own["phase_optimizer_states"])
+        self.losses.load_state_dict(own["losses"], self.context.args.device)
+
+    def _own_part(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        return state["processes"][self.groups.process_index if self.groups.are_several else 0]
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What the plans depend on; a resumed run must have the same."""
+        context = self.context
+        return {
+            # `phase_parallel`, `phase_group_size` and the number of processes decide it; first, as what follows
+            # depends on it.
+            "phase_parallel": self.groups.layout,
+            "method": self.method.name,
+            "target_task": context.setup.target,
+            "tasks": {name: len(dataset) for name, dataset in context.setup.train_datasets.items()},
+            "global_batch_size": context.global_batch_size,
+            "data_seed": context.args.resolved_data_seed,
+            "steps_per_epoch": self.plan.nominal_steps,
+            **self.method.plan_settings,
+        }

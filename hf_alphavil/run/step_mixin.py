@@ -1,0 +1,100 @@
+"""The part of the trainer that takes a training step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+
+from ..data import BATCHES_KEY, TASK_KEY
+from ..distributed.fsdp import is_sharded
+from ..modeling.label_smoothing import smoother_for
+from ..setup.task_setup import TaskSetup
+from ..trainer_hooks import multitask_hook
+from .runner import PlanRunner
+
+
+class TrainingStepMixin(Trainer):
+    """
+    A `transformers.Trainer` whose steps, in multitask mode, are of one task each, or of a batch of every task.
+
+    [`MultitaskTrainer`] sets `runner` and `task_setup`.
+    """
+
+    runner: PlanRunner
+    task_setup: TaskSetup
+    accelerator: Any
+    model: Any
+
+    @multitask_hook
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Trainer's step; the unweighted loss is also added to its task's mean."""
+        if self.runner.is_idle:
+            return self.runner.state.idle_loss()
+        if BATCHES_KEY in inputs:
+            return self._multitask_training_step(inputs[BATCHES_KEY], num_items_in_batch)
+        task = inputs[TASK_KEY]
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.runner.observe_loss(task, loss)
+        return loss
+
+    def _multitask_training_step(self, batches: Mapping[str, dict[str, Any]], num_items: Any) -> torch.Tensor:
+        """Trainer's step for a batch of every task in turn, with gradients apart; returns the mean of their losses."""
+        step, losses = self.runner.multitask_step, []
+        assert step is not None
+        for task, inputs in batches.items():
+            with step.gradients.of(task):
+                # Not through DDP, which would attribute the parameters of another task's batch to this one.
+                losses.append(super().training_step(self.model, inputs, num_items))
+            self.runner.observe_loss(task, losses[-1])
+            step.observe(task, losses[-1], inputs)
+        if self.accelerator.sync_gradients:
+            step.take()
+        return torch.stack(losses).mean()
+
+    @multitask_hook
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Trainer's estimate; for a batch of every task, the sum of theirs."""
+        return sum(super(TrainingStepMixin, self).floating_point_ops(part) for part in _parts(inputs))
+
+    @multitask_hook
+    def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
+        for part in _parts(inputs):
+            super()._track_num_input_tokens(part)
+
+    @multitask_hook
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Trainer's loss, unweighted; label smoothing acts on tasks with classes alone."""
+        smoother = self.label_smoother
+        self.label_smoother = smoother_for(smoother, self.task_setup.kinds.get(inputs[TASK_KEY]), inputs)
+        try:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        finally:
+            self.label_smoother = smoother
+
+    @multitask_hook
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> contextlib.AbstractContextManager:
+        """Trainer's hook; accelerate, which autocasts the forward pass of any other model, leaves FSDP2's as it is."""
+        if is_sharded(self.model):
+            return self.accelerator.autocast()
+        return super().autocast_smart_context_manager(cache_enabled)
+
+    @multitask_hook
+    def _get_learning_rate(self) -> float:
+        rate = self.runner.learning_rate if self.is_in_train else None
+        return super()._get_learning_rate() if rate is None else rate
+
+
+def _parts(inputs: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """The batches that a step's inputs consist of: one, or one of every task."""
+    return inputs[BATCHES_KEY].values() if BATCHES_KEY in inputs else (inputs,)

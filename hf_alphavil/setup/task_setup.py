@@ -1,0 +1,190 @@
+"""The tasks of a trainer, checked: datasets, heads and metrics by task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from ..data import TaskDataset, select_columns
+from ..methods import METHODS
+from ..modeling import MultitaskModel
+from .checks import check_heads
+from .datasets import check_head_tasks, check_target, check_train_datasets, tokenized_split
+from .meta_set import split_meta_set
+
+if TYPE_CHECKING:
+    from ..tasks import Task
+    from ..training_args import MultitaskTrainingArguments
+
+
+@dataclass(frozen=True)
+class TaskSetup:
+    """
+    What a trainer of several tasks trains and evaluates.
+
+    Args:
+        target (`str`): The target task.
+        tasks (`Mapping[str, Task]`): The tasks that were given as such; empty where datasets were given by task.
+        names (`tuple[str, ...]`): All tasks that are trained or evaluated.
+        train_datasets (`Mapping[str, TaskDataset]`): What is trained on, without the held-out slice.
+        eval_datasets (`Mapping[str, TaskDataset]`): The validation sets.
+        meta_set (`TaskDataset`, *optional*): What α is fitted on.
+        metrics (`Mapping[str, Callable]`): `compute_metrics` of the tasks that have one.
+        kinds (`Mapping[str, str]`): The kind of every task that is known to have one.
+    """
+
+    target: str
+    tasks: Mapping[str, Task]
+    names: tuple[str, ...]
+    train_datasets: Mapping[str, TaskDataset]
+    eval_datasets: Mapping[str, TaskDataset]
+    meta_set: TaskDataset | None
+    metrics: Mapping[str, Callable]
+    kinds: Mapping[str, str]
+
+    def with_heads_of(self, model: nn.Module) -> TaskSetup:
+        """
+        The same set-up, which also knows the kinds of the model's heads.
+
+        Args:
+            model (`torch.nn.Module`): The bare model, without adapters.
+
+        Raises:
+            ValueError: If a task has no head in a [`MultitaskModel`].
+        """
+        if not isinstance(model, MultitaskModel):
+            return self
+        check_heads(model, map(self.head_of, self.names), self.train_datasets)
+        of_heads = {name: head["kind"] for name, head in model.config.tasks.items()}
+        return replace(self, kinds={**of_heads, **self.kinds})
+
+    def head_of(self, name: str) -> str:
+        """`str`: The task whose head scores a task: the task itself, unless it is for evaluation only."""
+        return head_of(self.tasks, name)
+
+    def num_rows(self, name: str) -> int:
+        """`int`: Rows of a task that are trained on; 0 where there are none."""
+        return len(self.train_datasets[name]) if name in self.train_datasets else 0
+
+    def metrics_on(self, name: str, dataset: Any, rows: Sequence[int] | None = None) -> Callable | None:
+        """
+        A task's `compute_metrics` for the predictions of a dataset's rows, whose columns it may read.
+
+        Args:
+            name (`str`): The task.
+            dataset (`Dataset`): What is predicted.
+            rows (`Sequence[int]`, *optional*): The numbers of the predicted rows. Defaults to all.
+        """
+        compute_metrics, task = self.metrics.get(name), self.tasks.get(name)
+        if task is None or not task.score_columns or compute_metrics != task.compute_metrics or dataset is None:
+            return compute_metrics
+        # The columns are read when there are labels to score: test rows may lack them.
+        return lambda prediction: task.compute_metrics(prediction, select_columns(dataset, task.score_columns, rows))
+
+    def logits_reduction_of(self, name: str, preprocess_logits: Callable | None) -> Callable | None:
+        """
+        What is done to a task's logits before they are gathered.
+
+        Args:
+            name (`str`): The task.
+            preprocess_logits (`Callable`, *optional*): The user's `preprocess_logits_for_metrics`.
+
+        Returns:
+            `Callable`, *optional*: The user's function. Without one, a masked language model's logits become the most
+            likely tokens: no process could hold a score of every word for every token.
+        """
+        if preprocess_logits is None and self.kinds.get(name) == "masked_lm":
+            return _most_likely
+        return preprocess_logits
+
+
+def make_task_setup(
+    args: MultitaskTrainingArguments,
+    tasks: Mapping[str, Task] | None,
+    train_dataset: Any,
+    eval_dataset: Any,
+    processing_class: Any,
+    compute_metrics: Callable | Mapping[str, Callable] | None,
+) -> TaskSetup:
+    """
+    Tokenises and checks what the trainer was given, and holds the meta set out.
+
+    Args:
+        args (`MultitaskTrainingArguments`): The settings; an empty `target_task` is set where there is one task.
+        tasks (`Mapping[str, Task]`, *optional*): Tasks by name.
+        train_dataset (`dict[str, Dataset]`, *optional*): Training sets by task. Defaults to the tasks' training rows.
+        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
+            Validation sets by task, or the target's. Defaults to the tasks' validation rows.
+        processing_class (`Any`): The tokenizer, if there is one.
+        compute_metrics (`Callable` or `Mapping[str, Callable]`, *optional*):
+            One function for all tasks, or one by task. Defaults to the tasks' metrics.
+
+    Raises:
+        ValueError: For a missing target, an empty auxiliary, or a held-out slice that is too small.
+        TypeError: For an iterable dataset as one of several tasks.
+    """
+    tasks = dict(tasks or {})
+    check_head_tasks(tasks)
+    with_heads = {name: task for name, task in tasks.items() if task.head_task is None}
+    if train_dataset is None and any(task.train is not None for task in with_heads.values()):
+        train_dataset = tokenized_split(with_heads, "train", processing_class, args)
+        for name in with_heads:
+            if name not in train_dataset:
+                raise ValueError(f"task {name!r} has no training rows: give it some, or leave it out of the tasks")
+    if eval_dataset is None and any(task.validation is not None for task in tasks.values()):
+        eval_dataset = tokenized_split(tasks, "validation", processing_class, args)
+    given = list(train_dataset if train_dataset is not None else with_heads)
+    args.target_task = target = check_target(args, given)
+    if eval_dataset is not None and not isinstance(eval_dataset, dict):
+        eval_dataset = {target: eval_dataset}
+    evaluated = {name: TaskDataset(dataset, head_of(tasks, name)) for name, dataset in (eval_dataset or {}).items()}
+    names = tuple(dict.fromkeys([*given, *evaluated, *tasks]))
+    trained, meta_set = {}, None
+    if train_dataset is not None:
+        check_train_datasets(train_dataset)
+        trained = {
+            name: TaskDataset(dataset, name)
+            for name, dataset in train_dataset.items()
+            if METHODS[args.method].trains_on(name, target)
+        }
+        trained, meta_set = split_meta_set(args, target, trained, evaluated, tasks, processing_class)
+    return TaskSetup(
+        target=target,
+        tasks=tasks,
+        names=names,
+        train_datasets=trained,
+        eval_datasets=evaluated,
+        meta_set=meta_set,
+        metrics=_metrics(tasks, names, compute_metrics),
+        kinds={name: task.kind for name, task in tasks.items()},
+    )
+
+
+def head_of(tasks: Mapping[str, Task], name: str) -> str:
+    """
+    The task whose head scores a task.
+
+    Args:
+        tasks (`Mapping[str, Task]`): The tasks.
+        name (`str`): The task; it need not be among them.
+    """
+    task = tasks.get(name)
+    return name if task is None or task.head_task is None else task.head_task
+
+
+def _metrics(
+    tasks: Mapping[str, Task], names: Sequence[str], compute_metrics: Callable | Mapping[str, Callable] | None
+) -> dict[str, Callable]:
+    """The tasks' own metrics, and the user's in their place."""
+    metrics: dict[str, Callable] = {name: task.compute_metrics for name, task in tasks.items()}
+    if isinstance(compute_metrics, Mapping):
+        return metrics | dict(compute_metrics)
+    return metrics if compute_metrics is None else metrics | dict.fromkeys(names, compute_metrics)
+
+
+def _most_likely(logits: Tensor | tuple[Tensor, ...], labels: Any) -> Tensor:
+    """The most likely class of each token, shape `(rows, tokens)`, of logits `(rows, tokens, classes)`."""
+    return (logits[0] if isinstance(logits, tuple) else logits).argmax(dim=-1)
