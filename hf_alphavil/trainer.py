@@ -50,14 +50,14 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
     """
     A `transformers.Trainer` that trains a target task with the help of auxiliary tasks, by αVIL or another method.
 
-    Given one plain `train_dataset` and no `tasks` it *is* `transformers.Trainer`. Given several tasks, each epoch is a
-    plan of phases that Trainer's own loop runs: mixed precision, accumulation, clipping, logging and checkpoints stay
+    With one plain `train_dataset` and no `tasks` it *is* `transformers.Trainer`. With several tasks, each epoch is a
+    plan of phases, which Trainer's own loop runs: mixed precision, accumulation, clipping, logging and checkpoints are
     Hugging Face's.
 
     Args:
         model (`PreTrainedModel` or `torch.nn.Module`, *optional*):
             A [`MultitaskModel`], or any module whose `forward(task="name", **inputs)` returns a dict with a `loss`, or
-            a tuple that starts with it; or either in a `peft.PeftModel`, of which the trainable parameters have δ.
+            a tuple whose first entry is the loss; or a `peft.PeftModel` around one, whose trainable parameters have δ.
         args (`MultitaskTrainingArguments`, *optional*): The settings; plain `TrainingArguments` in plain mode.
         data_collator (`Callable` or `dict[str, Callable]`, *optional*):
             One collator for all tasks or one by task. Defaults to padding by the tokenizer.
@@ -74,16 +74,15 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
     Attributes:
         history (`list[dict]`):
             One entry per finished epoch: `epoch` (from 1), `alpha`, `task_weights` (after the update),
-            `task_weights_used` (before it), `meta_loss` (S+1 values; of other objectives `meta_metric`,
-            `meta_entropy`); with `alpha_granularity="layer"` also `alpha_by_layer`, with `prune_below` also `pruned`;
-            and what else a method leaves (docs/methods.md).
+            `task_weights_used` (before it), `meta_loss` (S+1 values; `meta_metric` or `meta_entropy` for those
+            objectives), and what the method or a setting adds (docs/methods.md).
         train_datasets (`dict[str, TaskDataset]`): What is trained on, without the held-out slice.
         meta_set (`TaskDataset`, *optional*): What α is fitted on.
         preempted (`bool`): Whether SIGTERM ended the last `train()`, with `enable_jit_checkpoint`.
 
     Raises:
-        ValueError: For a missing target, an empty auxiliary, a held-out slice too small, half-precision parameters,
-            DeepSpeed, FSDP1, `nn.DataParallel`, or fp16 on a CPU; before any training.
+        ValueError: Before any training, for a missing target, an empty auxiliary, a held-out slice that is too small,
+            half-precision parameters, DeepSpeed, FSDP1, `nn.DataParallel`, or fp16 on a CPU.
         TypeError: For an iterable dataset as one of several tasks.
     """
 
@@ -125,8 +124,8 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
             eval_dataset = dict(self.task_setup.eval_datasets) or None
             data_collator = None if isinstance(data_collator, Mapping) else data_collator
             compute_metrics = None
-            # Heads of the tasks that a step does not train get no gradient. Trainer turns this off under gradient
-            # checkpointing, where it is needed as much.
+            # A step leaves the other tasks' heads without gradient, under gradient checkpointing too, where Trainer
+            # would turn this off.
             if args.ddp_find_unused_parameters is None:
                 args.ddp_find_unused_parameters = True
             # Trainer's own callback for it is not exact; see PreemptionCallback.
@@ -274,12 +273,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
 
     @multitask_hook
     def get_train_dataloader(self) -> DataLoader:
-        """
-        Returns the training loader: in multitask mode over all tasks, in the order of the running epoch's plan.
-
-        Raises:
-            ValueError: If there is no training data.
-        """
+        """Trainer's loader; in multitask mode over all tasks, in the order of the running epoch's plan."""
         if self.train_dataset is None:
             return super().get_train_dataloader()
         args = self.args

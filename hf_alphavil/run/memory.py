@@ -49,16 +49,14 @@ def extra_memory(
     return max(bank + rest for bank, rest in moments), 0
 
 
-def log_expected_memory(
-    parameters: Iterable[Tensor], num_tasks: int, args: MultitaskTrainingArguments, num_own: int
-) -> None:
+def log_expected_memory(parameters: Iterable[Tensor], num_tasks: int, args: MultitaskSettings, num_own: int) -> None:
     """
     Logs what [`extra_memory`] expects.
 
     Args:
         parameters (`Iterable[torch.Tensor]`): As of [`extra_memory`].
         num_tasks (`int`): As of [`extra_memory`].
-        args (`MultitaskTrainingArguments`): As of [`extra_memory`].
+        args (`MultitaskSettings`): As of [`extra_memory`].
         num_own (`int`): As of [`extra_memory`].
     """
     on_device, on_cpu = extra_memory(parameters, num_tasks, args, num_own)

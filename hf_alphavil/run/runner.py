@@ -30,8 +30,8 @@ class PlanRunner:
     """
     What happens in one `train()` call at its steps, phase boundaries and epoch ends.
 
-    Trainer's callback calls the methods below in the order in which they are listed. They return what is to be logged
-    or shown; they neither log nor change Trainer's flags.
+    The callback calls the methods below in their order. They return what is to be logged or shown; they neither log
+    nor change Trainer's flags.
 
     Args:
         context (`RunContext`): What the run may use of its trainer.
@@ -62,8 +62,6 @@ class PlanRunner:
         self._is_attached = False
         method.check(self.state.deltas, self.objectives)
 
-    # ---- Where the run is
-
     @property
     def plan(self) -> EpochPlan:
         """`EpochPlan`: The plan of the running epoch."""
@@ -81,7 +79,7 @@ class PlanRunner:
 
     @property
     def learning_rate(self) -> float | None:
-        """`float`, *optional*: The last step's learning rate, unweighted; `None` where Trainer's scheduler has it."""
+        """`float`, *optional*: The last step's, unweighted; `None` where Trainer's scheduler decides it."""
         return None if self._schedule is None else self._schedule.learning_rate
 
     @property
@@ -230,8 +228,8 @@ class PlanRunner:
         if record.pruned:
             outcome.warn_of_pruned(record.pruned, plan, self.context.args)
         # Trainer saves at max_steps, which a shortened last plan never reaches.
-        is_last = state.epoch == self.num_epochs
-        outcome.must_save = was_short and is_last and self.context.args.save_strategy == SaveStrategy.STEPS
+        saves_by_steps = self.context.args.save_strategy == SaveStrategy.STEPS
+        outcome.must_save = was_short and state.epoch == self.num_epochs and saves_by_steps
         return outcome
 
     def require_finite(self) -> None:

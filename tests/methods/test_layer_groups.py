@@ -5,6 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from hf_alphavil.methods.layer_groups import layer_groups, layer_of
+from hf_alphavil.run.delta_bank import alpha_groups
 from support.bert_run import HEADS, TARGET, adapted, bert_model, bert_trainer
 
 # PEFT itself asks for a deprecated name.
@@ -74,7 +75,7 @@ def test_a_run_merges_each_layer_with_its_alpha(lora, part, tmp_path):
     model = adapted() if lora else bert_model()
     trainer = bert_trainer(tmp_path, model=model, alpha_granularity="layer", alpha_applies_to=part, learning_rate=0.05)
     trainer.train()
-    groups = trainer.alpha_groups()
+    groups = alpha_groups(trainer.runner.context)
     for entry, epoch in zip(trainer.history, trainer.epochs, strict=True):
         by_layer = entry["alpha_by_layer"]
         assert ("(heads)" in by_layer[TARGET]) == (part == "all")

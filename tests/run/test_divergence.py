@@ -149,7 +149,7 @@ def test_a_merge_that_overflows_stops_the_run(tmp_path):
                 next(model.parameters()).fill_(torch.finfo(torch.float64).max * 0.9)
 
     run = trainer(tmp_path, Overflow(), max_phase_steps=1, save_strategy="epoch")
-    with pytest.raises(DivergenceError, match="merged parameters of epoch 1 are NaN or infinite"):
+    with pytest.raises(DivergenceError, match="merged parameters are NaN or infinite in epoch 1"):
         run.train()
     assert all(torch.isfinite(p).all() for p in run.model.parameters())
 
