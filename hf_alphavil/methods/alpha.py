@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..data.seeding import derive_seed
 from .alpha_optimizers import AlphaOptimizer, Progress
 from .alpha_problem import AlphaProblem
 from .layer_groups import HEADS
@@ -90,8 +89,3 @@ def mean_over_encoder(alpha: Sequence[float], groups: Sequence[str]) -> float:
     """
     of_encoder = [value for value, group in zip(alpha, groups, strict=True) if group != HEADS] or list(alpha)
     return math.fsum(of_encoder) / len(of_encoder)
-
-
-def alpha_seed(data_seed: int, epoch: int, target: str) -> int:
-    """`int`: Seed of an epoch's meta batches: from (data seed, epoch, target)."""
-    return derive_seed(data_seed, epoch, target, "meta")

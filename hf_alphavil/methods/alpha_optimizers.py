@@ -14,6 +14,7 @@ from scipy.optimize import OptimizeResult, direct, minimize
 from torch import Tensor
 
 from .alpha_problem import AlphaProblem
+from .meta_rows import meta_batches
 
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
@@ -233,26 +234,3 @@ def make_alpha_optimizer(args: MultitaskSettings) -> AlphaOptimizer:
     if args.alpha_optimizer == "gradient_free":
         return DirectSearch(args.alpha_steps, args.alpha_learning_rate)
     return GradientDescent(args.alpha_optimizer, args.alpha_steps, args.alpha_learning_rate, args.alpha_batch_size)
-
-
-def meta_batches(num_rows: int, batch_size: int, steps: int, seed: int) -> list[list[int]]:
-    """
-    Meta rows of every α step, drawn without replacement; the whole meta set, in order, if it fits one batch.
-
-    Args:
-        num_rows (`int`): Rows of the meta set.
-        batch_size (`int`): Rows per step.
-        steps (`int`): Number of batches.
-        seed (`int`): Seed of the draw.
-    """
-    if batch_size >= num_rows:
-        return [list(range(num_rows))] * steps
-    generator = torch.Generator().manual_seed(seed)
-    batches: list[list[int]] = []
-    order: list[int] = []
-    while len(batches) < steps:
-        if len(order) < batch_size:
-            order = torch.randperm(num_rows, generator=generator).tolist()
-        batches.append(order[:batch_size])
-        order = order[batch_size:]
-    return batches

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .deltas import DeltaBank
-from .objective import Objective, acceptance_rows
+from .meta_rows import acceptance_rows
+from .objective import Objective
 
 
 class AlphaProblem:

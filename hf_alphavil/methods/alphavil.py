@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data.plan import EpochPlan, Phase
-from .alpha import alpha_seed, fit_alpha, mean_over_encoder
+from .alpha import fit_alpha, mean_over_encoder
 from .alpha_optimizers import DirectSearch, make_alpha_optimizer
 from .alpha_problem import AlphaProblem
 from .base import Method
 from .deltas import DeltaBank
 from .joint import joint_phase
+from .meta_rows import alpha_seed
 from .objective import Objectives
 from .pruning import Pruning
 from .record import EpochRecord

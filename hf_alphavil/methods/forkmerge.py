@@ -14,7 +14,8 @@ from ..data.seeding import derive_seed
 from .base import Method
 from .deltas import DeltaBank
 from .greedy_merge import merge_greedily
-from .objective import Objectives, acceptance_rows
+from .meta_rows import acceptance_rows
+from .objective import Objectives
 from .options import require
 from .record import EpochRecord
 from .stages import stage_schedule_range

@@ -9,9 +9,6 @@ from torch import Tensor
 
 from ..distributed.gradient_exchange import Gradient
 
-#: Candidate parameters are compared on at most this many meta rows.
-MAX_ACCEPTANCE_ROWS = 512
-
 #: A linear map from gradients, one per parameter or `None`, to one tensor.
 Products = Callable[[Sequence[Tensor | None]], Tensor]
 
@@ -61,16 +58,3 @@ class Objectives(Protocol):
     def training(self, task: str) -> Objective:
         """A task on its training rows."""
         ...
-
-
-def acceptance_rows(meta: Objective) -> list[int]:
-    """
-    The meta rows on which candidate parameters are compared.
-
-    Args:
-        meta (`Objective`): The target on the meta set.
-
-    Returns:
-        `list[int]`: All rows, or the first `MAX_ACCEPTANCE_ROWS`.
-    """
-    return list(range(min(meta.num_rows, MAX_ACCEPTANCE_ROWS)))

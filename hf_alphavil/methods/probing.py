@@ -12,7 +12,8 @@ from ..data.plan import EpochPlan, Phase
 from .base import Method
 from .deltas import DeltaBank
 from .joint import joint_phase
-from .objective import Objectives, acceptance_rows
+from .meta_rows import acceptance_rows
+from .objective import Objectives
 from .options import require
 from .record import EpochRecord
 
