@@ -1,4 +1,4 @@
-"""The methods, all behind one base class, and their names."""
+"""The methods: ways to train a target task with auxiliary tasks, all behind one base class."""
 
 from .alphavil import AlphaVIL
 from .arml import ARML
@@ -44,7 +44,7 @@ _ALL: tuple[type[Method], ...] = (
     *TORCHJD_METHODS,
 )
 
-#: By the value of `method` that selects them.
+#: Method by the value of the setting `method`.
 METHODS: dict[str, type[Method]] = {method.name: method for method in _ALL}
 
 __all__ = [

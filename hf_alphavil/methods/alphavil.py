@@ -27,9 +27,9 @@ class AlphaVIL(Method):
     αVIL: every task trains from the same θ0 and leaves δ_t; α minimises the target's held-out loss of θ0 + Σ α_t δ_t;
     then θ ← θ0 + Σ α_t δ_t and w_t ← w_t + (α_t − 1).
 
-    The start of w and α at 1 and the additive weight rule are our reading of the paper; bounds, moving average and
-    normalisation of the weights, a joint phase before the forks, and pruning are ours. Of α, the paper has gradient
-    steps on the target's loss; it names other optimizers as future work.
+    Our reading of the paper: w and α start at 1, and the weight rule is additive. Ours: bounds, moving average and
+    normalisation of the weights, a joint phase before the forks, and pruning. The paper fits α by gradient steps on
+    the target's loss; it names other optimizers as future work.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -58,7 +58,7 @@ class AlphaVIL(Method):
                 "or `compute_metrics` and the metric's name as `metric_for_best_model` (such as 'accuracy')"
             )
         if args.alpha_objective == "entropy":
-            objectives.meta_entropy()  # refuses targets that have none
+            objectives.meta_entropy()  # raises if the target's predictions have none
         unknowns = len(self.tasks) * len(deltas.groups)
         if args.alpha_optimizer == "gradient_free" and unknowns > DirectSearch.MAX_SIZE:
             raise ValueError(
@@ -88,7 +88,7 @@ class AlphaVIL(Method):
         return EpochPlan(epoch, tuple(phases), nominal_steps)
 
     def _is_skipped(self, task: str) -> bool:
-        # With a loss of weight 0, stale momentum alone would move the parameters: δ is 0 by not running the phase.
+        # Under a loss of weight 0, stale momentum alone would move the parameters. Skipping the phase makes δ 0.
         return self.args.weight_applies_to == "loss" and self.task_weights[task] == 0
 
     def merge(

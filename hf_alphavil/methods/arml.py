@@ -22,7 +22,7 @@ class ArmlOptions:
     Options of [`ARML`].
 
     Args:
-        interval (`int`, *optional*, defaults to 20): Steps from one move of the weights to the next.
+        interval (`int`, *optional*, defaults to 20): Steps between updates of the weights.
         weight_learning_rate (`float`, *optional*, defaults to 0.05): Step size of the weights.
     """
 
@@ -40,8 +40,8 @@ class ARML(StepMethod):
     """
     ARML (Shi et al., arXiv 2010.08244): trains on L_* + Σ_k a_k L_k; a starts at 1.
 
-    In every 20th step a takes a gradient step on ‖g_* − Σ_k a_k g_k‖² over the shared parameters, is shifted so that
-    Σ a = K, and clamped at 0. Only the inner products of the gradients are needed.
+    In every 20th step, a takes a gradient step on ‖g_* − Σ_k a_k g_k‖² over the shared parameters, is shifted so that
+    Σ a = K, and is clamped at 0. The step needs only the inner products of the gradients.
     """
 
     name = "arml"

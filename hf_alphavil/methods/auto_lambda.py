@@ -1,4 +1,4 @@
-"""Auto-Lambda: task weights by a look ahead at the target's held-out loss."""
+"""Auto-Lambda: task weights from the target's held-out loss after a trial step."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class AutoLambdaOptions:
     Options of [`AutoLambda`].
 
     Args:
-        weight_learning_rate (`float`, *optional*, defaults to 3e-4): Step size of the weights, for Adam.
-        initial (`float`, *optional*, defaults to 0.1): Where every weight starts.
+        weight_learning_rate (`float`, *optional*, defaults to 3e-4): Step size of Adam on the weights.
+        initial (`float`, *optional*, defaults to 0.1): Initial value of every weight.
     """
 
     weight_learning_rate: float = 3e-4
@@ -41,10 +41,9 @@ class AutoLambda(StepMethod):
     Auto-Lambda (Liu et al., arXiv 2202.03091): in every step the weights λ take an Adam step on the target's held-out
     loss at θ' = θ − η ∇Σ λ_t L_t; then θ takes its step under the new weights.
 
-    The gradient of that loss with respect to λ_t is −η⟨∇L_held-out(θ'), g_t⟩ (the update is linear in λ). The authors
-    approximate the product by a finite difference of L_t along ∇L_held-out; here g_t is at hand and the product exact.
-    The virtual step has neither momentum nor weight decay (ours). Held-out rows: `alpha_batch_size`, drawn anew for
-    every step.
+    The gradient of that loss with respect to λ_t is −η⟨∇L_held-out(θ'), g_t⟩, as θ' is linear in λ. The authors
+    approximate the product by a finite difference of L_t along ∇L_held-out; we have g_t, and compute it exactly. The
+    trial step has neither momentum nor weight decay (ours). Every step draws `alpha_batch_size` held-out rows.
     """
 
     name = "auto_lambda"

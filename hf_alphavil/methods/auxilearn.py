@@ -24,10 +24,10 @@ class AuxiLearnOptions:
     Options of [`AuxiLearn`].
 
     Args:
-        interval (`int`, *optional*, defaults to 30): Steps from one move of the weights to the next.
-        weight_learning_rate (`float`, *optional*, defaults to 0.01): Step size of the weights. Its default is ours.
+        interval (`int`, *optional*, defaults to 30): Steps between updates of the weights.
+        weight_learning_rate (`float`, *optional*, defaults to 0.01): Step size of the weights. The default is ours.
         momentum (`float`, *optional*, defaults to 0.9): Momentum of the weights.
-        neumann_terms (`int`, *optional*, defaults to 3): J, terms of the Neumann series beyond the first.
+        neumann_terms (`int`, *optional*, defaults to 3): J, the terms of the Neumann series beyond the first.
         neumann_learning_rate (`float`, *optional*, defaults to 1e-4): Step size of the series.
     """
 
@@ -51,13 +51,13 @@ class AuxiLearnOptions:
 
 class AuxiLearn(StepMethod):
     """
-    AuxiLearn's linear form (Navon et al., arXiv 2007.02693): trains on L_* + Σ_k a_k L_k; every 30 steps a moves by
-    SGD with momentum along the hypergradient of the target's loss on held-out rows, and is clamped at 0.
+    AuxiLearn's linear form (Navon et al., arXiv 2007.02693): trains on L_* + Σ_k a_k L_k; every 30 steps, SGD with
+    momentum moves a along the hypergradient of the target's held-out loss, and a is clamped at 0.
 
-    The hypergradient of a_k is −⟨p, g_k⟩ with p ≈ H⁻¹∇L_held-out by J terms of a Neumann series, p = Σ_j (I − ηH)^j v.
-    Ours: a starts at 1; the constant factor η of the series is left to the step size; products with the Hessian H of
-    the training loss are central differences of its gradient (ε = 0.01/‖v‖), which any attention kernel can compute,
-    where double backward passes need an eager one.
+    The hypergradient of a_k is −⟨p, g_k⟩, where a Neumann series approximates p ≈ H⁻¹v, v = ∇L_held-out, by
+    p = Σ_j (I − ηH)^j v for j = 0 … J. Ours: a starts at 1; the series' constant factor η is left to the step size;
+    products with the Hessian H of the training loss are central differences of its gradient (ε = 0.01/‖v‖). Any
+    attention kernel can compute those, while double backward passes need an eager one.
     """
 
     name = "auxilearn"
@@ -81,7 +81,7 @@ class AuxiLearn(StepMethod):
         return {self.order[0]: 1.0, **self._a.values()}
 
     def _inverse_product(self, step: Step) -> Gradient:
-        """Σ_j (I − ηH)^j v, with v the gradient of the target's held-out loss."""
+        """Σ_j (I − ηH)^j v, where v is the gradient of the target's held-out loss."""
         rows = step.meta_rows(self.args.alpha_batch_size)
         vector = step.meta.loss_and_gradient(rows)[1]
         total = list(vector)

@@ -1,4 +1,4 @@
-"""What a method is: a plan for every epoch, and what happens when the plan has run."""
+"""The base class of methods: a plan for every epoch, and what happens when the plan has run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Method(ABC):
     """
     One way to train a target task with auxiliary tasks.
 
-    A method knows task names, steps, weights and deltas; it knows nothing of files, tokens or the training loop.
+    A method knows task names, steps, weights and deltas. It does not know files, tokens or the training loop.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -34,28 +34,30 @@ class Method(ABC):
 
     #: The value of `method` that selects the class.
     name: ClassVar[str]
-    #: Whether the plan forks: phases start from θ0 and leave deltas, which `merge` turns into the next θ.
+    #: Whether plans fork: phases start from θ0 and leave deltas, which `merge` turns into the next θ.
     forks: ClassVar[bool] = False
-    #: Whether the forks are one per task, named after it, and the whole plan: `phase_parallel` may deal them out.
+    #: Whether the forks are one per task, with the task's name, and nothing else is in the plan. `phase_parallel` may
+    #: then give them to different processes.
     forks_by_task: ClassVar[bool] = False
-    #: Whether every phase has optimizer state of its own, by its name, and reads learning rates by position.
+    #: Whether every phase name has a separate optimizer state, and learning rates are read by position.
     separates_phases: ClassVar[bool] = False
     #: Whether the method needs the target's loss on a meta set.
     needs_meta_set: ClassVar[bool] = False
-    #: Whether the method looks at whole gradients, of which a process under FSDP2 has its shards alone.
+    #: Whether the method reads whole gradients. Under FSDP2 a process has only its shards of them.
     needs_whole_gradients: ClassVar[bool] = False
-    #: A library of the extra `methods` that the method comes from.
+    #: The library that the method needs, from the extra `methods`.
     library: ClassVar[str | None] = None
-    #: What happened on the meta set, in words that the model card goes on with "on 40 rows of ...".
+    #: What the meta set was used for: the model card continues with "on 40 rows of ...".
     meta_use: ClassVar[str] = "task weights were measured"
-    #: Whether deltas are merged with a fitted α: the settings of α act on the method.
+    #: Whether the method fits α, so that the settings of α apply.
     fits_alpha: ClassVar[bool] = False
-    #: Whether task weights change over the epochs, and are logged.
+    #: Whether task weights change over the epochs, and so are logged.
     changes_weights: ClassVar[bool] = True
-    #: With fewer auxiliary tasks, or epochs, the method would be another one; it then refuses to train.
+    #: The fewest auxiliary tasks and epochs with which the method differs from a simpler one. With fewer it refuses to
+    #: train.
     min_auxiliaries: ClassVar[int] = 0
     min_epochs: ClassVar[int] = 1
-    #: A dataclass of the settings of the method's own, given by `method_kwargs`.
+    #: A dataclass of the method's options, set by `method_kwargs`.
     Options: ClassVar[type] = NoOptions
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
@@ -65,16 +67,16 @@ class Method(ABC):
         self.options: Any = read_options(self.Options, args.method_kwargs, self.name)
         self.task_weights = dict.fromkeys(self.tasks, 1.0)
         self._require("auxiliary tasks", self.min_auxiliaries, len(self.auxiliaries), "add tasks")
-        #: Epochs of the run, which [`begin`] sets: `max_steps` may make them others than these.
+        #: Epochs of the run. [`begin`] corrects the number where `max_steps` changes it.
         self.num_epochs = ceil(args.num_train_epochs)
 
     @classmethod
     def check_available(cls) -> None:
         """
-        Refuses a method whose library is missing.
+        Checks that the method's library is installed.
 
         Raises:
-            ImportError: If it is; the message says what to install.
+            ImportError: If it is missing. The message says what to install.
         """
         if cls.library is not None and find_spec(cls.library) is None:
             raise ImportError(
@@ -92,7 +94,7 @@ class Method(ABC):
         Called before training starts, and before a checkpoint's state is loaded.
 
         Args:
-            num_epochs (`int`): Epochs of the run, whole plans.
+            num_epochs (`int`): Epochs of the run, in whole plans.
 
         Raises:
             ValueError: If the method cannot train in so few epochs.
@@ -109,12 +111,12 @@ class Method(ABC):
 
     @property
     def plan_settings(self) -> dict[str, Any]:
-        """`dict`: What plans depend on beside tasks and steps, ready for JSON; a resumed run must have the same."""
+        """`dict`: What plans depend on beside tasks and steps, ready for JSON. A resumed run must have the same."""
         return {}
 
     def gives_buffers(self, phase: Phase) -> bool:
         """
-        Whether the merge takes a fork's buffers, such as batch-norm statistics: by default the target's.
+        Whether the merge takes a fork's buffers, such as batch-norm statistics. By default it takes the target's.
 
         Args:
             phase (`Phase`): The fork.
@@ -123,38 +125,38 @@ class Method(ABC):
 
     def check(self, deltas: DeltaBank, objectives: Objectives) -> None:
         """
-        Called before training: refuses settings that do not fit the model, the tasks or their metrics.
+        Called before training, to refuse settings that do not fit the model, the tasks or their metrics.
 
         Args:
-            deltas (`DeltaBank`): The parameters.
-            objectives (`Objectives`): The objectives that [`merge`] will be given.
+            deltas (`DeltaBank`): The parameters. No delta is recorded yet.
+            objectives (`Objectives`): The objectives that [`merge`] will get.
 
         Raises:
-            ValueError: If the method could not do its work.
+            ValueError: If the method could not train.
         """
         return
 
     @abstractmethod
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         """
-        The plan of an epoch: a pure function of settings, present task weights and epoch.
+        The plan of an epoch, a pure function of settings, present task weights and epoch.
 
         Args:
             epoch (`int`): The epoch, from 0.
-            steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once, K_t.
+            steps (`Mapping[str, int]`): K_t, the steps in which every task sees its sampled rows once.
         """
 
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> EpochRecord:
         """
-        Called when the plan has run, with the deltas of its forks: sets the model's parameters, updates the weights.
+        Called when the plan has run, to set the model's parameters and update the task weights.
 
         Args:
-            deltas (`DeltaBank`): θ0 and the finished deltas; of a method that does not fork, the bare parameters.
-            objectives (`Objectives`): The target's held-out loss, and every task's on its training rows.
+            deltas (`DeltaBank`): θ0 and the deltas of the forks; without forks, only the parameters.
+            objectives (`Objectives`): The target on the meta set, and every task on its training rows.
             epoch (`int`): The epoch, from 0.
-            progress (`Callable[[int], None]`): Told the number of every α step.
+            progress (`Callable[[int], None]`): Called with the number of every finished α step.
 
         Returns:
             `EpochRecord`: The method's part of the epoch's history entry.

@@ -22,8 +22,8 @@ class DynamicsOptions(ProbingOptions):
 
     Args:
         weight_learning_rate (`float`, *optional*, defaults to 1.0):
-            η of the mirror descent, above 0: at 1, an epoch changes the ratio of two tasks' shares by a factor of e²
-            at most. Ours.
+            η of the mirror descent, above 0. With 1, an epoch changes the ratio of two tasks' shares by a factor of
+            at most e². Our default.
     """
 
     weight_learning_rate: float = 1.0
@@ -35,17 +35,16 @@ class DynamicsOptions(ProbingOptions):
 
 class Dynamics(ProbingMethod):
     """
-    DynaMiCS: p_t ← p_t · exp(−η s_t/ŝ) / Σ, with s_t = L_*(θ0 + δ_t) − L_*(θ0) the slope of the target's loss under
-    task t's probe; p is the mixture of the joint phase until the next probes.
+    DynaMiCS: p_t ← p_t · exp(−η s_t/ŝ) / Σ, where s_t = L_*(θ0 + δ_t) − L_*(θ0) is the slope of the target's loss
+    under task t's probe. The joint phase draws tasks from the mixture p until the next probes.
 
-    Our reading of DynaMiCS (arXiv 2605.10770), from a summary: short probing runs per dataset give a matrix of
-    slopes, and mixture weights on the simplex are held until the next probe. Of the matrix only the target's row
-    matters where one task is the target. Ours are the mirror descent, its start at the uniform mixture, the unit ŝ
-    (the largest |s_t| of the run so far: late, small slopes make small steps), and probes of one length for all
-    tasks, so that slopes per step would be the same once they are divided by ŝ.
+    Our reading of a summary of DynaMiCS (arXiv 2605.10770): short probes per dataset give a matrix of slopes, and
+    mixture weights on the simplex are kept until the next probes. With one target, only its row of the matrix matters.
+    Ours: mirror descent; its start at the uniform mixture; the unit ŝ, the largest |s_t| of the run so far, with which
+    late, small slopes make small steps; and probes of equal length, so that slopes per step, divided by their own
+    unit, would be the same.
 
-    In the history a task's weight is T·p_t, of mean 1. The joint phase always draws tasks by it; `task_sampling` and
-    `weight_applies_to` do not act.
+    In the history, a task's weight is T·p_t, with mean 1. `task_sampling` and `weight_applies_to` have no effect.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -62,7 +61,7 @@ class Dynamics(ProbingMethod):
         self.slope_unit = 0.0
 
     def probe_steps(self, steps: Mapping[str, int]) -> dict[str, int]:
-        """Optimizer steps of every task's probe: the probes' share of an epoch, in equal parts."""
+        """Optimizer steps of every task's probe: equal parts of the probes' share of an epoch."""
         share = math.floor(self.options.probe_fraction * sum(steps.values()) / len(steps))
         return dict.fromkeys(steps, max(1, share))
 

@@ -31,8 +31,8 @@ class ForkMergeOptions:
 
     Args:
         branches (`tuple[int, ...]`, *optional*, defaults to `(0, 3, 5)`):
-            How many of the best auxiliaries each branch trains beside the target; numbers beyond the auxiliaries at
-            hand stand for all of them, and equal branches for one.
+            How many of the best auxiliaries each branch trains beside the target. A number above that of the
+            auxiliaries means all of them; equal branches are trained once.
     """
 
     branches: tuple[int, ...] = (0, 3, 5)
@@ -44,20 +44,24 @@ class ForkMergeOptions:
 
 class ForkMerge(Method):
     """
-    ForkMerge (arXiv 2301.12618): branches train from the same θ with the target and its k best auxiliaries, and are
+    ForkMerge (arXiv 2301.12618): branches train from the same θ on the target and its k best auxiliaries, and are
     merged greedily by the target's score on the meta set.
 
-    The first epoch ranks: one fork per auxiliary trains on it and the target, 1:1, and is scored; θ goes back to where
-    it was. In each later epoch, branch k trains the target with weight 1 and each of the k best auxiliaries with
-    weight 1/k, from the last merge; then [`merge_greedily`].
+    The first epoch ranks the auxiliaries: one fork per auxiliary trains on it and the target, 1:1, and is scored; then
+    θ is put back. In each later epoch, branch k trains from the last merge on the target with weight 1 and each of the
+    k best auxiliaries with weight 1/k; then [`merge_greedily`].
 
-    Ours: weights are shares of a branch's steps, each of one task (half the target's, half the k auxiliaries' in equal
-    parts); a round is an epoch, whose N = Σ K_t steps the forks divide among them, so that it costs what multitask
-    training's does; each branch is taken at its end, not at its best checkpoint; scores are of the first 512 meta
-    rows at most; and the ranking, as a run of its own, walks the whole learning-rate schedule, and so do the epochs
-    after it. A branch that diverges is left out, an auxiliary whose fork does ranks last.
+    Ours:
 
-    In the history a task's weight is T times its share of the steps that were merged, Σ λ_b share_b(t)/Σ λ_b.
+    - Weights are shares of a branch's steps, of one task each: half are the target's, the k auxiliaries have equal
+      parts of the other half.
+    - A round is an epoch. The forks divide its N = Σ K_t steps, so that it costs as much as in multitask training.
+    - A branch is scored at its end, not at its best checkpoint, on at most the first 512 meta rows.
+    - The ranking passes through the whole learning-rate schedule, as a separate run would, and so do the epochs after
+      it.
+    - A branch that diverges is left out. An auxiliary whose fork diverges ranks last.
+
+    In the history, a task's weight is T times its share of the merged steps, Σ λ_b share_b(t)/Σ λ_b.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -75,12 +79,12 @@ class ForkMerge(Method):
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
-        #: The auxiliaries, the best first; empty until they are ranked.
+        #: The auxiliaries, best first; empty until they are ranked.
         self.ranking: tuple[str, ...] = ()
 
     @property
     def branches(self) -> list[int]:
-        """`list[int]`: Numbers of auxiliaries of the branches, ascending."""
+        """`list[int]`: Number of auxiliaries of every branch, ascending."""
         return sorted({min(number, len(self.auxiliaries)) for number in self.options.branches})
 
     @property
@@ -126,7 +130,7 @@ class ForkMerge(Method):
         scores = {name: score_of({name: 1.0}) for name in forks}
         if epoch == 0:
             by_task = {task: scores.get(_ranking_fork(task), -math.inf) for task in self.auxiliaries}
-            # sorted() keeps the order of equals: the tasks' own.
+            # sorted() is stable: ties go to the task that comes first.
             self.ranking = tuple(sorted(self.auxiliaries, key=lambda task: -by_task[task]))
             deltas.rewind()
             return EpochRecord(details={"ranking_scores": by_task, "ranking": list(self.ranking)})
@@ -144,13 +148,13 @@ class ForkMerge(Method):
         )
 
     def _forks(self, epoch: int) -> dict[str, tuple[str, ...]]:
-        """The auxiliaries of every fork of an epoch, by its name."""
+        """Auxiliaries of an epoch's forks, by the fork's name."""
         if epoch == 0:
             return {_ranking_fork(task): (task,) for task in self.auxiliaries}
         return {_branch(number): self.ranking[:number] for number in self.branches}
 
     def _shares(self, auxiliaries: Sequence[str]) -> dict[str, Fraction]:
-        """Shares of a fork's steps: the target weighs 1, and so do the auxiliaries together where there are any."""
+        """Shares of a fork's steps by task: half for the target, half for all auxiliaries together."""
         if not auxiliaries:
             return {self.args.target_task: Fraction(1)}
         return {self.args.target_task: Fraction(1, 2)} | dict.fromkeys(auxiliaries, Fraction(1, 2 * len(auxiliaries)))

@@ -1,4 +1,4 @@
-"""The gradients of several tasks in one optimizer step: tensors only, nothing of data or losses."""
+"""The gradients of several tasks in one optimizer step. Tensors only: no data, no losses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..distributed.gradient_exchange import Gradient, add_gradient
 
 class TaskGradients:
     """
-    Holds the gradient of every task's loss apart, and puts combinations of them into the parameters' `.grad`.
+    Holds a separate gradient for every task's loss, and puts combinations of them into the parameters' `.grad`.
 
-    Gradients are kept by reference, where the backward pass left them. A parameter is shared if the losses of two
-    tasks or more reach it; all others are heads'.
+    Gradients are kept by reference, without copies. A parameter is shared if the losses of at least two tasks reach
+    it; all others belong to heads.
 
     Args:
         parameters (`Sequence[torch.nn.Parameter]`): The trainable parameters.
@@ -29,7 +29,7 @@ class TaskGradients:
     @contextmanager
     def of(self, task: str) -> Iterator[None]:
         """
-        Gathers what the backward passes in a `with` block add to a task's gradient; `.grad` is `None` outside.
+        Adds the gradients of the backward passes in a `with` block to a task's gradient. Outside, `.grad` is `None`.
 
         Args:
             task (`str`): The task.
@@ -44,10 +44,10 @@ class TaskGradients:
 
     def exchange(self, over_ranks: Callable[[Gradient], Gradient]) -> None:
         """
-        Puts what a function makes of every task's gradient in its place.
+        Replaces every task's gradient by its mean over ranks.
 
         Args:
-            over_ranks (`Callable`): The mean over all ranks.
+            over_ranks (`Callable`): Maps a gradient to its mean over all ranks.
         """
         for task, gradient in self._by_task.items():
             self._by_task[task] = over_ranks(gradient)
@@ -60,7 +60,7 @@ class TaskGradients:
 
     def head_of(self, task: str) -> list[int]:
         """
-        Numbers of the parameters that the task's loss alone reaches.
+        Numbers of the parameters that only this task's loss reaches.
 
         Args:
             task (`str`): The task.
@@ -81,7 +81,7 @@ class TaskGradients:
     @torch.no_grad()
     def norms(self, number: int) -> Tensor:
         """
-        ‖g_t‖ over one parameter.
+        ‖g_t‖ of every task over one parameter.
 
         Args:
             number (`int`): The parameter's number.
@@ -116,10 +116,11 @@ class TaskGradients:
         Σ c_t g_t.
 
         Args:
-            coefficients (`Mapping[str, float]`): c_t by task; tasks that are left out count as 0.
+            coefficients (`Mapping[str, float]`): c_t by task. Tasks that are left out have 0.
 
         Returns:
-            `list[torch.Tensor | None]`: Not to be changed in place; `None` where none of the tasks' losses reaches.
+            `list[torch.Tensor | None]`: One tensor per parameter, not to be changed in place; `None` where no task's
+            loss reaches.
         """
         total: Gradient = [None] * len(self.parameters)
         for task, coefficient in coefficients.items():
@@ -129,19 +130,19 @@ class TaskGradients:
     @torch.no_grad()
     def put(self, shared: Mapping[str, float], heads: Mapping[str, float]) -> None:
         """
-        Sets `.grad` to Σ c_t g_t, with coefficients of their own for heads.
+        Sets `.grad` to Σ c_t g_t, with separate coefficients for shared parameters and heads.
 
         Args:
             shared (`Mapping[str, float]`): c_t by task for the shared parameters.
-            heads (`Mapping[str, float]`): c_t by task for the parameters of one task alone.
+            heads (`Mapping[str, float]`): c_t by task for the parameters that only one task's loss reaches.
         """
         is_shared = set(self.shared)
         for i, parameter in enumerate(self.parameters):
             coefficients = shared if i in is_shared else heads
             for task, gradient in self._by_task.items():
                 if (own := gradient[i]) is not None:
-                    weighed = own * coefficients[task]
-                    parameter.grad = weighed if parameter.grad is None else parameter.grad.add_(weighed)
+                    weighted = own * coefficients[task]
+                    parameter.grad = weighted if parameter.grad is None else parameter.grad.add_(weighted)
 
     @torch.no_grad()
     def move(self, vector: Sequence[Tensor | None], scale: float) -> None:
@@ -149,7 +150,7 @@ class TaskGradients:
         Adds `scale · vector` to the parameters.
 
         Args:
-            vector (`Sequence[torch.Tensor | None]`): One tensor per parameter; `None` leaves it where it is.
+            vector (`Sequence[torch.Tensor | None]`): One tensor per parameter; `None` leaves the parameter unchanged.
             scale (`float`): Factor of the vector.
         """
         for parameter, tensor in zip(self.parameters, vector, strict=True):
@@ -159,7 +160,7 @@ class TaskGradients:
     @contextmanager
     def kept(self, numbers: Sequence[int]) -> Iterator[None]:
         """
-        Lets parameters be moved in a `with` block; afterwards they have their very bits again.
+        Restores parameters, bit for bit, after a `with` block that moves them.
 
         Args:
             numbers (`Sequence[int]`): Numbers of the parameters.
@@ -174,7 +175,7 @@ class TaskGradients:
 
     @contextmanager
     def moved(self, vector: Sequence[Tensor | None], scale: float) -> Iterator[None]:
-        """[`move`] for the time of a `with` block."""
+        """[`move`] for the duration of a `with` block."""
         with self.kept([i for i, tensor in enumerate(vector) if tensor is not None]):
             self.move(vector, scale)
             yield
@@ -191,7 +192,7 @@ class TaskGradients:
 
 def norm(vector: Sequence[Tensor | None]) -> float:
     """
-    ‖v‖ of a vector in parts.
+    ‖v‖ of a vector that is given in parts.
 
     Args:
         vector (`Sequence[torch.Tensor | None]`): Its parts; `None` counts as zero.

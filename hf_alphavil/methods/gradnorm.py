@@ -15,7 +15,7 @@ from .step_method import Step, StepMethod
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
 
-#: No weight falls below it: the paper's rule keeps their sum, and a weight that is not positive would be ascent.
+#: Lower bound of a weight (ours). The paper's rule keeps only their sum, and a negative weight would ascend the loss.
 MIN_WEIGHT = 1e-3
 
 
@@ -25,8 +25,8 @@ class GradNormOptions:
     Options of [`GradNorm`].
 
     Args:
-        asymmetry (`float`, *optional*, defaults to 1.5): The power of a task's relative training rate.
-        weight_learning_rate (`float`, *optional*, defaults to 0.025): Step size of the weights, for Adam.
+        asymmetry (`float`, *optional*, defaults to 1.5): Exponent of a task's relative training rate.
+        weight_learning_rate (`float`, *optional*, defaults to 0.025): Step size of Adam on the weights.
     """
 
     asymmetry: float = 1.5
@@ -41,12 +41,12 @@ class GradNormOptions:
 
 class GradNorm(StepMethod):
     """
-    GradNorm (Chen et al., arXiv 1711.02257): w moves so that ‖w_t g_t‖ on the last shared layer meets
-    mean_s ‖w_s g_s‖ · r_t^1.5, with r_t = (L_t/L_t(0)) / mean_s (L_s/L_s(0)); Σ w = T.
+    GradNorm (Chen et al., arXiv 1711.02257): w moves so that ‖w_t g_t‖ on the last shared layer approaches
+    mean_s ‖w_s g_s‖ · r_t^1.5, where r_t = (L_t/L_t(0)) / mean_s (L_s/L_s(0)); Σ w = T.
 
-    One Adam step per step on Σ_t |‖w_t g_t‖ − target_t|, the targets held constant. The last shared layer is the last
-    shared parameter of two dimensions or more, in the order of `named_parameters()`; L_t(0) is the first step's loss;
-    w_t is kept at 0.001 or above before it is scaled (the last three are our reading).
+    Every step takes one Adam step on Σ_t |‖w_t g_t‖ − target_t| with constant targets. Our reading: the last shared
+    layer is the last shared parameter with two or more dimensions, in the order of `named_parameters()`; L_t(0) is the
+    loss in the first step; and w_t is raised to at least 0.001 before scaling.
     """
 
     name = "gradnorm"

@@ -1,4 +1,4 @@
-"""A greedy search for the coefficients of a merge, as ForkMerge has it (arXiv 2301.12618)."""
+"""ForkMerge's greedy search for the coefficients of a merge (arXiv 2301.12618)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-#: What each branch's coefficient is tried at, in units of the mean coefficient.
+#: Tried coefficients of a branch, in units of the mean coefficient. 0 is the merge without the branch.
 FACTORS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -16,7 +16,7 @@ class GreedyMerge:
     The outcome of [`merge_greedily`].
 
     Args:
-        coefficients (`dict[str, float]`): λ of every branch, in the order of their scores.
+        coefficients (`dict[str, float]`): λ of every branch, best branch first.
         score (`float`): The score of the merge.
     """
 
@@ -25,7 +25,7 @@ class GreedyMerge:
 
     @property
     def shares(self) -> dict[str, float]:
-        """`dict[str, float]`: λ of every branch, divided by their sum."""
+        """`dict[str, float]`: λ of every branch, divided by the sum."""
         return _normalised(self.coefficients)
 
 
@@ -33,13 +33,13 @@ def merge_greedily(scores: Mapping[str, float], score_of: Callable[[Mapping[str,
     """
     Finds λ for θ = Σ λ_b θ_b / Σ λ_b.
 
-    The best branch has λ = 1. Branch i (from 1) of the others, in the order of their scores, tries a·(Σ λ)/(i + 1) for
-    a of 0, .2, .4, .6, .8 and 1, Σ over the branches before it, and takes the best score, the smaller a where two are
-    equal. Of branches of equal scores, the one named first comes first (this, and the choice of a, are ours).
+    The best branch has λ = 1. The others follow in the order of their scores: branch i, from 1, tries a·(Σ λ)/(i + 1)
+    for a in 0, .2, .4, .6, .8, 1, where the sum is over the branches before it, and takes the a with the best score.
+    Ours: the values of a; ties between values go to the smaller a, ties between branches to the first one in `scores`.
 
     Args:
-        scores (`Mapping[str, float]`): The score of every branch by itself, the greater the better.
-        score_of (`Callable[[Mapping[str, float]], float]`): The score of a merge from its shares λ_b/Σ λ.
+        scores (`Mapping[str, float]`): Score of every branch alone; greater is better.
+        score_of (`Callable[[Mapping[str, float]], float]`): Maps the shares λ_b/Σ λ of a merge to its score.
 
     Returns:
         `GreedyMerge`: λ and the score.
@@ -49,7 +49,7 @@ def merge_greedily(scores: Mapping[str, float], score_of: Callable[[Mapping[str,
     best = scores[order[0]]
     for i, branch in enumerate(order[1:], start=1):
         unit = math.fsum(coefficients.values()) / (i + 1)
-        chosen = 0.0  # with the score of the merge so far
+        chosen = 0.0  # its score is that of the merge so far
         for factor in FACTORS:
             score = score_of(_normalised({**coefficients, branch: factor * unit}))
             if score > best:

@@ -1,4 +1,4 @@
-"""HydaLearn: weights from what a step on each task alone would gain for the target."""
+"""HydaLearn: weights from the target's gain after a trial step on each task alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .step_method import Step, StepMethod
 
 class HydaLearn(StepMethod):
     """
-    HydaLearn (Verboven et al., arXiv 2008.11643): the weights of a step follow the target's gain d_t from a step on
-    each task alone, w_s/w_t = d_s/d_t.
+    HydaLearn (Verboven et al., arXiv 2008.11643): a step's weights are proportional to the target's gains d_t from a
+    step on each task alone, w_s/w_t = d_s/d_t.
 
-    Known from the abstract only; the rest is our reading: the step is θ − η g_t with the optimizer's present η, the
-    gain is the fall of the target's loss on held-out rows (`alpha_batch_size` of them, drawn anew for every step),
-    a loss counts as no gain, and weights have mean 1. Where no step gains, the target trains alone.
+    We know only the abstract; the rest is our reading. The trial step is θ − η g_t with the optimizer's present η. The
+    gain is the decrease of the target's loss on `alpha_batch_size` held-out rows, which every step draws anew. An
+    increase counts as a gain of 0. Weights have mean 1. If no task gains, the target trains alone.
     """
 
     name = "hydalearn"

@@ -1,4 +1,4 @@
-"""Baselines of one phase: the target alone, and standard multitask training; and the phase that mixes tasks."""
+"""The baselines `single` and `multitask`, and the joint phase, which mixes tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def joint_phase(
     """
     A phase of `num_steps` optimizer steps that mixes tasks, one task per step.
 
-    Every task gets exactly its share of the steps, in a random order drawn from (data seed, epoch).
+    Every task gets its exact share of the steps, in a random order from (data seed, epoch).
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -35,14 +35,15 @@ def joint_phase(
         num_steps (`int`): Steps of the phase.
         steps (`Mapping[str, int]`): Steps in which every task of the phase sees its sampled rows once.
         task_weights (`Mapping[str, float]`): Present task weights.
-        stretch (`tuple[float, float]`, *optional*): The part of the epoch's learning rates that the phase walks.
+        schedule_range (`tuple[float, float]`, *optional*, defaults to `(0.0, 1.0)`):
+            The part of the epoch's learning-rate schedule that the phase passes through.
         sampling (`str`, *optional*): How tasks are mixed. Defaults to `args.task_sampling`.
-        is_last (`bool`, *optional*, defaults to `False`): Whether it is the run's last phase that mixes tasks.
+        is_last (`bool`, *optional*, defaults to `False`): Whether it is the run's last joint phase.
     """
     sampling = args.task_sampling if sampling is None else sampling
     shares = sampling_shares(sampling, steps, task_weights, args.sampling_temperature)
     order = mixed_order(allocate_steps(num_steps, shares), derive_seed(args.resolved_data_seed, epoch, "joint"))
-    # A weight that chose how often a task is drawn must not scale its steps again.
+    # Weights that already set how often a task is drawn must not scale its steps again.
     return Phase(
         JOINT_PHASE,
         tuple((task,) for task in order),
@@ -53,7 +54,7 @@ def joint_phase(
 
 
 class Single(Method):
-    """The target alone, on all its training rows: what every auxiliary has to beat."""
+    """The target alone, on all its training rows: the baseline that auxiliaries have to beat."""
 
     name = "single"
     changes_weights = False
@@ -68,7 +69,7 @@ class Single(Method):
 
 
 class Multitask(Method):
-    """Standard multitask training: one joint phase over all tasks, mixed by `task_sampling`, all weights 1."""
+    """Standard multitask training: one joint phase over all tasks, mixed by `task_sampling`. All weights are 1."""
 
     name = "multitask"
     changes_weights = False

@@ -1,4 +1,4 @@
-"""Task weights that an optimizer of their own moves."""
+"""Task weights that a torch optimizer updates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .plain_state import optimizer_from_json, optimizer_to_json
 
 class LearnedWeights:
     """
-    One number per task, moved by a torch optimizer; its state is ready for JSON.
+    One number per task, updated by a torch optimizer. Its state is ready for JSON.
 
     Args:
         names (`Sequence[str]`): The tasks.
-        initial (`float`): Where every weight starts.
+        initial (`float`): Initial value of every weight.
         optimizer (`type[torch.optim.Optimizer]`): `torch.optim.SGD` or `torch.optim.Adam`.
         settings (`Any`): The optimizer's settings, such as `lr`.
     """
@@ -35,7 +35,7 @@ class LearnedWeights:
 
     def step(self, gradient: Tensor) -> None:
         """
-        Moves the weights by a step of the optimizer.
+        Takes one step of the optimizer.
 
         Args:
             gradient (`torch.Tensor`): Of shape `(tasks,)`.

@@ -22,8 +22,8 @@ class OlAuxOptions:
     Options of [`OLAux`].
 
     Args:
-        interval (`int`, *optional*, defaults to 5): Steps over which cosines are summed before the weights move.
-        weight_learning_rate (`float`, *optional*, defaults to 0.1): β, the weights' step size. Its default is ours.
+        interval (`int`, *optional*, defaults to 5): Steps between updates of the weights.
+        weight_learning_rate (`float`, *optional*, defaults to 0.1): β, the weights' step size. The default is ours.
     """
 
     interval: int = 5
@@ -38,11 +38,10 @@ class OlAuxOptions:
 
 class OLAux(StepMethod):
     """
-    OL-AUX (Lin et al., NeurIPS 2019): trains on L_* + Σ_k w_k L_k; after every 5 steps w_k += β·Σ cos(g_*, g_k) over
-    them, on shared parameters; w starts at 1.
+    OL-AUX (Lin et al., NeurIPS 2019): trains on L_* + Σ_k w_k L_k; after every 5 steps, w_k += β·Σ cos(g_*, g_k),
+    summed over these steps, on shared parameters; w starts at 1.
 
-    The cosine, in the place of the inner product, is a public port's form of the rule; that no weight falls below 0 is
-    ours.
+    The cosine instead of the inner product is a public port's form of the rule. The lower bound of 0 is ours.
     """
 
     name = "ol_aux"

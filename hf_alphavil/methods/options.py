@@ -1,4 +1,4 @@
-"""Settings of a method's own: a small dataclass each, given as `method_kwargs`."""
+"""The options of one method: a small dataclass, set by `method_kwargs`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from typing import Any
 
 @dataclass(frozen=True)
 class NoOptions:
-    """The options of a method that has none of its own."""
+    """The options of a method without options."""
 
 
 def read_options(options: type, given: Mapping[str, Any] | str | None, method: str) -> Any:
     """
-    A method's options from what the user gave.
+    A method's options from the user's `method_kwargs`.
 
     Args:
         options (`type`): A dataclass whose fields all have defaults; its `__post_init__` may check values.
-        given (`Mapping[str, Any]` or `str`, *optional*): Values by name, or as JSON; the others take their defaults.
+        given (`Mapping[str, Any]` or `str`, *optional*): Values by name, or the same as JSON. Others keep defaults.
         method (`str`): The method's name, for messages.
 
     Returns:
         `Any`: An instance of `options`.
 
     Raises:
-        ValueError: For what is not JSON, a name that the method does not have, or a value of another type than the
-            default's.
+        ValueError: If the text is not JSON, the method has no such option, or a value's type is not the default's.
     """
     known = {field.name: field.default for field in fields(options)}
     assert MISSING not in known.values(), "every option has a default"
@@ -49,12 +48,12 @@ def read_options(options: type, given: Mapping[str, Any] | str | None, method: s
 
 def require(name: str, value: Any, valid: bool, wanted: str) -> None:
     """
-    Refuses an option's value.
+    Checks an option's value.
 
     Args:
         name (`str`): The option.
         value (`Any`): Its value.
-        valid (`bool`): Whether it may be so.
+        valid (`bool`): Whether the value is allowed.
         wanted (`str`): What to pass instead.
 
     Raises:

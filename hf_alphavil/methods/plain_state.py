@@ -1,4 +1,4 @@
-"""Small states of other libraries' objects, ready for JSON."""
+"""Small states of other libraries' objects as JSON, without loss."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _TENSOR, _ARRAY, _DTYPE, _TUPLE = "tensor", "array", "dtype", "tuple"
 
 def to_json(value: Any) -> Any:
     """
-    A value of tensors, arrays, dtypes, containers and numbers as what JSON can hold, without loss.
+    Turns a value into what JSON can hold.
 
     Args:
-        value (`Any`): The value; keys of mappings become text.
+        value (`Any`):
+            Tensors, arrays, dtypes, numbers, text, `None`, and containers of them. Keys of mappings become text.
 
     Raises:
-        TypeError: For anything else.
+        TypeError: For a value of any other type.
     """
     if isinstance(value, Tensor):
         return {_TENSOR: value.tolist(), _DTYPE: str(value.dtype).removeprefix("torch.")}
@@ -41,7 +42,7 @@ def to_json(value: Any) -> Any:
 
 def from_json(value: Any) -> Any:
     """
-    Inverse of [`to_json`], but for keys of mappings, which stay text.
+    Inverse of [`to_json`], except that keys of mappings stay text.
 
     Args:
         value (`Any`): What [`to_json`] returned.
@@ -63,7 +64,7 @@ def from_json(value: Any) -> Any:
 
 def optimizer_to_json(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """
-    What an optimizer of a few numbers keeps per parameter.
+    The state per parameter of an optimizer of a few numbers.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The optimizer.
@@ -73,10 +74,10 @@ def optimizer_to_json(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 def optimizer_from_json(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
     """
-    Inverse of [`optimizer_to_json`]; settings stay the optimizer's own.
+    Inverse of [`optimizer_to_json`]. The optimizer keeps its settings.
 
     Args:
-        optimizer (`torch.optim.Optimizer`): The optimizer, over the parameters in the same order.
+        optimizer (`torch.optim.Optimizer`): An optimizer of the same parameters in the same order.
         state (`Mapping[str, Any]`): What [`optimizer_to_json`] returned.
     """
     entries = {int(number): value for number, value in from_json(state).items()}

@@ -1,4 +1,4 @@
-"""Methods that train jointly and probe each task's effect on the target from where that has led."""
+"""Methods that train jointly, then probe each task's effect on the target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class ProbingOptions:
 
     Args:
         probe_fraction (`float`, *optional*, defaults to 0.5):
-            Share of an epoch's steps given to probes, in (0, 1). Ours: an epoch costs what multitask training's does.
+            Share of an epoch's steps that probes take, in (0, 1). Ours: an epoch costs as much as in multitask
+            training.
     """
 
     probe_fraction: float = 0.5
@@ -36,15 +37,16 @@ class ProbingOptions:
 
 class ProbingMethod(Method):
     """
-    An epoch is a joint phase over all tasks under the present weights, and a probe of each task from its end, θ0.
+    An epoch is a joint phase over all tasks under the present weights, and then a probe of each task from its end, θ0.
 
-    Probes walk the rest of the epoch's learning rates, all the same stretch, unweighted, each with optimizer state of
-    its own. The target's loss with their deltas sets the weights of the next epoch; the deltas are not recombined: θ0
-    goes on. The last epoch, whose weights nothing would use, has no probes: all its steps are joint.
+    All probes pass through the same range of the learning-rate schedule, the one that the joint phase leaves. They are
+    unweighted, and each has a separate optimizer state. The target's loss with their deltas sets the weights of the
+    next epoch. The deltas are not merged: the next epoch starts from θ0. The last epoch has no probes, because nothing
+    would use its weights; all its steps are joint.
 
-    Task t's probe has max(1, round(`probe_fraction`·K_t)) steps, as αVIL's forks beside a joint phase. A task of
-    weight 0 is left out of the joint phase, and its probe lets it come back. A probe that diverges measures nothing:
-    its task's effect counts as 0.
+    Task t's probe has max(1, round(`probe_fraction`·K_t)) steps, like αVIL's forks beside a joint phase. A task with
+    weight 0 is left out of the joint phase, and its probe lets it come back. If a probe diverges, its task's effect
+    counts as 0.
     """
 
     forks = True
@@ -53,7 +55,7 @@ class ProbingMethod(Method):
     min_auxiliaries = 1
     min_epochs = 2
     Options: ClassVar[type] = ProbingOptions
-    #: How the joint phase mixes tasks; `None` for `task_sampling`.
+    #: How the joint phase mixes tasks. `None` means by the setting `task_sampling`.
     sampling: ClassVar[str | None] = None
 
     @property
@@ -109,11 +111,11 @@ class ProbingMethod(Method):
     @abstractmethod
     def measure(self, loss_with: Callable[..., float], start_loss: float, probed: list[str]) -> Mapping[str, float]:
         """
-        Effects of tasks on the target's meta loss, negative where they help.
+        The tasks' effects on the target's meta loss, negative if they help.
 
         Args:
-            loss_with (`Callable[..., float]`): The meta loss of θ0 + the deltas of the probes named.
-            start_loss (`float`): That of θ0.
+            loss_with (`Callable[..., float]`): Maps names of probes to the meta loss of θ0 plus their deltas.
+            start_loss (`float`): The meta loss of θ0.
             probed (`list[str]`): Tasks whose probes left a delta.
         """
 
@@ -123,6 +125,6 @@ class ProbingMethod(Method):
         Sets the task weights of the next epoch.
 
         Args:
-            effects (`Mapping[str, float]`): Of all tasks, finite; 0 where nothing was measured.
+            effects (`Mapping[str, float]`): Effect of every task, finite; 0 if nothing was measured.
             start_loss (`float`): The meta loss of θ0.
         """

@@ -1,4 +1,4 @@
-"""Which auxiliaries have proved useless and leave the plan."""
+"""Pruning: auxiliaries with a low weight leave the plan."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Pruning:
     """
     Counts the epochs in a row after which an auxiliary's weight was at or below a bound. The rule is ours.
 
-    What is compared is the weight before normalisation, after bounds and moving average: the scale on which
-    `min_task_weight` is the floor. An epoch whose δ was dropped, or whose α fell back, counts too: the weight stayed.
+    It compares the weight after bounds and moving average and before normalisation, the scale on which
+    `min_task_weight` is the lower bound. Epochs in which the task's δ was dropped or α fell back count too.
 
     Args:
-        below (`float`, *optional*): The bound; `None` prunes nothing.
+        below (`float`, *optional*): The bound. `None` prunes no task.
         patience (`int`): Epochs in a row.
         target (`str`): The target task, which is never pruned.
     """
@@ -29,13 +29,13 @@ class Pruning:
 
     def observe(self, weights: Mapping[str, float]) -> list[str]:
         """
-        Takes note of an epoch's weights.
+        Counts an epoch.
 
         Args:
-            weights (`Mapping[str, float]`): The weights, before normalisation, of the tasks that are not pruned.
+            weights (`Mapping[str, float]`): Weights of the tasks that are not pruned, before normalisation.
 
         Returns:
-            `list[str]`: Tasks that leave now.
+            `list[str]`: Tasks that leave the plan now.
         """
         if self.below is None:
             return []

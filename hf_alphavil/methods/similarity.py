@@ -1,4 +1,4 @@
-"""Methods that keep of an auxiliary's gradient what agrees with the target's: GCS and target-only PCGrad."""
+"""Methods that keep what agrees with the target in an auxiliary's gradient: GCS and target-only PCGrad."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .step_method import Step, StepMethod
 
 def cosines_with_first(gramian: Tensor) -> Tensor:
     """
-    cos(g_0, g_t) from the inner products of gradients; 0 where one of them is 0.
+    cos(g_0, g_t) from the inner products of gradients; 0 if one of the gradients is 0.
 
     Args:
         gramian (`torch.Tensor`): Of shape `(T, T)`.
@@ -42,7 +42,7 @@ class GradientCosineSimilarity(StepMethod):
     """
     GCS (Du et al., arXiv 1812.02224): g = g_* + Σ_k 1[cos(g_*, g_k) > 0] g_k on shared parameters.
 
-    Heads follow their own gradients. The weighted form, `weighted=True`, has the factor max(0, cos).
+    Heads follow their own task's gradient. With `weighted=True` the factor is max(0, cos).
     """
 
     name = "gcs"
@@ -58,10 +58,11 @@ class GradientCosineSimilarity(StepMethod):
 
 class TargetPCGrad(StepMethod):
     """
-    PCGrad (Yu et al., arXiv 2001.06782) that protects the target alone: g_k ← g_k − ⟨g_k, g_*⟩/‖g_*‖² · g_* where
+    PCGrad (Yu et al., arXiv 2001.06782) for the target alone: g_k ← g_k − ⟨g_k, g_*⟩/‖g_*‖² · g_* if
     ⟨g_k, g_*⟩ < 0, then g = g_* + Σ_k g_k on shared parameters.
 
-    Heads follow their own gradients. The weight shown of the target is the factor of g_* in that sum, 1 or more.
+    Heads follow their own task's gradient. The target's weight in the history is the factor of g_* in that sum, 1 or
+    more.
     """
 
     name = "target_pcgrad"

@@ -1,4 +1,4 @@
-"""Methods that weigh the tasks' gradients step by step: every step carries a batch of each task."""
+"""Methods that weigh the tasks' gradients step by step: every step has a batch of each task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Step(Protocol):
-    """One optimizer step that carries a batch of every task, after the backward passes; equal on all ranks."""
+    """A multi-task step, with a batch of every task, after its backward passes. Its values are equal on all ranks."""
 
     losses: dict[str, float]
     """Mean loss of every task's batch, target first."""
@@ -29,21 +29,21 @@ class Step(Protocol):
 
     @property
     def learning_rate(self) -> float:
-        """η, of the first parameter group."""
+        """η of the first parameter group."""
         ...
 
     @property
     def seed(self) -> int:
-        """From (seed, epoch, step): for random draws that must be the same on all ranks, and after a resume."""
+        """Seed from (seed, epoch, step), for random draws that must be the same on all ranks and after a resume."""
         ...
 
     @property
     def meta(self) -> Objective:
-        """The target on the meta set; for methods with `needs_meta_set`."""
+        """The target on the meta set, for methods with `needs_meta_set`."""
         ...
 
     def meta_rows(self, count: int) -> list[int]:
-        """Rows of the meta set drawn for this step without replacement; all of them where there are fewer."""
+        """Rows of the meta set drawn for this step without replacement; all of them if there are fewer."""
         ...
 
     def losses_again(self) -> dict[str, float]:
@@ -59,8 +59,8 @@ class StepMethod(Method):
     """
     A method that gives every task's gradient a weight in every step.
 
-    An epoch has ⌈Σ K_t / T⌉ steps of T batches, so that it sees as many examples as one of `multitask`, evenly over
-    tasks: small tasks come round again, large ones are cut short. (Ours: the papers sample in many ways.)
+    An epoch has ⌈Σ K_t / T⌉ steps of T batches, so that it sees as many examples as an epoch of `multitask`, the same
+    number of every task: small tasks are repeated, large ones are cut short (ours: the papers sample in many ways).
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -72,12 +72,12 @@ class StepMethod(Method):
 
     needs_whole_gradients = True
     min_auxiliaries = 1
-    #: Whether the weights are those of losses, and so act on heads too; else heads follow their own task's gradient.
+    #: Whether weights act on heads too, like weights of losses. Otherwise heads follow their own task's gradient.
     weighs_heads: bool = True
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
-        #: Target first, the others by name: the order in which steps carry them.
+        #: The order of the tasks in a step: target first, the others by name.
         self.order = (args.target_task, *sorted(self.auxiliaries))
         self.num_steps = 0
         self._weight_sums = dict.fromkeys(self.tasks, 0.0)
@@ -90,10 +90,10 @@ class StepMethod(Method):
     @abstractmethod
     def weigh(self, step: Step) -> Mapping[str, float]:
         """
-        The weights of a step's gradients: the step is taken along Σ w_t g_t.
+        The weights of a step's gradients. The step follows Σ w_t g_t.
 
         Args:
-            step (`Step`): Losses, gradients, and what else may be looked at.
+            step (`Step`): The step's losses and gradients, and the meta set.
 
         Returns:
             `Mapping[str, float]`: w_t of every task.
@@ -101,10 +101,10 @@ class StepMethod(Method):
 
     def after_step(self, step: Step) -> None:
         """
-        Called when the optimizer has taken the step, for methods that look at what it did.
+        Called when the optimizer has taken the step, for methods that measure its effect.
 
         Args:
-            step (`Step`): The step; its gradients are gone.
+            step (`Step`): The step. Its gradients are gone.
         """
 
     def count_step(self, weights: Mapping[str, float]) -> None:
@@ -112,7 +112,7 @@ class StepMethod(Method):
         Called after every step.
 
         Args:
-            weights (`Mapping[str, float]`): The weights that the step had.
+            weights (`Mapping[str, float]`): The step's weights.
         """
         self.num_steps += 1
         self._steps_in_epoch += 1

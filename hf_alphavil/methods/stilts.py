@@ -26,7 +26,7 @@ class StiltsOptions:
 
     Args:
         intermediate_epochs (`int`, *optional*, defaults to 0):
-            Epochs of the first stage, fewer than the run's; 0 stands for half of them, rounded down.
+            Epochs of the first stage, fewer than the run's. 0 means half of the run's, rounded down.
     """
 
     intermediate_epochs: int = 0
@@ -37,11 +37,12 @@ class StiltsOptions:
 
 class Stilts(Method):
     """
-    STILTs: the first epochs train the auxiliaries jointly, mixed by `task_sampling`, the others the target alone.
+    STILTs: the first epochs train the auxiliaries jointly, mixed by `task_sampling`; the others train the target
+    alone.
 
-    The paper trains one intermediate task; several at once, and the budget, are ours: every epoch has the N = Σ K_t
-    steps of multitask training's, so that the target's rows are seen again within an epoch. Each stage has optimizer
-    state of its own and walks the whole learning-rate schedule, as two runs one after the other would.
+    The paper trains one intermediate task. Several at once are ours, and so is the budget: every epoch has N = Σ K_t
+    steps, as in multitask training, so that an epoch repeats the target's rows. Each stage has a separate optimizer
+    state and passes through the whole learning-rate schedule, as two separate runs would.
 
     In the history, `task_weights_used` is 1 for the tasks that an epoch trains and 0 for the others; `task_weights`
     are those of the next epoch.

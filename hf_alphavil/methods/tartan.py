@@ -33,7 +33,7 @@ class MetaTartanOptions:
 
     Args:
         weight_learning_rate (`float`, *optional*, defaults to 0.01): Step size of z.
-        head_steps (`int`, *optional*, defaults to 5): Gradient steps in which the development head is learned anew.
+        head_steps (`int`, *optional*, defaults to 5): Gradient steps that train the development head.
         head_learning_rate (`float`, *optional*, defaults to 0.01): Their step size.
     """
 
@@ -52,10 +52,10 @@ class MetaTartanOptions:
 class MetaTartan(StepMethod):
     """
     META-TARTAN (Dery et al., arXiv 2109.07437): w = softmax(z); in every step z_t += 0.01·cos(g_dev, g_t) over the
-    shared parameters, with g_dev the gradient of the target's loss on held-out rows through a head of its own.
+    shared parameters, where g_dev is the gradient of the target's held-out loss through a separate development head.
 
-    That development head is learned on the same rows with the encoder frozen. How is our reading: it starts each time
-    from the target's head and takes `head_steps` plain gradient steps, so that nothing but z is kept between steps.
+    The development head is trained on the same rows, with the encoder frozen. Our reading: in every step it starts
+    from the target's head and takes `head_steps` plain gradient steps, so that only z is kept between steps.
     """
 
     name = "meta_tartan"

@@ -26,7 +26,7 @@ class TawtOptions:
 
     Args:
         weight_learning_rate (`float`, *optional*, defaults to 1.0): η of the mirror descent.
-        batch_size (`int`, *optional*, defaults to 64): Training rows per task on which gradients are compared.
+        batch_size (`int`, *optional*, defaults to 64): Training rows per task for a gradient.
     """
 
     weight_learning_rate: float = 1.0
@@ -41,12 +41,12 @@ class TawtOptions:
 
 class TAWT(Method):
     """
-    TAWT (Chen, Crammer, He, Roth, Su; ICLR 2022): once per epoch w_t ← w_t·exp(η c_t)/Σ with c_t = cos(g_*, g_t) over
-    the shared parameters, c_* = 1; the batch of task t trains on T·w_t·L_t.
+    TAWT (Chen, Crammer, He, Roth, Su; ICLR 2022): once per epoch w_t ← w_t·exp(η c_t)/Σ, where c_t = cos(g_*, g_t)
+    over the shared parameters and c_* = 1; a batch of task t trains on T·w_t·L_t.
 
-    The gradients are of one batch of training rows per task, without dropout. `task_weights` are T·w_t, and act where
-    `weight_applies_to` says. The cosines are taken at an epoch's end, for the next one (our reading); the first epoch
-    is uniform.
+    Each gradient is of one batch of training rows, without dropout. `task_weights` are T·w_t and act on what
+    `weight_applies_to` says. Our reading: cosines are measured at an epoch's end, for the next epoch; the first epoch
+    has equal weights.
     """
 
     name = "tawt"
@@ -82,7 +82,7 @@ class TAWT(Method):
 
 
 def _cosine(one: Gradient, other: Gradient) -> float:
-    """The cosine over the parameters that both losses reach; 0 where a gradient is 0."""
+    """The cosine over the parameters that both losses reach; 0 if a gradient is 0."""
     both = [(a.flatten(), b.flatten()) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
     if not both:
         return 0.0

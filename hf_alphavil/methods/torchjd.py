@@ -1,4 +1,4 @@
-"""Methods from the library TorchJD (https://torchjd.org, an optional extra): one adapter for all of them."""
+"""One adapter for all methods of the library TorchJD (https://torchjd.org, an optional extra)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ AGGREGATION, SCALARIZATION = "torchjd.aggregation", "torchjd.scalarization"
 @dataclass(frozen=True)
 class Source:
     """
-    Where a method lies in TorchJD, and how it is made.
+    A class of TorchJD and how to construct it.
 
     Args:
         module (`str`): `torchjd.aggregation` (of gradients) or `torchjd.scalarization` (of losses).
         class_name (`str`): The class.
-        paper (`str`): Where the rule is from.
-        settings (`Mapping[str, Any]`): Its settings and their defaults, the library's but for `c`, `mu` and `shape`.
-        size (`str`, *optional*): The argument that takes the number of tasks.
+        paper (`str`): The source of the rule.
+        settings (`Mapping[str, Any]`):
+            Its settings with their defaults. They are the library's, except for `c` and `mu`, which have none there.
+        size (`str`, *optional*): The argument for the number of tasks.
         state (`tuple[str, ...]`): Attributes that it keeps between steps, for checkpoints.
     """
 
@@ -88,12 +89,12 @@ class TorchJDMethod(StepMethod):
     """
     Weighs a step's gradients by a class of TorchJD.
 
-    An aggregator gets the gradients' inner products over the shared parameters, from which its weights follow, and
-    heads follow their own gradients, as in the library's `mtl_backward`. A scalarizer gets the tasks' losses; the
-    weight of g_t is the derivative of its value with respect to L_t, on heads too. The target is the first row.
+    An aggregator computes weights from the gradients' inner products over the shared parameters. Heads follow their
+    own task's gradient, as in the library's `mtl_backward`. A scalarizer gets the tasks' losses; the weight of g_t is
+    the derivative of its value with respect to L_t, on heads too. The target is the first row.
 
-    What is ours: random draws are the same on all ranks, from (seed, epoch, step); UW's own parameters are learned by
-    Adam at `weight_learning_rate`; FAMO looks again at the step's batches after it, in training mode.
+    Ours: random draws are the same on all ranks, from (seed, epoch, step); Adam learns UW's parameters, with
+    `weight_learning_rate`; FAMO measures the losses of the step's batches again after the step, in training mode.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -119,11 +120,11 @@ class TorchJDMethod(StepMethod):
 
     def _of_gradients(self, step: Step) -> Tensor:
         gramian = step.gradients.gramian()
-        if not gramian.isfinite().all():  # solvers would raise; the runner stops the run with a better word
+        if not gramian.isfinite().all():  # solvers would raise; the runner's message says more
             return torch.ones(len(self.order))
         if hasattr(self._module, "gramian_weighting"):
             return self._module.gramian_weighting(gramian)
-        # NashMTL takes the gradients, but looks at their inner products alone: any rows with the same ones will do.
+        # NashMTL takes gradients but uses only their inner products: any vectors with the same products will do.
         values, vectors = torch.linalg.eigh(gramian)
         return self._module.weighting(vectors * values.clamp(min=0).sqrt())
 
@@ -162,7 +163,7 @@ class TorchJDMethod(StepMethod):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         if state["optimizer"] is not None and self._weights_optimizer() is None:
-            # FAMO makes its optimizer at the first update.
+            # FAMO makes its optimizer in the first update.
             ones = torch.ones(len(self.order), dtype=torch.float64)
             self._module(ones)
             self._module.update(ones)
@@ -192,7 +193,7 @@ class TorchJDMethod(StepMethod):
 
 
 def _make(source: Source, options: Any, num_tasks: int) -> Any:
-    """The library's object."""
+    """Constructs the library's object."""
     settings = {name: value for name, value in dataclasses.asdict(options).items() if name != "weight_learning_rate"}
     if source.size is not None:
         settings[source.size] = num_tasks

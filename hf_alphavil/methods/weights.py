@@ -1,4 +1,4 @@
-"""How task weights follow α."""
+"""The rule by which task weights follow α."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class WeightRule:
     """
     w_t ← w_t + (α_t/α_init − 1), then bounds, then the moving average, then normalisation.
 
-    For a start of 1 the rule is the paper's as we read it, w_t + (α_t − 1); relative to any other start, bounds,
-    average and normalisation are ours. The average β·w_t + (1 − β)·(bounded new w_t) lies within the bounds; where
-    they do not bind it is a step shortened by 1 − β, and where they do, one bad epoch goes that share of the way.
+    For α_init = 1 it is the paper's rule as we read it, w_t + (α_t − 1). Ours: other values of α_init, bounds, average
+    and normalisation. The average β·w_t + (1 − β)·(bounded new w_t) stays within the bounds. It shortens a step, or
+    the way to a bound, by the factor 1 − β.
 
     Args:
-        minimum (`float`): Lower bound of a weight. A weight of exactly 0 is absorbing: the task leaves no δ.
+        minimum (`float`): Lower bound of a weight. A task with weight 0 leaves no δ, so that its weight stays 0.
         maximum (`float`, *optional*): Upper bound of a weight.
-        normalize (`bool`): Whether weights are scaled to mean 1 at the end.
+        normalize (`bool`): Whether weights are scaled to mean 1.
         average (`float`, *optional*, defaults to 0.0): β, the share of the present weight in the next one, in [0, 1).
     """
 
@@ -49,10 +49,10 @@ class WeightRule:
 
     def normalized(self, weights: Mapping[str, float]) -> dict[str, float]:
         """
-        Weights scaled to mean 1, if the rule has it so.
+        Weights scaled to mean 1, if the rule normalises.
 
         Args:
-            weights (`Mapping[str, float]`): What [`step`] returned, of the tasks that stay.
+            weights (`Mapping[str, float]`): What [`step`] returned, for the tasks that are not pruned.
 
         Returns:
             `dict[str, float]`: The weights, in the same order.
@@ -62,7 +62,7 @@ class WeightRule:
 
 def scaled_to_mean_one(weights: Mapping[str, float]) -> dict[str, float]:
     """
-    Weights divided by their mean; as they are where that is not above 0.
+    Weights divided by their mean; unchanged if the mean is not above 0.
 
     Args:
         weights (`Mapping[str, float]`): The weights.
