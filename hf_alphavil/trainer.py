@@ -266,8 +266,8 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
 
     @property
     def _num_groups(self) -> int:
-        method, num_tasks = METHODS[self.args.method], len(self.task_setup.train_datasets)
-        return count_groups(self.args, method, num_tasks, self.accelerator)
+        forks_by_task = METHODS[self.args.method].forks_by_task
+        return count_groups(self.args, forks_by_task, len(self.task_setup.train_datasets), self.accelerator)
 
     # ---- Trainer's loop
 

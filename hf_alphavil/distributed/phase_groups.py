@@ -16,17 +16,16 @@ from ..data import EpochPlan, assign_lanes
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from ..methods import Method
     from ..settings import MultitaskSettings
 
 
-def count_groups(args: MultitaskSettings, method: type[Method], num_tasks: int, accelerator: Accelerator) -> int:
+def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, accelerator: Accelerator) -> int:
     """
     How many groups of processes run phases side by side, by `phase_parallel` and `phase_group_size`.
 
     Args:
         args (`MultitaskSettings`): The settings.
-        method (`type[Method]`): The method.
+        forks_by_task (`bool`): Whether the method's phases are independent of each other, one per task.
         num_tasks (`int`): Tasks that are trained.
         accelerator (`accelerate.Accelerator`): Trainer's.
 
@@ -42,7 +41,7 @@ def count_groups(args: MultitaskSettings, method: type[Method], num_tasks: int, 
     size = args.phase_group_size or fewest_per_group(num_processes, num_tasks)
     obstacles = {
         "one process runs; launch several": num_processes == 1,
-        f"method {method.name!r} has no phases that are independent of each other": not method.forks_by_task,
+        f"method {args.method!r} has no phases that are independent of each other": not forks_by_task,
         "fewer than two tasks are trained": num_tasks < 2,
         f"the {num_processes} processes do not divide into groups of {size}; change their number or "
         "`phase_group_size`": num_processes % size != 0,

@@ -157,7 +157,7 @@ def accelerator(num_processes=4, is_fsdp2=False, mixed_precision="no"):
 
 def groups(num_tasks=5, method="alphavil", machine=None, **settings):
     args = MultitaskTrainingArguments(output_dir="unused", target_task="a", use_cpu=True, method=method, **settings)
-    return count_groups(args, METHODS[method], num_tasks, machine or accelerator())
+    return count_groups(args, METHODS[method].forks_by_task, num_tasks, machine or accelerator())
 
 
 def test_number_of_groups():
