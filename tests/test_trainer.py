@@ -160,7 +160,7 @@ def test_early_stopping(tmp_path):
 # ---- Inside a plan
 
 
-def test_evaluation_inside_a_plan_is_held_to_its_end(tmp_path, caplog):
+def test_evaluation_inside_a_plan_is_deferred_to_its_end(tmp_path, caplog):
     trainer = evaluating_trainer(
         tmp_path,
         eval_strategy="steps",

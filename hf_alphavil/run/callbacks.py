@@ -1,4 +1,4 @@
-"""Where the plan meets Trainer's loop."""
+"""The callbacks that connect a run to Trainer's loop."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ class PlanProgressCallback(ProgressCallback):
 
     def show(self, text: str) -> None:
         """
-        Shows a short text behind the bar.
+        Shows a short text after the bar.
 
         Args:
-            text (`str`): Such as `rte 3/16` or `α 4/10`.
+            text (`str`): For example `rte 3/16` or `α 4/10`.
         """
         if self.training_bar is not None:
             self.training_bar.set_postfix_str(text, refresh=text.startswith("α"))
@@ -89,9 +89,9 @@ class PlanProgressCallback(ProgressCallback):
 
 def restore_callbacks(callbacks: Iterable[TrainerCallback], stored: Mapping[str, Any]) -> None:
     """
-    Gives callbacks back what they had counted when a checkpoint was written, such as early stopping's patience.
+    Restores the counters of callbacks, such as early stopping's patience, from a checkpoint.
 
-    Trainer does so only with `restore_callback_states_from_checkpoint`, and then replaces the objects.
+    Trainer restores them only with `restore_callback_states_from_checkpoint`, and then replaces the objects.
 
     Args:
         callbacks (`Iterable[TrainerCallback]`): The run's callbacks, changed in place; their settings stay.
@@ -102,7 +102,7 @@ def restore_callbacks(callbacks: Iterable[TrainerCallback], stored: Mapping[str,
         name = type(callback).__name__
         if not isinstance(callback, ExportableState) or name not in stored:
             continue
-        # One entry per object, or the entry itself where there is one object of the class.
+        # A list of entries if the class has several objects, else the entry itself.
         states = stored[name] if isinstance(stored[name], list) else [stored[name]]
         number = taken[name] = taken.get(name, -1) + 1
         if number < len(states):

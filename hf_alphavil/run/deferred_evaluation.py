@@ -1,4 +1,4 @@
-"""Evaluation and saving that fall due inside a plan, where no merged model exists."""
+"""Evaluations that are due inside a plan, when there is no merged model."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ logger = logging.getLogger(__name__)
 
 
 class DeferredEvaluation:
-    """Holds an evaluation that was asked for inside a plan to the plan's last step."""
+    """
+    Defers an evaluation that is due inside a plan to the plan's last step.
+
+    Attributes:
+        pending (`bool`): Whether an evaluation is deferred; part of a checkpoint.
+    """
 
     def __init__(self) -> None:
-        #: Whether one is held; part of a checkpoint.
         self.pending = False
         self._warned = False
 
     def settle(self, control: TrainerControl, args: TrainingArguments, in_plan: bool, is_saved: bool) -> None:
         """
-        Changes Trainer's flags, after all callbacks have spoken.
+        Changes Trainer's flags after all callbacks have set theirs.
 
         Args:
             control (`TrainerControl`): The flags.
             args (`TrainingArguments`): The settings.
             in_plan (`bool`): Whether a plan of forks has begun and is not merged yet.
-            is_saved (`bool`): Whether a checkpoint of this step is written already.
+            is_saved (`bool`): Whether this step's checkpoint has been written already.
         """
         if in_plan:
             if control.should_evaluate:
@@ -35,10 +39,11 @@ class DeferredEvaluation:
                 if not self._warned:
                     self._warned = True
                     logger.warning(
-                        "An evaluation was due inside an epoch's plan. Only merged parameters are evaluated: it is "
-                        "held to the plan's last step (this is said once; `eval_strategy='epoch'` avoids it)."
+                        "An evaluation was due inside an epoch's plan. Only merged parameters are evaluated, so it is "
+                        "deferred to the plan's last step (this warning appears once; `eval_strategy='epoch'` avoids "
+                        "it)."
                     )
-            # Trainer takes the stop for the epoch's end and asks once more, at the same step.
+            # Trainer takes the stop for the epoch's end and asks again at the same step.
             if control.should_training_stop and args.save_strategy != SaveStrategy.NO and not is_saved:
                 control.should_save = True
         elif self.pending:

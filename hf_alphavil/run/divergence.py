@@ -1,4 +1,4 @@
-"""A run that cannot go on, and the checkpoint from which it can."""
+"""The error of a run that has diverged, and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from ..checkpointing.run_state import load_run_state
 
 
 class DivergenceError(RuntimeError):
-    """Losses became NaN or infinite, and no finite model is left to go on from."""
+    """Losses became NaN or infinite, and no finite model is left to continue from."""
 
 
 def diverged(what: str, output_dir: str | os.PathLike[str], epoch: int, step: int) -> DivergenceError:
     """
-    The error of a run that diverged, which names the last checkpoint that is still good.
+    The error of a run that diverged, with the last good checkpoint in its message.
 
     Args:
-        what (`str`): Which loss became what, and where.
+        what (`str`): What became NaN or infinite, and where.
         output_dir (`str` or `os.PathLike`): The run's output folder.
         epoch (`int`): The epoch that failed, from 0.
-        step (`int`): The step within it at whose start the parameters were still good, from 0.
+        step (`int`): The last step within it, from 0, at whose start the parameters were finite.
     """
     good = last_checkpoint_before(output_dir, epoch, step)
     resume = (
         f"The last good checkpoint is {good}: resume from it" if good else "No good checkpoint was written: start anew"
     )
     return DivergenceError(
-        f"{what}, and no finite model is left to go on from. {resume}, with a lower `learning_rate`, or with gradient "
+        f"{what}, and no finite model is left to continue from. {resume}, with a lower `learning_rate`, with gradient "
         "clipping (`max_grad_norm`), or without the rows that cause it"
     )
 
 
 def last_checkpoint_before(output_dir: str | os.PathLike[str], epoch: int, step: int) -> Path | None:
     """
-    The last whole checkpoint written at a place of a run or before it.
+    The last intact checkpoint that was written at a step of a run or before it.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder.
-        epoch (`int`): The place's epoch, from 0.
-        step (`int`): Its step within the epoch, from 0.
+        epoch (`int`): The epoch, from 0.
+        step (`int`): The step within the epoch, from 0.
     """
     for folder in resumable_checkpoints(output_dir):
         state = load_run_state(folder)

@@ -1,4 +1,4 @@
-"""How much memory methods that fork take beyond a plain run."""
+"""The memory that methods with forks need beyond a plain run."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def extra_memory(
     parameters: Iterable[Tensor], num_tasks: int, args: MultitaskSettings, num_own: int | None = None
 ) -> tuple[float, float]:
     """
-    Memory at the peak of an epoch beyond a plain run, with AdamW, whose state is twice the parameters' memory.
+    Peak memory of an epoch beyond a plain run, with AdamW, whose state is twice the size of the parameters.
 
-    The peak is in the last phase, whose δ is not there yet, or in the α step, when the copy of the phase's start is
-    gone.
+    The peak is in the last phase, before its δ is recorded, or in the α step, after the copy of the phase's start has
+    been freed.
 
     Args:
         parameters (`Iterable[torch.Tensor]`): The trainable parameters, or this process's shards of them.
         num_tasks (`int`): Number of tasks, T.
         args (`MultitaskSettings`): `delta_device`, `delta_dtype` and `phase_optimizer_state`.
-        num_own (`int`, *optional*): Tasks whose phases this process runs, of which it keeps states. Defaults to all.
+        num_own (`int`, *optional*): Tasks whose phases this process runs, and whose states it keeps. Defaults to all.
 
     Returns:
-        `tuple[float, float]`: Bytes on the parameters' device, and bytes in CPU memory where that is another.
+        `tuple[float, float]`: Bytes on the parameters' device, and bytes in CPU memory if that is another device.
     """
     parameters = list(parameters)
     theta = sum(p.numel() * p.element_size() for p in parameters)
     delta = sum(p.numel() * 2 for p in parameters) if args.delta_dtype == "bfloat16" else theta
     keeps_states = args.phase_optimizer_state == "per_task"
-    # Of T optimizer states a plain run has one.
+    # A plain run has one of the T optimizer states.
     states = 2 * ((num_tasks if num_own is None else num_own) - 1) * theta if keeps_states else 0
     copy_of_start = 2 * theta if keeps_states else 0
     # (θ0 and deltas, the rest) in the last phase and in the α step.
@@ -51,7 +51,7 @@ def extra_memory(
 
 def log_expected_memory(parameters: Iterable[Tensor], num_tasks: int, args: MultitaskSettings, num_own: int) -> None:
     """
-    Logs what [`extra_memory`] expects.
+    Logs the memory that [`extra_memory`] expects.
 
     Args:
         parameters (`Iterable[torch.Tensor]`): As of [`extra_memory`].
@@ -62,7 +62,7 @@ def log_expected_memory(parameters: Iterable[Tensor], num_tasks: int, args: Mult
     on_device, on_cpu = extra_memory(parameters, num_tasks, args, num_own)
     logger.info(
         "  Expected memory for θ0, deltas and optimizer states of %d tasks beyond a plain run, with AdamW: "
-        "%.2f GB where the parameters lie%s (a checkpoint written inside an epoch holds about as much)",
+        "%.2f GB on the parameters' device%s (a checkpoint written inside an epoch holds about as much)",
         num_tasks,
         on_device / 1e9,
         f", {on_cpu / 1e9:.2f} GB in CPU memory" if on_cpu else "",

@@ -1,4 +1,4 @@
-"""A step that carries a batch of every task: what Trainer's loop gathers of it, and what its method may look at."""
+"""A multi-task step: one optimizer step on a batch of every task, whose gradients a method weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class MultitaskStep:
 
     def observe(self, task: str, loss: Tensor, batch: Any) -> None:
         """
-        Adds a micro-batch of a task, whose backward pass has run inside `gradients.of(task)`.
+        Adds a micro-batch of a task. Its backward pass has run inside `gradients.of(task)`.
 
         Args:
             task (`str`): The task.
@@ -61,16 +61,16 @@ class MultitaskStep:
         self._batches.append(batch)
 
     def take(self) -> None:
-        """Takes means over ranks and weighs the gradients, once the last micro-batch is there."""
+        """Averages over ranks and weights the gradients, after the last micro-batch."""
         accelerator = self.context.accelerator
         self.gradients.exchange(partial(self._over_ranks, reduction="mean"))
         self.state.synchronise_buffers()
         mean = accelerator.reduce(torch.stack(list(self._sums.values())).double(), reduction="mean")
         self.losses = dict(zip(self._sums, mean.tolist(), strict=True))
-        # One with a loss that is not finite is left unweighted: the runner will stop the run.
+        # A step with a loss that is not finite stays unweighted: the runner will stop the run.
         self._is_finite = all(map(math.isfinite, self.losses.values()))
         weights = self.method.weigh(self) if self._is_finite else dict.fromkeys(self.losses, 1.0)
-        # The first rank's word holds: a last bit that differs between ranks must not pass a threshold on one alone.
+        # All ranks take the first one's weights: a last bit that differs must not cross a threshold on one rank alone.
         agreed = broadcast(torch.tensor([weights[task] for task in self.losses], dtype=torch.float64).to(mean.device))
         weights = dict(zip(self.losses, agreed.tolist(), strict=True))
         self.gradients.put(weights, weights if self.method.weighs_heads else dict.fromkeys(weights, 1.0))
@@ -79,23 +79,23 @@ class MultitaskStep:
         self._is_weighed = True
 
     def finish(self) -> None:
-        """Lets the method look back, once the optimizer has taken the step."""
+        """Calls the method's `after_step`, when the optimizer has taken the step."""
         if self._is_finite:
             self.method.after_step(self)
 
     def _over_ranks(self, gradient: Gradient, reduction: str) -> Gradient:
         return reduce_gradient(gradient, self.gradients.parameters, self.context.accelerator, reduction)
 
-    # ---- What a method may look at
+    # ---- What a method may use
 
     @property
     def learning_rate(self) -> float:
-        """`float`: η of the step, of the first parameter group."""
+        """`float`: The step's learning rate η, from the first parameter group."""
         return float(self.state.optimizer.param_groups[0]["lr"])
 
     @property
     def seed(self) -> int:
-        """`int`: From (seed, epoch, step)."""
+        """`int`: A seed derived from (seed, epoch, step)."""
         return derive_seed(self.context.args.seed, self.state.epoch, self.state.step, "method")
 
     @property
@@ -108,7 +108,7 @@ class MultitaskStep:
         Rows of the meta set, drawn for this step without replacement.
 
         Args:
-            count (`int`): How many; all of them, in order, where there are fewer.
+            count (`int`): How many; if there are fewer, all of them in order.
         """
         num_rows = self.meta.num_rows
         if count >= num_rows:
@@ -118,7 +118,7 @@ class MultitaskStep:
         return torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed))[:count].tolist()
 
     def losses_again(self) -> dict[str, float]:
-        """`dict[str, float]`: The losses of the step's batches at the present parameters, in training mode."""
+        """`dict[str, float]`: The losses of the step's batches at the current parameters, in training mode."""
         context = self.context
         sums = {task: torch.zeros((), dtype=torch.float64, device=context.args.device) for task in self.losses}
         # The training pass has counted these batches in batch norm's statistics already.
@@ -134,13 +134,12 @@ class MultitaskStep:
 
     def gradient_again(self, weights: Mapping[str, float]) -> Gradient:
         """
-        ∇ Σ w_t L_t of the step's batches at the present parameters, without dropout, equal on all ranks.
+        ∇ Σ w_t L_t of the step's batches at the current parameters, without dropout; equal on all ranks.
 
         Args:
             weights (`Mapping[str, float]`): w_t by task.
         """
-        accelerator = self.context.accelerator
-        context = self.context
+        context, accelerator = self.context, self.context.accelerator
         scale = context.args.gradient_accumulation_steps * accelerator.num_processes
         total: Gradient = [None] * len(self.gradients.parameters)
         with deterministic_mode(context.model):

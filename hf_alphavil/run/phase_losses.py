@@ -14,7 +14,7 @@ class PhaseLosses:
     """
     Mean loss per task of the running phase, and the first step at which one was NaN or infinite.
 
-    Everything stays on the device until a phase ends or a checkpoint is written: no step waits for a number.
+    Everything stays on the device until a phase ends or a checkpoint is written: no step synchronises.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class PhaseLosses:
 
         Returns:
             `tuple[dict[str, float], dict[str, int]]`: The mean loss of every task, and the first step with a NaN or
-            infinite loss, from 0, of the tasks that had one; equal on all ranks.
+            infinite loss, from 0, for the tasks that had one; equal on all ranks.
         """
         tasks = sorted(task for task in self._sums if self._steps.get(task))
         if not tasks:
@@ -68,7 +68,7 @@ class PhaseLosses:
 
     def state_dict(self, gather: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """
-        What a resumed phase needs, ready for JSON. Called on every rank.
+        The state that a resumed phase needs, ready for JSON. Called on every rank.
 
         Args:
             gather (`Callable[[torch.Tensor], torch.Tensor]`): As in [`reduce`].
@@ -77,7 +77,7 @@ class PhaseLosses:
         return {"means": means, "steps": dict(self._steps), "first_bad": first_bad}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Inverse of [`state_dict`]: every rank goes on from the mean over all."""
+        """Inverse of [`state_dict`]: every rank continues from the mean over all ranks."""
         self._steps = dict(state["steps"])
         self._sums = {
             task: torch.tensor(mean * self._steps[task], device=device) for task, mean in state["means"].items()

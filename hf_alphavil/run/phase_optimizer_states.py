@@ -1,4 +1,4 @@
-"""Optimizer state of every phase's own."""
+"""A separate optimizer state for every phase."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers.optimization import Adafactor
 
 from ..distributed.fsdp import local_tensor, sharded_like
 
-#: Optimizers that build their state lazily and keep all of it in `Optimizer.state`, so that it can be swapped.
+#: Optimizers that create their state lazily and keep all of it in `Optimizer.state`, so that it can be swapped.
 SWAPPABLE: tuple[type[Optimizer], ...] = (
     torch.optim.SGD,
     torch.optim.Adam,
@@ -26,20 +26,20 @@ SWAPPABLE: tuple[type[Optimizer], ...] = (
     Adafactor,
 )
 
-#: The name of the copy of a phase's start in a checkpoint; task names hold no parentheses.
+#: The checkpoint's name for the copy of a phase's start; task names have no parentheses.
 _AT_START = "(start)"
 
 
 class PerPhaseOptimizerState:
     """
-    Swaps the state of an optimizer between phases, so that no task's momentum moves another's parameters.
+    Swaps the state of an optimizer between phases, so that no task's momentum moves another task's parameters.
 
-    Swapping exchanges references. Every slot costs the memory of one optimizer state, and so does the copy of the
-    running phase's start, to which a phase that diverged is rolled back.
+    Swapping exchanges references. Every phase's state costs the memory of one optimizer state, and so does the copy of
+    the running phase's start, to which a phase that diverged is rolled back.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The bare optimizer (not accelerate's wrapper).
-        keep (`bool`): `True` keeps every slot's state over the epochs, `False` starts each phase without state.
+        keep (`bool`): `True` keeps every phase's state over the epochs, `False` starts each phase without state.
         rolls_back (`bool`, *optional*, defaults to `True`): Whether a copy of each phase's start is kept at all.
 
     Raises:
@@ -49,26 +49,31 @@ class PerPhaseOptimizerState:
     def __init__(self, optimizer: Optimizer, keep: bool, rolls_back: bool = True) -> None:
         if type(optimizer) not in SWAPPABLE:
             raise ValueError(
-                f"methods of several phases give each optimizer state of its own, which {type(optimizer).__name__} "
-                f"does not support: choose an `optim` that is one of {', '.join(cls.__name__ for cls in SWAPPABLE)} "
-                "(for example `optim='adamw_torch'`)"
+                f"methods with several phases give each phase its own optimizer state, which "
+                f"{type(optimizer).__name__} does not support: choose an `optim` that is one of "
+                f"{', '.join(cls.__name__ for cls in SWAPPABLE)} (for example `optim='adamw_torch'`)"
             )
         self.optimizer = optimizer
         self.keep = keep
         self.rolls_back = rolls_back
         self.active: str | None = None
-        self._slots: dict[str, defaultdict[Tensor, Any]] = {}
+        self._states: dict[str, defaultdict[Tensor, Any]] = {}
         self._at_start: defaultdict[Tensor, Any] | None = None
 
-    def begin_phase(self, slot: str) -> None:
-        """Makes the state of `slot` the optimizer's state, its own from before or none, and keeps a copy of it."""
+    def begin_phase(self, phase: str) -> None:
+        """
+        Loads a phase's state into the optimizer, and keeps a copy of it to roll back to.
+
+        Args:
+            phase (`str`): The phase's name. Its state is from an earlier epoch, or empty.
+        """
         if not self.keep:
             self.optimizer.state = defaultdict(dict)
-        elif slot != self.active:
+        elif phase != self.active:
             if self.active is not None:
-                self._slots[self.active] = self.optimizer.state
-            self.optimizer.state = self._slots.pop(slot, defaultdict(dict))
-        self.active = slot
+                self._states[self.active] = self.optimizer.state
+            self.optimizer.state = self._states.pop(phase, defaultdict(dict))
+        self.active = phase
         self._at_start = _copy(self.optimizer.state) if self.rolls_back else None
 
     def end_phase(self, roll_back: bool = False, forget: bool = False) -> None:
@@ -77,7 +82,7 @@ class PerPhaseOptimizerState:
 
         Args:
             roll_back (`bool`, *optional*, defaults to `False`): Whether the optimizer's state becomes that copy again.
-            forget (`bool`, *optional*, defaults to `False`): Whether the slot is not needed again: it is then freed.
+            forget (`bool`, *optional*, defaults to `False`): Whether the state is no longer needed, and is freed.
         """
         if roll_back and self._at_start is not None:
             self.optimizer.state = self._at_start
@@ -88,36 +93,36 @@ class PerPhaseOptimizerState:
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """
-        The state of the slots that are not active, and the active one's at the start of a running phase. The active
-        one itself is in the optimizer, hence in Trainer's own file.
+        The states of the phases that are not running, and the running phase's state at its start. The running phase's
+        present state is in the optimizer, hence in Trainer's own file.
 
         Returns:
-            `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<slot>/<parameter number>/<key>`, and what remains,
-            ready for JSON.
+            `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<phase>/<parameter number>/<key>`, and the other
+            values, ready for JSON.
         """
         tensors: dict[str, Tensor] = {}
         values: dict[str, dict[str, dict[str, Any]]] = {}
         active_state = self.optimizer.state
-        for slot, state in self._stored().items():
+        for phase, state in self._stored().items():
             self.optimizer.state = state
-            slot_tensors, values[slot] = optimizer_state(self.optimizer, f"optimizer/{slot}/")
-            tensors.update(slot_tensors)
+            phase_tensors, values[phase] = optimizer_state(self.optimizer, f"optimizer/{phase}/")
+            tensors.update(phase_tensors)
         self.optimizer.state = active_state
         return tensors, {"active": self.active, "values": values}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
-        """Inverse of [`state_dict`]; the active slot's state must already be in the optimizer."""
+        """Inverse of [`state_dict`]; the running phase's state must already be in the optimizer."""
         active_state = self.optimizer.state
-        self._slots = {}
-        for slot, values in rest["values"].items():
-            load_optimizer_state(self.optimizer, tensors, values, f"optimizer/{slot}/")
-            self._slots[slot] = self.optimizer.state  # type: ignore[assignment]
-        self._at_start = self._slots.pop(_AT_START, None)
+        self._states = {}
+        for phase, values in rest["values"].items():
+            load_optimizer_state(self.optimizer, tensors, values, f"optimizer/{phase}/")
+            self._states[phase] = self.optimizer.state  # type: ignore[assignment]
+        self._at_start = self._states.pop(_AT_START, None)
         self.optimizer.state = active_state
         self.active = rest["active"]
 
     def _stored(self) -> dict[str, defaultdict[Tensor, Any]]:
-        return self._slots if self._at_start is None else {**self._slots, _AT_START: self._at_start}
+        return self._states if self._at_start is None else {**self._states, _AT_START: self._at_start}
 
 
 def _copy(state: Mapping[Tensor, Any]) -> defaultdict[Tensor, Any]:
@@ -131,15 +136,15 @@ def _copy(state: Mapping[Tensor, Any]) -> defaultdict[Tensor, Any]:
 
 def optimizer_state(optimizer: Optimizer, prefix: str) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
     """
-    The state that an optimizer keeps per parameter, ready for a checkpoint.
+    An optimizer's state by parameter, ready for a checkpoint.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The optimizer.
         prefix (`str`): Start of the tensors' names.
 
     Returns:
-        `tuple[dict[str, Tensor], dict]`: Tensors by `<prefix><parameter number>/<key>` (of sharded parameters, this
-        process's shards), and what remains, by parameter number, ready for JSON.
+        `tuple[dict[str, Tensor], dict]`: Tensors by `<prefix><parameter number>/<key>` (for sharded parameters, this
+        process's shards), and the other values by parameter number, ready for JSON.
     """
     tensors: dict[str, Tensor] = {}
     values: dict[str, dict[str, Any]] = {}
@@ -161,8 +166,8 @@ def load_optimizer_state(
 
     Args:
         optimizer (`torch.optim.Optimizer`): The optimizer, over the parameters in the same order.
-        tensors (`Mapping[str, Tensor]`): Tensors by name; those without the prefix are passed over.
-        values (`Mapping`): What remains.
+        tensors (`Mapping[str, Tensor]`): Tensors by name; those without the prefix are ignored.
+        values (`Mapping`): The other values.
         prefix (`str`): Start of the tensors' names.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,4 +1,4 @@
-"""Learning rates read by position in the plan."""
+"""Learning rates by position in the plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 class PositionedSchedule:
     """
-    Reads a `LambdaLR` at any (fractional) position, so that all forks of an epoch see the same learning rates.
+    Reads a `LambdaLR` at any (fractional) position, so that all forks of an epoch have the same learning rates.
 
     Args:
         scheduler (`LambdaLR`): The Trainer's scheduler. Its own step counter is not used.
@@ -22,21 +22,21 @@ class PositionedSchedule:
     def __init__(self, scheduler: Any) -> None:
         if not isinstance(scheduler, LambdaLR):
             raise ValueError(
-                f"methods of several phases read the learning rate by position, which {type(scheduler).__name__} "
-                "cannot give: pass `lr_scheduler_type` linear, cosine, constant, polynomial, inverse_sqrt or another "
-                "that is a function of the step (not reduce_lr_on_plateau or greedy), or a torch LambdaLR"
+                f"methods with several phases read learning rates by position, which {type(scheduler).__name__} "
+                "does not support: pass an `lr_scheduler_type` that is a function of the step, such as linear, "
+                "cosine, constant or polynomial (not reduce_lr_on_plateau or greedy), or a torch LambdaLR"
             )
         self.scheduler = scheduler
         self.learning_rate = float(scheduler.get_last_lr()[0])
 
     def apply(self, optimizer: Optimizer, position: float, weight: float = 1.0) -> None:
         """
-        Sets the learning rates of the step that is about to be taken.
+        Sets the learning rates of the next step.
 
         Args:
             optimizer (`torch.optim.Optimizer`): Its parameter groups are written.
             position (`float`): Position on the schedule, in optimizer steps.
-            weight (`float`, *optional*, defaults to 1.0): Task weight; `learning_rate` stays unweighted for the logs.
+            weight (`float`, *optional*, defaults to 1.0): Task weight; the logged `learning_rate` stays unweighted.
         """
         rates = [
             float(base) * factor(position)  # type: ignore[arg-type]  # a fraction of a step is meant

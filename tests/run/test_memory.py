@@ -55,8 +55,8 @@ class TensorCount(TrainerCallback):
     most = 0
 
     def on_step_begin(self, args, state, control, **kwargs):
-        deltas, slots = self.trainer.runner.state.deltas, self.trainer.runner.state.optimizer_states
-        states = [slots.optimizer.state, slots._at_start, *slots._slots.values()]
+        deltas, states = self.trainer.runner.state.deltas, self.trainer.runner.state.optimizer_states
+        states = [states.optimizer.state, states._at_start, *states._states.values()]
         tensors = [*deltas.start().values()]
         tensors += [delta for phase in deltas.phases for delta in deltas.delta(phase).values()]
         tensors += [
