@@ -24,7 +24,7 @@ from compare_jobs import Job, run_jobs
 from compare_plots import plot_differences, plot_scores
 from compare_report import format_report
 from compare_results import Results, format_lines, read_result
-from hf_alphavil.reporting.atomic_file import atomic_write
+from hf_alphavil.files.atomic_file import atomic_write
 
 RUN_SCRIPT = Path(__file__).parent / "compare_run.py"
 STOPPED = 128

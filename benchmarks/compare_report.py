@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from compare_results import Results
 from compare_statistics import Estimate
-from hf_alphavil.reporting.summary import markdown_table
+from hf_alphavil.files.markdown import markdown_table
 
 MISSING = "–"
 

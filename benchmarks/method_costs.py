@@ -24,8 +24,8 @@ from datasets import Dataset
 from transformers import BertConfig, BertModel, set_seed
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.files.markdown import markdown_table
 from hf_alphavil.methods import METHODS
-from hf_alphavil.reporting.summary import markdown_table
 from provenance import versions
 
 TASKS = ("target", "first", "second", "third", "fourth")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .atomic_file import atomic_write
+from ..files.atomic_file import atomic_write
 
 HISTORY_FILE = "alphavil_history.json"
 

@@ -13,8 +13,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..files.markdown import markdown_table
 from .history import HistoryEntry
-from .summary import markdown_table
 from .trust import alpha_data_in_words, score_in_words
 
 PAPER = "https://arxiv.org/abs/2405.07769"

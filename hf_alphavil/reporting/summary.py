@@ -1,4 +1,4 @@
-"""Tables of results, in plain text for the terminal and in Markdown."""
+"""Tables of results in plain text, for the terminal."""
 
 from __future__ import annotations
 
@@ -81,20 +81,6 @@ def align_columns(rows: Sequence[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(aligned).rstrip())
     return "\n".join(lines)
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """
-    Formats a Markdown table.
-
-    Args:
-        header (`Sequence[str]`): The headings.
-        rows (`Sequence[Sequence[str]]`): Cells by row.
-
-    Returns:
-        `str`: The table, without a trailing line break.
-    """
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
 def _number(value: float | None, decimals: int = 3) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..reporting.atomic_file import atomic_write
+from ..files.atomic_file import atomic_write
 from .metrics import (
     classification_predictions,
     margin_predictions,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reporting.atomic_file import atomic_write
+from ..files.atomic_file import atomic_write
 from .definition import BENCHMARKS, TaskDefinition, benchmark_definitions
 from .errors import DataError
 from .loading import load_tasks

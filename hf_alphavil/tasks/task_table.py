@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..reporting.summary import markdown_table
+from ..files.markdown import markdown_table
 from .definition import BENCHMARK_NAMES, SPLITS, benchmark_definitions
 
 KIND_NAMES = {
