@@ -11,8 +11,8 @@ from ..methods.options import read_options
 from . import CardScore, CardTask, write_model_card
 
 if TYPE_CHECKING:
+    from ..settings import MultitaskSettings
     from ..setup.task_setup import TaskSetup
-    from ..training_args import MultitaskTrainingArguments
 
 #: What Trainer logs in an evaluation besides scores.
 NOT_SCORES = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
@@ -85,7 +85,7 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[Car
 
 
 def write_run_card(
-    args: MultitaskTrainingArguments,
+    args: MultitaskSettings,
     setup: TaskSetup,
     history: list[dict[str, Any]],
     log_history: list[dict[str, Any]],
@@ -96,7 +96,7 @@ def write_run_card(
     Writes `README.md` into a run's output folder.
 
     Args:
-        args (`MultitaskTrainingArguments`): The run's settings.
+        args (`MultitaskSettings`): The run's settings.
         setup (`TaskSetup`): The run's tasks.
         history (`list[dict]`): `trainer.history`.
         log_history (`list[dict]`): `trainer.state.log_history`.

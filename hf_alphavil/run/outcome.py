@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..data import EpochPlan
 
 if TYPE_CHECKING:
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass
@@ -36,14 +36,14 @@ class StepOutcome:
         """
         self.logs.append({f"loss_{task}": loss for task, loss in losses.items()})
 
-    def warn_of_pruned(self, tasks: Sequence[str], plan: EpochPlan, args: MultitaskTrainingArguments) -> None:
+    def warn_of_pruned(self, tasks: Sequence[str], plan: EpochPlan, args: MultitaskSettings) -> None:
         """
         Adds a warning for the tasks that have left the plan; on one process.
 
         Args:
             tasks (`Sequence[str]`): The tasks.
             plan (`EpochPlan`): The last plan that they were in.
-            args (`MultitaskTrainingArguments`): For `prune_below` and `prune_patience`.
+            args (`MultitaskSettings`): For `prune_below` and `prune_patience`.
         """
         if args.process_index > 0:
             return

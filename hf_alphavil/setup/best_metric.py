@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..training_args import MultitaskTrainingArguments
+from ..settings import MultitaskSettings
 
 if TYPE_CHECKING:
     from ..tasks import Task
 
 
-def choose_best_metric(args: MultitaskTrainingArguments, names: Sequence[str], target: Task | None) -> None:
+def choose_best_metric(args: MultitaskSettings, names: Sequence[str], target: Task | None) -> None:
     """
     Resolves `metric_for_best_model` to a score of the target, `eval_<target>_<metric>`.
 
@@ -20,7 +20,7 @@ def choose_best_metric(args: MultitaskTrainingArguments, names: Sequence[str], t
     stays. The direction of the main metric is the task's; a loss is better the smaller it is.
 
     Args:
-        args (`MultitaskTrainingArguments`): Its `metric_for_best_model` and `greater_is_better` are set.
+        args (`MultitaskSettings`): Its `metric_for_best_model` and `greater_is_better` are set.
         names (`Sequence[str]`): All tasks.
         target (`Task`, *optional*): The target.
     """

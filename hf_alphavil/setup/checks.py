@@ -15,7 +15,7 @@ from ..modeling import MultitaskModel, unwrap_peft
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 logger = logging.getLogger(__name__)
 
 
@@ -58,13 +58,13 @@ def check_method(accelerator: Accelerator, method: type[Method]) -> None:
         raise ValueError(f"method {method.name!r} compares gradients, which fp16 scales: pass bf16=True, or neither")
 
 
-def check_loss_function(args: MultitaskTrainingArguments, method: type[Method], compute_loss_func: Any) -> None:
+def check_loss_function(args: MultitaskSettings, method: type[Method], compute_loss_func: Any) -> None:
     """
     Refuses a loss function of the user's where Trainer would leave it to divide by the accumulation steps, without the
     number of items to do so.
 
     Args:
-        args (`MultitaskTrainingArguments`): For the accumulation steps.
+        args (`MultitaskSettings`): For the accumulation steps.
         method (`type[Method]`): The method.
         compute_loss_func (`Callable`, *optional*): The function.
 

@@ -20,8 +20,8 @@ from transformers import (
 from ..data import TaskCollator
 from ..data.masked_lm import MaskedLMCollator
 from ..data.multiple_choice import MultipleChoiceCollator
+from ..settings import MultitaskSettings
 from ..tasks.tokenization import WORD_POSITIONS
-from ..training_args import MultitaskTrainingArguments
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_collator(
-    args: MultitaskTrainingArguments,
+    args: MultitaskSettings,
     model: nn.Module,
     names: Sequence[str],
     kinds: Mapping[str, str],
@@ -41,7 +41,7 @@ def make_collator(
     One collator for the batches of all tasks.
 
     Args:
-        args (`MultitaskTrainingArguments`): For `remove_unused_columns` and `label_names`.
+        args (`MultitaskSettings`): For `remove_unused_columns` and `label_names`.
         model (`torch.nn.Module`): Whose `forward` says which columns it takes.
         names (`Sequence[str]`): The tasks.
         kinds (`Mapping[str, str]`): The kind of every task that is known to have one.

@@ -11,16 +11,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..training_args import MultitaskTrainingArguments
+from ..settings import MultitaskSettings
 
 if TYPE_CHECKING:
     from ..tasks import Task
 logger = logging.getLogger(__name__)
 
 
-def tokenized_split(
-    tasks: Mapping[str, Task], split: str, tokenizer: Any, args: MultitaskTrainingArguments
-) -> dict[str, Any]:
+def tokenized_split(tasks: Mapping[str, Task], split: str, tokenizer: Any, args: MultitaskSettings) -> dict[str, Any]:
     """
     Tokenises a split of every task that has it.
 
@@ -28,7 +26,7 @@ def tokenized_split(
         tasks (`Mapping[str, Task]`): The tasks.
         split (`str`): `train`, `validation` or `test`.
         tokenizer (`PreTrainedTokenizerBase`): The encoder's tokenizer.
-        args (`MultitaskTrainingArguments`): For `max_length`, and the order of processes.
+        args (`MultitaskSettings`): For `max_length`, and the order of processes.
 
     Raises:
         ValueError: If there is no tokenizer.
@@ -46,12 +44,12 @@ def tokenized_split(
         }
 
 
-def check_target(args: MultitaskTrainingArguments, names: Sequence[str]) -> str:
+def check_target(args: MultitaskSettings, names: Sequence[str]) -> str:
     """
     The target's name, checked against the tasks at hand.
 
     Args:
-        args (`MultitaskTrainingArguments`): For `target_task`.
+        args (`MultitaskSettings`): For `target_task`.
         names (`Sequence[str]`): The tasks at hand.
 
     Raises:

@@ -11,7 +11,7 @@ from torch.utils.data import Subset
 
 from ..data import TaskDataset, split_holdout
 from ..methods import METHODS
-from ..training_args import MultitaskTrainingArguments
+from ..settings import MultitaskSettings
 from .datasets import tokenized_split
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def split_meta_set(
-    args: MultitaskTrainingArguments,
+    args: MultitaskSettings,
     target: str,
     train: Mapping[str, TaskDataset],
     validation: Mapping[str, TaskDataset],
@@ -31,7 +31,7 @@ def split_meta_set(
     The meta set on which α is fitted, and the training sets without it.
 
     Args:
-        args (`MultitaskTrainingArguments`): For `method`, `alpha_data`, `alpha_holdout_fraction` and the data seed.
+        args (`MultitaskSettings`): For `method`, `alpha_data`, `alpha_holdout_fraction` and the data seed.
         target (`str`): The target task.
         train (`Mapping[str, TaskDataset]`): Training sets by task.
         validation (`Mapping[str, TaskDataset]`): Validation sets by task.

@@ -14,7 +14,7 @@ from .task_setup import TaskSetup
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from ..training_args import MultitaskTrainingArguments
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RunContext:
     `attach(optimizer, scheduler)`.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings.
+        args (`MultitaskSettings`): The settings.
         accelerator (`accelerate.Accelerator`): Trainer's.
         model (`torch.nn.Module`): The model, bare: without DDP's wrapper. FSDP2 shards it in place.
         setup (`TaskSetup`): Datasets, metrics and heads by task.
@@ -41,7 +41,7 @@ class RunContext:
         folder (`Path`): The run's output folder.
     """
 
-    args: MultitaskTrainingArguments
+    args: MultitaskSettings
     accelerator: Accelerator
     model: nn.Module
     setup: TaskSetup

@@ -16,8 +16,8 @@ from .datasets import check_head_tasks, check_target, check_train_datasets, toke
 from .meta_set import split_meta_set
 
 if TYPE_CHECKING:
+    from ..settings import MultitaskSettings
     from ..tasks import Task
-    from ..training_args import MultitaskTrainingArguments
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class TaskSetup:
 
 
 def make_task_setup(
-    args: MultitaskTrainingArguments,
+    args: MultitaskSettings,
     tasks: Mapping[str, Task] | None,
     train_dataset: Any,
     eval_dataset: Any,
@@ -113,7 +113,7 @@ def make_task_setup(
     Tokenises and checks what the trainer was given, and holds the meta set out.
 
     Args:
-        args (`MultitaskTrainingArguments`): The settings; an empty `target_task` is set where there is one task.
+        args (`MultitaskSettings`): The settings; an empty `target_task` is set where there is one task.
         tasks (`Mapping[str, Task]`, *optional*): Tasks by name.
         train_dataset (`dict[str, Dataset]`, *optional*): Training sets by task. Defaults to the tasks' training rows.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
