@@ -1,4 +1,4 @@
-"""The command line on real data with a real encoder, as a user runs it."""
+"""The command line on real data with a real encoder."""
 
 import json
 import subprocess
@@ -85,7 +85,7 @@ def test_adapters_are_trained_merged_and_loaded_again(data_dir, real_encoder, tm
     assert any("tasks.cb.classifier" in name for name in saved)
     drive(*common, "--model_name_or_path", tmp_path / "out", "--output_dir", tmp_path / "again", "--do_eval",
           **one_process)  # fmt: skip
-    # Ordinary weights, without a trace of adapters, and the same from the run and from what it saved.
+    # The exports have ordinary weights without adapters, equal from the run and from its saved folder.
     one, other = (load_file(tmp_path / folder / "export" / "cb" / "model.safetensors") for folder in ("out", "again"))
     assert not any("lora" in name for name in one)
     assert one.keys() == other.keys()
@@ -100,7 +100,7 @@ def test_adapters_are_trained_merged_and_loaded_again(data_dir, real_encoder, tm
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
-    """The command of the README with two processes on CPUs: the plan, α and weights of one with twice the batch."""
+    """Two CPU processes (the README's command) give about the α and weights of one process with twice the batch."""
     common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir, "--model_name_or_path", real_encoder]
     common += ["--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
     two = drive(
@@ -114,7 +114,7 @@ def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
         launcher=["--num_processes", "1", "--cpu"],
     )  # fmt: skip
     one, two = (read(tmp_path / name / "alphavil_history.json")[0] for name in ("one", "two"))
-    # The encoder has dropout, whose masks depend on how a batch is split: close, not equal.
+    # Close, not equal: the encoder's dropout masks depend on how a batch is split.
     for task in ("rte", "wnli"):
         assert one["task_weights"][task] == pytest.approx(two["task_weights"][task], abs=0.5)
     assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
@@ -123,7 +123,7 @@ def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_sharded_by_the_launch_file(data_dir, tmp_path):
-    """FSDP2 on two CPU processes leaves what one process leaves, and sharded checkpoints."""
+    """FSDP2 on two CPU processes writes the same outputs as one process, and sharded checkpoints."""
     demo_encoder(tmp_path / "encoder")
     out = tmp_path / "out"
     common = ["--target", "cb", "--auxiliary", "copa", "--data_dir", data_dir, "--output_dir", out, "--use_cpu"]

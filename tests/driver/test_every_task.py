@@ -1,4 +1,4 @@
-"""Every task of which real files lie here, in one run of the command line with a real encoder."""
+"""One run of the command line trains every task that has local official files, with a real encoder."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tasks that a YAML file alone defines, trained by the command line and used without this package; every real task."""
+"""Tasks defined only by a YAML file: trained by the command line, exported and used without this package."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""What the command line predicts and zips, where there is little to predict: no training is lost over it."""
+"""The command line predicts test sets and zips submissions; what it cannot predict is refused before training."""
 
 import zipfile
 
@@ -73,14 +73,14 @@ def test_a_set_that_cannot_be_made_is_said_before_training(command, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_s_record_outlives_its_use(command, tmp_path):
-    """Predicting with a trained model, from a YAML file of flags, leaves the record of its training as it is."""
+    """Prediction with a trained model, from a YAML file of flags, keeps the report of the training run."""
     out = tmp_path / "out"
     ran = drive(*command, "--do_train", "--do_eval", "--do_predict", launcher=["--num_processes", "1", "--cpu"])
     assert "moods has no test set to predict: --do_predict writes nothing" in ran.stderr
     assert not (out / "predictions").exists()
     (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
     record = {name: (out / name).read_bytes() for name in ("README.md", "alphavil_history.json")}
-    # Two rows to train on are too few for a held-out slice, of which nobody asks here.
+    # Two training rows are too few to hold some out; a run that only predicts must not check that.
     flags = {
         "target": "moods", "auxiliary": ["none"], "task_config": str(tmp_path / "tasks.yaml"), "do_predict": True,
         "model_name_or_path": str(out), "output_dir": str(out), "max_train_samples": 2, "max_seq_length": 16,

@@ -31,7 +31,7 @@ def test_files_of_flags(tmp_path, name, content):
     assert read_flags_file(tmp_path / name, CLASSES) == flags
 
 
-def test_a_file_that_is_no_flags(tmp_path):
+def test_a_file_that_is_not_a_mapping(tmp_path):
     (tmp_path / "run.yaml").write_text("- target\n")
     with pytest.raises(ValueError, match=r"run.yaml is not a mapping from flags to values"):
         read_flags_file(tmp_path / "run.yaml", CLASSES)

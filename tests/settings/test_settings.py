@@ -43,7 +43,7 @@ def test_fields_are_those_of_trainer_then_the_groups_in_order():
 
 
 @pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
-def test_every_field_has_help_and_stands_in_the_docstring_with_its_default(entry):
+def test_every_field_has_help_and_is_in_the_docstring_with_its_default(entry):
     assert entry.metadata["help"]
     described = re.search(rf"(?m)^ +(?:\w+, )*{entry.name}(?:, \w+)* \((.*?)\):", MultitaskTrainingArguments.__doc__)
     assert described, entry.name

@@ -1,4 +1,4 @@
-"""Bad input: each gets one clear error that says what to pass instead, before any training starts."""
+"""Bad input is refused before training with one clear error that says what to pass instead."""
 
 import json
 import re
@@ -109,7 +109,7 @@ def test_plain_arguments_with_several_tasks(tmp_path):
 
 
 def test_data_parallel_and_deepspeed(tmp_path, monkeypatch):
-    """The checks of launch set-ups that this machine cannot make, on stand-ins for their arguments."""
+    """Launches that this machine cannot make, checked with substitutes for their arguments."""
     args = toy_args(tmp_path)
 
     def with_changes(**changes):
@@ -129,7 +129,7 @@ def test_data_parallel_and_deepspeed(tmp_path, monkeypatch):
 
 
 def test_deepspeed_by_the_launcher(tmp_path, monkeypatch):
-    """What `accelerate launch --use_deepspeed` sets; without the package accelerate would ask to install it."""
+    """`accelerate launch --use_deepspeed` is refused before accelerate asks the user to install the package."""
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(ValueError, match=r"DeepSpeed is not supported.*configs/ddp.yaml"):
         toy_args(tmp_path)
@@ -151,7 +151,7 @@ def test_optimizer_whose_state_cannot_be_swapped(tmp_path):
         trainer(tmp_path, optim="adagrad").train()
 
 
-def test_alpha_for_an_encoder_that_is_not_there(tmp_path):
+def test_alpha_of_the_encoder_in_a_model_without_one(tmp_path):
     class Flat(NeverTrained):
         def __init__(self):
             super().__init__()
@@ -220,7 +220,7 @@ def write_rte(folder, train):
     ids=["empty", "no rows", "unknown label", "missing column"],
 )
 def test_bad_file_through_the_driver(train, message, tmp_path):
-    """The command line, as a user runs it: the error comes before any training, and names the file."""
+    """On the command line, too, the error comes before training and names the file."""
     write_rte(tmp_path / "data", train)
     arguments = ["--target", "rte", "--auxiliary", "none", "--data_dir", tmp_path / "data"]
     said = refused_by_driver([*arguments, "--output_dir", tmp_path / "out", "--use_cpu", "true"], tmp_path)
@@ -243,6 +243,6 @@ def test_heads_that_the_model_lacks(tmp_path):
 
 
 def test_config_file_of_the_driver(tmp_path):
-    """A YAML or JSON file is the driver's only word; an unknown key in it is named."""
+    """A YAML or JSON file replaces the flags; the error names an unknown key."""
     (tmp_path / "run.json").write_text(json.dumps({"target": "rte", "methodd": "single"}), encoding="utf-8")
     assert "methodd" in refused_by_driver([tmp_path / "run.json"], tmp_path)
