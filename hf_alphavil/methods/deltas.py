@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..distributed.fsdp import drop_gathered, local_tensor
 from .buffers import ForkBuffers
+from .parameters import TrainableParameters
 from .storage import Storage, loaded
 
 #: The group of all parameters, if they share one coefficient per phase.
@@ -22,9 +22,8 @@ class DeltaBank:
     Holds θ0 and the delta δ_p of every finished phase p, and merges them into the model's own parameters.
 
     Coefficients of the merge are one tensor of shape `(phases, groups)`: rows in the order of [`phases`], columns in
-    that of [`groups`]. The bank covers the trainable parameters by name, tied ones once. It writes parameters in
-    place, so that optimizers, DDP and compiled graphs keep their references. For a sharded model (FSDP2), θ0, deltas
-    and the gradients given to [`inner_products`] are this process's shards.
+    that of [`groups`]. For a sharded model (FSDP2), θ0, deltas and the gradients given to [`inner_products`] are this
+    process's shards.
 
     Args:
         model (`torch.nn.Module`): The bare model.
@@ -46,10 +45,10 @@ class DeltaBank:
         device: str = "device",
         dtype: str = "float32",
     ) -> None:
-        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.model = model
-        self.names: list[str] = list(named)
-        self.parameters: list[nn.Parameter] = list(named.values())
+        self._parameters = TrainableParameters(model)
+        self.names = self._parameters.names
+        self.parameters = self._parameters.tensors
         scaled = [name for name in self.names if name not in unscaled]
         group_of = {name: ALL_PARAMETERS if groups is None else groups[name] for name in scaled}
         #: Groups of the parameters on which coefficients act, in the model's order.
@@ -87,13 +86,13 @@ class DeltaBank:
     @torch.no_grad()
     def open(self) -> None:
         """Takes the model's present parameters and buffers as θ0."""
-        self._start = [self._storage.store(shard) for shard in self._shards()]
+        self._start = [self._storage.store(shard) for shard in self._parameters.shards()]
         self._buffers.open()
 
     @torch.no_grad()
     def rewind(self) -> None:
         """Writes θ0 and its buffers into the model."""
-        self._write(self._opened())
+        self._parameters.write(self._opened())
         self._buffers.rewind()
 
     @torch.no_grad()
@@ -107,7 +106,7 @@ class DeltaBank:
         """
         self._deltas[phase] = [
             self._storage.store_delta(shard - loaded(start, shard))
-            for shard, start in zip(self._shards(), self._opened(), strict=True)
+            for shard, start in zip(self._parameters.shards(), self._opened(), strict=True)
         ]
         if keep_buffers:
             self._buffers.keep()
@@ -129,7 +128,7 @@ class DeltaBank:
             self.open()
         if phase not in self._deltas and dist.get_rank() == source:
             raise RuntimeError(f"process {source} cannot share the delta of phase {phase!r}: it has not run the phase")
-        shards = self._shards()
+        shards = self._parameters.shards()
         # A receiver's tensors may hold any values.
         deltas = self._deltas.get(phase) or [self._storage.store_delta(shard) for shard in shards]
         for delta, shard in zip(deltas, shards, strict=True):
@@ -140,12 +139,9 @@ class DeltaBank:
         if keep_buffers:
             self._buffers.share(source)
 
-    @torch.no_grad()
     def model_is_finite(self) -> bool:
         """`bool`: Whether the model's present parameters (this process's shards) hold neither NaN nor infinity."""
-        shards = [shard for shard in self._shards() if shard.numel() > 0]
-        largest = list(torch._foreach_norm(shards, ord=float("inf"))) if shards else []
-        return not largest or bool(torch.isfinite(torch.stack(largest)).all())
+        return self._parameters.are_finite()
 
     def coefficients(self, by_phase: Mapping[str, float]) -> Tensor:
         """
@@ -168,8 +164,8 @@ class DeltaBank:
         Args:
             coefficients (`torch.Tensor`): c, of shape `(phases, groups)`.
         """
-        self._write(self._opened())
-        shards = self._shards()
+        self._parameters.write(self._opened())
+        shards = self._parameters.shards()
         for phase, row in zip(self.phases, coefficients.tolist(), strict=True):
             for shard, delta, column in zip(shards, self._deltas[phase], self._columns, strict=True):
                 shard.add_(loaded(delta, shard), alpha=1.0 if column is None else row[column])
@@ -207,12 +203,13 @@ class DeltaBank:
         if not self.is_open:
             yield
             return
-        running, running_buffers = [self._storage.store(shard) for shard in self._shards()], self._buffers.copies()
+        running = [self._storage.store(shard) for shard in self._parameters.shards()]
+        running_buffers = self._buffers.copies()
         self.rewind()
         try:
             yield
         finally:
-            self._write(running)
+            self._parameters.write(running)
             self._buffers.write(running_buffers)
 
     def state_tensors(self) -> dict[str, Tensor]:
@@ -225,7 +222,7 @@ class DeltaBank:
         """
         if not self.is_open:
             return {}
-        tensors = {f"theta/{name}": p.detach() for name, p in zip(self.names, self._shards(), strict=True)}
+        tensors = {f"theta/{name}": p.detach() for name, p in zip(self.names, self._parameters.shards(), strict=True)}
         for phase in self._deltas:
             tensors.update({f"delta/{phase}/{name}": delta for name, delta in self.delta(phase).items()})
         return tensors | self._buffers.state_tensors()
@@ -246,22 +243,12 @@ class DeltaBank:
         for phase in phases:
             self._deltas[phase] = [
                 self._storage.store_delta(tensors[f"delta/{phase}/{name}"].to(shard.device))
-                for name, shard in zip(self.names, self._shards(), strict=True)
+                for name, shard in zip(self.names, self._parameters.shards(), strict=True)
             ]
-        self._write([tensors[f"theta/{name}"] for name in self.names])
+        self._parameters.write([tensors[f"theta/{name}"] for name in self.names])
         self._buffers.load_state_tensors(tensors)
 
     def _opened(self) -> list[Tensor]:
         if self._start is None:
             raise RuntimeError("no θ0 is held: call open() first")
         return self._start
-
-    def _shards(self) -> list[Tensor]:
-        """The parameters, or this process's shards of them. Read anew each time: FSDP2 may move them."""
-        return [local_tensor(p) for p in self.parameters]
-
-    @torch.no_grad()
-    def _write(self, values: Sequence[Tensor]) -> None:
-        drop_gathered(self.model)
-        for shard, value in zip(self._shards(), values, strict=True):
-            shard.copy_(value)
