@@ -1,4 +1,4 @@
-"""A comparison of methods as its YAML file says it, and the single runs that it consists of."""
+"""Reads the YAML file of a comparison and expands it into single runs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ROOT = Path(__file__).parents[1]
 PRESETS = Path(__file__).parent / "presets"
 SUITES = ("glue", "demo")
 
-#: Training arguments that the comparison itself sets, the same way for all methods.
+#: Training arguments that the comparison sets itself, equally for all methods.
 FIXED_SETTINGS = (
     "output_dir", "target_task", "method", "seed", "data_seed", "alpha_data", "alpha_holdout_fraction", "max_steps",
     "eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "eval_auxiliaries", "save_strategy",
     "load_best_model_at_end", "metric_for_best_model", "greater_is_better",
 )  # fmt: skip
-#: Training arguments that decide which rows a run sees, and how many: no method may have its own.
+#: Training arguments that decide which rows a run trains on, and how often. No method may override them.
 BUDGET_SETTINGS = (
     "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "delta_fraction",
     "max_phase_steps",
@@ -37,12 +37,12 @@ BUDGET_SETTINGS = (
 @dataclass(frozen=True)
 class MethodEntry:
     """
-    A row of the comparison.
+    A method of the comparison: one row of its tables.
 
     Args:
-        name (`str`): What tables call it; unique.
+        name (`str`): Unique name in tables.
         method (`str`): A name in `METHODS`.
-        settings (`dict[str, Any]`, *optional*): Training arguments that replace the comparison's.
+        settings (`dict[str, Any]`, *optional*): Training arguments that override those of the comparison.
     """
 
     name: str
@@ -56,16 +56,16 @@ class Data:
     The data and the encoder that all runs of a comparison share.
 
     Args:
-        tasks (`list[str]`): The tasks: of a target, all others are auxiliaries.
-        suite (`str`, *optional*, defaults to `"glue"`): `"glue"` (GLUE and SuperGLUE), or `"demo"`, the generated one.
-        data_dir (`str`, *optional*): Folder of the official files; without it the Hub's data. Of `glue` alone.
-        model_name_or_path (`str`, *optional*): Encoder by id or folder. The suite `demo` brings its own.
-        data_seed (`int`, *optional*, defaults to 0): Seed of the split, of the order of rows, and of row limits.
-        max_train_samples (`int`, *optional*): Training rows per task to use, the target's slices included.
+        tasks (`list[str]`): The tasks. For each target, all others are auxiliaries.
+        suite (`str`, *optional*, defaults to `"glue"`): `"glue"` (GLUE and SuperGLUE) or `"demo"` (generated tasks).
+        data_dir (`str`, *optional*): Folder of the official files, for `glue`. By default the Hub's data are used.
+        model_name_or_path (`str`, *optional*): Encoder by id or folder, for `glue`. The suite `demo` has its own.
+        data_seed (`int`, *optional*, defaults to 0): Seed of the split, of the order of rows and of row limits.
+        max_train_samples (`int`, *optional*): Maximum number of training rows per task, before the target is split.
         selection_fraction (`float`, *optional*, defaults to 0.15):
-            Share of the target's training rows that chooses the epoch whose model is reported.
+            Share of the target's training rows that chooses the reported epoch.
         meta_fraction (`float`, *optional*, defaults to 0.15):
-            Share of what is then left that methods fit α, or whatever they have of that kind, on.
+            Share of the remaining rows on which methods fit α or similar weights.
     """
 
     tasks: list[str]
@@ -84,12 +84,12 @@ class Run:
     One run: a method, a target and a seed.
 
     Args:
-        name (`str`): The [`MethodEntry`]'s.
+        name (`str`): Name of the [`MethodEntry`].
         method (`str`): A name in `METHODS`.
         target (`str`): The target task.
-        seed (`int`): Seeds new heads, dropout, and what else is random in training but the order of rows.
+        seed (`int`): Seed of everything random in training, such as new heads and dropout, except the order of rows.
         settings (`dict[str, Any]`): Training arguments.
-        data (`Data`): What all runs share.
+        data (`Data`): Data and encoder.
     """
 
     name: str
@@ -106,12 +106,12 @@ class Comparison:
     Methods × targets × seeds.
 
     Args:
-        methods (`list[MethodEntry]`): The methods, as tables list them.
+        methods (`list[MethodEntry]`): The methods.
         targets (`list[str]`): The target tasks.
         seeds (`list[int]`): The seeds.
-        baseline (`str`): The name of the method that the others are compared with.
+        baseline (`str`): Name of the method with which the others are compared.
         settings (`dict[str, Any]`): Training arguments of all methods.
-        data (`Data`): What all runs share.
+        data (`Data`): Data and encoder of all runs.
     """
 
     methods: list[MethodEntry]
@@ -122,7 +122,7 @@ class Comparison:
     data: Data
 
     def runs(self) -> list[Run]:
-        """All runs; a target's methods of one seed come one after another, so that early results compare."""
+        """All runs. Methods vary fastest, so that early results are comparable."""
         return [
             Run(entry.name, entry.method, target, seed, self.settings | entry.settings, self.data)
             for seed in self.seeds
@@ -137,14 +137,14 @@ def read_comparison(config: str, data_dir: str | None = None, model_name_or_path
 
     Args:
         config (`str`): A YAML file, or the name of a preset (a file in `benchmarks/presets`).
-        data_dir (`str`, *optional*): Takes the place of the file's.
-        model_name_or_path (`str`, *optional*): Likewise.
+        data_dir (`str`, *optional*): Overrides the value in the file.
+        model_name_or_path (`str`, *optional*): Overrides the value in the file.
 
     Returns:
-        `Comparison`: The comparison, of which every run's settings are valid training arguments.
+        `Comparison`: The comparison. The settings of every run are valid training arguments.
 
     Raises:
-        ValueError: For whatever is wrong; the message names the file and the key, and what to write instead.
+        ValueError: For any mistake. The message contains the file, the key and what to write instead.
     """
     path = _find(config)
     try:
@@ -194,7 +194,7 @@ def _comparison(given: Any, data_dir: str | None, model_name_or_path: str | None
 def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str | None) -> Data:
     tasks = _items(given, "tasks", str)
     if len(tasks) < 2:
-        raise ValueError(f"tasks: {tasks[0]!r} alone has no auxiliaries: name two tasks or more")
+        raise ValueError(f"tasks: {tasks[0]!r} alone has no auxiliaries: write two tasks or more")
     suite = given.get("suite", Data.suite)
     _check_choice("suite", suite, SUITES)
     for task in tasks:
@@ -203,19 +203,19 @@ def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str |
     given["model_name_or_path"] = model_name_or_path or _resolve_encoder(given.get("model_name_or_path"))
     for key in ("data_dir", "model_name_or_path"):
         if suite == "demo" and given[key] is not None:
-            raise ValueError(f"{key}={given[key]!r}: the suite 'demo' brings its own data and encoder; leave it out")
+            raise ValueError(f"{key}={given[key]!r}: the suite 'demo' has its own data and encoder; leave it out")
     if given["data_dir"] is not None and not Path(given["data_dir"]).is_dir():
         raise ValueError(
-            f"data_dir: there is no folder {given['data_dir']}: pass the folder of the official GLUE and SuperGLUE "
-            "files with --data_dir"
+            f"data_dir: the folder {given['data_dir']} does not exist: pass the folder of the official GLUE and "
+            "SuperGLUE files with --data_dir"
         )
     encoder = given["model_name_or_path"]
     if encoder is not None and encoder.startswith(("/", ".")) and not Path(encoder).is_dir():
         raise ValueError(
-            f"model_name_or_path: there is no folder {encoder}: pass an encoder with --model_name_or_path"
+            f"model_name_or_path: the folder {encoder} does not exist: pass an encoder with --model_name_or_path"
         )
     if suite == "glue" and encoder is None:
-        raise ValueError("model_name_or_path: which encoder? Write an id or a folder, such as roberta-base")
+        raise ValueError("model_name_or_path is missing: write an id or a folder, such as roberta-base")
     data = Data(**given)
     for key in ("selection_fraction", "meta_fraction"):
         value = getattr(data, key)
@@ -229,12 +229,12 @@ def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str |
 
 
 def _resolve_folder(folder: str | None) -> str | None:
-    """A folder of the file is relative to the repository, wherever the comparison is started."""
+    """Resolves a folder in the file relative to the repository, whatever the current directory."""
     return None if folder is None else str((ROOT / folder).resolve())
 
 
 def _resolve_encoder(encoder: Any) -> str | None:
-    """An id or a path as it is; `{package: ..., folder: ...}` is a folder of an installed package."""
+    """Keeps an id or a path, and resolves `{package: ..., folder: ...}` to a folder of an installed package."""
     if encoder is None or isinstance(encoder, str):
         return encoder
     if not isinstance(encoder, dict) or set(encoder) != {"package", "folder"}:
@@ -259,7 +259,7 @@ def _methods(given: Any) -> list[MethodEntry]:
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"methods: {name!r} stands there more than once: give each entry a `name` of its own")
+            raise ValueError(f"methods: {name!r} occurs more than once: give each entry a different `name`")
     return entries
 
 
@@ -268,19 +268,19 @@ def _method(given: Any) -> MethodEntry:
         given = {"method": given}
     if not isinstance(given, dict) or "method" not in given:
         raise ValueError(
-            f"methods: {given!r}: write a name, or a mapping with `method` and, if need be, `name` and `settings`"
+            f"methods: {given!r}: write a name, or a mapping with `method` and optionally `name` and `settings`"
         )
     _check_known("key of a method", given, ("name", "method", "settings"))
     _check_choice("methods", given["method"], METHODS)
     entry = MethodEntry(given.get("name") or given["method"], given["method"], given.get("settings") or {})
     if not re.fullmatch(r"[\w.+-]+", str(entry.name)):
-        raise ValueError(f"methods: name {entry.name!r}: files are called by it: use letters, digits and . _ + -")
+        raise ValueError(f"methods: name {entry.name!r} is used in file names: use only letters, digits and . _ + -")
     _check_settings(entry.settings, FIXED_SETTINGS, f"methods: settings of {entry.name!r}")
     for setting in entry.settings:
         if setting in BUDGET_SETTINGS:
             raise ValueError(
-                f"methods: {setting} of {entry.name!r} would give it other training examples than the others have: "
-                "write it in the comparison's own `settings`"
+                f"methods: {setting} of {entry.name!r} would give it other training examples than the others: write "
+                "it in the `settings` of the comparison"
             )
     return entry
 
@@ -291,14 +291,14 @@ def _check_settings(settings: Any, fixed: Collection[str], place: str) -> None:
     defaults = {entry.name: entry.default for entry in fields(MultitaskTrainingArguments) if entry.init}
     for name, value in settings.items():
         if name in fixed:
-            raise ValueError(f"{place}: {name} is set by the comparison, alike for all methods: leave it out")
+            raise ValueError(f"{place}: the comparison sets {name}, equally for all methods: leave it out")
         _check_known("training argument", [name], defaults, place)
         if isinstance(defaults[name], float) and isinstance(value, str):
             raise ValueError(f"{place}: {name}={value!r} is text to YAML: write a number with a point, such as 1.0e-4")
 
 
 def _check_values(entry: MethodEntry, settings: Mapping[str, Any]) -> None:
-    """Lets the training arguments check themselves, before any run is started."""
+    """Lets the training arguments check themselves before any run starts."""
     try:
         args = MultitaskTrainingArguments(output_dir="unused", method=entry.method, **settings)
     except (TypeError, ValueError) as error:
@@ -308,15 +308,15 @@ def _check_values(entry: MethodEntry, settings: Mapping[str, Any]) -> None:
 
 
 def _items(given: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    """A list that must not be empty, of distinct items of one type."""
+    """Reads a list of distinct items of one type, which must not be empty."""
     items = given.get(key)
     if not isinstance(items, list) or not items:
         raise ValueError(f"{key}={items!r}: write a list with at least one entry")
     for item in items:
         if type(item) is not kind:
-            raise ValueError(f"{key}: {item!r} is no {kind.__name__}: write one")
+            raise ValueError(f"{key}: {item!r} is not of type {kind.__name__}: write one")
         if items.count(item) > 1:
-            raise ValueError(f"{key}: {item!r} stands there more than once: leave one out")
+            raise ValueError(f"{key}: {item!r} occurs more than once: leave one out")
     return items
 
 

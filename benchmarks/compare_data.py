@@ -1,4 +1,4 @@
-"""The rows of a comparison: its tasks, and the one split of a target's training rows that all methods share."""
+"""The rows of a comparison: its tasks, and the split of the target's training rows that all methods share."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hf_alphavil.tasks.fingerprints import hash_of
 @dataclass(frozen=True)
 class TargetSplit:
     """
-    Row numbers of the target's training set, each in one part.
+    The target's training set in three parts, as row numbers.
 
     Args:
-        rest (`list[int]`): What every method trains on.
-        meta (`list[int]`): What α and the like are fitted on; withheld from methods that fit nothing too.
-        selection (`list[int]`): What chooses the epoch whose model is reported.
+        rest (`list[int]`): Rows on which every method trains.
+        meta (`list[int]`): Rows on which α and similar weights are fitted. No method trains on them.
+        selection (`list[int]`): Rows that choose the reported epoch.
     """
 
     rest: list[int]
@@ -32,7 +32,7 @@ class TargetSplit:
 
     @property
     def rest_and_meta(self) -> list[int]:
-        """`list[int]`: What the trainer of a method with a meta set is given, to hold the meta set out itself."""
+        """`list[int]`: Rows for the trainer of a method with a meta set. The trainer itself holds the meta set out."""
         return sorted(self.rest + self.meta)
 
 
@@ -41,13 +41,13 @@ def load_data(data: Data) -> dict[str, Task]:
     Loads all tasks of a comparison.
 
     Args:
-        data (`Data`): Which, from where, and how many rows.
+        data (`Data`): Tasks, source and row limits.
 
     Returns:
         `dict[str, Task]`: Tasks by name, each with labelled `train` and `validation` rows.
 
     Raises:
-        [`DataError`]: For data that cannot be used.
+        DataError: If the data cannot be used.
     """
     if data.suite == "demo":
         generated = demo_tasks(data.data_seed)
@@ -59,20 +59,20 @@ def load_data(data: Data) -> dict[str, Task]:
 
 def split_target(task: Task, data: Data) -> TargetSplit:
     """
-    Splits a target's training rows: a function of rows, shares and data seed, whatever the method and the seed.
+    Splits a target's training rows. The split depends only on rows, shares and data seed.
 
     Args:
         task (`Task`): The target.
-        data (`Data`): For the shares and the data seed.
+        data (`Data`): The shares and the data seed.
 
     Returns:
-        `TargetSplit`: Parts stratified by label, none of which shares a passage with another.
+        `TargetSplit`: The parts, stratified by label. No two parts share a passage.
 
     Raises:
         ValueError: If a part would be too small.
     """
     rest_and_meta, selection = _hold_out(task, task.split("train"), data, "selection_fraction")
-    # MultitaskTrainer draws the meta set from the rows that it is given in just this way.
+    # MultitaskTrainer draws the meta set from its rows in exactly this way.
     rest, meta = _hold_out(task, task.split("train").select(rest_and_meta), data, "meta_fraction")
     return TargetSplit([rest_and_meta[row] for row in rest], [rest_and_meta[row] for row in meta], selection)
 
@@ -91,16 +91,18 @@ def _hold_out(task: Task, rows: Dataset, data: Data, share: str) -> tuple[list[i
 
 def tasks_of_run(tasks: Mapping[str, Task], target: str, split: TargetSplit, holds_out: bool) -> dict[str, Task]:
     """
-    The tasks that a run's trainer gets: its `validation` is the selection slice, its `test` the official validation.
+    The tasks for the trainer of a run.
+
+    The target's `validation` is the selection slice, its `test` is the official validation set.
 
     Args:
-        tasks (`Mapping[str, Task]`): From [`load_data`].
+        tasks (`Mapping[str, Task]`): Tasks from [`load_data`].
         target (`str`): The target.
         split (`TargetSplit`): The target's split.
-        holds_out (`bool`): Whether the trainer holds the meta set out itself.
+        holds_out (`bool`): Whether the trainer itself holds the meta set out.
 
     Returns:
-        `dict[str, Task]`: All tasks; auxiliaries have training rows alone.
+        `dict[str, Task]`: All tasks. Auxiliaries have only training rows.
     """
     train = tasks[target].split("train")
     of_run = {name: replace(task, validation=None, test=None) for name, task in tasks.items()}
@@ -115,20 +117,20 @@ def tasks_of_run(tasks: Mapping[str, Task], target: str, split: TargetSplit, hol
 
 def data_digest(tasks: Mapping[str, Task]) -> str:
     """
-    A hash of the rows themselves, wherever they lie.
+    A hash of the rows. It does not depend on where they are stored.
 
     Args:
-        tasks (`Mapping[str, Task]`): From [`load_data`].
+        tasks (`Mapping[str, Task]`): Tasks from [`load_data`].
     """
     return hash_of(*([name, task.split("train")[:], task.split("validation")[:]] for name, task in tasks.items()))
 
 
 def encoder_digest(model_name_or_path: str | None) -> str:
     """
-    A hash of the files of an encoder in a folder; of one on the Hub, of its id.
+    A hash of the files of an encoder in a folder, or of the id of an encoder on the Hub.
 
     Args:
-        model_name_or_path (`str`, *optional*): The encoder; `None` is the demo suite's, which follows from the seed.
+        model_name_or_path (`str`, *optional*): The encoder. `None` is that of the demo suite, which the seed defines.
     """
     folder = Path(model_name_or_path or "")
     if model_name_or_path is None or not folder.is_dir():
@@ -139,14 +141,14 @@ def encoder_digest(model_name_or_path: str | None) -> str:
 
 def run_id(run: Run, data_digest: str, encoder_digest: str) -> str:
     """
-    A run's name: readable, with a digest of all that determines its result but the code.
+    The id of a run: readable, with a digest of everything that determines its result, except the code.
 
     Args:
         run (`Run`): The run.
-        data_digest (`str`): From [`data_digest`].
-        encoder_digest (`str`): From [`encoder_digest`].
+        data_digest (`str`): Digest from [`data_digest`].
+        encoder_digest (`str`): Digest from [`encoder_digest`].
     """
     settings = asdict(run)
-    for place in ("data_dir", "model_name_or_path"):  # the content counts, not where it lies
+    for place in ("data_dir", "model_name_or_path"):  # the content counts, not its location
         settings["data"].pop(place)
     return f"{run.target}-{run.name}-s{run.seed}-{hash_of(settings, data_digest, encoder_digest)[:8]}"

@@ -1,4 +1,4 @@
-"""JSON files that are whole or not there."""
+"""JSON files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hf_alphavil.files.atomic_file import atomic_write
 
 def write_json(path: Path, value: Any) -> None:
     """
-    Writes a value as JSON, in the way of [`atomic_write`].
+    Writes a value as JSON with [`atomic_write`].
 
     Args:
         path (`Path`): The file.
-        value (`Any`): What JSON can write.
+        value (`Any`): Any value that JSON can represent.
     """
     atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""Several processes at a time, each with a log of its own; none outlives the one that started it."""
+"""Runs several processes at a time, each with its own log. None outlives its parent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Seconds between two looks at the running processes.
+#: Seconds between two checks of the running processes.
 INTERVAL = 0.1
-#: Seconds that a process has to end after SIGTERM.
+#: Seconds that a process gets to end after SIGTERM.
 PATIENCE = 10
 
 
@@ -20,9 +20,9 @@ class Job:
     A process to run.
 
     Args:
-        name (`str`): What it is called.
-        command (`tuple[str, ...]`): Its program and arguments.
-        log (`Path`): Where its output goes.
+        name (`str`): Name of the job.
+        command (`tuple[str, ...]`): Program and arguments.
+        log (`Path`): File for its output.
     """
 
     name: str
@@ -34,13 +34,13 @@ def run_jobs(
     jobs: Sequence[Job], num_parallel: int, on_end: Callable[[Job, int], None], environment: Mapping[str, str]
 ) -> None:
     """
-    Runs processes, in order, so many at a time; whatever ends this ends those that are running.
+    Runs processes in order, a limited number at a time. If this function ends early, it ends the running processes.
 
     Args:
         jobs (`Sequence[Job]`): The processes.
-        num_parallel (`int`): How many may run at a time.
-        on_end (`Callable[[Job, int], None]`): Called with each job and its exit status, as soon as it has ended.
-        environment (`Mapping[str, str]`): Their environment variables.
+        num_parallel (`int`): Maximum number of processes at a time.
+        on_end (`Callable[[Job, int], None]`): Called with each job and its exit status as soon as it has ended.
+        environment (`Mapping[str, str]`): Environment variables of the processes.
     """
     waiting, running = list(jobs), dict[Job, subprocess.Popen]()
     try:
@@ -60,7 +60,7 @@ def run_jobs(
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("wb") as log:
-        # In a session of its own: Ctrl-C at the terminal is for us, and we end the process.
+        # In a new session, so that Ctrl-C at the terminal reaches only this process, which then ends its children.
         return subprocess.Popen(
             job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
             start_new_session=True,

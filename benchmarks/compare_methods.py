@@ -1,9 +1,9 @@
-"""Compares methods: methods × targets × seeds, each run a process of its own, resumable.
+"""Compares methods × targets × seeds. Each run is a separate process.
 
 python benchmarks/compare_methods.py offline_small --output out/compare_offline --jobs 2
 
-benchmarks/README.md says what a configuration holds and what lies in the output folder. Stopped at any time and
-started again, it keeps what is finished.
+benchmarks/README.md describes the configuration and the output folder. The comparison can be stopped at any time. When
+restarted, it keeps all finished runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Folder:
         comparison (`Comparison`): The comparison.
 
     Raises:
-        [`DataError`], ValueError: For data that cannot be used, before any run is started.
+        DataError, ValueError: If the data cannot be used. No run has started then.
     """
 
     def __init__(self, path: Path, comparison: Comparison) -> None:
@@ -52,11 +52,11 @@ class Folder:
         self.runs = {run_id(run, *digests): run for run in comparison.runs()}
 
     def result_file(self, run: str) -> Path:
-        """`Path`: Where a finished run's result lies."""
+        """The file with the result of a finished run."""
         return self.path / "runs" / f"{run}.json"
 
     def failed_log(self, run: str) -> Path:
-        """`Path`: Where the output of a run that failed lies."""
+        """The file with the output of a failed run."""
         return self.path / "failed" / f"{run}.log"
 
     @property
@@ -66,15 +66,15 @@ class Folder:
 
     @property
     def failed(self) -> list[str]:
-        """`list[str]`: Ids of runs that failed when they were last tried."""
+        """`list[str]`: Ids of runs whose last attempt failed."""
         return [run for run in self.runs if run not in self.finished and self.failed_log(run).exists()]
 
     def job(self, run: str) -> Job:
         """
-        The process of a run, of which the folder now holds the settings.
+        Writes the settings of a run and returns its job.
 
         Args:
-            run (`str`): The run's id.
+            run (`str`): Id of the run.
         """
         spec = self.path / "specs" / f"{run}.json"
         write_json(spec, asdict(self.runs[run]))
@@ -82,7 +82,7 @@ class Folder:
         return Job(run, (*command, "--parent", str(os.getpid())), self.path / "running" / f"{run}.log")
 
     def write_results(self) -> Results:
-        """Gathers the finished runs in `results.jsonl`."""
+        """Collects the finished runs in `results.jsonl`."""
         results = Results(self.comparison, [read_result(self.result_file(run)) for run in self.finished])
         atomic_write(self.path / "results.jsonl", format_lines(results.runs))
         return results
@@ -90,19 +90,19 @@ class Folder:
 
 def compare(folder: Folder, num_parallel: int) -> int:
     """
-    Does the runs that are not finished, and reports on all.
+    Runs everything that is not finished, and writes the report.
 
     Args:
-        folder (`Folder`): Of the comparison.
-        num_parallel (`int`): How many runs at a time.
+        folder (`Folder`): Folder of the comparison.
+        num_parallel (`int`): Maximum number of runs at a time.
 
     Returns:
         `int`: The exit status: 1 if a run failed.
     """
     pending = [run for run in folder.runs if run not in folder.finished]
-    print(f"{len(folder.runs)} runs, {len(folder.finished)} of them finished earlier", flush=True)
+    print(f"{len(folder.runs)} runs, {len(folder.finished)} of them already finished", flush=True)
 
-    # Logs of runs that were going on when an earlier start was killed.
+    # Logs of runs that were running when an earlier start was killed.
     shutil.rmtree(folder.path / "running", ignore_errors=True)
     ended = len(folder.runs) - len(pending)
 
@@ -136,7 +136,7 @@ def compare(folder: Folder, num_parallel: int) -> int:
     for run in folder.failed:
         print(f"failed: {folder.failed_log(run)}", file=sys.stderr)
     if folder.failed:
-        print("Started again, the same command tries the failed runs again.", file=sys.stderr)
+        print("Run the same command again to retry the failed runs.", file=sys.stderr)
     return 1 if folder.failed else 0
 
 
@@ -150,9 +150,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help=f"YAML file, or a preset: {presets}")
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs and the report")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
-    parser.add_argument("--data_dir", help="folder of the official files, in place of the configuration's")
-    parser.add_argument("--model_name_or_path", help="encoder by id or folder, in place of the configuration's")
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at a time (default 1)")
+    parser.add_argument("--data_dir", help="folder of the official files; overrides the configuration")
+    parser.add_argument("--model_name_or_path", help="encoder by id or folder; overrides the configuration")
     options = parser.parse_args()
     if options.jobs < 1:
         parser.error(f"--jobs {options.jobs}: pass 1 or more")

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: paired differences, and the scores behind them."""
+"""The plots of a comparison: paired differences, and the scores behind them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LABEL_POINTS = 9
 
 def plot_differences(results: Results, path: Path) -> None:
     """
-    Draws every method's mean paired difference to the baseline, with its interval, over all targets.
+    Plots each method's mean paired difference to the baseline with its interval, over all targets.
 
-    Where no method shares a pair with the baseline there is nothing to draw, and no picture.
+    If no method shares a pair with the baseline, no plot is written.
 
     Args:
         results (`Results`): The finished runs.
@@ -49,8 +49,8 @@ def plot_differences(results: Results, path: Path) -> None:
     axes.set_xlabel(f"difference to {baseline}, points", fontsize=LABEL_POINTS)
     axes.set_title(
         "Mean paired difference and 95 % interval\n"
-        "blue: above 0, orange: below 0, grey: the interval holds 0\n"
-        "(of fewer than about ten pairs it is too narrow)",
+        "blue: above 0, orange: below 0, grey: the interval contains 0\n"
+        "(with fewer than about ten pairs, intervals are too narrow)",
         loc="left", fontsize=10,
     )  # fmt: skip
     _save(figure, path)
@@ -58,7 +58,7 @@ def plot_differences(results: Results, path: Path) -> None:
 
 def plot_scores(results: Results, path: Path) -> None:
     """
-    Draws the scores of every target and method: a ring per seed, a dot for the mean, a bar for its interval.
+    Plots the scores of every target and method: a ring per seed, a dot for the mean, a bar for its interval.
 
     Args:
         results (`Results`): The finished runs.
@@ -87,7 +87,7 @@ def plot_scores(results: Results, path: Path) -> None:
         panel.set_title(target, loc="left", fontsize=10)
         panel.set_xlabel(f"{metric}, points", fontsize=LABEL_POINTS)
     figure.suptitle(
-        "Validation scores: seeds (rings), mean and 95 % interval\na bar at a panel's rim goes on beyond it",
+        "Validation scores: seeds (rings), mean and 95 % interval\nbars can extend beyond the edge of a panel",
         x=0.01,
         ha="left",
         fontsize=10,
@@ -96,7 +96,7 @@ def plot_scores(results: Results, path: Path) -> None:
 
 
 def _draw_intervals(panel: Axes, results: Results, target: str) -> None:
-    """Intervals of two or three seeds may be wider than all scores: the panel is for the scores, and cuts them off."""
+    """Draws the intervals. Those of two or three seeds can be far wider than the scores, so the panel clips them."""
     low, high = panel.get_xlim()
     margin = 0.5 * (high - low)
     for row, name in enumerate(results.methods):

@@ -14,15 +14,15 @@ MISSING = "–"
 
 def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
     """
-    What a comparison found, the unflattering rows included.
+    Formats the results of a comparison as Markdown, including those that do not favour αVIL.
 
     Args:
         results (`Results`): The finished runs.
-        command (`str`): What made them.
-        failed (`Sequence[str]`): Ids of the runs that failed.
+        command (`str`): The command that produced them.
+        failed (`Sequence[str]`): Ids of the failed runs.
 
     Returns:
-        `str`: Markdown: the scores, their paired differences to the baseline, and what the runs cost.
+        `str`: The scores, their paired differences to the baseline, and the cost of the runs.
     """
     comparison = results.comparison
     planned = len(comparison.runs())
@@ -30,20 +30,20 @@ def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
         f"# {len(comparison.methods)} methods, {len(comparison.targets)} targets, {len(comparison.seeds)} seeds",
         f"```bash\n{command}\n```",
         f"{len(results.runs)} of {planned} runs are finished. Scores are on the official validation sets, which tuned "
-        "nothing: each run reports the epoch that scored best on a slice of the target's training rows, and no method "
-        f"trains on that slice or on the {_rows(results, 'meta')} rows that α and the like are fitted on. Numbers are "
-        "points, hundredths of the main metric.",
+        "nothing. Each run reports the epoch that scored best on a slice of the target's training rows. No method "
+        f"trains on that slice, or on the {_rows(results, 'meta')} rows on which α and similar weights are fitted. "
+        "Numbers are points, that is, hundredths of the main metric.",
         *([f"**{len(failed)} runs failed** and are missing below: {', '.join(failed)}."] if failed else []),
         "## Scores",
         "Mean over seeds ± 95 % interval (Student's t).",
         _scores(results),
         f"## Paired differences to `{comparison.baseline}`",
-        "Mean over the pairs of equal target and seed, 95 % interval by a paired bootstrap (percentile). Of fewer "
-        "than about ten pairs such an interval is too narrow.",
+        "Mean over pairs with equal target and seed, and 95 % interval by a paired bootstrap (percentile). With fewer "
+        "than about ten pairs, such an interval is too narrow.",
         _differences(results),
-        "## What the runs took",
-        f"Per run, means. Examples are those of the optimizer steps, in parts of `{comparison.baseline}`'s; seconds "
-        "are the training's, with the looks at the selection slice.",
+        "## Cost of the runs",
+        f"Means per run. Examples are those of the optimizer steps, as a share of `{comparison.baseline}`'s. Seconds "
+        "are those of training, including evaluation on the selection slice.",
         _costs(results),
         _versions(results),
     ]
@@ -97,14 +97,14 @@ def _costs(results: Results) -> str:
 
 
 def _versions(results: Results) -> str:
-    """The versions that made the results; more than one line where runs of several stand side by side."""
+    """The versions that produced the results, on several lines if they differ between runs."""
     seen = {
         ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version) + f", {run['device']}"
         for run in results.runs
     }
     if len(seen) < 2:
-        return f"Made by {next(iter(seen), 'nothing yet')}."
-    return "**Runs of different versions stand side by side:**\n\n" + "\n".join(f"- {line}" for line in sorted(seen))
+        return f"Produced by {next(iter(seen), 'nothing yet')}."
+    return "**The runs were produced by different versions:**\n\n" + "\n".join(f"- {line}" for line in sorted(seen))
 
 
 def _rows(results: Results, part: str) -> str:

@@ -1,4 +1,4 @@
-"""The results of a comparison, and what is estimated from them."""
+"""The results of a comparison, and estimates from them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 from compare_config import Comparison
 from compare_statistics import Estimate, mean_estimate, paired_estimate
 
-#: Scores are shown in points: hundredths of the main metric.
+#: Scores are shown in points, which are hundredths of the main metric.
 POINTS = 100
 
 
 @dataclass(frozen=True)
 class Results:
     """
-    What the finished runs of a comparison say.
+    The finished runs of a comparison.
 
     Args:
         comparison (`Comparison`): The comparison.
-        runs (`list[dict]`): Results of its finished runs.
+        runs (`list[dict]`): The results of its finished runs.
     """
 
     comparison: Comparison
@@ -32,7 +32,7 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        """`list[str]`: Names of the methods, the best mean paired difference first, those without one last."""
+        """`list[str]`: Names of the methods, best mean paired difference first; methods without a pair come last."""
         differences = {entry.name: self.difference(entry.name).mean for entry in self.comparison.methods}
         return sorted(differences, key=lambda name: (math.isnan(differences[name]), -differences[name]))
 
@@ -42,7 +42,7 @@ class Results:
 
         Args:
             method (`str`): Its name.
-            target (`str`, *optional*): Of this target alone.
+            target (`str`, *optional*): Restricts the results to this target.
         """
         return [run for run in self.runs if run["name"] == method and target in (None, run["target"])]
 
@@ -72,7 +72,7 @@ class Results:
 
         Args:
             method (`str`): The method.
-            target (`str`, *optional*): Over this target's pairs alone.
+            target (`str`, *optional*): Restricts the pairs to this target.
         """
         ours, baseline = (
             {(run["target"], run["seed"]): POINTS * run["score"] for run in self.of(name, target)}
@@ -83,14 +83,14 @@ class Results:
 
     def mean_of(self, method: str, key: str) -> float | None:
         """
-        The mean of a number that every result holds.
+        The mean of a number over the results of a method.
 
         Args:
             method (`str`): The method.
-            key (`str`): The result's key, such as `"seconds"`.
+            key (`str`): Key of the number, such as `"seconds"`.
 
         Returns:
-            `float`, *optional*: The mean; `None` without a finished run, or where a result has none.
+            `float`, *optional*: The mean; `None` if no run is finished or if a result has no such number.
         """
         values = [run[key] for run in self.of(method)]
         return mean(values) if values and None not in values else None
@@ -98,23 +98,23 @@ class Results:
 
 def read_result(path: Path) -> dict[str, Any]:
     """
-    Reads a finished run's file.
+    Reads the file of a finished run.
 
     Args:
         path (`Path`): The file.
 
     Raises:
-        ValueError: If it is no JSON, because something else has written it.
+        ValueError: If the file is not JSON, because something else has overwritten it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: no result of a run ({error}): remove it, and the run is done again") from error
+        raise ValueError(f"{path}: not the result of a run ({error}): remove it to repeat the run") from error
 
 
 def format_lines(runs: Sequence[dict[str, Any]]) -> str:
     """
-    Results as JSON, one a line.
+    Formats results as JSON Lines.
 
     Args:
         runs (`Sequence[dict]`): The results.

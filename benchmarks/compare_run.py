@@ -1,8 +1,8 @@
-"""One run of a comparison, in a process of its own.
+"""Executes one run of a comparison.
 
 python benchmarks/compare_run.py specs/ID.json runs/ID.json
 
-The first file holds the run, as benchmarks/compare_methods.py writes it; the second is written when all is done.
+The first file describes the run, as benchmarks/compare_methods.py writes it. The second file is written at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from provenance import versions
 
 
 class BestModel(TrainerCallback):
-    """Keeps the weights that scored best on the selection slice; of equal ones the earliest."""
+    """Keeps the weights with the best score on the selection slice. Ties go to the earliest."""
 
     def __init__(self) -> None:
         self.scores: list[float] = []
@@ -70,13 +70,13 @@ class ExampleCount(TrainerCallback):
 
 def execute(run: Run) -> dict[str, Any]:
     """
-    Trains, chooses the best epoch's model on the selection slice, and scores it on the official validation set.
+    Trains, chooses the best epoch on the selection slice, and scores its model on the official validation set.
 
     Args:
         run (`Run`): The run.
 
     Returns:
-        `dict[str, Any]`: What benchmarks/README.md lists.
+        `dict[str, Any]`: The result, with the keys listed in benchmarks/README.md.
     """
     with tempfile.TemporaryDirectory() as folder:
         return _execute(run, Path(folder))
@@ -92,7 +92,7 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
     if encoder is None:
         encoder = str(folder / "encoder")
         demo_encoder(encoder, run.data.data_seed)
-    # All methods start from the same weights: heads of tasks that a method does not train are made and left alone.
+    # All methods start from the same weights, so every model has all heads, also those that its method does not train.
     set_seed(run.seed)
     best, count = BestModel(), ExampleCount()
     trainer = MultitaskTrainer(
@@ -106,7 +106,7 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
     _check_split(trainer, tasks[run.target], loaded[run.target], split.rest)
     trained = trainer.train()
     on_gpu = args.device.type == "cuda"
-    # Linux counts in KiB, macOS in bytes.
+    # Linux reports KiB, macOS bytes.
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     gpu_memory = torch.cuda.max_memory_allocated() if on_gpu else None
     trainer.model.load_state_dict(best.weights)
@@ -149,13 +149,15 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
 
 def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir: str) -> MultitaskTrainingArguments:
     """
-    A run's training arguments, with as many optimizer steps, and looks at the selection slice, as multitask's.
+    The training arguments of a run.
+
+    A method that leaves out tasks gets as many optimizer steps, and evaluations of the selection slice, as multitask.
 
     Args:
         run (`Run`): The run.
         tasks (`dict[str, Task]`): All tasks.
-        target_rows (`int`): Rows of the target that are trained on.
-        output_dir (`str`): A folder that nothing is written to.
+        target_rows (`int`): Number of the target's rows that are trained on.
+        output_dir (`str`): A folder. Nothing is written to it.
     """
     settings: dict[str, Any] = {
         "report_to": [],
@@ -176,7 +178,7 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
         **(settings | run.settings),
     )
     if not all(METHODS[run.method].trains_on(name, run.target) for name in tasks):
-        # Its epochs have fewer steps: it takes more of them, and is looked at as often as the others.
+        # Its epochs have fewer steps, so it takes more epochs, but is evaluated as often as the others.
         num_rows = {name: len(task.split("train")) for name, task in tasks.items()} | {run.target: target_rows}
         batch = args.train_batch_size * args.gradient_accumulation_steps
         steps = sum(steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps).values())
@@ -186,21 +188,21 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
 
 
 def _check_split(trainer: MultitaskTrainer, given: Task, loaded: Task, rest: list[int]) -> None:
-    """The trainer's own rows must be those that every other method trains on."""
+    """Checks that the trainer trains on the same rows as every other method."""
     trained = trainer.train_datasets[given.name].dataset
     rows = given.split("train")
     if trainer.meta_set is not None:
         rows = rows.select(trained.indices)
     if rows[:] != loaded.split("train").select(rest)[:]:
-        raise RuntimeError(f"method {trainer.args.method!r} would not train on the rows that all others train on")
+        raise RuntimeError(f"method {trainer.args.method!r} would not train on the same rows as the others")
 
 
 def end_with(parent: int) -> None:
     """
-    Ends this process when the one that started it is gone, even if that was killed.
+    Ends this process when its parent is gone, even if the parent was killed.
 
     Args:
-        parent (`int`): Its process id.
+        parent (`int`): Process id of the parent.
     """
 
     def watch() -> None:
@@ -214,8 +216,8 @@ def end_with(parent: int) -> None:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("spec", type=Path, help="JSON file of the run")
-    parser.add_argument("result", type=Path, help="JSON file to write")
+    parser.add_argument("spec", type=Path, help="JSON file that describes the run")
+    parser.add_argument("result", type=Path, help="JSON file to write the result to")
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     options = parser.parse_args()
     if options.parent is not None:

@@ -1,4 +1,4 @@
-"""Means with 95 % intervals: of scores over seeds, and of paired differences."""
+"""Means with 95 % intervals, for scores over seeds and for paired differences."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Estimate:
     A mean and its 95 % interval.
 
     Args:
-        mean (`float`): The mean; NaN of no values.
-        low, high (`float`): The interval's ends; NaN of fewer than two values.
-        n (`int`): How many values.
+        mean (`float`): The mean; NaN without values.
+        low, high (`float`): The ends of the interval; NaN for fewer than two values.
+        n (`int`): Number of values.
     """
 
     mean: float
@@ -46,17 +46,17 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
 
 def paired_estimate(scores: Sequence[float], baseline: Sequence[float]) -> Estimate:
     """
-    The mean of paired differences with a percentile bootstrap interval that draws pairs.
+    The mean of paired differences with a percentile bootstrap interval that resamples pairs.
 
     Args:
         scores (`Sequence[float]`): Scores of a method.
-        baseline (`Sequence[float]`): The baseline's, of the same targets and seeds in the same order.
+        baseline (`Sequence[float]`): Scores of the baseline, with the same targets and seeds in the same order.
     """
     differences = np.subtract(scores, baseline)
     if len(differences) < 2:
         return _without_interval(differences.tolist())
-    # The percentile method also where all differences are equal, for which BCa has no answer. Pairs are drawn by
-    # drawing their differences. The seed is fixed: a table made again is the same table.
+    # The percentile method also works if all differences are equal, where BCa is undefined. Resampling differences
+    # resamples pairs. The seed is fixed, so that a table can be reproduced.
     interval = stats.bootstrap(
         (differences,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile", rng=0
     ).confidence_interval

@@ -2,7 +2,7 @@
 
 python benchmarks/demo_suite.py --seeds 20 21 22 23 24 --output demo_suite.json
 
-The demo's settings were chosen on seeds 0 to 4 and 10 to 13: only other seeds tell anything.
+The demo's settings were chosen on seeds 0 to 4 and 10 to 13, so only results on other seeds are meaningful.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from hf_alphavil.demo.run import DEMO_METHODS, DEMO_SETTINGS, run_demo_method
 from hf_alphavil.demo.suite import DEMO_TARGET, demo_encoder, demo_tasks
 from provenance import versions
 
-#: Seeds that had no part in the choice of any constant.
+#: Seeds that were not used to choose any constant.
 FRESH_SEEDS = (20, 21, 22, 23, 24)
 
 
 def run_seed(seed: int) -> dict[str, Any]:
     """
-    Trains the suite of one seed by every method.
+    Trains the suite of one seed with every method.
 
     Args:
-        seed (`int`): Seeds the suite, the encoder and the training.
+        seed (`int`): Seed of the suite, the encoder and the training.
 
     Returns:
         `dict`: The seed, the target's test accuracy by method, and αVIL's final task weights.
@@ -52,10 +52,13 @@ def run_seed(seed: int) -> dict[str, Any]:
 
 def check_claims(results: list[dict[str, Any]]) -> dict[str, bool]:
     """
-    What the demo claims, and whether these results bear it out.
+    Checks the demo's claims.
 
     Args:
         results (`list[dict]`): One entry per seed, from [`run_seed`].
+
+    Returns:
+        `dict[str, bool]`: Whether each claim holds, by its text.
     """
     weights = [result["weights"] for result in results]
     means = mean_accuracies(results)
@@ -78,7 +81,7 @@ def mean_accuracies(results: list[dict[str, Any]]) -> dict[str, float]:
 
 def format_results(results: list[dict[str, Any]]) -> str:
     """
-    A table of accuracies and final weights per seed, their means, and the claims.
+    Formats accuracies and final weights per seed, their means, and the claims.
 
     Args:
         results (`list[dict]`): One entry per seed, from [`run_seed`].
@@ -111,7 +114,7 @@ def main() -> None:
     for seed in options.seeds:
         results.append(run_seed(seed))
         print(f"seed {seed}: {results[-1]['accuracy']}", file=sys.stderr, flush=True)
-    print(f"Accuracy on the fresh test rows of `{DEMO_TARGET}`, and αVIL's final task weights\n")
+    print(f"Accuracy on the test rows of `{DEMO_TARGET}`, and αVIL's final task weights\n")
     print(format_results(results))
     if options.output:
         report = {

@@ -1,9 +1,9 @@
-"""Peak memory of αVIL over a plain `transformers.Trainer` run of the same model, batches and number of steps.
+"""Compares αVIL's peak memory with that of a plain `transformers.Trainer` run with the same model, batches and steps.
 
 python benchmarks/memory.py --random_size base --output benchmarks/results/memory_base.json
 
-Every run has a process of its own. On CUDA the peak is `torch.cuda.max_memory_allocated`, on a CPU the peak resident
-set, in which Python and its imports are as large in all runs.
+Every run is a separate process. On CUDA the peak is `torch.cuda.max_memory_allocated`. On a CPU it is the peak
+resident set, which includes the same amount for Python and its imports in all runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RANDOM_SIZES = {"tiny": (128, 2, 2), "small": (512, 4, 8), "base": (768, 12, 12)
 BATCH_SIZE = 8
 TOKENS = 16
 PHASE_STEPS = 2
-#: In the first epoch no task has optimizer state of which a phase's start could be copied.
+#: One epoch would not be enough: in the first one, no task has an optimizer state yet that a phase could copy.
 EPOCHS = 2
 #: Several micro-batches per α step.
 META_ROWS = 64
@@ -47,10 +47,10 @@ META_ROWS = 64
 
 def encoder_config(encoder: str | None, random_size: str | None) -> PreTrainedConfig:
     """
-    The encoder's configuration; weights are random, as their values take no memory.
+    The configuration of the encoder. Its weights are random, because memory does not depend on their values.
 
     Args:
-        encoder (`str`, *optional*): Id or folder of an encoder. Without either argument the packaged MiniLM.
+        encoder (`str`, *optional*): Id or folder of an encoder. Without either argument, the packaged MiniLM is used.
         random_size (`str`, *optional*): A key of `RANDOM_SIZES`.
     """
     if random_size is not None:
@@ -66,13 +66,13 @@ def encoder_config(encoder: str | None, random_size: str | None) -> PreTrainedCo
 
 
 def random_rows(number: int, vocabulary: int) -> list[dict[str, Any]]:
-    """Rows of random tokens with a label of two."""
+    """Rows of random tokens with one of two labels."""
     ids = torch.randint(vocabulary, (number, TOKENS))
     return [{"input_ids": row.tolist(), "attention_mask": [1] * TOKENS, "labels": i % 2} for i, row in enumerate(ids)]
 
 
 class TargetCollator(DefaultDataCollator):
-    """Names the task that a plain Trainer's batches are of."""
+    """Adds the name of the task to the batches of a plain Trainer."""
 
     def __call__(self, features: list[dict[str, Any]], return_tensors: str | None = None) -> dict[str, Any]:
         return {**super().__call__(features, return_tensors), "task": TASKS[0]}
@@ -80,14 +80,14 @@ class TargetCollator(DefaultDataCollator):
 
 def measure(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[str, float]:
     """
-    Trains once, and tells the peak of this process.
+    Trains once and measures the peak memory of this process.
 
     Args:
         config (`PreTrainedConfig`): The encoder.
-        settings (`dict[str, str]`, *optional*): Values of `SETTINGS`; without, a plain Trainer trains.
+        settings (`dict[str, str]`, *optional*): Values of `SETTINGS`. By default a plain Trainer trains.
 
     Returns:
-        `dict`: In bytes `peak`, `parameters`, and for αVIL `expected`, what it takes over a plain run by
+        `dict`: `peak` and `parameters` in bytes. For αVIL also `expected`, the bytes beyond a plain run according to
         [`extra_memory`].
     """
     transformers.logging.set_verbosity_error()
@@ -123,7 +123,7 @@ def measure(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[s
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     measured = {
-        # Linux counts in KiB.
+        # Linux reports KiB.
         "peak": torch.cuda.max_memory_allocated()
         if torch.cuda.is_available()
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -135,17 +135,17 @@ def measure(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[s
 
 
 def measure_apart(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[str, float]:
-    """[`measure`] in a process of its own."""
+    """Runs [`measure`] in a separate process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, config, settings).result()
 
 
 def format_results(results: list[dict[str, Any]]) -> str:
     """
-    A table of all runs.
+    Formats all runs as a table.
 
     Args:
-        results (`list[dict]`): What [`measure`] returned and the `settings`, the plain run first.
+        results (`list[dict]`): The outputs of [`measure`] with their `settings`, the plain run first.
     """
     plain = results[0]
     lines = [
@@ -175,8 +175,8 @@ def main() -> None:
             parser.add_argument(f"--{setting.name}", nargs="+", choices=choices, default=choices)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    # For the processes to come: glibc gives large tensors back as soon as they are freed. Otherwise it raises the size
-    # above which it does so to 32 MiB, and the peak shows how freed tensors lie among others in its arenas.
+    # For child processes: makes glibc return large tensors as soon as they are freed. Otherwise it would raise its
+    # threshold up to 32 MiB, and the peak would depend on the layout of freed tensors in its arenas.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(128 * 1024)
     config = encoder_config(options.encoder, options.random_size)
     chosen = [getattr(options, name) for name in SETTINGS]

@@ -1,10 +1,10 @@
-"""What every method costs beside plain multitask training over as many examples, on one process.
+"""Compares the cost of every method with that of multitask training on as many examples, in one process.
 
 python benchmarks/method_costs.py --output benchmarks/results/method_costs.json
 
 All methods train the same encoder (BERT, 4 layers of width 256) on five generated tasks of equal size for two epochs.
-A run's seconds are compared with the mean of the multitask runs before and after it, so that a machine that is slower
-for a while is so for both.
+The seconds of a run are divided by the mean of the multitask runs before and after it, so that a temporary slowdown of
+the machine affects both.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from provenance import versions
 TASKS = ("target", "first", "second", "third", "fourth")
 BATCH_SIZE, LENGTH, VOCABULARY = 16, 24, 1000
 BATCHES_PER_TASK = 15
-#: Methods between two runs of multitask.
+#: Number of methods between two multitask runs.
 PER_BASELINE = 2
-#: Held-out rows of the target: what `alpha_batch_size` takes of them by default.
+#: Held-out rows of the target, as many as the default of `alpha_batch_size`.
 META_ROWS = 64
 
 
 def rows(count: int, seed: int) -> Dataset:
     """
-    Random token ids with random labels: what they say does not matter for their cost.
+    Random token ids with random labels. Their values do not affect the cost.
 
     Args:
         count (`int`): Number of rows.
@@ -54,7 +54,7 @@ def rows(count: int, seed: int) -> Dataset:
 
 def seconds_of(method: str, encoder: Path) -> float:
     """
-    Seconds in which a method trains for two epochs.
+    Measures the seconds that a method needs for two epochs.
 
     Args:
         method (`str`): The method.
@@ -67,7 +67,7 @@ def seconds_of(method: str, encoder: Path) -> float:
         args = MultitaskTrainingArguments(
             output_dir=folder, target_task=TASKS[0], method=method, use_cpu=True, disable_tqdm=True, report_to=[],
             save_strategy="no", logging_strategy="no", num_train_epochs=2, per_device_train_batch_size=BATCH_SIZE,
-            # As many batches for the target alone as the others take of all tasks.
+            # As many batches of the target as the others take from all tasks.
             max_steps=2 * BATCHES_PER_TASK * len(TASKS) if method == "single" else -1,
             alpha_data="validation", learning_rate=1e-4, dataloader_pin_memory=False,
         )  # fmt: skip
@@ -84,7 +84,7 @@ def seconds_of(method: str, encoder: Path) -> float:
 
 def measure(methods: Sequence[str]) -> list[dict[str, Any]]:
     """
-    Seconds of every method and of the multitask runs around it.
+    Measures the seconds of every method and of the multitask runs before and after it.
 
     Args:
         methods (`Sequence[str]`): The methods.

@@ -1,11 +1,12 @@
-"""Speed-up of task-parallel phases: the driver on one process, on several by tasks, and on several by rows.
+"""Measures the speed-up of task-parallel phases over one process, and compares it with data-parallel training.
 
 python benchmarks/phase_parallel.py --data_dir ../shared/data --model_name_or_path ENCODER --output phase_parallel.json
 
-Every process has one thread. All ways train the same plan with the same rows per step (by rows, where the processes
-divide them); by tasks the run ends with the α of one process, which is checked. The seconds are Trainer's
-`train_runtime`, without start-up. `side by side` runs as many copies of the one-process job at once: what the machine
-itself gains by a further process, about the most that any way can.
+Every process has one thread. All variants train the same plan with the same number of rows per step (data-parallel
+training does if the processes divide it). The task-parallel run must end with the α of one process, which is checked.
+Seconds are Trainer's `train_runtime`, without start-up. `side by side` runs copies of the one-process job at the same
+time. It shows how much the machine gains from additional processes, which is about the most that any variant can
+reach.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def start(arguments: argparse.Namespace, folder: Path, num_processes: int, batch: int, *options: str) -> Any:
-    """Starts the driver; returns its process."""
+    """Starts the driver and returns its process."""
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
     if num_processes == 1:
         launch += ["--config_file", str(ROOT / "configs" / "single.yaml")]
@@ -47,7 +48,7 @@ def start(arguments: argparse.Namespace, folder: Path, num_processes: int, batch
 
 
 def finish(process: Any, folder: Path) -> tuple[float, list[dict[str, Any]]]:
-    """Waits for a driver; returns its seconds of training and its history."""
+    """Waits for a driver and returns its seconds of training and its history."""
     errors = process.communicate()[1]
     if process.returncode != 0:
         raise RuntimeError(errors[-4000:])
@@ -57,14 +58,14 @@ def finish(process: Any, folder: Path) -> tuple[float, list[dict[str, Any]]]:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     """
-    Runs every way once.
+    Runs every variant once.
 
     Args:
         arguments (`argparse.Namespace`): The command line.
-        folder (`Path`): Where the runs may lie.
+        folder (`Path`): Folder for the runs.
 
     Returns:
-        `dict[str, float]`: Seconds of training by way.
+        `dict[str, float]`: Seconds of training by variant.
     """
     number, batch = arguments.num_processes, arguments.batch_size
     ways: dict[str, list[tuple[int, int, tuple[str, ...]]]] = {
@@ -81,20 +82,20 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
         seconds[way], histories[way] = max(time for time, _ in ended), ended[0][1]
         print(f"{way}: {seconds[way]:.1f} s", file=sys.stderr, flush=True)
     if histories["task-parallel"] != histories["one process"]:
-        raise RuntimeError("task-parallel phases ended with another α than one process: they are not the same run")
+        raise RuntimeError("task-parallel phases ended with another α than one process")
     return seconds
 
 
 def summarise(repeats: list[dict[str, float]], num_processes: int) -> dict[str, float]:
     """
-    Medians over the repeats of the ratios within each.
+    The median, over all repetitions, of the speed-up within each.
 
     Args:
-        repeats (`list[dict[str, float]]`): Seconds by way, from [`measure`].
-        num_processes (`int`): Processes of the ways that have several.
+        repeats (`list[dict[str, float]]`): Seconds by variant, from [`measure`].
+        num_processes (`int`): Number of processes of the parallel variants.
 
     Returns:
-        `dict[str, float]`: Speed-up over one process by way; of `side by side`, of all copies together.
+        `dict[str, float]`: Speed-up over one process, by variant. For `side by side`, that of all copies together.
     """
     ratios = {
         way: [times["one process"] / times[way] * (num_processes if way == "side by side" else 1) for times in repeats]
@@ -111,8 +112,8 @@ def main() -> None:
     parser.add_argument("--data_dir", help="official GLUE and SuperGLUE files; without it, the Hub")
     parser.add_argument("--model_name_or_path", default="roberta-base")
     parser.add_argument("--num_processes", type=int, default=2)
-    parser.add_argument("--batch_size", type=int, default=16, help="rows per step of a task")
-    parser.add_argument("--delta_fraction", type=float, default=0.1, help="share of every task's rows in an epoch")
+    parser.add_argument("--batch_size", type=int, default=16, help="rows per step")
+    parser.add_argument("--delta_fraction", type=float, default=0.1, help="share of every task's rows per epoch")
     parser.add_argument("--num_train_epochs", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", help="JSON file to write")
@@ -122,7 +123,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             repeats.append(measure(arguments, Path(folder)))
     speedup = summarise(repeats, arguments.num_processes)
-    print(f"| way, {arguments.num_processes} processes of one thread | speed-up over one process |\n|---|---|")
+    print(f"| run, {arguments.num_processes} processes of one thread | speed-up over one process |\n|---|---|")
     for way, value in speedup.items():
         print(f"| {way} | {value:.2f} |")
     if arguments.output:

@@ -1,4 +1,4 @@
-"""What a measured result depends on beside its command."""
+"""The versions on which a measured result depends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import hf_alphavil
 
 
 def versions() -> dict[str, str | None]:
-    """`dict[str, str]`: Of what a result depends on; `commit` ends in `-dirty` where files were changed since."""
+    """Versions of the libraries and of this code. `commit` ends in `-dirty` if files were changed since."""
     root = Path(__file__).parents[1]
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

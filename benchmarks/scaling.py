@@ -1,10 +1,11 @@
-"""A model of an αVIL epoch's seconds on n processes, by rows and by tasks, from step times measured here.
+"""Models the seconds of an αVIL epoch on n processes, by rows and by tasks, from measured step times.
 
 python benchmarks/scaling.py --data_dir ../shared/data --model_name_or_path ENCODER --output scaling.json
 python benchmarks/scaling.py --measured scaling.json --times_as_fast 1000
 
-The first line measures (one process; on a GPU if there is one) and prints the table, the second prints it again for a
-processor that many times as fast. docs/scaling.md says what the model leaves out.
+The first command measures (in one process, on a GPU if there is one) and prints the table. The second prints the table
+for a faster processor. "By rows" is data-parallel, "by tasks" is task-parallel training. docs/scaling.md explains what
+the model ignores.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArgum
 from hf_alphavil.data import assign_lanes
 
 TASKS = ("rte", "mrpc", "wnli", "cb", "copa")
-#: Bytes per second that one process sends, as their makers state them.
+#: Bytes per second that one process can send, according to the manufacturers.
 BANDWIDTHS = {"25 Gb/s Ethernet": 3.1e9, "400 Gb/s InfiniBand": 50e9, "NVLink 4": 450e9}
 
 
 @dataclass
 class Measured:
     """
-    What the model starts from.
+    The measurements that the model starts from.
 
     Args:
         rows (`dict[str, int]`): Training rows per task.
         seconds_per_row (`dict[str, float]`): Seconds of a training step per row, by task.
         alpha_seconds (`float`): Seconds of an epoch's α steps and merge on one process.
-        alpha_batches (`int`): Micro-batches of an α step, which ranks share.
+        alpha_batches (`int`): Micro-batches per α step. Processes share them.
         parameter_bytes (`int`): Bytes of the trainable parameters, |θ|.
     """
 
@@ -53,7 +54,7 @@ class Measured:
 
 
 class StepTimes(TrainerCallback):
-    """Seconds of every step by task, and of every merge."""
+    """Measures the seconds of every step, by task, and of every merge."""
 
     def __init__(self) -> None:
         self.steps: dict[str, list[float]] = defaultdict(list)
@@ -61,7 +62,7 @@ class StepTimes(TrainerCallback):
         self.trainer: Any = None
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Runs before the step, after its batch was made."""
+        """Runs before the step, after its batch was collated."""
         runner = self.trainer.runner
         self._task, self._began = runner.plan.locate(runner.state.step)[0].name, self._now()
 
@@ -71,7 +72,7 @@ class StepTimes(TrainerCallback):
         self.steps[self._task].append(self._ended - self._began)
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """Runs after the merge, if there was one."""
+        """Runs after the merge, if there is one."""
         if self.trainer.runner.state.step == 0:
             self.merges.append(self._now() - self._ended)
 
@@ -107,7 +108,7 @@ def measure(arguments: argparse.Namespace) -> Measured:
     trainer.train()
     return Measured(
         rows={name: trainer.task_setup.num_rows(name) for name in TASKS},
-        # The first step of a task warms caches up.
+        # The first step of a task warms up caches.
         seconds_per_row={
             name: sum(seconds[1:] or seconds) / len(seconds[1:] or seconds) / arguments.batch_size
             for name, seconds in times.steps.items()
@@ -122,19 +123,19 @@ def epoch_seconds(
     measured: Measured, num_processes: int, group_size: int, rows_per_step: int, bandwidth: float, times_as_fast: float
 ) -> float:
     """
-    Seconds of an epoch whose steps have the same number of rows on any number of processes.
+    Seconds of an epoch whose steps have the same number of rows for any number of processes.
 
-    A group of `g` processes shares the rows of a step and exchanges gradients by a ring all-reduce, 2(g − 1)/g·|θ|
-    bytes per process; with one group that is data-parallel training. Several groups run lanes of tasks side by side
-    and then exchange T deltas, T·|θ| bytes.
+    The processes of a group share the rows of a step. They exchange gradients by a ring all-reduce, 2(g − 1)/g·|θ|
+    bytes per process for groups of g. One group means data-parallel training. Several groups run lanes of tasks in
+    parallel and then exchange T deltas, T·|θ| bytes.
 
     Args:
         measured (`Measured`): Step times.
-        num_processes (`int`): n.
-        group_size (`int`): g; it divides n.
+        num_processes (`int`): Number of processes, n.
+        group_size (`int`): Processes per group, g. It must divide n.
         rows_per_step (`int`): Rows per optimizer step of a task.
         bandwidth (`float`): Bytes per second.
-        times_as_fast (`float`): By what the measured seconds are divided.
+        times_as_fast (`float`): Divisor of the measured seconds.
     """
     all_reduce = 2 * (group_size - 1) / group_size * measured.parameter_bytes / bandwidth
     seconds = {
@@ -152,7 +153,7 @@ def epoch_seconds(
 
 
 def table(measured: Measured, rows_per_step: int, times_as_fast: float) -> str:
-    """Speed-up over one process, by rows and by tasks with the best number of groups, as Markdown."""
+    """A Markdown table of speed-ups over one process, by rows and by tasks with the best number of groups."""
     lines = ["| processes | network | by rows | by tasks | groups |", "|---|---|---|---|---|"]
     one = epoch_seconds(measured, 1, 1, rows_per_step, math.inf, times_as_fast)
     for number in (2, 8, 16, 32, 64):
@@ -170,12 +171,12 @@ def table(measured: Measured, rows_per_step: int, times_as_fast: float) -> str:
 
 
 def describe(measured: Measured) -> str:
-    """The measured step times as Markdown."""
+    """A Markdown table of the measured step times."""
     lines = ["| task | rows | ms per row |", "|---|---|---|"]
     for name, rows in measured.rows.items():
         lines.append(f"| {name} | {rows} | {1e3 * measured.seconds_per_row[name]:.1f} |")
     lines.append(
-        f"\nα steps and merge: {measured.alpha_seconds:.1f} s an epoch; |θ|: {measured.parameter_bytes / 1e6:.0f} MB"
+        f"\nα steps and merge: {measured.alpha_seconds:.1f} s per epoch; |θ|: {measured.parameter_bytes / 1e6:.0f} MB"
     )
     return "\n".join(lines)
 
@@ -185,10 +186,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", help="official GLUE and SuperGLUE files; without it, the Hub")
     parser.add_argument("--model_name_or_path", default="roberta-base")
-    parser.add_argument("--batch_size", type=int, default=16, help="rows of a step that is timed")
-    parser.add_argument("--delta_fraction", type=float, default=0.03, help="share of the rows that is timed")
+    parser.add_argument("--batch_size", type=int, default=16, help="rows per step in the measurement")
+    parser.add_argument("--delta_fraction", type=float, default=0.03, help="share of the rows in the measurement")
     parser.add_argument("--rows_per_step", type=int, default=64, help="rows per optimizer step in the model")
-    parser.add_argument("--times_as_fast", type=float, default=1.0, help="the processor, beside the one measured")
+    parser.add_argument("--times_as_fast", type=float, default=1.0, help="speed relative to the measured processor")
     parser.add_argument("--measured", help="JSON file of an earlier measurement")
     parser.add_argument("--output", help="JSON file to write the measurement to")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The YAML of a comparison: what it means, and every way in which it may be wrong."""
+"""The YAML of a comparison: its meaning, and every possible mistake."""
 
 import pytest
 import yaml
@@ -52,13 +52,13 @@ def test_offline_presets(name, data_dir, real_encoder):
     assert set(comparison.targets) <= set(comparison.data.tasks) <= {"cb", "copa", "mrpc", "rte", "wnli"}
 
 
-def test_the_papers_preset():
+def test_the_preset_of_the_paper():
     comparison = read_comparison("paper")
     assert comparison.targets == comparison.data.tasks == ["cb", "copa", "mrpc", "rte", "wnli"]
     assert (comparison.data.model_name_or_path, comparison.data.data_dir) == ("roberta-base", None)
 
 
-def test_folders_are_the_repositorys(tmp_path):
+def test_folders_are_relative_to_the_repository(tmp_path):
     config = write(tmp_path, suite="glue", tasks=["rte", "cb"], targets=None, data_dir="docs", model_name_or_path="x")
     assert read_comparison(config).data.data_dir == str(ROOT / "docs")
     data = read_comparison(config, data_dir=str(tmp_path), model_name_or_path="y").data
@@ -78,19 +78,22 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
             {"tasks": ["target", "helpfull"]},
             "tasks: unknown 'helpfull' (did you mean 'helpful'?); pass one of target,",
         ),
-        ({"tasks": ["target", "noise", "noise"]}, "tasks: 'noise' stands there more than once"),
+        ({"tasks": ["target", "noise", "noise"]}, "tasks: 'noise' occurs more than once"),
         ({"targets": []}, "targets=[]: write a list with at least one entry"),
         ({"targets": ["unrelated"]}, "targets: unknown 'unrelated'; pass one of target, helpful, noise"),
         ({"seeds": None}, "seeds=None: write a list with at least one entry"),
         ({"seeds": []}, "seeds=[]: write a list with at least one entry"),
-        ({"seeds": [0, 0]}, "seeds: 0 stands there more than once"),
-        ({"seeds": ["a"]}, "seeds: 'a' is no int: write one"),
+        ({"seeds": [0, 0]}, "seeds: 0 occurs more than once"),
+        ({"seeds": ["a"]}, "seeds: 'a' is not of type int: write one"),
         ({"methods": []}, "methods=[]: write a list of methods, or `all`"),
         ({"methods": ["multitask", "alphaville"]}, "unknown 'alphaville' (did you mean 'alphavil'?); pass one of"),
-        ({"methods": ["multitask", "multitask"]}, "'multitask' stands there more than once: give each entry a `name`"),
+        (
+            {"methods": ["multitask", "multitask"]},
+            "'multitask' occurs more than once: give each entry a different `name`",
+        ),
         ({"methods": [{"name": "x"}]}, "write a name, or a mapping with `method`"),
         ({"methods": [{"method": "single", "setting": {}}]}, "unknown key of a method 'setting' (did you mean"),
-        ({"methods": [{"method": "multitask", "name": "a/b"}]}, "name 'a/b': files are called by it"),
+        ({"methods": [{"method": "multitask", "name": "a/b"}]}, "name 'a/b' is used in file names"),
         ({"methods": ["single"]}, "baseline: unknown 'multitask'; pass one of single"),
         ({"baseline": "alphavil"}, "baseline: unknown 'alphavil'"),
         (
@@ -106,7 +109,7 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
             "settings of the method 'multitask': alpha_steps=-1: pass a number of steps",
         ),
         ({"settings": {"num_train_epochs": 1.5}}, "num_train_epochs=1.5: write a whole number"),
-        ({"settings": {"alpha_data": "validation"}}, "alpha_data is set by the comparison, alike for all methods"),
+        ({"settings": {"alpha_data": "validation"}}, "the comparison sets alpha_data, equally for all methods"),
         (
             {"methods": ["multitask", {"method": "single", "settings": {"num_train_epochs": 9}}]},
             "num_train_epochs of 'single' would give it other training examples",
@@ -120,15 +123,18 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
         ({"meta_fraction": 0}, "meta_fraction=0: write a share in (0, 1)"),
         ({"data_seed": "x"}, "data_seed='x': write a whole number"),
         ({"max_train_samples": 0}, "max_train_samples=0: write a number of rows"),
-        ({"model_name_or_path": "x"}, "the suite 'demo' brings its own data and encoder"),
-        (GLUE | {"model_name_or_path": None}, "which encoder?"),
-        (GLUE | {"model_name_or_path": "./no_encoder"}, "model_name_or_path: there is no folder ./no_encoder"),
+        ({"model_name_or_path": "x"}, "the suite 'demo' has its own data and encoder"),
+        (GLUE | {"model_name_or_path": None}, "model_name_or_path is missing: write an id"),
+        (GLUE | {"model_name_or_path": "./no_encoder"}, "model_name_or_path: the folder ./no_encoder does not exist"),
         (GLUE | {"model_name_or_path": {"package": "os"}}, "write an id, a folder, or the `package` and `folder`"),
         (
             GLUE | {"model_name_or_path": {"package": "no_such_package", "folder": "model"}},
             "the package no_such_package is not installed",
         ),
-        (GLUE | {"data_dir": "no/such/folder"}, "no/such/folder: pass the folder of the official GLUE and SuperGLUE"),
+        (
+            GLUE | {"data_dir": "no/such/folder"},
+            "no/such/folder does not exist: pass the folder of the official GLUE and SuperGLUE",
+        ),
     ],
 )
 def test_errors_name_file_and_key(changes, message, tmp_path):
@@ -138,7 +144,7 @@ def test_errors_name_file_and_key(changes, message, tmp_path):
     assert message in str(error.value)
 
 
-def test_files_that_are_no_comparison(tmp_path):
+def test_files_that_are_not_a_comparison(tmp_path):
     with pytest.raises(
         ValueError, match="no_such: no such file or preset; pass a YAML file, or one of offline, offline_"
     ):

@@ -1,4 +1,4 @@
-"""The split that all methods share, and what a run is called by."""
+"""The split that all methods share, and the id of a run."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ DATA = Data(tasks=["target", "noise"], suite="demo", selection_fraction=0.2, met
 
 
 def grouped_task():
-    """Ninety rows of thirty passages, one in three of another class."""
+    """Ninety rows of thirty passages. One row in three has the other class."""
     rows = {"text": [f"row {i}" for i in range(90)], "passage": [f"passage {i % 30}" for i in range(90)]}
     rows |= {"label": [int(i % 30 < 10) for i in range(90)]}
     return Task(
@@ -40,13 +40,13 @@ def test_passages_are_in_one_part():
     assert sum(map(len, parts)) == len(set.union(*parts)) == 30
 
 
-def test_the_data_seed_alone_decides():
+def test_only_the_data_seed_decides():
     task = load_data(DATA)["target"]
     assert split_target(task, DATA) == split_target(task, DATA)
     assert split_target(task, DATA) != split_target(task, replace(DATA, data_seed=1))
 
 
-def test_a_target_too_small():
+def test_a_target_that_is_too_small():
     data = replace(DATA, max_train_samples=20)
     with pytest.raises(ValueError, match="'target' is too small for selection_fraction"):
         split_target(load_data(data)["target"], data)
@@ -94,7 +94,7 @@ def test_the_trainer_holds_out_the_same_meta_rows(seed, grouped, encoder, tmp_pa
     assert of_trainer["alphavil"] == of_trainer["multitask"] == [texts[i] for i in split.rest]
 
 
-def test_what_a_run_is_called_by(encoder, tmp_path):
+def test_the_id_of_a_run(encoder, tmp_path):
     run = Run("multitask", "multitask", "target", 3, {"learning_rate": 1e-4}, DATA)
     rows = data_digest(load_data(DATA))
     name = run_id(run, rows, "encoder")

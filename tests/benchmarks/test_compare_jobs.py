@@ -1,4 +1,4 @@
-"""Processes side by side: how many, in which order, and that none is left."""
+"""Parallel processes: how many run, in which order, and that none is left."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from compare_jobs import Job, run_jobs
 
-# Notes when it began and ended.
+# Writes down when it began and ended.
 NOTE = """
 import sys, time
 began = time.time()
@@ -23,7 +23,7 @@ def job(folder, name, code=NOTE):
     return Job(name, (sys.executable, "-c", code, str(folder / name)), folder / "logs" / name)
 
 
-def test_so_many_at_a_time(tmp_path):
+def test_the_number_of_jobs_at_a_time(tmp_path):
     ended = []
     jobs = [job(tmp_path, str(i)) for i in range(4)] + [job(tmp_path, "bad", "raise SystemExit(3)")]
     run_jobs(jobs, 2, lambda job, status: ended.append((job.name, status)), os.environ)
@@ -34,7 +34,7 @@ def test_so_many_at_a_time(tmp_path):
     assert max(overlaps) == 2
 
 
-def test_what_ends_it_ends_them(tmp_path):
+def test_an_error_ends_the_running_jobs(tmp_path):
     def stop(job, status):
         raise KeyboardInterrupt
 

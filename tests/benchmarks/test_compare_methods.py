@@ -1,4 +1,4 @@
-"""Whole comparisons on the demo suite: what they leave, and what they do when they were killed or a run fails."""
+"""Whole comparisons on the demo suite: their output, and what happens after a kill or a failed run."""
 
 import json
 import signal
@@ -45,7 +45,7 @@ def finish(process):
 
 
 def stop_after(process, folder, number, how):
-    """Signals a comparison once so many runs are finished and the next has begun; returns those runs' files."""
+    """Signals a comparison after `number` finished runs, during the next one. Returns the finished runs' files."""
     out = folder / "out"
     deadline = time.monotonic() + 300
     while len(finished(out)) < number or not list((out / "running").glob("*.log")):
@@ -62,7 +62,7 @@ def finished(out):
 
 
 def runs_alive(folder):
-    """Processes of single runs; those of a killed comparison are given a while to notice."""
+    """Processes of single runs. Those of a killed comparison get some time to end."""
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
@@ -74,8 +74,8 @@ def runs_alive(folder):
 
 
 @pytest.mark.slow
-def test_killed_and_started_again(tmp_path):
-    """Killed, then stopped, then let through, then started once more: each finished run is done once."""
+def test_killed_and_restarted(tmp_path):
+    """Killed, then stopped, then run to the end, then started once more: each run is executed once."""
     out = tmp_path / "out"
     methods = ["multitask", "single", {"method": "alphavil", "name": "joint", "settings": {"joint_fraction": 0.5}}]
     first = stop_after(start(tmp_path, methods=methods), tmp_path, 1, signal.SIGKILL)
@@ -90,7 +90,7 @@ def test_killed_and_started_again(tmp_path):
 
     status, output = finish(start(tmp_path, methods=methods))
     assert status == 0, output
-    assert "3 runs, 2 of them finished earlier" in output
+    assert "3 runs, 2 of them already finished" in output
     last = finished(out)
     assert second.items() <= last.items()
     assert len(last) == 3
@@ -111,14 +111,14 @@ def test_killed_and_started_again(tmp_path):
     assert not any((out / "running").iterdir())
 
     status, output = finish(start(tmp_path, methods=methods))
-    assert "3 runs, 3 of them finished earlier" in output
+    assert "3 runs, 3 of them already finished" in output
     assert finished(out) == last
-    # With other settings the runs are others.
+    # Other settings make other runs.
     assert start_and_count(tmp_path, settings=CONFIG["settings"] | {"weight_decay": 0.1}, methods=methods) == 0
 
 
 def start_and_count(folder, **changes):
-    """How many runs a comparison finds finished; it is stopped at once."""
+    """Starts a comparison, stops it at once and returns how many runs it found finished."""
     process = start(folder, **changes)
     line = process.stdout.readline()
     process.terminate()
@@ -128,7 +128,7 @@ def start_and_count(folder, **changes):
 
 @pytest.mark.slow
 def test_a_run_that_fails(tmp_path):
-    """The others are done, the report says what is missing, and the next start tries again."""
+    """The other runs finish, the report lists what is missing, and the next start retries."""
     bad = {"method": "multitask", "name": "diverging", "settings": {"learning_rate": 1.0e30, "max_grad_norm": 0.0}}
     status, output = finish(start(tmp_path, methods=[bad, "multitask"]))
     assert status == 1, output
@@ -161,14 +161,14 @@ RUN = Run(
 
 
 @pytest.mark.parametrize("method", ["multitask", "single", "alphavil", "mt_tartan"])
-def test_methods_see_as_many_examples(method):
-    """Seventy-two rows of the target and a hundred of each auxiliary, in batches of 16: 5 + 7 + 7 steps an epoch."""
+def test_methods_see_equally_many_examples(method):
+    """72 rows of the target and 100 of each auxiliary, in batches of 16, make 5 + 7 + 7 steps per epoch."""
     result = execute(replace(RUN, method=method))
     rows = {"target": 72, "helpful": 100, "noise": 100} if method != "single" else {"target": 72}
     assert {name: number for name, number in result["rows"]["train"].items() if number} == rows
     assert (result["rows"]["meta"], result["rows"]["selection"]) == (13, 15)
     expected = 2 * 19 * 16
-    # A step that carries every task is a third of the steps, rounded up in each epoch.
+    # With multi-task steps there are a third as many, rounded up in each epoch.
     assert result["examples"] == (expected if method != "mt_tartan" else 2 * 7 * 3 * 16)
     assert result["steps"] == (38 if method != "mt_tartan" else 14)
     assert len(result["selection_scores"]) == 2
@@ -177,13 +177,13 @@ def test_methods_see_as_many_examples(method):
     assert result["score"] == result["scores"]["accuracy"]
 
 
-def test_one_seed_makes_one_result():
+def test_a_seed_determines_the_result():
     first, second, other = execute(RUN), execute(RUN), execute(replace(RUN, seed=4))
     assert first["scores"]["loss"] == second["scores"]["loss"] != other["scores"]["loss"]
     assert first["selection_scores"] == second["selection_scores"]
 
 
-def test_the_best_epochs_weights_are_kept():
+def test_the_weights_of_the_best_epoch_are_kept():
     model, best = torch.nn.Linear(1, 1, bias=False), BestModel()
 
     class Args:

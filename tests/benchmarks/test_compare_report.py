@@ -1,4 +1,4 @@
-"""Intervals, tables and pictures, against numbers worked out in other ways."""
+"""Intervals, tables and plots, compared with numbers that are computed in other ways."""
 
 import itertools
 import math
@@ -29,7 +29,7 @@ def test_interval_over_seeds(scores):
 
 
 def test_bootstrap_of_three_pairs():
-    """All 27 draws: an extreme one has the probability 1/27 > 0.025, so the interval reaches from end to end."""
+    """There are 27 resamples. An extreme one has probability 1/27 > 0.025, so the interval covers the whole range."""
     ours, baseline = [61.0, 70.0, 65.0], [60.0, 65.0, 66.0]
     means = sorted(np.mean(draw) for draw in itertools.product([1.0, 5.0, -1.0], repeat=3))
     estimate = paired_estimate(ours, baseline)
@@ -45,7 +45,7 @@ def test_bootstrap_of_many_pairs():
     estimate = paired_estimate(ours, baseline)
     assert estimate.low == pytest.approx(np.quantile(draws, 0.025), abs=0.05)
     assert estimate.high == pytest.approx(np.quantile(draws, 0.975), abs=0.05)
-    # Pairing is what makes it narrow: the scores themselves vary ten times as much as their differences.
+    # Pairing makes the interval narrow: the scores vary ten times as much as their differences.
     assert estimate.high - estimate.low < 3
 
 
@@ -109,7 +109,7 @@ def test_tables(results):
     assert "```bash\npython compare\n```" in report
     header, scores = table_of(report, "Scores")
     assert header == ["method", "rte (accuracy)", "cb (accuracy)"]
-    # The best difference first; a method without a pair comes last.
+    # The best difference comes first, a method without a pair comes last.
     assert list(scores) == ["better", "multitask (baseline)", "alone", "worse", "absent"]
     # rte: mean 63.667, deviation 3.2146, · 4.303 / √3 = 7.986
     assert scores["multitask (baseline)"] == ["63.7 ± 8.0", "75.0 ± 12.4"]
@@ -122,21 +122,21 @@ def test_tables(results):
     assert differences["better"][0] == "6"
     assert differences["better"][1].startswith("+3.5 [")  # 1, 5, -1, 10, 5, 1
     assert differences["better"][2] == "+1.7 [-1.0, +5.0]"
-    # Paired with the seeds that it has: 50 − 60, 51 − 65, 60 − 70.
+    # Only its own seeds are paired: 50 − 60, 51 − 65, 60 − 70.
     assert differences["worse"] == ["3", "-11.3 [-14.0, -10.0]", "-12.0 [-14.0, -10.0]", "-10.0 [–]"]
     assert differences["alone"] == ["1", "+0.0 [–]", "+0.0 [–]", "–"]
     assert differences["absent"] == ["0", "–", "–", "–"]
-    _, costs = table_of(report, "What the runs took")
+    _, costs = table_of(report, "Cost of the runs")
     assert costs["better"] == ["6", "1.000", "50", "10.0", "2.00", "–"]
     assert costs["alone"] == ["1", "0.500", "50", "10.0", "2.00", "3.00"]
     assert costs["absent"] == ["0", "–", "–", "–", "–", "–"]
 
 
-def test_runs_of_different_versions_are_told(results):
-    assert "Made by python 3.11, torch 2.13, cpu." in format_report(results, "x", [])
+def test_runs_of_different_versions_are_reported(results):
+    assert "Produced by python 3.11, torch 2.13, cpu." in format_report(results, "x", [])
     results.runs.append(result("alone", "cb", 0, 0.5, versions=VERSIONS | {"torch": "2.14"}))
     report = format_report(results, "x", [])
-    assert "**Runs of different versions stand side by side:**" in report
+    assert "**The runs were produced by different versions:**" in report
     assert "- python 3.11, torch 2.14, cpu" in report
 
 
@@ -152,11 +152,11 @@ def test_without_the_baselines_results(results):
     assert all(cells == ["0", "–", "–", "–"] for cells in differences.values())
 
 
-def test_pictures(results, tmp_path):
+def test_plots(results, tmp_path):
     for name, plot in (("differences", plot_differences), ("scores", plot_scores)):
         plot(results, tmp_path / "plots" / f"{name}.png")
         assert (tmp_path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         plot(Results(results.comparison, results.runs[-1:]), tmp_path / f"{name}_of_one.png")
-    # A lone method has scores, and no difference.
+    # A single method has scores but no difference.
     assert not (tmp_path / "differences_of_one.png").exists()
     assert (tmp_path / "scores_of_one.png").exists()

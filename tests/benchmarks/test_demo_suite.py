@@ -1,4 +1,4 @@
-"""The demo suite: deterministic, balanced, true to its rules, and without leakage between splits."""
+"""The demo suite is deterministic and balanced, follows its rules, and has no leakage between splits."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def splits_of(task):
 
 
 def majority(text, words):
-    """1 if most of the sentence's words are among `words`, else 0: the rule, written without the package's helpers."""
+    """The rule, written independently of the package: 1 if most words of the sentence are among `words`, else 0."""
     sentence = text.split(" ")
     count = 0
     for word in sentence:
@@ -34,7 +34,7 @@ def test_the_tasks_are_those_of_the_table(tasks):
     assert len(tasks["target"].train) < min(of_task["train"] for of_task in sizes.values()) / 5
 
 
-def test_one_seed_makes_one_suite(tasks):
+def test_a_seed_determines_the_suite(tasks):
     again, other = demo_tasks(seed=0), demo_tasks(seed=1)
     for name, task in tasks.items():
         for split, rows in splits_of(task).items():
@@ -99,7 +99,7 @@ def test_the_encoder_is_an_ordinary_folder(tmp_path, tasks):
     assert len(tokenizer) == model.config.vocab_size
 
 
-def test_the_encoder_comes_from_the_seed_alone(tmp_path):
+def test_the_encoder_depends_only_on_the_seed(tmp_path):
     state = torch.random.get_rng_state()
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         demo_encoder(tmp_path / name, seed=seed)

@@ -1,4 +1,4 @@
-"""The benchmarks of task-parallel phases: their arithmetic, by hand."""
+"""The arithmetic of the benchmarks of task-parallel phases, checked by hand."""
 
 import math
 
@@ -31,9 +31,9 @@ def test_by_rows_every_step_exchanges_gradients():
 
 
 def test_by_tasks_the_longest_lane_and_the_deltas_count():
-    # a on one side, b and c on the other; three deltas of 1000 bytes; four micro-batches of α on two processes.
+    # One group trains a, the other b and c. Three deltas of 1000 bytes. Four micro-batches of α on two processes.
     assert seconds(2, 1, bandwidth=100) == pytest.approx(12 + 3 * 10 + 8 / 2)
-    # Two groups of two: half of the rows each, and an all-reduce of 1000 bytes at each of a's 10 steps, b's and c's 9.
+    # Two groups of two: half of the rows each, and an all-reduce of 1000 bytes at each of 10 steps (a) or 9 (b, c).
     assert seconds(4, 2, bandwidth=1000) == pytest.approx(max(6 + 9, 5 + 10) + 3 + 8 / 4)
 
 
