@@ -1,4 +1,4 @@
-"""Fixtures over the helpers: saved encoders and multitask models on them."""
+"""Fixtures: saved encoders, and multitask models on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def encoder_config(architecture) -> PreTrainedConfig:
 
 @pytest.fixture(scope="session")
 def encoder_folders(tmp_path_factory):
-    """Folder with a saved base model, by architecture."""
+    """Returns a function from an architecture to the folder of a saved base model."""
     made: dict[str, str] = {}
 
     def folder(architecture: str) -> str:
@@ -47,7 +47,7 @@ def bert_folder(encoder_folders) -> str:
 
 @pytest.fixture
 def model(encoder_folder) -> MultitaskModel:
-    """A model whose every weight, biases too, is far from where initialisation puts it."""
+    """A model whose weights and biases are all far from their initial values."""
     return shake(MultitaskModel.from_encoder(encoder_folder, TASKS))
 
 

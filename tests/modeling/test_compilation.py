@@ -1,4 +1,4 @@
-"""`torch_compile`: the encoder is compiled, once for all tasks, and nothing else changes."""
+"""`torch_compile` compiles the encoder once for all tasks and changes nothing else."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ from support.bert_run import HEADS, TARGET, bert_data, bert_model, bert_trainer,
 from support.toy_run import TARGET as TOY_TARGET
 from support.toy_run import RecordingTrainer, toy_data, toy_model
 
-# The backend "eager" runs what was traced as it is: equal bit for bit, and no C++ compiler is needed.
+# The backend "eager" runs the traced graph unchanged: results are equal bit for bit, and no C++ compiler is needed.
 COMPILE = {"torch_compile": True, "torch_compile_backend": "eager"}
 SGD = {"learning_rate": 0.05, "optim_args": "momentum=0.9"}
 
 
 @pytest.fixture(autouse=True)
 def graphs():
-    """The number of graphs compiled since the test began."""
+    """Returns a function that counts the graphs compiled since the test began."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     yield lambda: torch._dynamo.utils.counters["stats"]["unique_graphs"]
@@ -37,7 +37,7 @@ def test_a_compiled_run_is_the_same_run(graphs, tmp_path):
     for name, tensor in plain.model.state_dict().items():
         assert torch.equal(tensor, compiled.model.state_dict()[name]), name
 
-    # Checkpoints are those of the plain run, and either run resumes from them.
+    # Checkpoints are the same, and either run resumes from those of the other.
     mine, theirs = (load_file(tmp_path / run / "checkpoint-4" / "model.safetensors") for run in ("compiled", "plain"))
     assert mine.keys() == theirs.keys()
     resumed = bert_trainer(tmp_path / "resumed", **settings | {"save_strategy": "no"}, **COMPILE)
@@ -51,7 +51,7 @@ def test_a_compiled_run_is_the_same_run(graphs, tmp_path):
 
 
 def test_many_tasks_share_the_graphs(graphs, tmp_path):
-    """torch gives up at eight graphs of one function, silently: twelve heads must not need one each."""
+    """torch silently stops compiling after eight graphs of one function. Twelve heads must not need one each."""
     heads = {f"t{number}": HEADS["a"] for number in range(12)}
     model = MultitaskModel(MultitaskConfig(encoder=bert_model().config.encoder, tasks=heads))
     rows = bert_data()[0]["a"][:4]

@@ -52,7 +52,7 @@ def test_task_config_is_a_native_copy():
         config.task_config("mnli")
 
 
-def test_a_list_of_tasks_and_two_configurations_stay_apart():
+def test_configurations_do_not_share_a_list_of_tasks():
     heads = {"a": {"kind": "sequence_classification", "labels": list(TWO)}}
     first = MultitaskConfig(tasks=heads)
     second = MultitaskConfig(tasks=first.to_dict()["tasks"])
@@ -104,7 +104,7 @@ def test_tasks_of_another_type():
         MultitaskConfig(tasks="rte")
 
 
-def test_what_the_base_classes_write_reaches_the_encoder():
+def test_values_that_base_classes_set_reach_the_encoder():
     config = MultitaskConfig(encoder=ENCODERS["qwen2"](), tasks=TASKS)
     config.use_cache = False  # as Trainer does
     config.pad_token_id = 5

@@ -1,4 +1,4 @@
-"""New heads start as the library starts them: a wrong scale gives no error, only worse results."""
+"""New heads are initialised as in transformers. A wrong scale would give no error, only worse results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassif
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 from support.modeling_helpers import ENCODERS
 
-# Many labels and a wider encoder, so that one draw tells a standard deviation well.
+# Many labels and a wider encoder, so that one draw estimates a standard deviation well.
 LABELS = [str(index) for index in range(40)]
 TASKS = {
     "many": {"kind": "sequence_classification", "labels": LABELS},
@@ -42,7 +42,7 @@ def library_model(architecture: str, task: str):
 def assert_same_statistics(parameter: torch.Tensor, reference: torch.Tensor, name: str) -> None:
     assert parameter.shape == reference.shape, name
     if reference.numel() > 1 and reference.std() > 0:
-        # The relative error of an estimated standard deviation is about 1 / sqrt(2 n); five of them for each side.
+        # The relative error of an estimated standard deviation is about 1 / sqrt(2 n). Five times that on each side.
         tolerance = 10 / (2 * reference.numel()) ** 0.5
         assert abs(parameter.std() / reference.std() - 1) < tolerance, (name, parameter.std(), reference.std())
     else:
@@ -60,7 +60,7 @@ def check_task(model: MultitaskModel, architecture: str, task: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", [*ENCODERS, "t5"])
-def test_heads_and_encoder_start_as_the_library_s(architecture):
+def test_heads_and_encoder_are_initialised_as_in_transformers(architecture):
     torch.manual_seed(0)
     model = MultitaskModel(MultitaskConfig(encoder=wide(architecture), tasks=TASKS))
     for task in TASKS:
@@ -72,7 +72,7 @@ def test_heads_and_encoder_start_as_the_library_s(architecture):
 
 
 @pytest.mark.parametrize("architecture", [*ENCODERS, "t5"])
-def test_heads_on_a_loaded_encoder_start_as_the_library_s(architecture, tmp_path):
+def test_heads_on_a_loaded_encoder_are_initialised_as_in_transformers(architecture, tmp_path):
     library_model(architecture, "many").base_model.save_pretrained(tmp_path)
     torch.manual_seed(0)
     model = MultitaskModel.from_encoder(tmp_path, TASKS)
@@ -81,7 +81,7 @@ def test_heads_on_a_loaded_encoder_start_as_the_library_s(architecture, tmp_path
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert", "qwen2", "t5"])
-def test_a_task_added_at_loading_starts_as_the_library_s(architecture, tmp_path):
+def test_a_task_added_at_loading_is_initialised_as_in_transformers(architecture, tmp_path):
     torch.manual_seed(0)
     tasks = {"copa": TASKS["copa"]}
     first = MultitaskModel(MultitaskConfig(encoder=wide(architecture), tasks=tasks))
@@ -97,8 +97,8 @@ def test_a_task_added_at_loading_starts_as_the_library_s(architecture, tmp_path)
         assert torch.equal(model.state_dict()[name], tensor), name
 
 
-def test_modernbert_head_is_not_started_by_the_default_rule():
-    # The rule stands in ModernBertForSequenceClassification's own initialisation: hidden_size ** -0.5, cut at two.
+def test_modernbert_head_has_its_own_initialisation():
+    # ModernBertForSequenceClassification initialises its head with hidden_size ** -0.5, cut at two.
     torch.manual_seed(0)
     model = MultitaskModel(MultitaskConfig(encoder=wide("modernbert"), tasks=TASKS))
     std = model.tasks["many"].classifier.weight.std().item()

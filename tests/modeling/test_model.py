@@ -37,7 +37,7 @@ def test_every_parameter_has_one_name(model):
     assert {name.split(".")[1] for name, _ in named if name not in encoder} == set(TASKS)
 
 
-def test_what_trainer_reads():
+def test_attributes_that_trainer_reads():
     assert find_labels(MultitaskModel) == ["labels"]
     assert list(inspect.signature(MultitaskModel.forward).parameters)[:8] == [
         "self",
@@ -165,13 +165,13 @@ def test_resize_reaches_every_configuration(model, encoder_config, tmp_path):
     assert MultitaskModel.from_pretrained(tmp_path).get_input_embeddings().weight.shape[0] == 64
 
 
-def test_set_input_embeddings_is_the_encoder_s(model):
+def test_set_input_embeddings_sets_those_of_the_encoder(model):
     new = torch.nn.Embedding.from_pretrained(model.get_input_embeddings().weight.detach() * 2)
     model.set_input_embeddings(new)
     assert model.encoder.get_input_embeddings() is new
     for native in model.tasks.values():
         assert native.get_input_embeddings() is new
-    # Some natives write through their base model: that must reach the encoder and not stay on the reference.
+    # Some native models write attributes of their base model. These must reach the encoder, not the reference.
     last = torch.nn.Embedding(60, new.embedding_dim)
     next(iter(model.tasks.values())).set_input_embeddings(last)
     assert model.encoder.get_input_embeddings() is last
@@ -197,7 +197,7 @@ def test_pad_token_of_a_decoder(without_pad):
 
 
 def test_pad_token_that_trainer_sets(without_pad, tmp_path):
-    # Trainer aligns the text configuration with the tokenizer, which knows nothing of the natives' copies.
+    # Trainer aligns the encoder's configuration with the tokenizer, but not the copies of the native models.
     without_pad.config.get_text_config().pad_token_id = 0
     without_pad(task="rte", **make_batch("rte"))
     without_pad(task="copa", **make_batch("copa"))
@@ -257,7 +257,7 @@ def test_head_tied_to_the_encoder_stays_tied(tmp_path):
     native, info = AutoModelForMaskedLM.from_pretrained(tmp_path / "mlm", output_loading_info=True)
     assert type(native) is BertForMaskedLM
     assert not info["missing_keys"]
-    assert not info["unexpected_keys"]  # the pooler that classification needs is not in it
+    assert not info["unexpected_keys"]  # it does not contain the pooler that classification needs
     assert native.cls.predictions.decoder.weight is native.bert.embeddings.word_embeddings.weight
     torch.testing.assert_close(native(ids).logits, model("mlm-1", ids).logits)
 

@@ -1,4 +1,4 @@
-"""A task of the multitask model computes what the library's own model computes with the same weights."""
+"""A task of the multitask model computes the same as the native transformers model with the same weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 def library_model(model, task, config):
-    """Built from the encoder's configuration by the library alone, then given the multitask model's weights."""
+    """A native model that transformers builds from the encoder's configuration, with the multitask model's weights."""
     auto_class = auto_class_of(task, config.model_type)
     if auto_class in (AutoModelForSequenceClassification, AutoModelForTokenClassification):
         kind, labels = TASKS[task]["kind"], TASKS[task]["labels"]
@@ -41,7 +41,7 @@ def run_library(library, task, batch):
     if task != "copa" or isinstance(library, tuple(AutoModelForMultipleChoice._model_mapping.values())):
         output = library(**batch)
         return output.loss, output.logits
-    # No multiple-choice class: the oracle runs the choices one after another.
+    # There is no multiple-choice class, so the reference runs the choices one after another.
     scores = [
         library(input_ids=batch["input_ids"][:, choice], attention_mask=batch["attention_mask"][:, choice]).logits
         for choice in range(2)
@@ -51,7 +51,7 @@ def run_library(library, task, batch):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_loss_logits_and_gradients_are_the_library_s(model, encoder_config, architecture, task):
+def test_loss_logits_and_gradients_equal_those_of_transformers(model, encoder_config, architecture, task):
     batch = make_batch(task, pad=encoder_config.pad_token_id)
     library = library_model(model, task, encoder_config)
     loss, logits = run_library(library, task, batch)
@@ -73,10 +73,10 @@ def test_loss_logits_and_gradients_are_the_library_s(model, encoder_config, arch
 
 
 @pytest.mark.parametrize("architecture", [name for name in ENCODERS if name not in DECODERS])
-def test_masked_lm_is_the_library_s(architecture, encoder_config, encoder_folder, tmp_path):
-    """Loss, logits and gradients; and the export loads without this package's help."""
+def test_masked_lm_equals_that_of_transformers(architecture, encoder_config, encoder_folder, tmp_path):
+    """Loss, logits and gradients are equal, and the export loads without this package."""
     model = shake(MultitaskModel.from_encoder(encoder_folder, {"rte": TASKS["rte"]} | PROSE))
-    test_loss_logits_and_gradients_are_the_library_s(model, encoder_config, architecture, "prose")
+    test_loss_logits_and_gradients_equal_those_of_transformers(model, encoder_config, architecture, "prose")
     model.export_task("prose", tmp_path)
     exported = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     batch = make_batch("prose", pad=encoder_config.pad_token_id)
@@ -84,7 +84,7 @@ def test_masked_lm_is_the_library_s(architecture, encoder_config, encoder_folder
 
 
 @pytest.mark.parametrize("architecture", [name for name in ENCODERS if name not in DECODERS])
-def test_masked_lm_head_is_the_checkpoint_s_own(architecture, encoder_config, tmp_path):
+def test_masked_lm_head_comes_from_the_checkpoint(architecture, encoder_config, tmp_path):
     torch.manual_seed(0)
     pretrained = shake(AutoModelForMaskedLM.from_config(encoder_config)).eval()
     pretrained.save_pretrained(tmp_path)
@@ -93,14 +93,14 @@ def test_masked_lm_head_is_the_checkpoint_s_own(architecture, encoder_config, tm
     torch.testing.assert_close(model(task="prose", **batch).logits, pretrained(**batch).logits, **TOLERANCE)
 
 
-def test_masked_lm_head_that_a_checkpoint_lacks(bert_folder, caplog):
+def test_a_checkpoint_without_masked_lm_head(bert_folder, caplog):
     MultitaskModel.from_encoder(bert_folder, PROSE)
     assert "has no language model head" in caplog.text
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
 def test_masked_lm_head_that_is_no_longer_tied(architecture, encoder_folder, tmp_path):
-    """Adapters train a copy of the head: its export must not say that the head is the embeddings."""
+    """Adapters train a copy of the head. Its export must not tie the head to the embeddings."""
     model = MultitaskModel.from_encoder(encoder_folder, PROSE)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     ((decoder, embeddings),) = [(a, b) for a, b in model.all_tied_weights_keys.items() if a.endswith("decoder.weight")]
@@ -115,7 +115,7 @@ def test_masked_lm_head_that_is_no_longer_tied(architecture, encoder_folder, tmp
 
 @pytest.mark.parametrize("architecture", ["bert", "qwen2"])
 def test_rows_with_fewer_choices(model, encoder_config, architecture):
-    """Each row alone by the plain model, with the choices that it has: losses, logits and gradients."""
+    """Losses, logits and gradients equal those of the native model, run on each row with the choices it has."""
     batch = make_batch("copa", pad=encoder_config.pad_token_id)
     ids, attention = (torch.cat([batch[name]] * 2, dim=1)[:, :3] for name in ("input_ids", "attention_mask"))
     counts, labels = [3, 2, 1], torch.tensor([2, 1, 0])
@@ -157,8 +157,8 @@ def test_a_step_of_one_task_leaves_other_heads_without_gradient(bert):
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "electra", "modernbert", "qwen2"])
 def test_attention_implementation_reaches_every_module(architecture, implementation):
-    # Built from a configuration that no model has completed yet: the attention implementation of such a one is None,
-    # and layers built with None, or later pointed at another configuration, compute something slightly else.
+    # The configuration has not been used for a model yet, so its attention implementation is None. Layers that are
+    # built with None, or that get another configuration later, compute slightly different values.
     config = ENCODERS[architecture]()
     config._attn_implementation = implementation
     model = shake(MultitaskModel(MultitaskConfig(encoder=config, tasks=TASKS))).eval()
@@ -177,7 +177,7 @@ def test_attention_implementation_reaches_every_module(architecture, implementat
 
 
 @pytest.mark.parametrize("architecture", list(ENCODERS))
-def test_default_attention_implementation_is_the_library_s(architecture):
+def test_default_attention_implementation_is_that_of_transformers(architecture):
     model = MultitaskModel(MultitaskConfig(encoder=ENCODERS[architecture](), tasks=TASKS))
     library = AutoModelForSequenceClassification.from_config(ENCODERS[architecture]())
     expected = library.config._attn_implementation
@@ -199,7 +199,7 @@ def test_attention_implementation_can_be_changed_later(bert):
 def test_multiple_choice_takes_embeddings_and_tuples(model, embeds):
     batch = make_batch("copa")
     if embeds:
-        # Without ids decoders cannot see padding and take the last position: no padding here.
+        # Without ids, decoders cannot see padding and take the last position. So there is no padding here.
         ids = batch["input_ids"].clamp(min=5)
         batch = {"labels": batch["labels"]}
         expected = model(task="copa", input_ids=ids, **batch)
@@ -220,6 +220,6 @@ def test_multiple_choice_of_a_decoder_needs_the_choice_dimension(model):
         model(task="copa", attention_mask=torch.ones(3, 2, 7))
 
 
-def test_unknown_task_names_the_known_ones(bert):
+def test_the_error_about_an_unknown_task_lists_the_known_ones(bert):
     with pytest.raises(ValueError, match=r"unknown task 'mnli'.*'rte', 'cb', 'tags', 'sts-b', 'copa', 'words'"):
         bert(task="mnli", **make_batch("rte"))

@@ -1,4 +1,4 @@
-"""αVIL of LoRA factors: what has δ, what is mixed, saved, resumed and exported."""
+"""αVIL with LoRA: which parameters have deltas, and what is merged, saved, resumed and exported."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from hf_alphavil.modeling import head_modules, merge_adapters, unwrap_peft
 from hf_alphavil.modeling.lora import load_adapted
 from support.bert_run import HEADS, TARGET, adapted, bert_data, bert_model, bert_trainer
 
-# PEFT itself asks for a deprecated name.
+# PEFT itself imports a deprecated name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 SGD = {"learning_rate": 0.05, "optim_args": "momentum=0.9"}
@@ -44,8 +44,8 @@ def test_only_trainable_parameters_have_deltas_and_move(tmp_path):
     assert trainer.history[-1]["alpha"][TARGET] != 1.0
 
 
-def test_the_factors_are_mixed(tmp_path):
-    """θ0 + Σ α δ holds of A and of B; of the product B A it does not: the cross terms of docs/settings.md."""
+def test_the_factors_are_merged(tmp_path):
+    """θ0 + Σ α δ holds for A and for B, but not for the product B A: see the cross terms in docs/settings.md."""
     trainer = bert_trainer(tmp_path, model=adapted(), **SGD | {"learning_rate": 0.2})
     trainer.train()
     start, deltas, merged = (trainer.epochs[1][key] for key in ("theta0", "delta", "theta"))
@@ -68,7 +68,7 @@ def test_the_factors_are_mixed(tmp_path):
     assert cross.abs().max() > 1e-5
 
 
-def test_alpha_of_the_encoder_alone_merges_heads_with_one(tmp_path):
+def test_with_alpha_on_the_encoder_only_heads_are_merged_with_one(tmp_path):
     trainer = bert_trainer(tmp_path, model=adapted(), num_train_epochs=1, alpha_applies_to="encoder", **SGD)
     trainer.train()
     (epoch,) = trainer.epochs
@@ -82,8 +82,8 @@ def test_alpha_of_the_encoder_alone_merges_heads_with_one(tmp_path):
     assert {".encoder." in name for name in epoch["theta"]} == {True, False}
 
 
-def test_the_plain_model_of_the_same_function_takes_the_same_phases(tmp_path):
-    """Heads alone: PEFT with an adapter that stays zero trains them as a frozen encoder does."""
+def test_an_equivalent_model_without_adapters_trains_the_same(tmp_path):
+    """Only heads train: with an adapter that stays zero, they train as they do on a frozen encoder."""
     model = bert_model()
     model.encoder.requires_grad_(False)
     plain = bert_trainer(tmp_path / "plain", model=model, **SGD)
@@ -112,13 +112,13 @@ def test_resume_is_bit_equal_and_checkpoints_are_merged(tmp_path):
         for name, tensor in whole.model.state_dict().items():
             assert torch.equal(tensor, resumed.model.state_dict()[name]), (step, name)
         assert resumed.history == whole.history
-        # The adapter file holds the last merged parameters, in whatever phase it was written.
+        # The adapter file has the last merged parameters, whichever phase it was written in.
         plan = step // steps_per_plan
         merged = whole.epochs[plan]["theta0"] if plan < 2 else whole.epochs[1]["theta"]
         saved = load_file(checkpoint / "adapter_model.safetensors")
         assert len(saved) == len(merged)
         for name, tensor in merged.items():
-            # PEFT leaves the adapter's own name out.
+            # PEFT omits the name of the adapter.
             short = name.replace(".modules_to_save.default", "").replace(".default", "")
             assert torch.equal(saved[short], tensor), (step, name)
 
@@ -151,20 +151,20 @@ def test_merged_export_gives_the_same_logits(tmp_path):
         merged.export_task(task, tmp_path / task)
         native = AutoModelForSequenceClassification.from_pretrained(tmp_path / task).eval()
         torch.testing.assert_close(native(**batch()).logits, expected[task], rtol=1e-4, atol=1e-5)
-    # The adapted model is as it was, and trains on.
+    # The adapted model is unchanged and can train further.
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
     assert isinstance(trainer.model, PeftModel)
     assert not torch.allclose(expected[TARGET], logits(bert_model()), atol=1e-2)
 
 
-def test_merging_a_model_without_adapters_is_nothing():
+def test_merging_a_model_without_adapters_returns_it():
     model = bert_model()
     assert merge_adapters(model) is unwrap_peft(model) is model
 
 
 @pytest.mark.parametrize("base", ["encoder", "multitask model"])
 def test_saved_adapters_are_complete(base, tmp_path):
-    """With the encoder, the folder of a run is all that is needed: the new pooler and the heads are in it."""
+    """The folder of a run needs only the encoder besides: it contains the new pooler and the heads."""
     config = BertConfig(vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
                         intermediate_size=16, max_position_embeddings=12)  # fmt: skip
     torch.manual_seed(0)
@@ -184,7 +184,7 @@ def test_saved_adapters_are_complete(base, tmp_path):
     assert trainable(again).keys() == trainable(model).keys()
 
 
-def test_a_head_that_would_stay_random_is_named(tmp_path, caplog):
+def test_a_head_that_would_stay_random_is_reported(tmp_path, caplog):
     frozen = get_peft_model(bert_model(), LoraConfig(target_modules=["query"], modules_to_save=["tasks.a.classifier"]))
     bert_trainer(tmp_path, model=frozen)
     (record,) = [record for record in caplog.records if "no trainable parameter" in record.getMessage()]
@@ -198,7 +198,7 @@ def test_a_head_that_would_stay_random_is_named(tmp_path, caplog):
 # ---- What gets adapters
 
 
-def test_heads_and_pooler_are_kept_whole():
+def test_heads_and_pooler_train_fully():
     model = bert_model()
     names = [*(f"tasks.{task}.classifier" for task in HEADS), "encoder.pooler.dense"]
     assert head_modules(model) == names

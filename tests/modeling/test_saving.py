@@ -44,7 +44,7 @@ def test_round_trip(model, encoder_config, tmp_path):
     assert no_problems(info)
     assert_same_tensors(loaded.state_dict(), model.state_dict())
     assert loaded.config.tasks == model.config.tasks
-    assert list(loaded.config.tasks) == list(TASKS)  # JSON files of configurations have sorted keys
+    assert list(loaded.config.tasks) == list(TASKS)  # although JSON configurations have sorted keys
     assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in model.named_parameters()]
     for task in TASKS:
         batch = make_batch(task, pad=encoder_config.pad_token_id)
@@ -59,7 +59,7 @@ def test_encoder_is_stored_once(bert, tmp_path):
     assert sum("word_embeddings" in name for name in stored) == 1
 
 
-def test_auto_classes_know_the_model(bert, tmp_path):
+def test_auto_classes_load_the_model(bert, tmp_path):
     bert.save_pretrained(tmp_path)
     assert isinstance(AutoConfig.from_pretrained(tmp_path), MultitaskConfig)
     assert isinstance(AutoModel.from_pretrained(tmp_path), MultitaskModel)
@@ -85,7 +85,7 @@ def test_from_encoder_keeps_every_tensor(encoder_folder):
     model = MultitaskModel.from_encoder(encoder_folder, TASKS)
     stored = load_file(encoder_folder + "/model.safetensors")
     encoder = model.encoder.state_dict()
-    assert set(encoder) <= set(stored)  # the stored pooler is left out where no task needs one
+    assert set(encoder) <= set(stored)  # the stored pooler is not loaded if no task needs one
     for name, tensor in encoder.items():
         assert torch.equal(tensor, stored[name]), name
     assert not model.training
@@ -135,7 +135,7 @@ def test_from_encoder_reports_a_new_pooler_in_one_line(tmp_path, caplog):
     assert "\n" not in messages[0]
 
 
-def test_encoder_of_other_weights_is_refused(bert_folder, tmp_path):
+def test_an_encoder_without_matching_weights_is_refused(bert_folder, tmp_path):
     AutoConfig.from_pretrained(bert_folder).save_pretrained(tmp_path)
     save_file({"nothing.of.the.kind": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="has none of the weights of a BertModel"):
@@ -161,7 +161,7 @@ def test_plain_checkpoint_is_refused(bert_folder):
         MultitaskModel.from_pretrained(bert_folder, config=config)
 
 
-def test_multitask_checkpoint_is_no_encoder(bert, tmp_path):
+def test_a_multitask_checkpoint_is_not_an_encoder(bert, tmp_path):
     bert.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="from_pretrained"):
         MultitaskModel.from_encoder(tmp_path, TASKS)
@@ -301,7 +301,7 @@ def test_export_loads_without_this_package(encoder_folders, tmp_path):
             found = model(ids[None])["logits"][0] if choices else model(ids, attention_mask=mask)["logits"]
             torch.testing.assert_close(found.view(logits.shape), logits, rtol=1e-5, atol=1e-6)
             if not choices:
-                # AutoTokenizer would take a Qwen2Tokenizer, which makes nothing of this toy vocabulary.
+                # AutoTokenizer would choose Qwen2Tokenizer, which cannot read this toy vocabulary.
                 tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder) if "qwen2" in folder else None
                 pipeline = transformers.pipeline("text-classification", model=folder, tokenizer=tokenizer)
                 results = pipeline(texts, batch_size=2)

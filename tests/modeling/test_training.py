@@ -1,4 +1,4 @@
-"""The model under the library's own Trainer, adapters and DistributedDataParallel."""
+"""The model with transformers' Trainer, with adapters and with DistributedDataParallel."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from transformers import Trainer, TrainingArguments
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 from support.modeling_helpers import ENCODERS, TASKS, make_batch, shake
 
-# PEFT itself asks for a deprecated name.
+# PEFT itself imports a deprecated name.
 ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
 class Rows(torch.utils.data.Dataset):
-    """Twelve examples, in groups of four of one task each."""
+    """Twelve examples in groups of four, one task per group."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -79,7 +79,7 @@ def train(model, folder, batch_size: int, accumulation: int):
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert", "qwen2"])
-def test_accumulated_steps_equal_whole_ones(architecture, tmp_path):
+def test_accumulated_batches_equal_a_whole_one(architecture, tmp_path):
     whole, parts = no_dropout(architecture), no_dropout(architecture)
     trainers = [train(whole, tmp_path, 4, 1), train(parts, tmp_path, 2, 2)]
     for (name, left), right in zip(whole.named_parameters(), parts.parameters(), strict=True):
@@ -97,7 +97,7 @@ def test_trainer_predicts_logits_alone(architecture, tmp_path):
     rows = Rows()
     rows.rows = rows.rows[:4]
     output = trainer.predict(rows)
-    assert output.predictions.shape == (4, 2)  # no cache, no hidden states beside the logits
+    assert output.predictions.shape == (4, 2)  # neither cache nor hidden states besides the logits
     assert output.label_ids.shape == (4,)
 
 
@@ -110,7 +110,7 @@ def lora(model, **options):
 @ignore_peft
 @pytest.mark.parametrize("kept", [["classifier"], ["tasks.rte", "tasks.copa"]])
 def test_adapters_and_kept_heads_are_trained(bert, kept):
-    # With the base as an ordinary attribute, keeping a whole task clones the encoder and no adapter gets a gradient.
+    # If the base were an ordinary attribute, saving a whole task would clone the encoder: no adapter gets a gradient.
     parameters = bert.encoder.num_parameters()
     adapted = lora(bert, modules_to_save=kept)
     for task in ("rte", "copa"):
@@ -168,7 +168,7 @@ def test_ranks_with_different_tasks_stay_equal(bert_folder, tmp_path):
             dist.all_gather(gathered, parameter.detach())
             assert torch.equal(*gathered), name
         print("replicas agree", flush=True)
-        del wrapped  # with it, the process group's threads end
+        del wrapped  # ends the threads of the process group
         end_process_group()
     """
     (tmp_path / "ranks.py").write_text(textwrap.dedent(script))
