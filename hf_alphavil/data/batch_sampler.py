@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 
 from torch.utils.data import Sampler
 
@@ -68,20 +68,14 @@ class PlanBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         lanes = self.current_lanes()
         streams = epoch_streams(self.num_rows, self.fraction, self.data_seed, lanes[0].epoch)
-        offsets: dict[str, int] = {}
-        end = 0
-        for task, rows in self.num_rows.items():
-            offsets[task] = end
-            end += rows
-        unused = [0] * self.rows_per_task
+        offsets = dict(zip(self.num_rows, accumulate(self.num_rows.values(), initial=0), strict=False))
+
+        def draw(tasks: tuple[str, ...]) -> list[int]:
+            return [offsets[task] + row for task in tasks for row in streams[task].take(self.rows_per_task)]
+
+        ignored = [0] * self.rows_per_task
         for tasks_by_lane in zip_longest(*lanes):
             for _ in range(self.accumulation_steps):
                 for tasks in tasks_by_lane:
                     for _ in range(self.ranks_per_lane):
-                        yield (
-                            unused
-                            if tasks is None
-                            else [
-                                offsets[task] + row for task in tasks for row in streams[task].take(self.rows_per_task)
-                            ]
-                        )
+                        yield ignored if tasks is None else draw(tasks)

@@ -73,12 +73,12 @@ def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None 
 
     Args:
         path (`str`): Hub id or folder.
-        tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks, for the heads of a new model.
-        args (`LoraArguments`): Whether a model without adapters gets new ones.
+        tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks, for new heads.
+        args (`LoraArguments`): Settings of new adapters. A folder with adapters keeps those it has.
         revision (`str`, *optional*): Revision on the Hub.
 
     Returns:
-        `MultitaskModel` or `peft.PeftModel`: For [`MultitaskTrainer`].
+        `MultitaskModel` or `peft.PeftModel`: The model to pass to [`MultitaskTrainer`].
     """
     if holds_adapters(path):
         return load_adapted(path, tasks)
