@@ -1,4 +1,4 @@
-"""The documents name what is there: methods, options, keys, metrics, files and links."""
+"""The pages cover all methods, options, keys and metrics, and mention only files that exist."""
 
 import re
 from dataclasses import fields
@@ -17,10 +17,10 @@ PACKAGE = ROOT / "hf_alphavil"
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.glob("*.md"))]
 SOURCES = [ROOT / "run_glue_avil.py", *sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
-#: A comparison's output, and a script of transformers.
+#: An output of comparisons, and a script of transformers.
 FILES_OF_OTHERS = {"table.md", "run_glue.py"}
-#: Folders of the repository and rooms of the package: what starts with one of these is meant as a path in here.
 ROOMS = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+#: A word that starts with one of these folders and a slash is a path in this repository.
 FOLDERS = {"hf_alphavil", "tests", "docs", "benchmarks", "configs"} | ROOMS
 METHODS_PAGE = (DOCS / "methods.md").read_text(encoding="utf-8")
 TASKS_PAGE = (DOCS / "tasks.md").read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ def test_the_example_of_own_tasks_is_valid(tmp_path):
 
 
 def mentioned_paths(text):
-    """Words that are files of code or text by their suffix, or that start with one of our folders."""
+    """Yields words with the suffix of a code or text file, and words that start with one of our folders."""
     for word in re.findall(r"(?<![\w/.:~<>{}-])[\w.-]+(?:/[\w.*-]+)*/?", text):
         path = word.rstrip(".")
         if path.endswith((".py", ".md")) or ("/" in path and path.split("/")[0] in FOLDERS):
@@ -76,7 +76,7 @@ def test_every_path_that_is_mentioned_exists():
 
 
 def anchors(page):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
