@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from ..kinds import find_kind
 from .configuration import MultitaskConfig
 from .encoder_reference import EncoderReference
-from .kinds import KINDS
 
 
 def required_encoder(config: MultitaskConfig) -> tuple[type[PreTrainedModel], dict[str, Any]]:
@@ -33,7 +33,7 @@ def required_encoder(config: MultitaskConfig) -> tuple[type[PreTrainedModel], di
     # The base depends only on the kind, so one native model of each kind is enough.
     task_of_kind = {head["kind"]: task for task, head in reversed(config.tasks.items())}
     bases = {
-        task: base_of(meta_native(KINDS[kind].native_class(config.encoder), config.task_config(task)))
+        task: base_of(meta_native(find_kind(kind).native_class(config.encoder), config.task_config(task)))
         for kind, task in task_of_kind.items()
     }
     classes = {type(base) for base in bases.values()}

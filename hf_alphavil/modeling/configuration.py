@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig, BertConfig, PreTrainedConfig
 
-from .kinds import KINDS
+from ..kinds import find_kind
 from .tasks import check_tasks
 
 
@@ -19,10 +19,9 @@ class MultitaskConfig(PreTrainedConfig):
         encoder (`PreTrainedConfig` or `dict`, *optional*, defaults to a `BertConfig`):
             Configuration of the shared encoder.
         tasks (`dict[str, dict]`, *optional*, defaults to no tasks):
-            Task name to head description, in the order of the heads: `kind` (`"sequence_classification"`,
-            `"regression"` or `"multiple_choice"`), `labels` (the label names in id order, or `None`) and
-            `problem_type` (*optional*; of classification: `"single_label_classification"`, the default, or
-            `"multi_label_classification"`).
+            Task name to head description, in the order of the heads: `kind` (a key of `KINDS`), `labels` (the label
+            names in id order, or `None`) and `problem_type` (*optional*; for sequence classification
+            `"single_label_classification"`, the default, or `"multi_label_classification"`).
         kwargs (`dict`, *optional*): Passed on to `PreTrainedConfig`.
 
     Raises:
@@ -73,7 +72,7 @@ class MultitaskConfig(PreTrainedConfig):
         head = self.tasks[name]
         config = copy.deepcopy(self.encoder)
         config.architectures = None
-        KINDS[head["kind"]].configure(config, head["labels"], head["problem_type"])
+        find_kind(head["kind"]).configure(config, head["labels"], head["problem_type"])
         return config
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from ..kinds import find_kind
 from .builder import meta_native, name_in_model
 from .configuration import MultitaskConfig
-from .kinds import KINDS
 
 
 def export_native(
@@ -35,7 +35,7 @@ def export_native(
         ValueError: If there is no such task, or if weights that it needs are not in `state_dict`.
     """
     native_config = config.task_config(task)
-    native = meta_native(KINDS[config.tasks[task]["kind"]].native_class(config.encoder), native_config)
+    native = meta_native(find_kind(config.tasks[task]["kind"]).native_class(config.encoder), native_config)
     native.to(dtype)  # type: ignore[arg-type]
     # A new native model defines which weights are needed. Its base can be smaller than the encoder (no pooler).
     sources = {name: name_in_model(native, task, name) for name in native.state_dict()}

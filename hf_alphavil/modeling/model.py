@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
+from ..kinds import find_kind
 from .builder import build_native, required_encoder, take_ties
 from .configuration import MultitaskConfig
 from .encoder_reference import rebind_references
 from .export import export_native
-from .kinds import KINDS
 from .loading import load_encoder, load_language_head
 
 
@@ -63,7 +63,7 @@ class MultitaskModel(PreTrainedModel):
         self.tasks = nn.ModuleDict()
         ties: dict[str, str] = {}
         for task, head in config.tasks.items():
-            native_class = KINDS[head["kind"]].native_class(config.encoder)
+            native_class = find_kind(head["kind"]).native_class(config.encoder)
             native = build_native(native_class, config.task_config(task), encoder)
             ties |= take_ties(native, task)
             self.tasks[task] = native
@@ -130,7 +130,7 @@ class MultitaskModel(PreTrainedModel):
         config, encoder = load_encoder(pretrained_model_name_or_path, tasks, **kwargs)
         model = cls(config, encoder=encoder)
         for task, native in model._natives.items():
-            if config.tasks[task]["kind"] == "masked_lm":
+            if find_kind(config.tasks[task]["kind"]).has_pretrained_head:
                 load_language_head(native, config.task_config(task), pretrained_model_name_or_path, **kwargs)
         return model.eval()
 
@@ -202,7 +202,7 @@ class MultitaskModel(PreTrainedModel):
         # Decoders read the padding token from the native model's configuration. Trainer sets only the encoder's.
         if native.config.get_text_config().pad_token_id != self.pad_token_id:
             self.pad_token_id = self.pad_token_id
-        return KINDS[self.config.tasks[task]["kind"]].forward(native, inputs)
+        return find_kind(self.config.tasks[task]["kind"]).forward(native, inputs)
 
     def encoder_parameter_names(self) -> set[str]:
         """Names of the shared encoder's parameters in `named_parameters()`. All others belong to heads."""

@@ -1,4 +1,4 @@
-"""What the user says about the tasks of a model, checked and in one form."""
+"""Checks of the head descriptions that a model is built from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from .kinds import KINDS
+from ..kinds import KINDS, find_kind
 
 # Names become parts of parameter names, of metric names and of file names.
 _TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -17,13 +17,13 @@ _FIELDS = ("kind", "labels", "problem_type")
 
 def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
     """
-    Check the tasks of a model and bring every head description into its full form.
+    Checks the tasks of a model and completes every head description.
 
     Args:
         tasks (`dict[str, dict]` or `dict[str, Task]` or `list[dict]`): Name to head description `{"kind", "labels",
-            "problem_type"}`, or to an object whose `head` is one; or the list of descriptions with their `name` that
-            a saved configuration holds (a list, because configuration files sort the keys of dicts). A task with a
-            `head_task` is evaluated with that one's head and has none of its own.
+            "problem_type"}`, or to an object whose `head` is one; or a list of descriptions with their `name`, as a
+            saved configuration holds them (a list, because configuration files sort the keys of dicts). A task with a
+            `head_task` has no head: it is evaluated with that task's.
 
     Returns:
         `dict[str, dict]`: Name to `{"kind": str, "labels": list[str] or None, "problem_type": str or None}`, in order.
@@ -69,7 +69,7 @@ def _check_head(name: str, head: Any) -> dict[str, Any]:
             raise ValueError(f"labels of task {name!r} must differ from each other, got {labels!r}")
         labels = list(labels)
     try:
-        problem_type = KINDS[kind].check(labels, head.get("problem_type"))
+        problem_type = find_kind(kind).check_head(labels, head.get("problem_type"))
     except ValueError as error:
         raise ValueError(f"task {name!r}: {error}") from None
     return {"kind": kind, "labels": labels, "problem_type": problem_type}

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import EvalPrediction
 
 from ..data import TaskDataset
+from ..kinds import find_kind
 from ..modeling import MultitaskModel, unwrap_peft
 from ..setup.run_context import RunContext
 from .entropy import EntropyObjective
@@ -87,8 +88,7 @@ class RunObjectives:
         model = unwrap_peft(context.accelerator.unwrap_model(context.model))
         if isinstance(model, MultitaskModel):
             head = model.config.tasks[target]
-            one_class = ("sequence_classification", "multiple_choice")
-            suits = head["kind"] in one_class and head["problem_type"] != "multi_label_classification"
+            suits = find_kind(head["kind"], head["problem_type"]).has_one_class
         else:
             label = torch.as_tensor((context.setup.train_datasets[target].labels() or [0])[0])
             suits = label.ndim == 0 and not label.is_floating_point()

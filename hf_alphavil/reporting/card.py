@@ -124,7 +124,7 @@ def write_run_card(
                 name,
                 setup.kinds.get(name, "sequence_classification"),
                 setup.num_rows(name),
-                is_multi_label=name in tasks and tasks[name].is_multi_label,
+                problem_type=tasks[name].problem_type if name in tasks else None,
             )
             # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
             for name in dict.fromkeys([*names, *(score.task for score in scores)])

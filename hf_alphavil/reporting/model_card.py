@@ -14,6 +14,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..files.markdown import markdown_table
+from ..kinds import kind_of
 from .history import HistoryEntry
 from .trust import alpha_data_in_words, score_in_words
 
@@ -25,13 +26,6 @@ CITATION = """@article{kourdis2024alphavil,
   year    = {2024}
 }"""
 TAGS = ("alphavil", "multitask-learning", "generated_from_trainer", "arxiv:2405.07769")
-HUB_TASKS = {
-    "sequence_classification": "text-classification",
-    "regression": "text-classification",
-    "multiple_choice": "multiple-choice",
-    "token_classification": "token-classification",
-    "masked_lm": "fill-mask",
-}
 
 
 @dataclass(frozen=True)
@@ -41,11 +35,11 @@ class CardTask:
 
     Args:
         name (`str`): The task's name.
-        kind (`str`): A key of `HUB_TASKS`, such as `"sequence_classification"`.
+        kind (`str`): A key of `KINDS`, such as `"sequence_classification"`.
         rows (`int`): Number of training rows; 0 for a task that was only scored.
         dataset (`str`, *optional*): Hub id of the dataset, such as `"nyu-mll/glue"`, or any other name for it.
         config (`str`, *optional*): The dataset's configuration, such as `"rte"`.
-        is_multi_label (`bool`, *optional*, defaults to `False`): Whether a text can have any number of labels.
+        problem_type (`str`, *optional*): `"multi_label_classification"` if a text can have any number of labels.
     """
 
     name: str
@@ -53,7 +47,7 @@ class CardTask:
     rows: int
     dataset: str | None = None
     config: str | None = None
-    is_multi_label: bool = False
+    problem_type: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +125,7 @@ def write_model_card(
     for name in (target, *(score.task for score in scores)):
         if name not in by_name:
             raise ValueError(f"the card has no task {name!r}, only {', '.join(by_name)}: pass a CardTask for it")
+    kind = kind_of(by_name[target])
     hub_model = base_model if base_model is not None and is_hub_id(base_model) else None
     hub_datasets = dict.fromkeys(task.dataset for task in tasks if task.dataset and "/" in task.dataset)
     data = ModelCardData(
@@ -142,8 +137,7 @@ def write_model_card(
         language=language,
         datasets=[name for name in hub_datasets if name and is_hub_id(name)] or None,
         metrics=list(dict.fromkeys(score.metric for score in scores)) or None,
-        # pipeline() has no multiple choice.
-        pipeline_tag=None if by_name[target].kind == "multiple_choice" else HUB_TASKS[by_name[target].kind],
+        pipeline_tag=kind.hub_task if kind.has_pipeline else None,
         eval_results=[_eval_result(by_name[score.task], score) for score in scores if math.isfinite(score.value)],
     )
     encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else f"`{base_model or 'an encoder'}`"
@@ -161,7 +155,7 @@ def write_model_card(
     if training:
         settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in training.items()]
         sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))
-    sections.append("## How to use\n\n" + _usage(by_name[target], exported_to))
+    sections.append("## How to use\n\n" + kind.usage(target, exported_to or f"path/to/exported/{target}"))
     sections.append(f"## Citation\n\nαVIL was proposed by [Kourdis, Gordon-Hall and Gorinski]({PAPER}):\n\n"
                     f"```bibtex\n{CITATION}\n```")  # fmt: skip
     card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
@@ -201,9 +195,8 @@ def _introduction(encoder: str, tasks: Sequence[CardTask], target: str, method: 
 
 
 def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
-    hub_task = HUB_TASKS[task.kind]
     return EvalResult(
-        task_type=hub_task,
+        task_type=kind_of(task).hub_task,
         task_name=task.name,
         dataset_type=task.dataset or task.name,
         dataset_name=task.name,
@@ -221,12 +214,8 @@ def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[Histor
     for task in sorted(tasks, key=lambda task: task.name != target):
         name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
         numbers = [last.get(column, {}).get(task.name) for column in ("task_weights", "alpha")]
-        rows.append([name, _kind_in_words(task), str(task.rows), *("–" if n is None else f"{n:.3f}" for n in numbers)])
+        rows.append([name, kind_of(task).words, str(task.rows), *("–" if n is None else f"{n:.3f}" for n in numbers)])
     return markdown_table(["task", "kind", "training rows", "final weight", "last α"], rows)
-
-
-def _kind_in_words(task: CardTask) -> str:
-    return "multi-label classification" if task.is_multi_label else task.kind.replace("_", " ")
 
 
 def _score_table(
@@ -237,35 +226,6 @@ def _score_table(
         trust = score_in_words(score.split, score.task == target, alpha_data, selected_on, meta_use)
         rows.append([_cell(score.task), score.split, _cell(score.metric), f"{score.value:.4f}", trust])
     return markdown_table(["task", "split", "metric", "value", "remark"], rows)
-
-
-def _usage(target: CardTask, exported_to: str | None) -> str:
-    place = exported_to or f"path/to/exported/{target.name}"
-    if target.kind == "multiple_choice":
-        return (
-            f"The exported `{target.name}` is an ordinary Hugging Face folder for `AutoModelForMultipleChoice`:\n\n"
-            "```python\n"
-            "from transformers import AutoModelForMultipleChoice, AutoTokenizer\n\n"
-            f'model = AutoModelForMultipleChoice.from_pretrained("{place}")\n'
-            f'tokenizer = AutoTokenizer.from_pretrained("{place}")\n'
-            'choices = ["The first choice.", "The second choice."]\n'
-            'inputs = tokenizer(["The text before the choices."] * 2, choices, padding=True, return_tensors="pt")\n'
-            "logits = model(**{name: value[None] for name, value in inputs.items()}).logits[0]\n"
-            "print(choices[logits.argmax()])\n```"
-        )
-    call = {
-        "token_classification": 'tag("The words of a text.")',
-        "masked_lm": 'fill(f"The words of a {fill.tokenizer.mask_token}.")',
-    }.get(target.kind, 'classify({"text": "The first text.", "text_pair": "The second text, if the task has two."})')
-    of_words = target.kind == "token_classification"
-    every = ", top_k=None" if target.is_multi_label else ""  # without it, pipeline() shows the likeliest label only
-    return (
-        f"The exported `{target.name}` is an ordinary Hugging Face folder. It needs nothing but `transformers`:\n\n"
-        "```python\nfrom transformers import pipeline\n\n"
-        f'{call.split("(")[0]} = pipeline("{HUB_TASKS[target.kind]}", model="{place}"{every})\n'
-        f"print({call})\n```"
-        + ("\n\nThe label of a word is that of its first token. The others were not trained." if of_words else "")
-    )
 
 
 def _cell(value: Any) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..data import TaskDataset, select_columns
+from ..kinds import find_kind
 from ..methods import METHODS
 from ..modeling import MultitaskModel
 from .checks import check_heads
@@ -93,11 +94,11 @@ class TaskSetup:
             preprocess_logits (`Callable`, *optional*): The user's `preprocess_logits_for_metrics`.
 
         Returns:
-            `Callable`, *optional*: The user's function. Without one, a masked language model's logits become the most
-            likely tokens: no process could hold a score of every word for every token.
+            `Callable`, *optional*: The user's function. Without one, the kind's: a masked language model's logits
+            become the most likely tokens.
         """
-        if preprocess_logits is None and self.kinds.get(name) == "masked_lm":
-            return _most_likely
+        if preprocess_logits is None and name in self.kinds:
+            return find_kind(self.kinds[name]).reduce_logits
         return preprocess_logits
 
 
@@ -183,8 +184,3 @@ def _metrics(
     if isinstance(compute_metrics, Mapping):
         return metrics | dict(compute_metrics)
     return metrics if compute_metrics is None else metrics | dict.fromkeys(names, compute_metrics)
-
-
-def _most_likely(logits: Tensor | tuple[Tensor, ...], labels: Any) -> Tensor:
-    """The most likely class of each token, shape `(rows, tokens)`, of logits `(rows, tokens, classes)`."""
-    return (logits[0] if isinstance(logits, tuple) else logits).argmax(dim=-1)

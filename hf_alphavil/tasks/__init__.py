@@ -1,9 +1,10 @@
 """Tasks: what the trainer knows of a benchmark task or of a user's own."""
 
-from .definition import BENCHMARKS, available_tasks, diagnostics
+from ..kinds import SubmissionFormat, TaskSpec
 from .errors import DataError
 from .loading import load_tasks
-from .submission import SubmissionFormat, submission_format, write_submission
+from .registry import BENCHMARKS, available_tasks, diagnostics
+from .submission import submission_format, write_submission
 from .submission_set import check_test_sets, describe_submission, make_submission
 from .task import Task
 
@@ -12,6 +13,7 @@ __all__ = [
     "DataError",
     "SubmissionFormat",
     "Task",
+    "TaskSpec",
     "available_tasks",
     "check_test_sets",
     "describe_submission",

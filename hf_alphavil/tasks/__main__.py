@@ -1,4 +1,4 @@
-"""`python -m hf_alphavil.tasks`: which tasks there are, what is in them, and leaderboards' sets of predictions."""
+"""`python -m hf_alphavil.tasks`: lists and checks tasks, and zips leaderboards' sets of predictions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from .definition import BENCHMARKS, YAML_SUFFIXES, available_tasks, get_definition, own_definitions, read_definitions
+from .definition_reader import read_definitions
 from .errors import DataError
+from .registry import BENCHMARKS, YAML_SUFFIXES, available_tasks, get_definition, own_definitions
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     table = commands.add_parser("table", help="all benchmark tasks as the Markdown table of docs/tasks.md")
     table.set_defaults(run=_table)
+
+    keys = commands.add_parser("keys", help="all keys of a task's YAML file as the Markdown table of docs/tasks.md")
+    keys.set_defaults(run=_keys)
 
     submission = commands.add_parser("submission", help="zip a leaderboard's complete set of prediction files")
     submission.add_argument("benchmark", choices=BENCHMARKS)
@@ -86,7 +90,7 @@ def _list(options: argparse.Namespace) -> int:
     rows = [
         (
             definition.key,
-            definition.settings["kind"],
+            definition.spec.kind,
             definition.benchmark or "own",
             str(definition.source.file) if definition.key in own else (definition.hub.path if definition.hub else ""),
         )
@@ -102,6 +106,13 @@ def _table(options: argparse.Namespace) -> int:
     from .task_table import task_table
 
     print(task_table())
+    return 0
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from .key_table import key_table
+
+    print(key_table())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The validator: reads a task and its data, and says what the model would see and all that is wrong."""
+"""The validator: reads a task and its data, and reports what the model would see and every fault."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import numpy as np
 from datasets import Dataset
 
 from ..data.holdout import MIN_HOLDOUT_ROWS
+from ..kinds import kind_of
 from ..settings import AlphaArguments
-from .definition import BENCHMARK_NAMES, SPLITS, TaskDefinition
+from .definition import TaskDefinition
 from .errors import DataError
 from .loading import load_splits, make_task
-from .task import Task
-from .text_format import choices_of, joined_texts
+from .registry import BENCHMARK_NAMES
+from .task import SPLITS, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Problems of one file that are printed; the rest is counted.
+#: Problems of one file that are printed; the others are counted.
 MAX_PROBLEMS = 20
 #: Characters of an example's text that are printed, from its beginning and from its end.
 TEXT_START, TEXT_END = 240, 120
@@ -40,17 +41,17 @@ class TaskCheck:
         data_dir (`str` or `Path`, *optional*):
             The folder of the official files; without it a benchmark's rows come from the Hub.
         tokenizer (`PreTrainedTokenizerBase`, *optional*):
-            Shows inputs as the model gets them, and lengths in tokens. Without it both are of words.
+            Shows inputs as the model gets them, and lengths in tokens. Without it both are in words.
         max_length (`int`, *optional*):
-            The longest input in tokens: says how many would be cut.
+            The longest input in tokens; the report counts the inputs that may be cut.
 
     Attributes:
         problems (`list[DataError]`):
-            What makes the data unusable: loading would stop at the first.
+            Faults that make the data unusable: loading would stop at the first.
         warnings (`list[str]`):
-            What may be meant so.
+            What is odd but may be intended.
         report (`str`):
-            All of it, in lines for a terminal.
+            All of it, for a terminal.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class TaskCheck:
     ) -> None:
         self.definition, self.tokenizer, self.max_length = definition, tokenizer, max_length
         self.problems: list[DataError] = []
-        self._told: set[str] = set()
+        self._seen: set[str] = set()
         self._contents: dict[str, list[tuple[str, str]]] = {}
         self.warnings: list[str] = []
         rows = self._load(data_dir)
@@ -79,7 +80,7 @@ class TaskCheck:
 
     def _load(self, data_dir: str | Path | None) -> dict[str, Dataset]:
         loaded: dict[str, Dataset] = {}
-        # Split by split, so that a file that is no data at all does not hide the faults of the others.
+        # Split by split, so that an unreadable file does not hide the faults of the others.
         for split in SPLITS:
             try:
                 loaded |= load_splits(self.definition, data_dir, (split,), report=self._add)
@@ -88,9 +89,9 @@ class TaskCheck:
         return loaded
 
     def _add(self, problem: DataError) -> None:
-        # Each split's reading may begin with the training rows, whose labels it takes.
-        if str(problem) not in self._told:
-            self._told.add(str(problem))
+        # Every split may read the training rows first, for their labels.
+        if str(problem) not in self._seen:
+            self._seen.add(str(problem))
             self.problems.append(problem)
 
     def _make(self, rows: Mapping[str, Dataset]) -> Task | None:
@@ -106,12 +107,12 @@ class TaskCheck:
     def _look_at_settings(self, task: Task) -> None:
         spellings = Counter(label.strip().casefold() for label in task.labels or ())
         if alike := [label for label in task.labels or () if spellings[label.strip().casefold()] > 1]:
-            self.warnings.append(f"the labels {', '.join(map(repr, alike[:MAX_LABELS]))} differ in spelling alone")
+            self.warnings.append(f"the labels {', '.join(map(repr, alike[:MAX_LABELS]))} differ only in spelling")
         if "span_f1" in task.metrics and not any(label.startswith(("B-", "I-")) for label in task.labels or ()):
             self.warnings.append(
-                "span_f1 counts spans of B- and I- labels, of which there are none: accuracy may be meant"
+                "span_f1 counts spans of B- and I- labels, and there are none: did you mean accuracy?"
             )
-        if task.head_task is None and task.train is not None and task.kind != "masked_lm":
+        if task.head_task is None and task.train is not None and kind_of(task).reads_labels:
             if task.validation is None:
                 self.warnings.append("no validation split: as a target it needs one, or `validation_fraction`")
             rows, share = len(task.train), AlphaArguments.alpha_holdout_fraction
@@ -122,7 +123,7 @@ class TaskCheck:
                 )
 
     def _split(self, task: Task, split: str) -> list[str]:
-        rows = task.split(split)
+        rows, kind = task.split(split), kind_of(task)
         lines = [f"{split}: {len(rows)} rows"]
         counts = _label_counts(task, split)
         if counts is not None:
@@ -131,17 +132,14 @@ class TaskCheck:
             lines.append(f"  labels   {', '.join(shown)}{more}")
             if split != "test" and (absent := [label for label in task.labels or () if label not in counts]):
                 self.warnings.append(f"{split}: no row is labelled {', '.join(absent[:MAX_LABELS])}")
-        elif task.kind == "regression" and split != "test":
-            scores = np.asarray(rows[task.label_column])
-            lines.append(f"  scores   {scores.min():g} to {scores.max():g}, mean {scores.mean():.3g}")
+        elif kind.reads_labels and not kind.has_classes and split != "test":
+            lines.append(kind.labels_summary(rows[task.label_column][:]))
         try:
             lines += self._inputs(task, split, rows)
         except DataError as error:
             self._add(error)
-        if task.kind == "multiple_choice":
-            choices = [choices_of(task.format, row) for row in rows]
-            if odd := sum(len({text.strip() for text in row} - {""}) < len(row) for row in choices):
-                self.warnings.append(f"{split}: {odd} rows have a choice twice, or an empty one")
+        if warning := kind.warning_about(task, rows):
+            self.warnings.append(f"{split}: {warning}")
         contents = self._contents[split] = _contents(task, split)
         if duplicates := len(rows) - len(set(contents)):
             self.warnings.append(f"{split}: {duplicates} repeat an earlier row's texts and label")
@@ -149,7 +147,7 @@ class TaskCheck:
 
     def _inputs(self, task: Task, split: str, rows: Dataset) -> list[str]:
         if self.tokenizer is None:
-            texts = [joined_texts(task.format, row) for row in rows]
+            texts = [kind_of(task).texts(task, row) for row in rows]
             lengths = [sum(len(text.split()) for text in pair) for row in texts for pair in row]
             shown = [[" ‖ ".join(map(_short, pair)) for pair in row] for row in texts[:NUM_EXAMPLES]]
             unit = "words"
@@ -192,15 +190,13 @@ class TaskCheck:
 
 
 def _described(definition: TaskDefinition, task: Task | None) -> str:
-    kind = definition.settings.get("problem_type") or definition.settings["kind"]
-    parts = [kind.replace("_", " ")]
+    kind = kind_of(definition.spec)
+    parts = [kind.words]
     if definition.benchmark is not None:
         parts.append(BENCHMARK_NAMES[definition.benchmark])
     if task is not None:
-        if task.labels is not None and task.kind != "multiple_choice":
-            parts.append(f"{len(task.labels)} labels")
-        elif task.labels is not None:
-            parts.append(f"up to {len(task.labels)} choices")
+        if task.labels is not None:
+            parts.append(kind.labels_in_words(task.labels))
         parts.append(f"scored by {', '.join(task.metrics)}")
         if task.head_task is not None:
             parts.append(f"with the head of {task.head_task}")
@@ -212,7 +208,7 @@ def _label_counts(task: Task, split: str) -> Counter[str] | None:
     if task.labels is None or split == "test" or task.label_column not in rows.column_names:
         return None
     values: Iterable[Any] = rows[task.label_column][:]
-    if task.format.has_label_lists:
+    if kind_of(task).has_label_lists:
         values = [label for row in values for label in row]
     counts = Counter(values)
     return Counter({name: counts[number] for number, name in enumerate(task.labels) if counts[number]})
@@ -220,19 +216,15 @@ def _label_counts(task: Task, split: str) -> Counter[str] | None:
 
 def _answer(task: Task, split: str, row: Mapping[str, Any]) -> str:
     label = row.get(task.label_column)
-    if split == "test" or task.kind == "masked_lm" or label is None:
+    if split == "test" or not kind_of(task).reads_labels or label is None:
         return ""
-    if task.labels is None:
-        return f"score {label:g}"
-    if isinstance(label, list):
-        return f"labels {' '.join(task.labels[one] for one in label) or '(none)'}"
-    return f"label {task.labels[label]}"
+    return kind_of(task).label_in_words(label, task.labels)
 
 
 def _contents(task: Task, split: str) -> list[tuple[str, str]]:
     """Each row's texts, and its label."""
-    rows = task.split(split)
-    return [(repr(joined_texts(task.format, row)), _answer(task, split, row)) for row in rows]
+    kind, rows = kind_of(task), task.split(split)
+    return [(repr(kind.texts(task, row)), _answer(task, split, row)) for row in rows]
 
 
 def _short(text: str) -> str:

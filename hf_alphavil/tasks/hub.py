@@ -1,4 +1,4 @@
-"""Rows of a task from the Hugging Face Hub, or what else `datasets.load_dataset` takes."""
+"""Rows of a task from the Hugging Face Hub, or from anything else that `datasets.load_dataset` takes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any
 
 from datasets import Dataset, load_dataset
 
-from .definition import SPLITS, HubSource, TaskDefinition
+from ..kinds import kind_of
+from .definition import TaskDefinition
 from .errors import DataError, Report, raise_error
 from .fingerprints import hash_of
 from .labels import class_names
 from .readers.columns import value_at
 from .row_builder import SplitBuilder
-from .task_checks import KINDS_WITHOUT_CLASSES
+from .sources import HubSource
+from .task import SPLITS
 
-# Part of the rows' fingerprint: raise it when the code comes to make other rows of the same dataset.
+# Part of the rows' fingerprint: raise it when the code makes other rows of the same dataset.
 VERSION = 1
 
 
@@ -39,11 +41,11 @@ def load_from_hub(
             The commit, branch or tag to load; a dict gives one for each dataset id, as
             `{"nyu-mll/glue": "bcdcba7"}`.
         cache_dir (`str`, *optional*):
-            Where `datasets` keeps what it downloads.
+            The folder in which `datasets` keeps its downloads.
         token (`str` or `bool`, *optional*):
             The Hub's token.
         report (`Callable`, *optional*):
-            Is told of every faulty row. Raises by default.
+            Called with the error of every faulty row. Raises it by default.
 
     Returns:
         `dict[str, Dataset]`: the rows by split.
@@ -67,14 +69,14 @@ def load_from_hub(
             advice=advice if definition.benchmark is not None else None,
         ) from error
     datasets = {split: loaded[name] for split, name in _source_splits(definition, hub, loaded, place).items()}
-    label_column = definition.settings.get("label_column", "label")
+    label_column = definition.spec.label_column
     names = _check_label_names(definition, datasets, hub.columns.get(label_column, label_column), place)
-    # Where one split is two of ours, AX-b's and AX-g's, the labels of the test rows are to be hidden.
+    # Where one split is two of ours, as in AX-b and AX-g, the labels of the test rows must be hidden.
     is_apart = len(set(hub.splits.values())) == len(hub.splits)
     if definition.benchmark is not None and definition.prepare is None and is_apart:
         return {split: rows for split, rows in datasets.items() if split in splits}  # they are the task's rows already
 
-    # Where labels are named the rows hold ids, whatever the names look like: a name "1" may well be that of the id 0.
+    # Where labels are named, the rows hold ids whatever the names look like: the name "1" may belong to the id 0.
     ids = tuple(range(len(names))) if names is not None else None
     builder = SplitBuilder(definition, _hub_columns(definition, hub), written_labels=ids, label_names=names)
 
@@ -96,7 +98,7 @@ def load_from_hub(
     return {
         split: builder.build(
             split,
-            # Of these columns alone: others may hold pictures, which would be decoded.
+            # These columns alone: others may hold pictures, which would be decoded.
             enumerate(rows.select_columns(_top_level(builder.columns.values(), rows.column_names))),
             fault,
             report,
@@ -108,7 +110,7 @@ def load_from_hub(
 
 
 def _source_splits(definition: TaskDefinition, hub: HubSource, loaded: Any, place: str) -> dict[str, str]:
-    """The dataset's split by ours: those that the definition names, else those of its files, else what is there."""
+    """The dataset's split for each of ours: the definition's, else those of its files, else all that are there."""
     if hub.splits:
         wanted = dict(hub.splits)
     elif definition.files is not None:
@@ -128,14 +130,14 @@ def _source_splits(definition: TaskDefinition, hub: HubSource, loaded: Any, plac
 
 
 def _hub_columns(definition: TaskDefinition, hub: HubSource) -> dict[str, str]:
-    """The dataset's column by ours: a benchmark's has ours already."""
+    """The dataset's column for each of ours; a benchmark's dataset has our columns."""
     if definition.files is None or definition.benchmark is None:
         return dict(hub.columns)
     return {ours: ours for ours in definition.files.columns} | dict(hub.columns)
 
 
 def _top_level(columns: Iterable[str], present: list[str]) -> list[str]:
-    """The dataset's columns in which `columns` lie, which may name what is nested."""
+    """The dataset's columns that contain `columns`, which may be nested in them."""
     names = (column if column in present else column.split(".")[0] for column in columns)
     return [name for name in dict.fromkeys(names) if name in present]
 
@@ -143,10 +145,10 @@ def _top_level(columns: Iterable[str], present: list[str]) -> list[str]:
 def _check_label_names(
     definition: TaskDefinition, datasets: Mapping[str, Dataset], column: str, place: str
 ) -> tuple[str, ...] | None:
-    """The labels that the dataset names: in all labelled splits alike, and as the definition where that names some."""
-    if definition.settings["kind"] in KINDS_WITHOUT_CLASSES:
+    """The labels that the dataset names: equal in all labelled splits, and to the definition's if it has some."""
+    if not kind_of(definition.spec).has_classes:
         return None
-    labels = definition.settings.get("labels")
+    labels = definition.spec.labels
     named = {split: names for split in datasets if (names := class_names(datasets[split], column)) is not None}
     for split, names in named.items():
         if labels is not None and names != tuple(labels):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-from .definition import SPLITS, YAML_SUFFIXES, TaskDefinition, get_definition, own_definitions, read_definitions
+from ..kinds import kind_of
+from .definition import TaskDefinition
+from .definition_reader import read_definitions
 from .errors import DataError, Report, raise_error
 from .hub import load_from_hub
 from .labels import class_names
 from .local_files import MissingFilesError, load_files
-from .task import Task
-from .task_checks import KINDS_WITHOUT_CLASSES
+from .registry import YAML_SUFFIXES, get_definition, own_definitions
+from .task import SPLITS, Task
 from .validation_split import hold_out_validation
 
 logger = logging.getLogger(__name__)
@@ -31,32 +34,32 @@ def load_tasks(
     splits: Collection[str] = SPLITS,
 ) -> dict[str, Task]:
     """
-    Loads tasks of benchmarks and of the user's own.
+    Loads tasks of the benchmarks and the user's.
 
     Args:
         names (`str` or `Iterable[str]`):
-            Names that [`available_tasks`] lists, benchmarks' in any case and in their own spelling too, as `"STS-B"`;
-            or YAML files (`.yaml`, `.yml`) that define tasks, of which all are loaded (docs/tasks.md).
+            Names that [`available_tasks`] lists, a benchmark's in any case and in its spelling too, as `"STS-B"`; or
+            YAML files (`.yaml`, `.yml`), whose tasks are all loaded (docs/tasks.md).
         data_dir (`str` or `Path`, *optional*):
             The folder of the official GLUE or SuperGLUE files. Without it the rows come from the Hub.
         revision (`str` or `dict[str, str]`, *optional*):
             The Hub revision to load, or one for each dataset id.
         cache_dir (`str`, *optional*):
-            Where `datasets` keeps what it downloads.
+            The folder in which `datasets` keeps its downloads.
         token (`str` or `bool`, *optional*):
             The Hub's token.
         include_path (`str`, `Path` or a list of them, *optional*):
-            YAML files, or folders of them, that define the user's own tasks among `names`.
+            YAML files, or folders of them, that define the user's tasks among `names`.
         splits (`Collection[str]`, *optional*, defaults to all three):
             The splits to load.
 
     Returns:
-        `dict[str, Task]`: the tasks by name, in the order of `names`, after them the evaluation-only sets that belong
-        to them (with `"mnli"` comes `"mnli_mismatched"`).
+        `dict[str, Task]`: the tasks by name, in the order of `names`, followed by the evaluation-only sets that belong
+        to them (`"mnli"` brings `"mnli_mismatched"`).
 
     Raises:
         `ValueError`: for an unknown task.
-        [`DataError`]: for a definition with a fault, and for data that cannot be used.
+        [`DataError`]: for a faulty definition, and for data that cannot be used.
 
     Example:
 
@@ -94,7 +97,7 @@ def load_tasks(
                 raise
             logger.warning("%s is not evaluated: %s", key, error)
             continue
-        # Of several heads that may score it, that of the task named first, which may be the target.
+        # Several heads may score it: the one of the first task in `names`, which may be the target, does.
         heads = [name for name in definitions if name in definition.head_tasks] or definition.head_tasks
         tasks[key] = make_task(definition, rows, head_task=heads[0] if heads else None)
     return tasks
@@ -110,14 +113,14 @@ def load_splits(
     report: Report = raise_error,
 ) -> dict[str, Dataset]:
     """
-    Loads the rows of one task, from files where there are some. See [`load_tasks`] for the arguments and errors.
+    Loads the rows of one task, from files if there are some. See [`load_tasks`] for the arguments and errors.
 
     Args:
         report (`Callable`, *optional*):
-            Is told of every faulty row. Raises by default.
+            Called with the error of every faulty row. Raises it by default.
     """
     is_own, fraction = definition.benchmark is None, definition.validation_fraction
-    # Whether validation rows are to be held out, and of which rows, the whole source tells, not the splits asked for.
+    # The whole source decides whether validation rows are held out, and which, not the splits that are loaded.
     needed = {*splits, "train", "validation"} if fraction is not None else splits
     if definition.files is not None and (is_own or data_dir is not None):
         rows = load_files(definition, data_dir, needed, report)
@@ -130,19 +133,18 @@ def load_splits(
 
 def make_task(definition: TaskDefinition, rows: Mapping[str, Dataset], head_task: str | None = None) -> Task:
     """
-    The task of a definition and its rows.
+    The task that a definition and its rows make.
 
     Raises:
         [`DataError`]: for settings that do not fit together, with the definition's file.
     """
-    settings = dict(definition.settings)
-    label_column = settings.get("label_column", "label")
-    if definition.settings["kind"] not in KINDS_WITHOUT_CLASSES:
+    spec = replace(definition.spec, head_task=head_task)
+    if kind_of(spec).has_classes:
         for dataset in rows.values():
-            if settings.get("labels") is None:
-                settings["labels"] = class_names(dataset, label_column)
+            if spec.labels is None:
+                spec = replace(spec, labels=class_names(dataset, spec.label_column))
     try:
-        return Task(name=definition.key, head_task=head_task, **settings, **rows)
+        return Task.from_spec(spec, **rows)
     except DataError:
         raise
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Rows of local files: of the official GLUE and SuperGLUE archives, and the user's own."""
+"""Rows of local files: the official GLUE and SuperGLUE archives, and the user's files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 
 from datasets import Dataset
 
-from .definition import FileSource, TaskDefinition, simplified
+from .definition import TaskDefinition
+from .definition_reader import simplified
 from .errors import DataError, Report, raise_error
 from .fingerprints import hash_of
 from .readers import READERS, SUFFIXES
 from .readers.lines import read_bytes
 from .row_builder import SplitBuilder
+from .sources import FileSource
 
-# Part of the rows' fingerprint: raise it when the code comes to read other rows from the same files.
+# Part of the rows' fingerprint: raise it when the code reads other rows from the same files.
 VERSION = 2
 
 
@@ -36,18 +38,18 @@ def load_files(
         definition (`TaskDefinition`):
             The task, which has files.
         data_dir (`str` or `Path`, *optional*):
-            Of a benchmark's task: a folder that holds the task's folder, directly or in its benchmark's (`glue`,
-            `superglue`), in any case; or the task's folder itself. An own task's files lie beside its YAML file.
+            For a benchmark's task: a folder that contains the task's folder, directly or in its benchmark's (`glue`,
+            `superglue`), in any case; or the task's folder itself. A user's files are relative to the YAML file.
         splits (`Collection[str]`):
             The splits to read.
         report (`Callable`, *optional*):
-            Is told of every faulty row. Raises by default.
+            Called with the error of every faulty row. Raises it by default.
 
     Returns:
         `dict[str, Dataset]`: the rows by split. The test split's labels are -1, as on the Hub.
 
     Raises:
-        [`DataError`]: naming the file, the line, what is wrong and what to do.
+        [`DataError`]: with the file, the line, what is wrong and what to do.
     """
     files = definition.files
     assert files is not None
@@ -59,7 +61,7 @@ def load_files(
     builder = SplitBuilder(definition, files.columns, files.labels)
     if builder.labels is None and "train" in files.splits:
         file = folder / files.splits["train"]
-        faults: list[DataError] = []  # told of when the split is built, if it comes to that
+        faults: list[DataError] = []  # reported when the split is built, if it is
         rows = _read(files, file, builder.wanted("train"), "train", faults.append)
         try:
             builder.learn_labels(rows, lambda place, reason: _fault(files, file, place, reason))
@@ -79,7 +81,7 @@ def find_task_folder(definition: TaskDefinition, data_dir: Path) -> Path:
     The folder that holds a benchmark task's official files.
 
     Raises:
-        [`DataError`]: if a folder or a file is missing, with what was looked for.
+        [`DataError`]: if a folder or a file is missing, with the names that were looked for.
     """
     files, hub = definition.files, definition.hub
     assert files is not None
@@ -101,7 +103,7 @@ def find_task_folder(definition: TaskDefinition, data_dir: Path) -> Path:
             advice=f"Put {', '.join(dict.fromkeys(wanted))} there, or leave data_dir out to load "
             f"{hub.path if hub is not None else 'it'} from the Hub.",
         )
-    # GLUE and SuperGLUE both have an RTE folder: the one with the right files is meant.
+    # GLUE and SuperGLUE both have an RTE folder: choose the one with the right files.
     folder = max(folders, key=lambda candidate: sum((candidate / name).is_file() for name in wanted))
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
@@ -135,7 +137,7 @@ def _read(
             file,
             advice="Write `format` below `files`, or rename the file.",
         )
-    # Of a test set every row is asked for: behind one left out all predictions would stand at the wrong index.
+    # A test set needs every row: after a row that is left out, all predictions would have the wrong index.
     options = {"skip_short_rows": True} if files.skip_short_rows and split != "test" else {}
     return READERS[form](file, columns, files.headers.get(split), report, **options)  # type: ignore[operator]
 

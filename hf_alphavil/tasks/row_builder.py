@@ -1,27 +1,26 @@
-"""From a source's rows to a split of a task, whatever the source."""
+"""From a source's rows to a split of a task, the same for every source."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 import pyarrow
-from datasets import ClassLabel, Dataset, DatasetInfo, Features, NamedSplit, Value
+from datasets import Dataset, DatasetInfo, Features, NamedSplit, Value
 from datasets import List as ListFeature
 from datasets.table import InMemoryTable
 
+from ..kinds import kind_of
+from ..kinds.labels import LabelReader, are_flags
 from .definition import TaskDefinition
 from .errors import DataError, Report
 from .fingerprints import hash_of
-from .labels import LabelReader, are_flags, check_label_value, infer_labels, split_labels
+from .labels import check_label_value, infer_labels
 from .prepare import PREPARE
 from .readers.columns import value_at
-from .task_checks import KINDS_WITHOUT_CLASSES
-from .text_format import TextFormat, check_row_texts, choices_of, words_of
 
 MAX_IDX = 2**31 - 1  # the Hub stores `idx` as int32
-#: What test sets lack, or must not be looked at in them.
+#: Columns that test sets lack, or that must not be read in them.
 ANSWER_COLUMNS = ("answers",)
 
 #: A place in the source (a line or a row number) and the row.
@@ -38,11 +37,11 @@ class SplitBuilder:
         definition (`TaskDefinition`):
             The task.
         columns (`dict[str, str]`):
-            The source's column by ours, where they differ.
+            The source's column for each of ours, where they differ.
         written_labels (`tuple`, *optional*):
             What the source writes for each label id.
         label_names (`tuple[str, ...]`, *optional*):
-            The labels' names, where the definition says none and the source does.
+            The labels' names, if the source has them and the definition does not.
     """
 
     def __init__(
@@ -52,20 +51,15 @@ class SplitBuilder:
         written_labels: tuple[Any, ...] | None = None,
         label_names: tuple[str, ...] | None = None,
     ) -> None:
-        settings = definition.settings
-        self.definition = definition
-        self.kind: str = settings["kind"]
-        self.format = text_format(settings)
-        self.label_column: str = self.format.label_column
-        self.is_multi_label, self.is_list = self.format.is_multi_label, self.format.has_label_lists
-        self.labels: tuple[str, ...] | None = settings.get("labels") or label_names
-        if self.labels is None and self.kind == "multiple_choice" and self.format.choice_columns:
-            self.labels = tuple(self.format.choice_columns)
+        spec = definition.spec
+        self.definition, self.spec, self.kind = definition, spec, kind_of(spec)
+        self.label_column = spec.label_column
+        self.labels = spec.labels or label_names or self.kind.labels_of(spec)
         self.written = written_labels
         self.columns = dict(columns)
         if definition.prepare is None:
-            named = [*self.format.columns, *([settings["group_column"]] if settings.get("group_column") else [])]
-            named += [] if self.kind == "masked_lm" else [self.label_column]
+            named = [*spec.input_columns, *([spec.group_column] if spec.group_column else [])]
+            named += [self.label_column] if self.kind.reads_labels else []
             self.columns |= {name: name for name in named if name not in self.columns}
 
     def wanted(self, split: str) -> list[str]:
@@ -75,10 +69,10 @@ class SplitBuilder:
 
     def learn_labels(self, rows: Iterable[Place], fault: Fault) -> None:
         """
-        Takes the labels from training rows, where nothing names them.
+        Takes the labels from training rows, if nothing names them.
 
         Raises:
-            [`DataError`]: for values that are no labels.
+            [`DataError`]: for values that cannot be labels.
         """
         if not self._lacks_labels:
             return
@@ -89,15 +83,15 @@ class SplitBuilder:
             for number, row in rows:
                 place = number
                 value = _value(row, self.columns[self.label_column])
-                parts = split_labels(value, self.kind, self._separator) if self.is_list else [value]
+                parts = self.kind.split_labels(value, self._separator)
                 for part in parts:
                     check_label_value(part)
                 values += parts
                 if parts:
                     lengths.add(len(parts) if are_flags(parts) else 0)
-            place = None  # what follows is about all of them
-            if self.is_multi_label and len(lengths) == 1 and min(lengths) > 1:
-                raise ValueError("the training rows say of each label whether it applies, as 1 or 0: write `labels`.")
+            place = None  # what follows concerns all rows
+            if self.kind.reads_flags and len(lengths) == 1 and min(lengths) > 1:
+                raise ValueError("the training rows have a flag, 1 or 0, for each label: write `labels`.")
             self.labels, self.written = infer_labels(values)
         except DataError:
             raise
@@ -110,13 +104,13 @@ class SplitBuilder:
 
         Args:
             split (`str`):
-                `"train"`, `"validation"` or `"test"`, of which labels are not read, if there are some.
+                `"train"`, `"validation"` or `"test"`, whose labels are not read.
             rows (`Iterable[tuple[int, dict]]`):
                 Places and rows in the source's columns.
             fault (`Callable`):
                 Makes an error of a place and a reason.
             report (`Callable`):
-                Is told of every faulty row.
+                Called with the error of every faulty row.
             fingerprint (`str`):
                 A hash of the source's content.
 
@@ -131,7 +125,7 @@ class SplitBuilder:
         columns: dict[str, list[Any]] = {}
         seen: set[Any] = set()
         types: dict[str, type] = {}
-        self._forms: list[str] = []  # of this split's labels
+        self._label_format: list[str] = []  # of this split
         for number, (place, row) in enumerate(rows):
             try:
                 made = list(self._rows_of(split, number, row, seen))
@@ -155,8 +149,8 @@ class SplitBuilder:
 
     @property
     def _lacks_labels(self) -> bool:
-        """Whether nothing has named the labels of a task that has some; a row's choices are numbered."""
-        return self.labels is None and self.kind not in (*KINDS_WITHOUT_CLASSES, "multiple_choice")
+        """Whether nothing has named the labels yet and the training rows can."""
+        return self.labels is None and self.kind.learns_labels
 
     @property
     def _separator(self) -> str:
@@ -173,13 +167,13 @@ class SplitBuilder:
         idx = _checked_idx(values.pop("idx")) if "idx" in values else number
         key = tuple(sorted(idx.items())) if isinstance(idx, dict) else idx
         if key in seen:
-            raise ValueError(f"the idx {idx} stands in an earlier row too.")
+            raise ValueError(f"an earlier row has the idx {idx} too.")
         if self.definition.prepare is None:
-            check_row_texts(self.format, values)  # before words and choices are counted for the label
+            self.kind.check_texts_of_row(self.spec, values)  # before words and choices are counted for the label
         if self.label_column in self.columns:
             if split != "test":
                 values[self.label_column] = self._label(label, values)
-            elif not self.is_list:
+            elif not self.kind.has_label_lists:
                 values[self.label_column] = -1
         values["idx"] = idx
         made = [values] if self.definition.prepare is None else self._prepared(self.definition.prepare, values)
@@ -189,7 +183,7 @@ class SplitBuilder:
         yield from made
 
     def _check_group(self, values: Mapping[str, Any]) -> None:
-        column: str | None = self.definition.settings.get("group_column")
+        column = self.spec.group_column
         if column is not None and type(values[column]) not in (str, int):
             raise ValueError(f"the column {column!r} holds {values[column]!r:.80}, which names no group of rows.")
 
@@ -199,65 +193,46 @@ class SplitBuilder:
         except (TypeError, AttributeError, KeyError) as error:  # a text where a number belongs, or the like
             raise ValueError(f"the row is not of the benchmark's form ({type(error).__name__}: {error}).") from None
         for row in made:
-            check_row_texts(self.format, row)
+            self.kind.check_texts_of_row(self.spec, row)
         return made
 
     def _label(self, label: Any, values: Mapping[str, Any]) -> Any:
-        num_words = None
-        if self.kind == "token_classification":
-            num_words = len(words_of(self.format, values))
-        labels = self.labels
-        if self.kind == "multiple_choice":
-            present = len(choices_of(self.format, values))
-            labels = labels[:present] if labels is not None else tuple(map(str, range(present)))
-        score_range = self.definition.settings.get("score_range")
-        written = self.written[: len(labels)] if self.written is not None and labels is not None else self.written
-        reader = LabelReader(
-            self.kind, labels, written, self.is_multi_label, self._separator, score_range, self._forms
-        )
-        return reader.read(label, num_words)
+        reader = LabelReader(self.labels, self.written, self._separator, self._label_format)
+        return self.kind.read_label(reader, self.spec, label, values)
 
     def _features(self, columns: dict[str, list[Any]]) -> Features:
-        texts = {name for name in self.format.columns if name in columns and name != self.format.choices_column}
+        texts = {name for name in self.spec.input_columns if name in columns and name != self.spec.choices_column}
         found = {name: pyarrow.array(values).type for name, values in columns.items() if name not in texts}
         known: dict[str, Any] = dict(Features.from_arrow_schema(pyarrow.schema(list(found.items()))))
-        for name in texts:  # not looked through: ReCoRD's passages take gigabytes
+        for name in texts:  # without looking at the texts: ReCoRD's passages take gigabytes
             known[name] = ListFeature(Value("string")) if _holds_lists(columns[name]) else Value("string")
         features = Features({name: known[name] for name in columns})
         if "idx" in columns and not isinstance(columns["idx"][0], dict):
             features["idx"] = Value("int32")
         if self.label_column in columns:
-            one: Any = Value("float32") if self.kind == "regression" else Value("int64")
-            if self.labels is not None:
-                one = ClassLabel(names=list(self.labels))
-            features[self.label_column] = ListFeature(one) if self.is_list else one
+            features[self.label_column] = self.kind.label_feature(self.labels)
         return features
-
-
-def text_format(settings: Mapping[str, Any]) -> TextFormat:
-    """How the rows of a definition become inputs: the part that names columns."""
-    return TextFormat(**{field.name: settings[field.name] for field in fields(TextFormat) if field.name in settings})
 
 
 def _value(row: Mapping[str, Any], column: str) -> Any:
     try:
         return value_at(row, column)
-    except KeyError:  # of an object that is null
+    except KeyError:  # in an object that is null
         raise ValueError(f"there is no column {column!r}, only {', '.join(map(repr, row))}.") from None
 
 
 def check_types(values: Mapping[str, Any], types: dict[str, type]) -> None:
     """
-    Checks that a column's values are of one type, which its first value sets.
+    Checks that all values of a column have the type of its first.
 
     Raises:
-        `ValueError`: for a value of another type than the column's, and a number that no column can hold.
+        `ValueError`: for a value of another type, and for a number of more than 64 bits.
     """
     for name, value in values.items():
         if value is None:
             continue
         if isinstance(value, list):
-            alike = set(map(type, value)) == {str}  # then one stands for all: ReCoRD has millions
+            alike = set(map(type, value)) == {str}  # then checking one is enough: ReCoRD has millions
             for item in value[:1] if alike else value:
                 check_types({f"{name}[]": item}, types)
         if isinstance(value, Mapping):
@@ -273,7 +248,7 @@ def check_types(values: Mapping[str, Any], types: dict[str, type]) -> None:
 
 def checked_text(value: Any, column: str) -> Any:
     """
-    The value, of which every text can be written as UTF-8.
+    The value, after a check that every text in it can be written as UTF-8.
 
     Raises:
         `ValueError`: for half a character, as JSON can write it (`"\\\\ud800"`).

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..kinds import kind_of
 from .submission import submission_format
 from .submission_set import check_test_sets
 from .task import Task
@@ -47,7 +48,7 @@ def predicted_tasks(
         data_dir (`str` or `Path`, *optional*): Folder of the official files, for `benchmark`.
 
     Returns:
-        `dict[str, Task]`: Tasks with a test set. Masked language modelling is left out: it predicts nothing of a row.
+        `dict[str, Task]`: Tasks with a test set whose kind predicts something about a row.
 
     Raises:
         ValueError: If two tasks are predicted into one file.
@@ -57,7 +58,7 @@ def predicted_tasks(
         name: task
         for name, task in tasks.items()
         if benchmark or target in (name, task.head_task)  # MNLI has two test sets
-        if task.test is not None and task.kind != "masked_lm"
+        if task.test is not None and kind_of(task).has_predictions
     }
     owners: dict[str, str] = {}
     for name, task in predicted.items():

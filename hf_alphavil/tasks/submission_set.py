@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..files.atomic_file import atomic_write
-from .definition import BENCHMARKS, TaskDefinition, benchmark_definitions
+from ..kinds import SubmissionFormat, kind_of
+from .definition import TaskDefinition
 from .errors import DataError
 from .loading import load_tasks
 from .readers.lines import read_lines
+from .registry import BENCHMARKS, benchmark_definitions
 from .submission import (
     GLUE_HEADER,
-    SubmissionFormat,
     json_lines,
     num_predictions,
     submission_format,
@@ -28,7 +29,7 @@ from .submission import (
 )
 from .task import Task
 
-#: Where a placeholder stands in place of a prediction file.
+#: The origin of a placeholder, which replaces a missing prediction file.
 PLACEHOLDER = "placeholder"
 
 
@@ -38,28 +39,28 @@ def make_submission(
     """
     Zips one prediction file of every task of a benchmark.
 
-    Tasks of which no file is found get a placeholder: a legal file that predicts the first label (of regressions the
-    lowest score, of ReCoRD a word that is no answer) throughout. Leaderboards take nothing but complete sets.
+    A task without a file gets a placeholder: a legal file that predicts the first label throughout (a regression's
+    lowest score, in ReCoRD a word that is no answer). Leaderboards take only complete sets.
 
     Args:
         benchmark (`str`):
             `"glue"` or `"superglue"`.
         paths (`Iterable[str]` or `Iterable[Path]`):
             Files that [`write_submission`] wrote, or folders of them, such as the `predictions` of several runs. Files
-            of the other benchmark are left alone.
+            of the other benchmark are ignored.
         output (`str` or `Path`):
-            The zip file, or an existing folder for `<benchmark>.zip`. It is there whole or not at all.
+            The zip file, or an existing folder for `<benchmark>.zip`. It is never there in part.
         data_dir (`str` or `Path`, *optional*):
-            The folder of the official files, for a placeholder of MultiRC, which holds the ids of its test questions.
-            Without it they come from the Hub.
+            The folder of the official files. A placeholder of MultiRC needs the ids of its test questions; without
+            this folder they come from the Hub.
 
     Returns:
-        `dict[str, str]`: for each file in the zip where it came from, or `"placeholder"`.
+        `dict[str, str]`: the origin of each file in the zip: its path, or `"placeholder"`.
 
     Raises:
         `ValueError`: for an unknown benchmark, and two files of one name.
-        [`DataError`]: for a prediction file that the leaderboard would not take, and test questions that cannot be
-            loaded.
+        [`DataError`]: for a prediction file that the leaderboard would refuse, and for test questions that cannot
+            be loaded.
     """
     definitions = _definitions(benchmark)
     output = Path(output)
@@ -69,11 +70,13 @@ def make_submission(
     for source in sources:
         if not source.exists():
             raise DataError("no such file or folder.", source, advice="Pass prediction files, or folders of them.")
-    found = {definition.key: _find(definition, sources) for definition in definitions}  # faulty ones, first of all
+    found = {
+        definition.key: _find(definition, sources) for definition in definitions
+    }  # first, so that a faulty one ends it
     contents: dict[str, bytes] = {}
     origins: dict[str, str] = {}
     for definition in definitions:
-        file, name = found[definition.key], definition.settings["submission"].file_name
+        file, name = found[definition.key], _form(definition).file_name
         contents[name] = _placeholder(definition, data_dir) if file is None else file.read_bytes()
         origins[name] = PLACEHOLDER if file is None else str(file)
     stream = io.BytesIO()
@@ -86,7 +89,7 @@ def make_submission(
 
 def check_test_sets(benchmark: str, tasks: Mapping[str, Task], data_dir: str | Path | None = None) -> None:
     """
-    Checks, before hours of training, that predictions of `tasks` will make a complete set.
+    Checks, before hours of training, that the predictions of `tasks` will make a complete set.
 
     Args:
         benchmark (`str`):
@@ -101,7 +104,7 @@ def check_test_sets(benchmark: str, tasks: Mapping[str, Task], data_dir: str | P
         [`DataError`]: for a test set that is not the official one, and a placeholder that cannot be made.
     """
     definitions = _definitions(benchmark)
-    keys = {definition.settings["submission"].file_name: definition.key for definition in definitions}
+    keys = {_form(definition).file_name: definition.key for definition in definitions}
     for name, task in tasks.items():
         file_name = submission_format(task).file_name
         if keys.get(file_name, name) != name:
@@ -110,7 +113,7 @@ def check_test_sets(benchmark: str, tasks: Mapping[str, Task], data_dir: str | P
         if definition.key not in tasks:
             _placeholder(definition, data_dir)
             continue
-        count, wanted = num_predictions(tasks[definition.key]), definition.settings["submission"].test_rows
+        count, wanted = num_predictions(tasks[definition.key]), _form(definition).test_rows
         if wanted is not None and count != wanted:
             raise DataError(
                 f"the test set of {definition.name} asks for {count} predictions, and the leaderboard for {wanted}.",
@@ -125,9 +128,21 @@ def _definitions(benchmark: str) -> list[TaskDefinition]:
     return benchmark_definitions(benchmark)
 
 
+def _form(definition: TaskDefinition) -> SubmissionFormat:
+    form = definition.spec.submission
+    assert form is not None  # every task of a benchmark has one
+    return form
+
+
+def _names(definition: TaskDefinition) -> tuple[str | int, ...]:
+    """What the leaderboard calls each label id; nothing for scores."""
+    labels = _form(definition).labels
+    return labels if labels is not None else kind_of(definition.spec).labels_of(definition.spec) or ()
+
+
 def _find(definition: TaskDefinition, sources: list[Path]) -> Path | None:
-    """The one prediction file of a task that is there, checked."""
-    name = definition.settings["submission"].file_name
+    """A task's prediction file, checked; `None` if there is none."""
+    name = _form(definition).file_name
     files = [source / name if source.is_dir() else source for source in sources]
     found = [file for file in files if file.name == name and file.is_file()]
     if len(found) > 1:
@@ -138,7 +153,7 @@ def _find(definition: TaskDefinition, sources: list[Path]) -> Path | None:
 
 
 def describe_submission(origins: dict[str, str], output: str | Path) -> str:
-    """What [`make_submission`] did, in lines for a terminal."""
+    """A report on what [`make_submission`] did, for a terminal."""
     width = max(map(len, origins))
     lines = [
         f"{name:<{width}}  {'PLACEHOLDER' if origin == PLACEHOLDER else origin}" for name, origin in origins.items()
@@ -156,9 +171,9 @@ def check_predictions(definition: TaskDefinition, file: Path) -> None:
     Checks that a leaderboard would take a prediction file.
 
     Raises:
-        [`DataError`]: naming file, line and what is wrong.
+        [`DataError`]: with file, line and what is wrong.
     """
-    form: SubmissionFormat = definition.settings["submission"]
+    form = _form(definition)
     lines = read_lines(file)
     if file.suffix == ".tsv":
         if lines[0] != GLUE_HEADER:
@@ -188,9 +203,9 @@ def _check_json_lines(definition: TaskDefinition, lines: list[str], file: Path) 
             index = row["idx"]
             labels = _labels_of(definition, row)
         except (ValueError, KeyError, TypeError):
-            raise DataError(f"is no prediction of {definition.name}: {line[:80]!r}.", file, number) from None
+            raise DataError(f"is not a prediction of {definition.name}: {line[:80]!r}.", file, number) from None
         if type(index) is not int or index in seen:
-            raise DataError(f"the idx {index!r} is no number, or stands there twice.", file, number)
+            raise DataError(f"the idx {index!r} is not a number, or is there twice.", file, number)
         seen.add(index)
         for label in labels:
             _check_label(definition, label, file, number)
@@ -199,40 +214,32 @@ def _check_json_lines(definition: TaskDefinition, lines: list[str], file: Path) 
 
 
 def _labels_of(definition: TaskDefinition, row: dict[str, Any]) -> list[Any]:
-    if definition.settings["submission"].layout == "questions":
+    if _form(definition).layout == "questions":
         return [answer["label"] for question in row["passage"]["questions"] for answer in question["answers"]]
     return [row["label"]]
 
 
 def _check_label(definition: TaskDefinition, label: Any, file: Path, line: int) -> None:
-    form: SubmissionFormat = definition.settings["submission"]
+    form = _form(definition)
     if form.layout == "candidates":
         legal = isinstance(label, str)
-    elif definition.settings["kind"] == "regression":
-        low, high = definition.settings["score_range"]
-        try:
-            legal = low <= float(label) <= high
-        except ValueError:
-            legal = False
     else:
-        labels = form.labels if form.labels is not None else definition.settings["labels"]
-        wanted = [str(name) for name in labels] if file.suffix == ".tsv" else labels
-        legal = any(type(label) is type(name) and label == name for name in wanted)
+        names = _names(definition)
+        names = tuple(map(str, names)) if file.suffix == ".tsv" else names
+        legal = kind_of(definition.spec).is_prediction(label, names, definition.spec)
     if not legal:
         raise DataError(f"{label!r} is no prediction that {definition.name} knows.", file, line)
 
 
 def _placeholder(definition: TaskDefinition, data_dir: str | Path | None) -> bytes:
-    form: SubmissionFormat = definition.settings["submission"]
+    form = _form(definition)
     if form.layout == "questions":
         return _placeholder_from_test_set(definition, data_dir)
     assert form.test_rows is not None
     if form.layout == "candidates":
         label: Any = PLACEHOLDER
-    elif definition.settings["kind"] == "regression":
-        label = f"{definition.settings['score_range'][0]:.{form.decimals}f}"
     else:
-        label = (form.labels if form.labels is not None else definition.settings["labels"])[0]
+        label = kind_of(definition.spec).placeholder(_names(definition), definition.spec, form)
     labels = [label] * form.test_rows
     lines = tsv_lines(labels) if form.file_name.endswith(".tsv") else json_lines(range(form.test_rows), labels)
     return "".join(f"{line}\n" for line in lines).encode()

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from ..files.markdown import markdown_table
-from .definition import BENCHMARK_NAMES, SPLITS, benchmark_definitions
-
-KIND_NAMES = {
-    "sequence_classification": "classification",
-    "regression": "regression",
-    "multiple_choice": "multiple choice",
-}
+from ..kinds import kind_of
+from .registry import BENCHMARK_NAMES, benchmark_definitions
+from .task import SPLITS
 
 
 def task_table() -> str:
     """All benchmark tasks as a Markdown table: name, benchmark, type, metrics, official sizes and source."""
     rows = []
     for definition in [one for benchmark in BENCHMARK_NAMES for one in benchmark_definitions(benchmark)]:
-        settings, hub = definition.settings, definition.hub
-        assert hub is not None  # of a benchmark task
-        kind = KIND_NAMES[settings["kind"]]
-        if settings["kind"] == "sequence_classification":
-            kind += f", {len(settings['labels'])} labels"
+        spec, hub = definition.spec, definition.hub
+        assert hub is not None  # every task of a benchmark has one
+        kind, labels = kind_of(spec), kind_of(spec).labels_of(spec)
+        words = kind.words + (f", {kind.labels_in_words(labels)}" if labels is not None else "")
         if definition.head_tasks:
-            kind += f"; {' or '.join(f'`{head}`' for head in definition.head_tasks)}'s head"
+            words += f"; {' or '.join(f'`{head}`' for head in definition.head_tasks)}'s head"
         rows.append(
             [
                 f"`{definition.key}`",
                 BENCHMARK_NAMES[definition.benchmark or ""],
-                kind,
-                ", ".join(f"`{metric}`" for metric in settings["metrics"]),
+                words,
+                ", ".join(f"`{metric}`" for metric in spec.metrics),
                 " / ".join(f"{definition.sizes[split]:,}" if split in definition.sizes else "–" for split in SPLITS),
                 f"`{hub.path}`, `{hub.name}`",
             ]

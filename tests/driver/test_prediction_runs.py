@@ -1,6 +1,7 @@
 """The command line predicts test sets and zips submissions; what it cannot predict is refused before training."""
 
 import zipfile
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -112,7 +113,7 @@ def test_two_tasks_of_one_prediction_file():
     tasks = {
         name: Task(name, "regression", ("text",), test=rows, submission=SubmissionFormat("a.tsv")) for name in "ab"
     }
-    tasks["b"].head_task = "a"
+    tasks["b"] = replace(tasks["b"], head_task="a")
     with pytest.raises(ValueError, match=r"the tasks a and b are both predicted into a.tsv: rename one"):
         predicted_tasks(tasks, target="a")
 

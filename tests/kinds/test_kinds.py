@@ -12,7 +12,7 @@ from hf_alphavil import MultitaskModel
 from hf_alphavil.data import TaskDataset, select_columns
 from hf_alphavil.data.masked_lm import MaskedLMCollator
 from hf_alphavil.data.multiple_choice import MultipleChoiceCollator
-from hf_alphavil.modeling.label_smoothing import ChoiceSmoother
+from hf_alphavil.kinds.choices import ChoiceSmoother
 from hf_alphavil.reporting.card import last_scores
 from support.comparing import assert_same_run
 from support.kinds_run import every_kind, kinds_trainer, run_kinds, word_tokenizer

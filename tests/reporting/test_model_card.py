@@ -113,7 +113,7 @@ def test_hub_ids_and_paths(tmp_path, monkeypatch):
 
 
 def test_the_example_of_a_multi_label_task_shows_all_labels(tmp_path):
-    tasks = [CardTask("tags", "sequence_classification", 90, is_multi_label=True)]
+    tasks = [CardTask("tags", "sequence_classification", 90, problem_type="multi_label_classification")]
     card = ModelCard.load(write(tmp_path, target="tags", tasks=tasks, scores=[]))
     assert "top_k=None)" in card.text
     assert "| **tags** (target) | multi-label classification | 90 |" in card.text

@@ -68,13 +68,13 @@ words: {kind: token_classification, text_columns: [text], files: {splits: {train
     (tasks / "words.csv").write_text("text,label\nMary ran,PER O\n")
     assert main(["check", str(tasks)]) == 0  # a folder
     reports = capsys.readouterr().out.split("no problems")
-    assert "warning: the labels ' good', 'Good', 'good' differ in spelling alone" in reports[0]
+    assert "warning: the labels ' good', 'Good', 'good' differ only in spelling" in reports[0]
     assert "warning: no validation split: as a target it needs one, or `validation_fraction`" in reports[0]
     assert "held-out slice" not in reports[0]
     assert "warning: train: 2 rows have a choice twice, or an empty one" in reports[1]
     assert "warning: train: of 3 rows a target's held-out slice would be too small" in reports[1]
     assert "no validation split" not in reports[1]
-    assert "warning: span_f1 counts spans of B- and I- labels, of which there are none" in reports[2]
+    assert "warning: span_f1 counts spans of B- and I- labels, and there are none" in reports[2]
 
 
 def test_every_problem_is_named(tasks, capsys):

@@ -14,11 +14,11 @@ REST = f"  text_columns: [t]\n{FILES}"
     [
         ("[1, 2]", 1, "is no mapping"),
         ("a: b: c", 1, "is not YAML"),
-        ("a:\n  kind: regression\na:\n  kind: regression\n", 3, "the key 'a' stands there twice"),
+        ("a:\n  kind: regression\na:\n  kind: regression\n", 3, "the key 'a' is there twice"),
         ("a: 3", 1, "the task 'a' is 3, not a mapping"),
         ("a: &own {kind: regression, value_maps: *own}", None, "an alias stands inside what it names"),
         ("a:\n  knd: regression\n", 2, "unknown key 'knd'.*Did you mean 'kind'"),
-        ("a:\n  text_columns: [x]\n", 1, "the task 'a' has no kind"),
+        ("a:\n  text_columns: [x]\n", 1, "the task 'a' has no 'kind'"),
         ("a:\n  kind: regression\n  text_columns: x\n", 3, "'text_columns' of the task 'a' is 'x': write a list"),
         ("a:\n  kind: regression\n  text_columns: [x]\n", 1, "neither `files` nor `hub`"),
         ("a:\n  kind: regression\n  files:\n    splits: {trian: x.csv}\n", 4, "mapping from train, validation, test"),
@@ -30,13 +30,13 @@ REST = f"  text_columns: [t]\n{FILES}"
         (f"a:\n  kind: regression\n{REST}".replace("t.csv", "x.csv"), None, "x.csv: no such file"),
         (f"a:\n  kind: nonsense\n{REST}", 1, "unknown kind 'nonsense'"),
         (f"a:\n  kind: regression\n  metrics: [accuracy]\n{REST}", 1, "does not fit"),
-        (f"a:\n  kind: regression\n  text_templates: ['{{t']\n{FILES}", 1, "the template '{t' is not one"),
-        (f"a:\n  kind: regression\n  text_templates: ['{{t.s}}']\n{FILES}", 1, "'t.s' is no plain name; name what"),
-        (f"a:\n  kind: regression\n  text_templates: ['{{t[0]}}']\n{FILES}", 1, "is no plain name"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t']\n{FILES}", 1, "the template '{t' cannot be used"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t.s}}']\n{FILES}", 1, "'t.s' is not a plain name; name a"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t[0]}}']\n{FILES}", 1, "is not a plain name"),
         (f"a:\n  kind: regression\n  text_templates: ['{{t}} {{}}']\n{FILES}", 1, "braces without a column's name"),
         (f"a:\n  kind: regression\n  text_templates: ['{{0}}']\n{FILES}", 1, "braces without a column's name"),
-        (f"a:\n  kind: regression\n  text_templates: ['{{t:d}}']\n{FILES}", 1, "behind the name 't' stands a format"),
-        (f"a:\n  kind: regression\n  text_templates: ['{{t!r}}']\n{FILES}", 1, "behind the name 't' stands a format"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t:d}}']\n{FILES}", 1, "the name 't' is followed by a format"),
+        (f"a:\n  kind: regression\n  text_templates: ['{{t!r}}']\n{FILES}", 1, "the name 't' is followed by a format"),
         ("a: {kind: !!bool maybe}", None, "is not YAML that can be read .KeyError"),
         ("a: {kind: !!timestamp maybe}", None, "is not YAML that can be read .AttributeError"),
         ("a: {kind: !!int ''}", None, "is not YAML that can be read .IndexError"),
@@ -70,7 +70,7 @@ REST = f"  text_columns: [t]\n{FILES}"
             7,
             "write one for each of its labels, which are .'m', 'n'., in their order, and none twice",
         ),
-        ("a:\n  kind: regression\n  files: {splits: {train: x.csv, train: t.csv}}\n", 3, "'train' stands there twice"),
+        ("a:\n  kind: regression\n  files: {splits: {train: x.csv, train: t.csv}}\n", 3, "'train' is there twice"),
         (
             f"a:\n  kind: regression\n  value_maps: {{s: {{b: c}}}}\n{REST}",
             1,
@@ -123,7 +123,7 @@ def test_definitions_with_faults(define, text, line, reason):
 
 
 def test_yaml_may_merge(define):
-    """A key beside `<<` is an override, as YAML has it, and no key that stands twice."""
+    """A key beside `<<` is an override, as YAML has it, and no key that is there twice."""
     text = """
 base: &base
   kind: regression

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hf_alphavil.tasks import available_tasks, load_tasks, write_submission
-from hf_alphavil.tasks.definition import get_definition
+from hf_alphavil.tasks.registry import get_definition
 from support.official_miniatures import FOLDERS
 
 #: Rows of train, validation and test, from the table of the data's README.

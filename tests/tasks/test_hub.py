@@ -97,7 +97,7 @@ def test_hub_rows_are_the_files_rows(miniature, monkeypatch, name):
         one, other = getattr(online, split), getattr(files, split)
         assert (one is None) == (other is None)
         if one is not None:
-            wanted = {*files.format.columns, *files.score_columns, "label", "idx"}
+            wanted = {*files.input_columns, *files.score_columns, "label", "idx"}
             assert one.select_columns(sorted(wanted)).to_list() == other.select_columns(sorted(wanted)).to_list()
     assert set(online.test["label"]) == {-1}
 

@@ -195,7 +195,7 @@ def test_flags_whose_labels_nothing_names(define, flags):
         filled(TASK, settings="problem_type: multi_label_classification"),
         train__jsonl=rows(a=flags[0], b=flags[1]), dev__jsonl=rows(a=flags[0]),
     )  # fmt: skip
-    with pytest.raises(DataError, match=r"train.jsonl: the training rows say of each label .* write `labels`"):
+    with pytest.raises(DataError, match=r"train.jsonl: the training rows have a flag, .* write `labels`"):
         load_tasks(str(path))
 
 

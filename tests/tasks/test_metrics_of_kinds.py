@@ -11,6 +11,7 @@ from seqeval.metrics import f1_score as seqeval_f1
 from sklearn import metrics as sk
 from transformers import EvalPrediction
 
+from hf_alphavil.kinds import KINDS, find_kind
 from hf_alphavil.tasks import Task
 from hf_alphavil.tasks.metrics import METRICS, compute_scores
 
@@ -35,7 +36,11 @@ def test_classification_is_scikit_learn_s(case):
     predicted, references = map(list, zip(*pairs, strict=True))
     names = ("accuracy", "f1", "f1_macro", "f1_micro", "f1_weighted", "matthews_correlation")
     scores = compute_scores(
-        names, "sequence_classification", one_hot(predicted, labels), references, [str(n) for n in range(labels)]
+        names,
+        find_kind("sequence_classification"),
+        one_hot(predicted, labels),
+        references,
+        [str(n) for n in range(labels)],
     )
     every = {"labels": list(range(labels)), "zero_division": 0}
     assert scores["accuracy"] == pytest.approx(sk.accuracy_score(references, predicted))
@@ -57,7 +62,7 @@ def test_classification_is_scikit_learn_s(case):
 def test_regression_is_scipy_s_and_scikit_learn_s(pairs):
     predicted, references = pairs.T
     names = ("pearson", "spearmanr", "mean_squared_error", "mean_absolute_error")
-    scores = compute_scores(names, "regression", predicted[:, None], references)
+    scores = compute_scores(names, find_kind("regression"), predicted[:, None], references)
     assert scores["pearson"] == pytest.approx(pearsonr(predicted, references)[0], abs=1e-9)
     assert scores["spearmanr"] == pytest.approx(spearmanr(predicted, references)[0], abs=1e-9)
     assert scores["mean_squared_error"] == pytest.approx(sk.mean_squared_error(references, predicted))
@@ -154,7 +159,7 @@ def test_masked_lm_accuracy():
 
 def grouped(metrics, predictions, references, **columns):
     rows = Dataset.from_dict(columns)
-    return compute_scores(metrics, "sequence_classification", predictions, references, ["no", "yes"], rows)
+    return compute_scores(metrics, find_kind("sequence_classification"), predictions, references, ["no", "yes"], rows)
 
 
 def test_multirc_by_hand():
@@ -217,15 +222,19 @@ def test_record_where_two_logits_decide():
 
 def test_rows_that_are_missing():
     with pytest.raises(ValueError, match="rows"):
-        compute_scores(("exact_match",), "sequence_classification", one_hot([0], 2), [0], ["a", "b"])
+        compute_scores(("exact_match",), find_kind("sequence_classification"), one_hot([0], 2), [0], ["a", "b"])
     with pytest.raises(ValueError, match="rows"):
         grouped(("exact_match",), one_hot([0], 2), [0], question_id=["a", "b"])
 
 
 def test_no_rows_at_all():
-    for name, metric in METRICS.items():
-        kind = metric.kinds[0]
-        shape = {"regression": (0,), "token_classification": (0, 0, 2), "masked_lm": (0, 0)}.get(kind, (0, 2))
-        references = np.zeros((0, 0) if kind in ("token_classification", "masked_lm") else 0)
-        rows = Dataset.from_dict({column: [] for column in metric.columns})
-        assert np.isnan(compute_scores((name,), kind, np.zeros(shape), references, ["a", "b"], rows)[name]), name
+    scored = set()
+    for kind in KINDS.values():
+        shape = {"regression": (0,), "token_classification": (0, 0, 2), "masked_lm": (0, 0)}.get(kind.name, (0, 2))
+        references = np.zeros((0, 0) if kind.name in ("token_classification", "masked_lm") else 0)
+        for name in kind.metrics:
+            rows = Dataset.from_dict({column: [] for column in METRICS[name].columns})
+            scores = compute_scores((name,), kind, np.zeros(shape), references, ["a", "b"], rows)
+            assert np.isnan(scores[name]), name
+            scored.add(name)
+    assert scored == set(METRICS)

@@ -95,7 +95,7 @@ def test_layouts(real_data, tmp_path, name, layout):
 def test_miniature_files(miniature, name):
     task = load_tasks(name, data_dir=miniature(name))[name]
     assert [len(task.split(split)) for split in ("train", "validation", "test")] == [3, 3, 3]
-    first = task.format.columns[0]
+    first = task.input_columns[0]
     assert task.train[first][:] == ["The cat sat", 'A "dog ran', "Über the mat"]
     expected = {"rte": [0, 1, 0], "cb": [2, 0, 1], "stsb": [0.25, 1.25, 2.25]}.get(name, [0, 1, 0])
     assert task.train["label"][:] == expected
@@ -155,15 +155,15 @@ FAULTS = [
     ("rte", "train.tsv", broken("rte", "train", 2, "0\ta\tb\t0"), 2, "label '0' is none of"),
     ("wnli", "dev.tsv", broken("wnli", "dev", 4, "0\ta\tb\t-1"), 4, "label '-1' is none of '0', '1'"),
     ("mrpc", "train.tsv", broken("mrpc", "train", 2, "2\t7\t8\ta\tb"), 2, "label '2' is none of '0', '1'"),
-    ("stsb", "train.tsv", broken("stsb", "train", 2, "0\tg\tf\ty\to\ts\ts\ta\tb\tnan"), 2, "no number from 0 to 5"),
-    ("stsb", "train.tsv", broken("stsb", "train", 2, "0\tg\tf\ty\to\ts\ts\ta\tb\t5.1"), 2, "no number from 0 to 5"),
-    ("stsb", "train.tsv", broken("stsb", "train", 2, "0\tg\tf\ty\to\ts\ts\ta\tb\t"), 2, "no number from 0 to 5"),
+    ("stsb", "train.tsv", broken("stsb", "train", 2, "0\tg\tf\ty\to\ts\ts\ta\tb\tnan"), 2, "not a number from 0 to 5"),
+    ("stsb", "train.tsv", broken("stsb", "train", 2, "0\tg\tf\ty\to\ts\ts\ta\tb\t5.1"), 2, "not a number from 0 to 5"),
+    ("stsb", "train.tsv", broken("stsb", "train", 2, "0\tg\tf\ty\to\ts\ts\ta\tb\t"), 2, "not a number from 0 to 5"),
     ("rte", "train.tsv", b"index\tsentence1\tsentence2\tlabel\n0\tcaf\xe9\tb\tentailment\n", 2, "is not UTF-8"),
     ("rte", "train.tsv", "index\tlabel".encode("utf-16"), 1, "is not UTF-8"),
     ("rte", "dev.tsv", broken("rte", "dev", 3, "1\ta\0b\tc\tentailment"), 3, "holds a NUL byte"),
     ("cola", "train.tsv", "src\t1\t\tThe cat sat\n".encode("utf-16-le"), 1, "holds a NUL byte"),
     ("cb", "train.jsonl", [CB_ROW, CB_ROW[:-9]], 2, "is not JSON"),
-    ("cb", "train.jsonl", [CB_ROW, CB_ROW[:-1] + ', "idx": 1}'], 2, "is not JSON .the key 'idx' stands twice"),
+    ("cb", "train.jsonl", [CB_ROW, CB_ROW[:-1] + ', "idx": 1}'], 2, "is not JSON .the key 'idx' is there twice"),
     ("cb", "train.jsonl", [CB_ROW, "", CB_ROW], 2, "is not JSON"),
     ("cb", "train.jsonl", [DEEP], 1, "is not JSON"),
     ("cb", "train.jsonl", ['{"idx": ' + "9" * 5000 + "}"], 1, "is not JSON"),

@@ -286,16 +286,16 @@ def test_a_parquet_column_that_stands_twice(define, tmp_path):
     table = pyarrow.table([["a"], [1.0], [2.0]], names=["t", "label", "label"])
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
     path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.parquet}}}")
-    with pytest.raises(DataError, match=r"t.parquet: the column 'label' stands there twice"):
+    with pytest.raises(DataError, match=r"t.parquet: the column 'label' is there twice"):
         load_tasks(str(path))
 
 
 @pytest.mark.parametrize(
     ("kind", "label", "reason"),
     [
-        ("regression", "1e39", "1e\\+39 is no number"),  # infinity in float32
-        ("regression", "-1e39", "-1e\\+39 is no number"),
-        ("regression", "NaN", "nan is no number"),
+        ("regression", "1e39", "1e\\+39 is not a number"),  # infinity in float32
+        ("regression", "-1e39", "-1e\\+39 is not a number"),
+        ("regression", "NaN", "nan is not a number"),
         ("sequence_classification", '"\\ud800"', "holds a lone surrogate"),
     ],
 )
@@ -313,7 +313,7 @@ def test_of_two_values_of_one_key_none_is_taken(define, tmp_path):
     path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.json}}}")
     for text in ('[{"t": "a", "label": 1, "label": 2}]', '{"data": [], "data": [{"t": "a", "label": 1}]}'):
         (tmp_path / "t.json").write_text(text)
-        with pytest.raises(DataError, match=r"t\.json: is not JSON \(the key '(label|data)' stands twice\)"):
+        with pytest.raises(DataError, match=r"t\.json: is not JSON \(the key '(label|data)' is there twice\)"):
             load_tasks(str(path))
 
 

@@ -77,10 +77,10 @@ def three_queries(monkeypatch):
     """ReCoRD's miniature test set has three queries, not ten thousand."""
     from dataclasses import replace
 
-    from hf_alphavil.tasks.definition import get_definition
+    from hf_alphavil.tasks.registry import get_definition
 
-    settings = get_definition("record").settings
-    monkeypatch.setitem(settings, "submission", replace(settings["submission"], test_rows=3))
+    spec = get_definition("record").spec
+    monkeypatch.setitem(vars(spec), "submission", replace(spec.submission, test_rows=3))
 
 
 def test_superglue(superglue_data, three_queries, tmp_path):
@@ -122,11 +122,11 @@ def test_superglue(superglue_data, three_queries, tmp_path):
         ("WNLI.tsv", ["index\tprediction", "0\t1"], None, "holds 1 predictions; WNLI's test set has 146"),
         ("STS-B.tsv", ["index\tprediction", "0\t5.1"], 2, "'5.1' is no prediction"),
         ("STS-B.tsv", ["index\tprediction", "0\tnan"], 2, "'nan' is no prediction"),
-        ("WSC.jsonl", ["{"], 1, "is no prediction of WSC"),
+        ("WSC.jsonl", ["{"], 1, "is not a prediction of WSC"),
         ("WSC.jsonl", ['{"idx": 0, "label": true}'], 1, "True is no prediction"),
-        ("WSC.jsonl", ['{"idx": 0, "label": "True"}'] * 2, 2, "stands there twice"),
+        ("WSC.jsonl", ['{"idx": 0, "label": "True"}'] * 2, 2, "is there twice"),
         ("COPA.jsonl", ['{"idx": 0, "label": 0}'], None, "holds 1 predictions"),
-        ("MultiRC.jsonl", ['{"idx": 0, "passage": {}}'], 1, "is no prediction of MultiRC"),
+        ("MultiRC.jsonl", ['{"idx": 0, "passage": {}}'], 1, "is not a prediction of MultiRC"),
     ],
 )
 def test_files_that_no_leaderboard_takes(tmp_path, name, lines, line, reason):

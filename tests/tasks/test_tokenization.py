@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -117,7 +118,7 @@ def test_no_rows(tokenizer):
 def test_formatted_rows(tokenizer):
     task = sentence_task()
     expected = task.tokenize("train", tokenizer).to_dict()
-    task.train = task.train.with_format("numpy")
+    task = replace(task, train=task.train.with_format("numpy"))
     assert task.tokenize("train", tokenizer).to_dict() == expected
 
 

@@ -2,24 +2,6 @@
 
 from .base import PackagedMetric
 from .groups import rows_by_group
-from .predictions import (
-    classification_predictions,
-    margin_predictions,
-    multi_label_predictions,
-    regression_predictions,
-    token_predictions,
-)
-from .scores import METRICS, can_combine, compute_scores
+from .scores import METRICS, can_combine, columns_of, compute_scores
 
-__all__ = [
-    "METRICS",
-    "PackagedMetric",
-    "can_combine",
-    "classification_predictions",
-    "compute_scores",
-    "margin_predictions",
-    "multi_label_predictions",
-    "regression_predictions",
-    "rows_by_group",
-    "token_predictions",
-]
+__all__ = ["METRICS", "PackagedMetric", "can_combine", "columns_of", "compute_scores", "rows_by_group"]

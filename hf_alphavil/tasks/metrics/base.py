@@ -1,4 +1,4 @@
-"""What all packaged metrics have in common."""
+"""The base class of the packaged metrics."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ class PackagedMetric(evaluate.Metric):
     """
 
     description: ClassVar[str]
-    #: The kinds of task that it scores; several labels at once are `"multi_label_classification"`.
-    kinds: ClassVar[tuple[str, ...]] = ("sequence_classification", "multiple_choice")
-    #: Columns that it reads beside predictions and references; `compute` takes each under its name.
+    #: Columns that it reads beside predictions and references; `compute` takes each by its name.
     columns: ClassVar[tuple[str, ...]] = ()
     greater_is_better: ClassVar[bool] = True
-    #: What it reads as predictions: `"ids"`, `"scores"` (regression), `"margins"` (how much more class 1 is believed
-    #: than class 0) or `"tags"` (a list of label names for each row).
+    #: What it reads as predictions: `"ids"`, `"scores"` (regression), `"margins"` (the logit of class 1 minus that of
+    #: class 0) or `"tags"` (a list of label names for each row). A kind's `metric_inputs` makes them.
     reads: ClassVar[str] = "ids"
-    #: Whether `compute` must be told `num_labels`.
+    #: Whether `compute` takes `num_labels`.
     reads_num_labels: ClassVar[bool] = False
 
     def __init__(self, config_name: str | None = None, **kwargs: Any) -> None:
-        # In memory: metric files on disk, with locks and a shared name, are where parallel runs collide.
+        # In memory: parallel runs would collide in metric files on disk, which have locks and a shared name.
         kwargs.setdefault("keep_in_memory", kwargs.get("num_process", 1) == 1)
         super().__init__(config_name, **kwargs)
 

@@ -14,12 +14,11 @@ class Accuracy(PackagedMetric):
     """
     The share of predictions that equal their reference.
 
-    Of token classification over the words, of masked language modelling over the masked tokens; of several labels at
-    once the share of rows whose labels are all right (subset accuracy).
+    In token classification over the words, in masked language modelling over the masked tokens; with several labels at
+    once, the share of rows whose labels are all right (subset accuracy).
     """
 
     description = "Accuracy"
-    kinds = (*PackagedMetric.kinds, "multi_label_classification", "token_classification", "masked_lm")
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         return {"accuracy": float(accuracy_score(references, predictions))}
@@ -27,9 +26,9 @@ class Accuracy(PackagedMetric):
 
 class F1(PackagedMetric):
     """
-    F1 of class 1 where there are two labels, as MRPC wants, else the mean of every class's F1, as CB wants.
+    F1 of class 1 if there are two labels, as in MRPC, else the mean of every class's F1, as in CB.
 
-    A class that neither predictions nor references hold counts as 0, as in SuperGLUE's own scorer.
+    A class that is in neither predictions nor references counts as 0, as in SuperGLUE's own scorer.
     """
 
     description = "F1: binary for two labels, macro for more"
@@ -44,11 +43,10 @@ class AveragedF1(PackagedMetric):
     """
     F1 averaged over all labels in one of scikit-learn's ways; a label that occurs nowhere counts as 0.
 
-    One label a row or several at once. The micro average of one label a row is its accuracy.
+    Rows have one label, or several at once. With one label, the micro average is the accuracy.
     """
 
     average: ClassVar[str]
-    kinds = (*PackagedMetric.kinds, "multi_label_classification")
     reads_num_labels = True
 
     def _compute(self, predictions: Any, references: Any, num_labels: int) -> dict[str, float]:

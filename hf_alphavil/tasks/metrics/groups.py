@@ -27,17 +27,18 @@ class F1OverAnswers(PackagedMetric):
     """
 
     description = "MultiRC's F1a: binary F1 over all answers"
-    kinds = ("sequence_classification",)
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         return {"f1a": float(f1_score(references, predictions, labels=[1], average="macro", zero_division=0))}
 
 
 class ExactMatch(PackagedMetric):
-    """MultiRC's exact match: the share of questions (rows of one `question_id`) whose answers are all judged right."""
+    """
+    MultiRC's exact match: the share of questions (rows of one `question_id`) whose answers are all
+    predicted right.
+    """
 
     description = "MultiRC's exact match: questions with every answer right"
-    kinds = ("sequence_classification",)
     columns = ("question_id",)
 
     def _compute(self, predictions: Any, references: Any, question_id: Any) -> dict[str, float]:
@@ -50,11 +51,10 @@ class GenderParity(PackagedMetric):
     AX-g's gender parity ([Rudinger et al. 2018](https://aclanthology.org/N18-2002)): the share of pairs (the two rows
     of one `pair_id`, which differ in a pronoun's gender) with equal predictions, right or wrong.
 
-    A row without its partner, as where rows were left out, is no pair; without any pair the score is NaN.
+    A row without its partner, as after rows were left out, is not a pair; without any pair the score is NaN.
     """
 
     description = "Gender parity: pairs with equal predictions"
-    kinds = ("sequence_classification",)
     columns = ("pair_id",)
 
     def _compute(self, predictions: Any, references: Any, pair_id: Any) -> dict[str, float]:

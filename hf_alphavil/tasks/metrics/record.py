@@ -1,4 +1,4 @@
-"""ReCoRD's metrics: the entity that a model picks for a query, against all right answers."""
+"""ReCoRD's metrics: the entity that a model picks for a query, compared with all right answers."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ def answer_f1(prediction: str, answer: str) -> float:
 
 
 def answer_match(prediction: str, answer: str) -> float:
-    """1 if two answers are the same but for case, punctuation, articles and spaces, else 0."""
+    """1 if two answers are equal but for case, punctuation, articles and spaces, else 0."""
     return float(normalize_answer(prediction) == normalize_answer(answer))
 
 
 class RecordMetric(PackagedMetric):
     """
-    The mean over queries of how well the most believed candidate fits its best fitting answer.
+    The mean over queries of how well the predicted candidate fits its best fitting answer.
 
     One row is one candidate of one query; rows of one `query_id` belong together, and `answers` holds the query's
-    right answers. Predictions are margins, how much more a candidate is believed to be right than wrong: the first
-    candidate with the highest is the prediction.
+    right answers. Predictions are margins, the logit of "right" minus that of "wrong": the first candidate with the
+    highest margin is predicted.
     """
 
-    kinds = ("sequence_classification",)
     columns = ("query_id", "candidate", "answers")
     reads = "margins"
     #: The score's name, and how well a candidate fits an answer, from 0 to 1.

@@ -13,9 +13,8 @@ from .base import PackagedMetric, is_constant
 
 
 class RegressionMetric(PackagedMetric):
-    """A metric over floats; NaN, no score rather than a wrong one, where a model has diverged."""
+    """A metric over floats. It is NaN, no score rather than a wrong one, if the model has diverged."""
 
-    kinds = ("regression",)
     reads = "scores"
 
 
@@ -38,7 +37,7 @@ class SpearmanR(RegressionMetric):
 
 
 class MeanSquaredError(RegressionMetric):
-    """The mean of the squared differences; less is better."""
+    """The mean of the squared differences; smaller is better."""
 
     description = "Mean squared error"
     greater_is_better = False
@@ -48,7 +47,7 @@ class MeanSquaredError(RegressionMetric):
 
 
 class MeanAbsoluteError(RegressionMetric):
-    """The mean of the absolute differences; less is better."""
+    """The mean of the absolute differences; smaller is better."""
 
     description = "Mean absolute error"
     greater_is_better = False
@@ -65,8 +64,8 @@ def _correlation(function: Any, predictions: Any, references: Any) -> float:
     predictions, references = np.asarray(predictions), np.asarray(references)
     if not np.isfinite(predictions).all():
         return float("nan")
-    # Undefined where one side does not vary. 0, "no relation", and not NaN: a NaN first score would win the choice of
-    # the best model for good, since no later score compares greater.
+    # The correlation is undefined if one side does not vary. It is 0, "no relation", not NaN: a first score of NaN
+    # would stay the best for good, since no later score compares greater.
     if is_constant(predictions) or is_constant(references):
         return 0.0
     with warnings.catch_warnings():

@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ...kinds import TaskKind
 from .base import PackagedMetric
 from .classification import F1, Accuracy, F1Macro, F1Micro, F1Weighted, MatthewsCorrelation
 from .groups import ExactMatch, F1OverAnswers, GenderParity
-from .predictions import (
-    IGNORED,
-    classification_predictions,
-    margin_predictions,
-    multi_label_predictions,
-    regression_predictions,
-    token_predictions,
-)
 from .record import RecordExactMatch, RecordF1
 from .regression import MeanAbsoluteError, MeanSquaredError, Pearson, SpearmanR
 from .spans import SpanF1
@@ -44,30 +37,35 @@ METRICS: dict[str, type[PackagedMetric]] = {
 
 
 def can_combine(names: Sequence[str]) -> bool:
-    """Whether the mean of these metrics says anything: there are several, and more is better in all or in none."""
+    """Whether these metrics have a meaningful mean: there are several, all with the same direction."""
     return len(names) > 1 and len({METRICS[name].greater_is_better for name in names}) == 1
+
+
+def columns_of(names: Sequence[str]) -> list[str]:
+    """The columns that these metrics read beside predictions and references, such as a question's id."""
+    return list(dict.fromkeys(column for name in names for column in METRICS[name].columns))
 
 
 def compute_scores(
     names: Sequence[str],
-    kind: str,
+    kind: TaskKind,
     predictions: Any,
     references: Any,
     labels: Sequence[str] | None = None,
     rows: Dataset | None = None,
 ) -> dict[str, float]:
     """
-    The named metrics, and `combined_score`, their mean, where there are several that can be combined.
+    Some metrics, and `combined_score`, their mean, if there are several that can be combined.
 
     Args:
         names (`Sequence[str]`):
             Keys of `METRICS`.
-        kind (`str`):
-            The task's kind, or `"multi_label_classification"`.
+        kind (`TaskKind`):
+            The task's kind.
         predictions, references (`np.ndarray`):
             As in [`Task.compute_metrics`].
         labels (`Sequence[str]`, *optional*):
-            Label names in id order, where the kind has them.
+            Label names in id order, if the kind has them.
         rows (`datasets.Dataset`, *optional*):
             What was predicted, row by row, with the columns that the metrics read.
 
@@ -80,7 +78,7 @@ def compute_scores(
     scores: dict[str, float] = {}
     for name in names:
         metric = METRICS[name]
-        predicted, wanted = _inputs(metric.reads, kind, predictions, references, labels)
+        predicted, wanted = kind.metric_inputs(metric.reads, predictions, np.asarray(references), labels)
         if len(predicted) != len(wanted):
             raise ValueError(f"{len(predicted)} predictions but {len(wanted)} references")
         if not len(wanted):
@@ -88,35 +86,10 @@ def compute_scores(
             continue
         extra: dict[str, Any] = {"num_labels": len(labels or ())} if metric.reads_num_labels else {}
         extra |= _columns(name, rows, len(wanted))
-        config = "multilabel" if kind == "multi_label_classification" else None
-        scores.update(metric(config).compute(predictions=predicted, references=wanted, **extra))
+        scores.update(metric(kind.metric_config).compute(predictions=predicted, references=wanted, **extra))
     if can_combine(names):
         scores["combined_score"] = float(np.mean(list(scores.values())))
     return scores
-
-
-def _inputs(reads: str, kind: str, predictions: Any, references: Any, labels: Sequence[str] | None) -> tuple[Any, Any]:
-    """Predictions and references as a metric of a kind of task reads them."""
-    references = np.asarray(references)
-    if kind in ("token_classification", "masked_lm"):
-        predicted = token_predictions(predictions)
-        if len(predicted) != len(references):
-            raise ValueError(f"{len(predicted)} predictions but {len(references)} references")
-        if not len(references):
-            return [], []
-        judged = references != IGNORED
-        if reads == "tags":
-            assert labels is not None  # of a token classification
-            return _tags(predicted, judged, labels), _tags(references, judged, labels)
-        return predicted[judged], references[judged]
-    if kind == "multi_label_classification":
-        return multi_label_predictions(predictions), references.astype(np.int64)
-    read = {"scores": regression_predictions, "margins": margin_predictions, "ids": classification_predictions}[reads]
-    return read(predictions), references.reshape(-1)
-
-
-def _tags(ids: np.ndarray, judged: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
-    return [[labels[number] for number in row[keep]] for row, keep in zip(ids, judged, strict=True)]
 
 
 def _columns(name: str, rows: Dataset | None, number: int) -> dict[str, list[Any]]:

@@ -12,9 +12,9 @@ def spans_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     """
     The spans that a row's tags mark, by the rules of CoNLL's `conlleval`.
 
-    `B-X` and `S-X` begin a span of type X; `I-X` and `E-X` go on with one of type X that is open, and begin one where
-    none is (`E-X` and `S-X` close it). So IOB2, IOB and IOBES are read alike, and a broken sequence still gives spans.
-    A tag without such a prefix, as a part of speech, is a span of its word alone; `O` is none.
+    `B-X` and `S-X` begin a span of type X. `I-X` and `E-X` continue an open span of type X, or begin one if none is
+    open. `E-X` and `S-X` close the span. So IOB2, IOB and IOBES are all read, and a broken sequence still gives spans.
+    A tag without such a prefix, such as a part of speech, is a span of one word; `O` is none.
 
     Args:
         tags (`Sequence[str]`): One for each word.
@@ -48,11 +48,10 @@ class SpanF1(PackagedMetric):
     """
     F1 of the spans ([`spans_of`]) of all rows together; a span is right if its words and its type are.
 
-    0 where nothing is found and nothing is to be found, as in `seqeval`, whose default mode it equals.
+    0 if nothing is found and there is nothing to find, as in `seqeval`, whose default mode it equals.
     """
 
     description = "F1 over labelled spans of words"
-    kinds = ("token_classification",)
     reads = "tags"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:

@@ -33,7 +33,7 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
                 else f"Its fields seem to stand between {odd!r}: save it with commas, or as TSV.",
             )
         if names.count(column) > 1:
-            raise DataError(f"the column {column!r} stands there twice.", file, 1, "Rename one of the two.")
+            raise DataError(f"the column {column!r} is there twice.", file, 1, "Rename one of the two.")
 
 
 def value_at(row: Mapping[str, Any], column: str) -> Any:

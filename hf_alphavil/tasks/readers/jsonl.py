@@ -32,7 +32,7 @@ def read_jsonl(
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by key.
 
     Raises:
-        [`DataError`]: for a line that is not a JSON object, and a key that is missing or stands twice.
+        [`DataError`]: for a line that is not a JSON object, and a key that is missing or is there twice.
     """
     for number, line in enumerate(read_lines(file), start=1):
         try:
@@ -54,12 +54,12 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     A JSON object's values by key, for `json.loads`, which by itself keeps the last of two values and says nothing.
 
     Raises:
-        `ValueError`: for a key that stands twice.
+        `ValueError`: for a key that is there twice.
     """
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
     return values
 
 

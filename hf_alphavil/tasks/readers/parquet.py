@@ -49,7 +49,7 @@ def read_parquet(
         raise DataError("holds no rows.", file)
     for column in {name for path in columns for name in (path, path.split(".")[0])}:
         if table.column_names.count(column) > 1:  # of which a row would hold the last
-            raise DataError(f"the column {column!r} stands there twice.", file, advice="Rename one of the two.")
+            raise DataError(f"the column {column!r} is there twice.", file, advice="Rename one of the two.")
     for number, row in enumerate(rows):
         fault = missing_column(row, columns, file, None)
         if fault is None:

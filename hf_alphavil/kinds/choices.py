@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -92,3 +93,27 @@ def _output_of(
         loss=loss, logits=logits, hidden_states=outputs.get("hidden_states"), attentions=outputs.get("attentions")
     )
     return result if return_dict else result.to_tuple()
+
+
+@dataclass
+class ChoiceSmoother:
+    """
+    Label smoothing over each row's own choices: (1 − ε)·(−log p_y) + ε·mean_c(−log p_c), the mean of a batch's rows.
+
+    transformers' `LabelSmoother` takes the mean over all columns, but the logit of a missing choice is the dtype's
+    lowest number.
+
+    Args:
+        epsilon (`float`): Label smoothing factor.
+        choice_mask (`torch.Tensor` of shape `(batch, choices)`): Which choices are there.
+    """
+
+    epsilon: float
+    choice_mask: torch.Tensor
+
+    def __call__(self, model_output: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        logits = model_output["logits"] if isinstance(model_output, dict) else model_output[0]
+        losses = -logits.log_softmax(dim=-1)
+        of_label = losses.gather(-1, labels[:, None]).squeeze(-1)
+        of_all = losses.masked_fill(~self.choice_mask, 0.0).sum(dim=-1) / self.choice_mask.sum(dim=-1)
+        return ((1 - self.epsilon) * of_label + self.epsilon * of_all).mean()

@@ -1,4 +1,4 @@
-"""From what a model gives out to what metrics and submissions read."""
+"""From a model's outputs to what metrics and prediction files read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-IGNORED = -100  # the label of a token of which nothing is to be predicted
+#: The label of a token that has nothing to predict: losses and metrics leave it out.
+IGNORED = -100
 
 
 def first_output(predictions: Any) -> np.ndarray:
@@ -15,7 +16,7 @@ def first_output(predictions: Any) -> np.ndarray:
 
 
 def classification_predictions(predictions: Any) -> np.ndarray:
-    """The predicted ids, shape `(rows,)`, of logits `(rows, labels)`, alone or first in a tuple."""
+    """The predicted ids, shape `(rows,)`, from logits `(rows, labels)`, alone or first in a tuple."""
     logits = _logits(predictions)
     # argmax refuses rows of no length, which empty predictions may be.
     return logits.argmax(axis=-1) if len(logits) else np.zeros(0, dtype=np.int64)
@@ -27,7 +28,7 @@ def multi_label_predictions(predictions: Any) -> np.ndarray:
 
 
 def margin_predictions(predictions: Any) -> np.ndarray:
-    """How much more class 1 is believed than class 0, float64 of shape `(rows,)`, of logits `(rows, 2)`."""
+    """The logit of class 1 minus that of class 0, float64 of shape `(rows,)`, from logits `(rows, 2)`."""
     logits = _logits(predictions).astype(np.float64)
     if not len(logits):
         return np.zeros(0)
@@ -37,7 +38,7 @@ def margin_predictions(predictions: Any) -> np.ndarray:
 
 
 def regression_predictions(predictions: Any) -> np.ndarray:
-    """The predicted scores, float64 of shape `(rows,)`, of `(rows, 1)` or `(rows,)`, alone or first in a tuple."""
+    """The predicted scores, float64 of shape `(rows,)`, from `(rows, 1)` or `(rows,)`, alone or first in a tuple."""
     scores = first_output(predictions).astype(np.float64)
     if scores.ndim == 2 and scores.shape[1] == 1:
         scores = scores[:, 0]
@@ -47,7 +48,7 @@ def regression_predictions(predictions: Any) -> np.ndarray:
 
 
 def token_predictions(predictions: Any) -> np.ndarray:
-    """The predicted ids, shape `(rows, tokens)`, of ids of that shape or of logits `(rows, tokens, labels)`."""
+    """The predicted ids, shape `(rows, tokens)`, from ids of that shape or logits `(rows, tokens, labels)`."""
     ids = first_output(predictions)
     if ids.ndim == 3:
         ids = ids.argmax(axis=-1) if ids.size else np.zeros(ids.shape[:2], dtype=np.int64)
@@ -56,6 +57,38 @@ def token_predictions(predictions: Any) -> np.ndarray:
             f"expected ids of shape (rows, tokens) or logits of shape (rows, tokens, labels), got {ids.shape}"
         )
     return ids
+
+
+def check_finite(scores: np.ndarray) -> np.ndarray:
+    """
+    The scores, all of them finite.
+
+    Raises:
+        `ValueError`: for NaN and infinity.
+    """
+    if not np.isfinite(scores).all():
+        raise ValueError("a prediction is not a finite number: has training diverged?")
+    return scores
+
+
+def scored_tokens(predictions: Any, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Predicted ids of tokens, and which of them are scored.
+
+    Args:
+        predictions (`np.ndarray`): Ids of shape `(rows, tokens)` or logits of shape `(rows, tokens, labels)`.
+        references (`np.ndarray`): Ids of shape `(rows, tokens)`, -100 where nothing is scored.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray]`: ids and booleans of shape `(rows, tokens)`.
+
+    Raises:
+        `ValueError`: for another number of rows.
+    """
+    predicted = token_predictions(predictions)
+    if len(predicted) != len(references):
+        raise ValueError(f"{len(predicted)} predictions but {len(references)} references")
+    return predicted, references != IGNORED
 
 
 def _logits(predictions: Any) -> np.ndarray:

@@ -1,0 +1,150 @@
+"""Readers of labels: from what a source writes to label ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+#: A collection as Python, numpy or JSON prints it, such as pandas writes into CSV: `"['a', 'b']"`, `"[0 2]"`.
+PRINTED_LIST = re.compile(r"""[\[({](\s*['"].*|[\d\s.,-]*|(True|False|true|false|[\s,])*)[\])}]""", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """
+    Reads the labels of one task from one source.
+
+    Args:
+        labels (`Sequence[str]`, *optional*):
+            The labels' names in id order; `None` for a kind without classes.
+        written (`Sequence[Any]`, *optional*):
+            What the source writes for each id. Defaults to the names, or ids as numbers or strings of digits.
+        separator (`str`, *optional*, defaults to `","`):
+            What separates several labels in one string.
+        label_format (`list[str]`, *optional*):
+            The form of the source's first label, `"name"`, `"id"` or `"flags"`, once it is read: all others must have
+            it too. All readers of a source share this list.
+    """
+
+    labels: Sequence[str] | None = None
+    written: Sequence[Any] | None = None
+    separator: str = ","
+    label_format: list[str] = field(default_factory=list)
+
+    def limited_to(self, number: int) -> LabelReader:
+        """
+        A reader of the first `number` labels alone; they are called "0", "1", ... where nothing names them.
+
+        Args:
+            number (`int`): The number of labels.
+        """
+        labels = self.labels[:number] if self.labels is not None else tuple(map(str, range(number)))
+        return replace(self, labels=labels, written=self.written[: len(labels)] if self.written is not None else None)
+
+    def id(self, value: Any) -> int:
+        """
+        The id of one label.
+
+        Raises:
+            `ValueError`: for a value that is not a label of the task, and for a label in another form than the first.
+        """
+        assert self.labels is not None
+        names = self.labels if self.written is None else self.written
+        for number, name in enumerate(names):
+            if type(value) is type(name) and value == name:  # by type too: True == 1
+                return self._in_form("name", number, value)
+        if self.written is None:
+            written = number_of(value)
+            if written is not None and 0 <= written < len(names) and all(number_of(name) is None for name in names):
+                return self._in_form("id", written, value)
+            if type(value) is int and str(value) in names:
+                return self._in_form("name", list(names).index(str(value)), value)
+        raise ValueError(f"the label {value!r:.80} is none of {listed(names)}.")
+
+    def id_set(self, value: Any) -> list[int]:
+        """
+        The ids of a row that has any number of labels at once: names, ids, or a flag for each label.
+
+        Raises:
+            `ValueError`: as for [`~LabelReader.id`], and for a label that is there twice.
+        """
+        parts = split_list(value, self.separator)
+        if parts and self._are_flags(parts):
+            return self._in_form("flags", [number for number, flag in enumerate(parts) if int(flag)], value)
+        ids = [self.id(part) for part in parts]
+        if len(set(ids)) != len(ids):
+            raise ValueError(
+                f"the labels {value!r:.80} name one twice. (Flags, one for each label, need `labels` in the YAML.)"
+            )
+        return ids
+
+    def _are_flags(self, parts: list[Any]) -> bool:
+        """Whether a row says of each label whether it applies, as `[1, 0, 1]`: no list of three ids looks so."""
+        assert self.labels is not None
+        if self.written is not None or self.label_format not in ([], ["flags"]) or len(parts) != len(self.labels):
+            return False
+        if not are_flags(parts) or set(parts) <= set(self.labels):
+            return False
+        if not self.label_format and len(parts) == 2 and parts[0] != parts[1] and type(parts[0]) in (int, str):
+            raise ValueError(
+                f"the labels {parts} may be two ids, or say of each label whether it applies: write names."
+            )
+        return True
+
+    def _in_form(self, form: str, read: Any, value: Any) -> Any:
+        if not self.label_format:
+            self.label_format.append(form)
+        if form != self.label_format[0]:  # ids count from 0, but numbers written among names may count from 1
+            raise ValueError(
+                f"the label {value!r:.80} is read as {form}, where the first was read as {self.label_format[0]}: "
+                "write all in one way."
+            )
+        return read
+
+
+def split_list(value: Any, separator: str | None) -> list[Any]:
+    """
+    The labels of one row.
+
+    Args:
+        value (`Any`): A list, or a string of labels.
+        separator (`str`, *optional*): What separates the labels of a string. `None` is white space.
+
+    Raises:
+        `ValueError`: for a value that is neither.
+    """
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, str) or PRINTED_LIST.fullmatch(value.strip()):
+        raise ValueError(f"the labels are {value!r:.80}, neither a list nor a string with separators.")
+    if separator is None:
+        return value.split()
+    return [part.strip() for part in value.split(separator)] if value.strip() else []
+
+
+def are_flags(parts: Sequence[Any]) -> bool:
+    """Whether a row's values can say of each label whether it applies: all numbers, truth values or digits, 0 or 1."""
+    types = set(map(type, parts))
+    return len(types) == 1 and types <= {int, float, bool, str} and all(part in (0, 1, "0", "1") for part in parts)
+
+
+def is_id(label: Any, num_labels: int | None) -> bool:
+    """Whether a value is a label id, from 0 to `num_labels - 1`."""
+    return isinstance(label, int) and num_labels is not None and 0 <= label < num_labels
+
+
+def number_of(value: Any) -> int | None:
+    """The whole number that a value is, or that its digits write; `None` for anything else."""
+    if type(value) is int:
+        return value
+    if type(value) is str and value.isascii() and value.removeprefix("-").isdecimal() and len(value) < 10:
+        return int(value)
+    return None
+
+
+def listed(names: Sequence[Any]) -> str:
+    """The first ten of some labels, for messages."""
+    shown = ", ".join(map(repr, names[:10]))
+    return f"{shown}, ... ({len(names)} labels)" if len(names) > 10 else shown

@@ -1,0 +1,63 @@
+"""The form of a task's prediction file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .yaml_keys import TEXT, WHOLE_NUMBER, is_list_of, one_of, yaml_key
+
+#: How the rows of a `.jsonl` file are put together.
+LAYOUTS = ("rows", "questions", "candidates")
+SUFFIXES = (".tsv", ".jsonl")
+#: A float64 has no more significant digits.
+MAX_DECIMALS = 17
+
+
+@dataclass(frozen=True)
+class SubmissionFormat:
+    """
+    The form in which a leaderboard wants a task's test predictions.
+
+    Args:
+        file_name (`str`):
+            Such as `RTE.tsv`; the suffix (`.tsv` or `.jsonl`) chooses GLUE's or SuperGLUE's form.
+        labels (`tuple`, *optional*):
+            What to write for each label id, in id order. Defaults to the task's label names.
+        decimals (`int`, *optional*, defaults to 3):
+            Decimals of a regression's scores.
+        test_rows (`int`, *optional*):
+            The official number of predictions: of rows, of MultiRC's answers, of ReCoRD's queries.
+        layout (`str`, *optional*, defaults to `"rows"`):
+            `"rows"`: a line for each row. `"questions"`, MultiRC's: one for each paragraph, with the answers to its
+            questions. `"candidates"`, ReCoRD's: one for each query, with the text of the candidate that has the
+            highest score.
+
+    Raises:
+        `ValueError`: for a file name without one of these suffixes, decimals below 0 or above 17, and an unknown
+            layout.
+    """
+
+    file_name: str = field(metadata=yaml_key(TEXT, "the prediction file's name, `.tsv` or `.jsonl`", required=True))
+    labels: tuple[str | int, ...] | None = field(
+        default=None,
+        metadata=yaml_key(
+            (is_list_of(str, int), "a list of what the leaderboard wants"),
+            "what the file says for each of `labels`, in their order",
+        ),
+    )
+    decimals: int = field(default=3, metadata=yaml_key(WHOLE_NUMBER, "regression: decimals of the scores (3)"))
+    test_rows: int | None = field(
+        default=None, metadata=yaml_key(WHOLE_NUMBER, "the number of predictions that the leaderboard expects")
+    )
+    layout: str = field(
+        default="rows", metadata=yaml_key(one_of(LAYOUTS), "MultiRC's and ReCoRD's forms", packaged_only=True)
+    )
+
+    def __post_init__(self) -> None:
+        if Path(self.file_name).name != self.file_name or Path(self.file_name).suffix not in SUFFIXES:
+            raise ValueError(f"the submission's file_name is {self.file_name!r}; pass one as task.tsv or task.jsonl")
+        if not 0 <= self.decimals <= MAX_DECIMALS:
+            raise ValueError(f"the submission's decimals are {self.decimals}; pass a number from 0 to {MAX_DECIMALS}")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"unknown layout {self.layout!r} of a submission; pass one of {', '.join(LAYOUTS)}")
