@@ -1,4 +1,4 @@
-"""The optimizers of α. Each lives for a run and keeps what it carries from epoch to epoch."""
+"""The optimizers of α. Each exists for a run and keeps its state from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class AlphaOptimizer(ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """`dict`: What the optimizer carries from epoch to epoch, ready for JSON."""
+        """`dict`: What the optimizer keeps from epoch to epoch, ready for JSON."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -66,7 +66,7 @@ class Method(ABC):
         self.auxiliaries = tuple(task for task in tasks if task != args.target_task)
         self.options: Any = read_options(self.Options, args.method_kwargs, self.name)
         self.task_weights = dict.fromkeys(self.tasks, 1.0)
-        self._require("auxiliary tasks", self.min_auxiliaries, len(self.auxiliaries), "add tasks")
+        self._require("auxiliary task", self.min_auxiliaries, len(self.auxiliaries), "add tasks")
         #: Epochs of the run. [`begin`] corrects the number where `max_steps` changes it.
         self.num_epochs = ceil(args.num_train_epochs)
 
@@ -99,13 +99,14 @@ class Method(ABC):
         Raises:
             ValueError: If the method cannot train in so few epochs.
         """
-        self._require("epochs", self.min_epochs, num_epochs, "raise `num_train_epochs` (or `max_steps`)")
+        self._require("epoch", self.min_epochs, num_epochs, "raise `num_train_epochs` (or `max_steps`)")
         self.num_epochs = num_epochs
 
     def _require(self, what: str, least: int, given: int, remedy: str) -> None:
         if given < least:
+            needed = f"{least} {what}{'' if least == 1 else 's'}"
             raise ValueError(
-                f"method {self.name!r} needs {what}, {least} or more, and the run has {given}: {remedy}, or pass "
+                f"method {self.name!r} needs at least {needed}, but the run has {given}: {remedy}, or pass "
                 "method='multitask' or 'single'"
             )
 

@@ -187,7 +187,8 @@ class TaskGradients:
     def _rows(self, number: int) -> Tensor:
         """The tasks' gradients of one parameter, of shape `(T, elements)`."""
         zero = torch.zeros_like(self.parameters[number]).flatten()
-        return torch.stack([zero if (g := held[number]) is None else g.flatten() for held in self._by_task.values()])
+        parts = [gradient[number] for gradient in self._by_task.values()]
+        return torch.stack([zero if part is None else part.flatten() for part in parts])
 
 
 def norm(vector: Sequence[Tensor | None]) -> float:

@@ -152,11 +152,11 @@ class TorchJDMethod(StepMethod):
     # ---- Checkpoints: TorchJD keeps some state outside of `state_dict()`
 
     def state_dict(self) -> dict[str, Any]:
-        held = {path: to_json(self._get(path)) for path in self.source.state}
+        state = {path: to_json(self._get(path)) for path in self.source.state}
         optimizer = self._weights_optimizer()
         return {
             **super().state_dict(),
-            "library": held,
+            "library": state,
             "optimizer": None if optimizer is None else optimizer_to_json(optimizer),
         }
 

@@ -1,4 +1,4 @@
-"""α beyond the paper's: objectives, optimizers, layers, pulls, a moving average, pruning; against the reference."""
+"""α beyond the paper's: objectives, optimizers, layers, penalties, moving average, pruning; against the reference."""
 
 import numpy as np
 import pytest
@@ -19,15 +19,15 @@ PRUNES = {
     "max_task_weight": 2.0,
     "prune_below": 0.75,
 }
-# Settings that the trainer and the reference call the same.
+# Settings with the same names in the trainer and the reference.
 CASES = {
     "layers": {"alpha_granularity": "layer"},
     "layers_of_the_encoder": {"alpha_granularity": "layer", "alpha_applies_to": "encoder", "alpha_batch_size": 16},
     "layers_adam": {"alpha_granularity": "layer", "alpha_optimizer": "adam", "alpha_l2": 0.01, "alpha_l1": 0.001},
     "l1": {"alpha_l1": 0.001},
     "l2": {"alpha_l2": 0.01},
-    "large_pull": {"alpha_l2": 0.3},
-    "pulled_layers": {"alpha_granularity": "layer", "alpha_l1": 0.001, "alpha_l2": 0.01},
+    "large_penalty": {"alpha_l2": 0.3},
+    "penalised_layers": {"alpha_granularity": "layer", "alpha_l1": 0.001, "alpha_l2": 0.01},
     "average": {"weight_average": 0.6, "min_task_weight": 0.9, "max_task_weight": 1.2, **LEARNING_RATE},
     "pruning": PRUNES,
     "pruning_by_learning_rate": PRUNES | LEARNING_RATE | {"alpha_granularity": "layer"},
@@ -175,7 +175,7 @@ def test_gradient_free_is_scipys_on_the_functional_objective(name, tmp_path):
 
 # ---- Several processes
 
-#: Of the trainer's alone, compared with the run in one process.
+#: Only the trainer has these: runs on several processes are compared with the run on one.
 SEARCHES = {
     "lbfgs": {"alpha_optimizer": "lbfgs", "alpha_l2": 0.01, "alpha_granularity": "layer"},
     "gradient_free": {
@@ -189,7 +189,7 @@ SEARCHES = {
 @pytest.mark.distributed
 @pytest.mark.parametrize("config", ["ddp", "fsdp2"])
 def test_two_processes_equal_the_reference(config, tmp_path):
-    cases = ["layers", "pulled_layers", "pruning_by_learning_rate", "pruning_joint", "entropy_of_layers"]
+    cases = ["layers", "penalised_layers", "pruning_by_learning_rate", "pruning_joint", "entropy_of_layers"]
     two = {"per_device_train_batch_size": 4, "num_train_epochs": EPOCHS}
     settings = [*(CASES[case] for case in cases), *SEARCHES.values()]
     runs = [{"output_dir": str(tmp_path / str(i)), **given, **two} for i, given in enumerate(settings)]
@@ -202,14 +202,14 @@ def test_two_processes_equal_the_reference(config, tmp_path):
     for given, run in zip(SEARCHES.values(), results[len(cases) :], strict=True):
         alone = run_toy(tmp_path / "alone", num_train_epochs=EPOCHS, **given)
         for mine, theirs in zip(run["history"], alone["history"], strict=True):
-            # A line search ends where the last digits of a sum say so: its path is that of one process up to them.
+            # A line search depends on the last digits of a sum, so that paths are equal only approximately.
             assert mine["alpha"] == pytest.approx(theirs["alpha"], abs=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_side_by_side_equals_one_process_to_the_last_bit(tmp_path):
-    """A group whose tasks are all pruned waits; those that are left go on with their α."""
+    """A group whose tasks are all pruned waits; the others go on with their α."""
     common = NOISY_RUN | {"num_train_epochs": EPOCHS}
     settings = [
         common | PRUNES | {"prune_below": 0.99, "prune_patience": 1, "alpha_granularity": "layer"},

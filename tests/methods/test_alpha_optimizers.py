@@ -252,7 +252,7 @@ def test_one_learning_rate_fits_either_granularity():
 
 
 def test_sgd_keeps_the_largest_first_gradient_as_its_unit():
-    """A later, smaller gradient makes smaller steps, after a resume too; Adam and the others carry nothing."""
+    """A later, smaller gradient makes smaller steps, after a resume too; Adam and the others keep no state."""
     deltas = bank()
     problem = AlphaProblem(deltas, Even(deltas))
     sgd, resumed = (GradientDescent("sgd", 4, 0.1, 64) for _ in range(2))

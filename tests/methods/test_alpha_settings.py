@@ -1,4 +1,4 @@
-"""What α may be fitted on and by: refused combinations, before training; and the text of unlabelled rows."""
+"""Objectives and optimizers of α: combinations refused before training, and the text of unlabelled rows."""
 
 from dataclasses import replace
 
@@ -133,7 +133,7 @@ def test_labels_do_not_matter_to_the_entropy(tmp_path):
     for change in ("none", "scrambled", "absent"):
         train, meta = toy_data()
         if change == "scrambled":
-            meta.labels = torch.full_like(meta.labels, -1)  # a class that there is not
+            meta.labels = torch.full_like(meta.labels, -1)  # no such class
         elif change == "absent":
             meta = [{"x": x} for x in meta.x]
         trainer = RecordingTrainer(

@@ -127,7 +127,7 @@ def test_equals_straight_line_reference(case, tmp_path):
 
 
 def test_the_cases_are_not_trivial():
-    """Weights move, a task falls to 0, branches are merged and change order: equality above compares something."""
+    """Weights move, a task falls to 0, branches are merged and change order: the equality above is not trivial."""
     for case in ("diw", "dynamics"):
         first, second, third = reference(case)
         assert all(abs(w - 1) > 0.005 for w in first["task_weights"].values()), case
@@ -156,7 +156,7 @@ def accuracy(prediction):
 
 
 def test_forkmerge_scores_by_the_metric(tmp_path):
-    """The target's accuracy, on which branches tie: the references' rule for ties is then the method's."""
+    """By the target's accuracy, branches tie: the method breaks ties as the reference does."""
     train, meta = toy_data()
     trainer = RecordingTrainer(
         model=toy_model(),
@@ -245,7 +245,7 @@ def test_the_card_says_what_the_meta_set_was_for(method, use, tmp_path):
 
 
 def test_heads_move_with_their_branches(tmp_path):
-    """`alpha_applies_to` is α's: no parameter of these methods is merged with coefficient 1."""
+    """`alpha_applies_to` has no effect: no parameter of these methods is merged with coefficient 1."""
     settings = CASES["forkmerge"][0]
     plain = run_toy(tmp_path / "1", **settings)
     assert_same_run(plain, run_toy(tmp_path / "2", **settings, alpha_applies_to="encoder"))
@@ -296,7 +296,7 @@ RESUMED = NOISY_RUN | {
     ],
 )
 def test_resume(case, state, every, tmp_path):
-    """Inside joint phases, probes and branches, at their ends and at those of stages."""
+    """Inside joint phases, probes and branches, at their ends, and at the ends of stages."""
     settings = RESUMED | CASES[case][0] | {"phase_optimizer_state": state}
     whole = run_toy(tmp_path / "whole", **settings)
     found = checkpoints(tmp_path / "whole")
@@ -395,19 +395,19 @@ def test_two_processes_equal_the_reference(config, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "diw", "num_train_epochs": 1}, "'diw' needs epochs, 2 or more, and the run has 1"),
-        ({"method": "dynamics", "max_steps": 15}, "'dynamics' needs epochs, 2 or more, and the run has 1"),
-        ({"method": "forkmerge", "num_train_epochs": 0.5}, "'forkmerge' needs epochs, 2 or more"),
-        ({"method": "stilts", "num_train_epochs": 1}, "'stilts' needs epochs, 2 or more"),
+        ({"method": "diw", "num_train_epochs": 1}, "'diw' needs at least 2 epochs, but the run has 1"),
+        ({"method": "dynamics", "max_steps": 15}, "'dynamics' needs at least 2 epochs, but the run has 1"),
+        ({"method": "forkmerge", "num_train_epochs": 0.5}, "'forkmerge' needs at least 2 epochs"),
+        ({"method": "stilts", "num_train_epochs": 1}, "'stilts' needs at least 2 epochs"),
         (
             {"method": "stilts", "method_kwargs": {"intermediate_epochs": 3}},
             "intermediate_epochs=3 of the method 'stilts' leaves none of the run's 3 epochs to the target: pass at "
             "most 2",
         ),
-        ({"method": "diw", "order": ["a"]}, "'diw' needs auxiliary tasks, 1 or more, and the run has 0: add tasks"),
-        ({"method": "dynamics", "order": ["a"]}, "'dynamics' needs auxiliary tasks, 1 or more"),
-        ({"method": "forkmerge", "order": ["a", "b"]}, "'forkmerge' needs auxiliary tasks, 2 or more"),
-        ({"method": "stilts", "order": ["a"]}, "'stilts' needs auxiliary tasks, 1 or more"),
+        ({"method": "diw", "order": ["a"]}, "'diw' needs at least 1 auxiliary task, but the run has 0: add tasks"),
+        ({"method": "dynamics", "order": ["a"]}, "'dynamics' needs at least 1 auxiliary task"),
+        ({"method": "forkmerge", "order": ["a", "b"]}, "'forkmerge' needs at least 2 auxiliary tasks"),
+        ({"method": "stilts", "order": ["a"]}, "'stilts' needs at least 1 auxiliary task"),
     ],
 )
 def test_what_no_run_can_do(settings, message, tmp_path):

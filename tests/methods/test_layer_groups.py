@@ -1,4 +1,4 @@
-"""Which parameters share an α: by transformer layer, heads apart, under any architecture, wrapper and adapter."""
+"""Parameters that share an α: by transformer layer, heads apart, for any architecture, wrapper and adapter."""
 
 import pytest
 import torch

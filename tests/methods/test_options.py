@@ -1,4 +1,4 @@
-"""Options of a method's own: read, checked, and refused by name."""
+"""The options of a method: read, checked, and refused by name."""
 
 from dataclasses import dataclass
 

@@ -9,7 +9,7 @@ from support.launching import launch_runs
 from support.step_cases import CASES, settings_of
 from support.toy_run import TARGET, run_toy, toy_data, toy_model
 
-# Solvers stop at tolerances of their own; finite differences have a relative error of ε².
+# Solvers stop at their tolerances; finite differences have a relative error of ε².
 TOLERANCES = {"nashmtl": 1e-4, "cagrad": 1e-5, "fairgrad": 1e-5, "auxilearn": 1e-5}
 
 

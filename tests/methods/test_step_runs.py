@@ -1,4 +1,4 @@
-"""Runs whose steps carry every task: exact resume, refusals, NaN, and a model with native heads under DDP."""
+"""Runs of multi-task steps: exact resume, refusals, NaN, and a model with native heads under DDP."""
 
 import sys
 
@@ -22,7 +22,7 @@ STEPS = 3 * 4  # ⌈(4 + 4 + 3) / 3⌉ steps an epoch
 
 @pytest.mark.parametrize("case", CASES)
 def test_resume_to_the_last_bit(case, tmp_path):
-    """Dropout, batch norm, AdamW and accumulation; in mid-epoch, at an epoch's end, after what the method keeps."""
+    """Dropout, batch norm, AdamW and accumulation; resumed in mid-epoch and at an epoch's end."""
     settings = RESUMED | settings_of(case)
     whole = run_toy(tmp_path / "whole", **settings, save_steps=1)
     assert whole["counted"]["global_step"] == STEPS
@@ -81,9 +81,7 @@ def test_a_target_alone_is_refused(tmp_path):
     trainer = MultitaskTrainer(
         model=toy_model(), args=toy_args(tmp_path, method="gcs"), train_dataset={TARGET: train[TARGET]}
     )
-    with pytest.raises(
-        ValueError, match="method 'gcs' needs auxiliary tasks, 1 or more, and the run has 0: add tasks"
-    ):
+    with pytest.raises(ValueError, match="method 'gcs' needs at least 1 auxiliary task, but the run has 0: add tasks"):
         trainer.train()
 
 
@@ -98,7 +96,7 @@ def test_what_takes_gradients_apart_is_refused(method):
     sharded.is_fsdp2, scaled.mixed_precision = True, "fp16"
     with pytest.raises(ValueError, match=f"{method!r} compares whole gradients.*configs/ddp.yaml"):
         check_method(sharded, METHODS[method])
-    if method != "tawt":  # whose gradients are of passes of its own
+    if method != "tawt":  # TAWT takes gradients in separate passes
         with pytest.raises(ValueError, match="pass bf16=True, or neither"):
             check_method(scaled, METHODS[method])
     check_method(sharded, METHODS["alphavil"])

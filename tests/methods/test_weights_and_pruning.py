@@ -1,4 +1,4 @@
-"""The weight rule's order of steps, and the count that prunes."""
+"""The order of steps in the weight rule, and the count of epochs that prunes."""
 
 import pytest
 
