@@ -16,7 +16,7 @@ from transformers import ProgressCallback, TrainingArguments
 from transformers.trainer_utils import seed_worker
 
 from .checkpointing.mixin import CheckpointingMixin
-from .checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback, start_worker
+from .checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback, ignore_sigterm_in_worker
 from .data import PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .data.loader import plan_loader
 from .distributed.fsdp import prepare_plugin, shard_on_cpus
@@ -279,7 +279,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         args = self.args
         start: Any = partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index)
         if args.enable_jit_checkpoint:
-            start = partial(start_worker, initialise=start)
+            start = partial(ignore_sigterm_in_worker, initialise=start)
         sampler = PlanBatchSampler(
             current_lanes=lambda: self.runner.groups.lanes(self.runner.plan),
             max_steps=self.runner.max_steps,
@@ -329,7 +329,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
             if self._runner is not None:
                 self._runner.abandon()
             if self._preemption is not None:
-                self._preemption.release()
+                self._preemption.restore_handler()
 
     @multitask_hook
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:

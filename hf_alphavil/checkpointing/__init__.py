@@ -1,1 +1,1 @@
-"""Checkpoints that are complete or absent, and the state of a run in them."""
+"""Saving and resuming: checkpoints that are complete or absent, and the run's state in them."""

@@ -1,4 +1,4 @@
-"""Checkpoint folders that are whole or not there: written aside, sealed with checksums, moved into place."""
+"""Checkpoint folders, complete or absent: written to a staging folder, given a manifest, then moved into place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .run_state import STATE_NAME
 logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.json"
-#: Where a checkpoint is written before it is moved. No checkpoint to Trainer, and left out of its pushes as `_*` is.
+#: Staging folder, in which a checkpoint is written before it is moved. Trainer does not take it for a checkpoint, and
+#: does not push it, as it ignores `_*`.
 STAGING_NAME = "_incomplete"
 
 _REPLACED = "replaced-"
@@ -26,7 +27,7 @@ _READ_BYTES = 1 << 22
 
 def write_manifest(folder: str | os.PathLike[str]) -> None:
     """
-    Writes the size and checksum of every file of a finished checkpoint into its `manifest.json`.
+    Writes the size and checksum of every file of a complete checkpoint into its `manifest.json`.
 
     Args:
         folder (`str` or `os.PathLike`): The checkpoint folder.
@@ -42,11 +43,13 @@ def write_manifest(folder: str | os.PathLike[str]) -> None:
 
 def move_into_place(folder: str | os.PathLike[str], place: str | os.PathLike[str]) -> None:
     """
-    Renames a sealed checkpoint to its place; one of an earlier run that stands there is replaced.
+    Moves a complete checkpoint to its final path. It replaces a checkpoint of an earlier run at that path.
 
     Args:
-        folder (`str` or `os.PathLike`): The sealed folder, on the same file system as `place`.
-        place (`str` or `os.PathLike`): The name under which the checkpoint is found.
+        folder (`str` or `os.PathLike`):
+            The checkpoint in the staging folder, with its manifest. It must be on the same file system as `place`, so
+            that the move is a rename.
+        place (`str` or `os.PathLike`): The final path.
     """
     folder, place = Path(folder), Path(place)
     replaced = folder.with_name(_REPLACED + place.name)
@@ -58,7 +61,7 @@ def move_into_place(folder: str | os.PathLike[str], place: str | os.PathLike[str
 
 def restore_replaced(output_dir: str | os.PathLike[str]) -> None:
     """
-    Puts a checkpoint back that was about to be replaced when the run was killed.
+    Restores a checkpoint that [`move_into_place`] was replacing when the run was killed.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
@@ -71,7 +74,9 @@ def restore_replaced(output_dir: str | os.PathLike[str]) -> None:
 
 def clear_staging(output_dir: str | os.PathLike[str]) -> None:
     """
-    Removes what lies aside: of a killed run, of a checkpoint that could not be written, or nothing.
+    Removes the staging folder, if there is one, with whatever a killed run or a failed save left in it.
+
+    A checkpoint that was being replaced is restored first.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
@@ -82,14 +87,14 @@ def clear_staging(output_dir: str | os.PathLike[str]) -> None:
 
 def find_corruption(folder: str | os.PathLike[str]) -> str | None:
     """
-    What is wrong with a checkpoint's files; reads all of them.
+    Compares every file of a checkpoint with its manifest. Reads all files in full.
 
     Args:
         folder (`str` or `os.PathLike`): The checkpoint folder.
 
     Returns:
-        `str`, *optional*: The damaged file and what is wrong with it, or `None` for a whole checkpoint. Files that
-        were added later, by a user's callback say, do not count.
+        `str`, *optional*: The first corrupt file and what is wrong with it, or `None` for an intact checkpoint. Files
+        that are not in the manifest, such as those that a user's callback added later, are ignored.
     """
     try:
         return _find_corruption(Path(folder))
@@ -100,7 +105,7 @@ def find_corruption(folder: str | os.PathLike[str]) -> str | None:
 def _find_corruption(folder: Path) -> str | None:
     manifest = folder / MANIFEST_NAME
     if not manifest.is_file():
-        return f"{manifest} is missing: the checkpoint was not finished, or was not written by MultitaskTrainer"
+        return f"{manifest} is missing: the checkpoint is incomplete, or MultitaskTrainer did not write it"
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
         expected = {name: (int(entry["bytes"]), str(entry["xxh3_128"])) for name, entry in files.items()}
@@ -113,13 +118,13 @@ def _find_corruption(folder: Path) -> str | None:
         if path.stat().st_size != size:
             return f"{path} has {path.stat().st_size} bytes instead of {size}"
         if _checksum(path) != checksum:
-            return f"{path} has changed since it was written (checksum)"
+            return f"{path} has changed since it was written (its checksum differs)"
     return None
 
 
 def checkpoints(output_dir: str | os.PathLike[str]) -> list[Path]:
     """
-    The checkpoint folders of a run, the last step first.
+    Lists the checkpoint folders of a run, latest first.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
@@ -130,9 +135,9 @@ def checkpoints(output_dir: str | os.PathLike[str]) -> list[Path]:
     return sorted((path for path in folders if steps[path].isdecimal()), key=lambda path: -int(steps[path]))
 
 
-def whole_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
+def intact_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
     """
-    The checkpoints of a run that are whole, the last step first; a damaged one is passed over with a warning.
+    Yields the intact checkpoints of a run, latest first. Skips corrupt ones with a warning.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
@@ -142,37 +147,39 @@ def whole_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
         if problem is None:
             yield folder
         else:
-            logger.warning("passed over the damaged checkpoint %s: %s", folder, problem)
+            logger.warning("skipped the corrupt checkpoint %s: %s", folder, problem)
 
 
 def resumable_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
     """
-    The whole checkpoints of a run from which it can go on: those that hold more than the model.
+    Yields the intact checkpoints from which a run can resume, latest first. Skips those that hold only the model.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
     """
-    for folder in whole_checkpoints(output_dir):
+    for folder in intact_checkpoints(output_dir):
         if (folder / STATE_NAME).is_file():
             yield folder
         else:
-            logger.warning("passed over %s, which holds the model alone (save_only_model)", folder)
+            logger.warning("skipped the checkpoint %s, which holds only the model (save_only_model)", folder)
 
 
 def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | None) -> str | None:
     """
-    The checkpoint that a run is to resume from, its files checked.
+    Finds the checkpoint to resume from and checks its files.
 
     Args:
         wanted (`str` or `bool`):
-            A folder, `True` for the last checkpoint of `output_dir`, or `"auto"` for the last one there that is whole.
-        output_dir (`str` or `os.PathLike`, *optional*): The run's output folder.
+            A folder; `True` for the latest checkpoint in `output_dir`; or `"auto"` for the latest one from which the
+            run can resume.
+        output_dir (`str` or `os.PathLike`, *optional*): The run's output folder. Defaults to the current folder.
 
     Returns:
-        `str`, *optional*: The folder; `None` where `"auto"` finds none.
+        `str`, *optional*: The folder, or `None` if `"auto"` finds none.
 
     Raises:
-        ValueError: If there is no such folder, or it is damaged: the file and what is wrong with it are named.
+        ValueError: If there is no such folder, or if it is corrupt. The message has the corrupt file and what is wrong
+            with it.
     """
     output_dir = output_dir or "."
     restore_replaced(output_dir)
@@ -182,14 +189,14 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
     folder = next(iter(checkpoints(output_dir)), None) if wanted is True else Path(str(wanted))
     if folder is None or not folder.is_dir():
         raise ValueError(
-            f"there is no checkpoint {folder or f'in {output_dir}'}: pass the folder of one, or 'auto' to start anew "
-            "where there is none"
+            f"there is no checkpoint {folder or f'in {output_dir}'}: pass the path of a checkpoint, or 'auto', which "
+            "starts from scratch if there is none"
         )
     problem = find_corruption(folder)
     if problem is not None:
         raise ValueError(
-            f"{folder} is a damaged checkpoint: {problem}. Resume from another one, or pass 'auto' for the last one "
-            "that is whole"
+            f"{folder} is a corrupt checkpoint: {problem}. Resume from another one, or pass 'auto' for the latest "
+            "intact one"
         )
     return str(folder)
 

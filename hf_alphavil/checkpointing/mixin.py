@@ -1,4 +1,4 @@
-"""Saving and resuming: the half of the trainer that lets a run be stopped at any moment."""
+"""Saving and resuming: the part of the trainer that lets a run be stopped at any step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from ..distributed.fsdp import is_sharded, save_sharded_model
 from ..modeling import merge_adapters
 from ..trainer_hooks import multitask_hook
-from .folder import STAGING_NAME, clear_staging, find_checkpoint, move_into_place, whole_checkpoints, write_manifest
+from .folder import STAGING_NAME, clear_staging, find_checkpoint, intact_checkpoints, move_into_place, write_manifest
 from .run_state import load_run_state, load_run_tensors, save_run_state
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ class CheckpointingMixin(Trainer):
     """
     A `transformers.Trainer` whose checkpoints, in multitask mode, hold merged parameters and are complete or absent.
 
-    [`MultitaskTrainer`] sets `runner`, whose state is written and read here, and empties `saved_steps`, the steps at
-    which a run's checkpoints were written, when a run begins.
+    [`MultitaskTrainer`] sets `runner`, whose state this class saves and loads. When a run begins, it empties
+    `saved_steps`, to which this class adds the step of every checkpoint that it writes.
     """
 
     runner: Any
@@ -40,7 +40,7 @@ class CheckpointingMixin(Trainer):
     optimizer: Any
     lr_scheduler: Any
 
-    # Read while Trainer.__init__ runs.
+    # Class attributes, because Trainer.__init__ reads them.
     is_multitask: bool = False
     saved_steps: list[int]
     _runner: Any = None
@@ -54,17 +54,18 @@ class CheckpointingMixin(Trainer):
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
         """
-        Trainer's `train`. In multitask mode a checkpoint's files are checked before anything is loaded.
+        Trainer's `train`. In multitask mode it checks a checkpoint's files before it loads anything.
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*):
-                A checkpoint folder, `True` for the last one in `output_dir`, or, in multitask mode, `"auto"` for the
-                last one there that is whole; where there is none, training starts anew.
+                A checkpoint folder, or `True` for the latest one in `output_dir`. In multitask mode also `"auto"`, for
+                the latest one in `output_dir` from which the run can resume; if there is none, training starts from
+                scratch.
             trial (`optuna.Trial` or `dict`, *optional*): The trial of a hyper-parameter search.
-            ignore_keys_for_eval (`list[str]`, *optional*): Outputs of the model to leave out in evaluations.
+            ignore_keys_for_eval (`list[str]`, *optional*): Outputs of the model that evaluations ignore.
 
         Raises:
-            ValueError: If the checkpoint is damaged (the file is named), or of a run that differs.
+            ValueError: If the checkpoint is corrupt (the message has the file), or if its run had other settings.
             DivergenceError: If losses became NaN or infinite and no finite model is left.
         """
         if resume_from_checkpoint:
@@ -72,14 +73,14 @@ class CheckpointingMixin(Trainer):
         return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _checked_checkpoint(self, wanted: str | bool) -> str | None:
-        """The checkpoint to resume from, read through by one process of each machine."""
+        """The checkpoint to resume from, or `None`. One process per machine reads and checks its files."""
         found: list[str | None] = [None, None]
         if self.accelerator.is_local_main_process:
             try:
                 found[0] = find_checkpoint(wanted, self.args.output_dir)
             except (ValueError, OSError) as error:
                 found[1] = str(error)
-        # The first machine's word holds for all: ranks must not go different ways.
+        # All ranks take the result of the first one, so that they cannot resume from different checkpoints.
         path, problem = broadcast_object_list(found)
         if problem is not None:
             raise ValueError(problem)
@@ -87,7 +88,7 @@ class CheckpointingMixin(Trainer):
 
     @contextlib.contextmanager
     def merged_parameters(self) -> Iterator[None]:
-        """The last merged parameters: inside a plan of forks that is θ0."""
+        """Puts the last merged parameters into the model for a `with` block: inside a plan that forks, θ0."""
         has_run = self.is_multitask and self._runner is not None
         with self.runner.state.deltas.start_in_model() if has_run else contextlib.nullcontext():
             yield
@@ -95,25 +96,29 @@ class CheckpointingMixin(Trainer):
     @multitask_hook
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
-        Trainer's saving, of merged parameters: inside a plan of forks that is θ0.
+        Saves the model with the last merged parameters: inside a plan that forks, θ0.
 
-        A model that FSDP2 has sharded is gathered and saved whole, but for a run's checkpoints, which hold its shards.
+        A model that FSDP2 has sharded is gathered and saved in full, except in a run's checkpoints, which hold its
+        shards.
+
+        Args:
+            output_dir (`str`, *optional*): Folder to write to. Defaults to `args.output_dir`.
         """
         is_checkpoint = _internal_call and output_dir is not None
         with self.merged_parameters():
             if is_sharded(self.model) and not is_checkpoint:
-                # With FSDP's sharded state dicts Trainer saves nothing here.
+                # Trainer saves nothing here if FSDP's state dicts are sharded.
                 self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
             super().save_model(output_dir, _internal_call)
 
     def export_task(self, name: str, path: str | Path) -> None:
         """
-        Writes one task of a [`MultitaskModel`] as an ordinary folder of its Auto class, adapters merged.
+        Exports one task of a [`MultitaskModel`] to a folder that its Auto class loads, with adapters merged.
 
-        Called by all processes.
+        All processes must call it.
 
         Args:
-            name (`str`): Task name.
+            name (`str`): The task's name.
             path (`str` or `Path`): Folder to write to.
         """
         with self.merged_parameters():
@@ -129,7 +134,7 @@ class CheckpointingMixin(Trainer):
 
     @multitask_hook
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Trainer's checkpoint; in multitask mode it is written aside, sealed and moved: whole or not there."""
+        """Trainer's checkpoint, complete or absent: written to the staging folder, given a manifest, then moved."""
         self.runner.require_finite()
         run_dir = Path(self._get_output_dir(trial))
         staging = run_dir / STAGING_NAME
@@ -147,7 +152,7 @@ class CheckpointingMixin(Trainer):
             self.state.best_model_checkpoint = self._best_checkpoint(run_dir, name, best_before)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
-                # Once more, since Trainer looked for the best checkpoint beside the one that lies aside.
+                # Trainer wrote this file before, but looked for the best checkpoint in the staging folder.
                 self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
                 write_manifest(staging / name)
                 move_into_place(staging / name, run_dir / name)
@@ -155,8 +160,12 @@ class CheckpointingMixin(Trainer):
             self.state.best_model_checkpoint = best_before
             if self.args.should_save:
                 clear_staging(run_dir)
-                last = next(whole_checkpoints(run_dir), None)
-                logger.error("%s could not be written and is not there; the last whole one is %s", name, last)
+                last = next(intact_checkpoints(run_dir), None)
+                logger.error(
+                    "%s could not be written, and its partial files were removed; the latest intact checkpoint is %s",
+                    name,
+                    last,
+                )
             raise
         self.saved_steps.append(self.state.global_step)
         if self.args.should_save:
@@ -174,12 +183,12 @@ class CheckpointingMixin(Trainer):
 
     @multitask_hook
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # The push goes on in the background: it must not begin with a folder that is about to be moved.
+        # The push runs in the background, so it must not start on a folder that is about to be moved.
         if not self._is_staging:
             super()._push_from_checkpoint(checkpoint_folder)
 
     def _best_checkpoint(self, run_dir: Path, name: str, before: str | None) -> str | None:
-        """Trainer's rule: the folder of the best step, if there is one; the one being written counts."""
+        """Trainer's rule: the folder of the best step, if it exists or is being written; else the best one before."""
         best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
         if self.state.best_global_step and (best == name or (run_dir / best).is_dir()):
             return str(run_dir / best)
@@ -187,16 +196,16 @@ class CheckpointingMixin(Trainer):
 
     @property
     def _shard(self) -> tuple[int, int] | None:
-        """Number of this process and of all, where each holds θ, deltas and optimizer states of its own."""
+        """Index of this process and number of processes, if θ, deltas and optimizer states differ by process."""
         return (self.args.process_index, self.args.world_size) if self.runner.state.differs_by_process else None
 
     @multitask_hook
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if is_sharded(self.model):
-            # Trainer would save the model here, and the optimizer in a form that cannot be loaded while some heads
-            # have no state yet: the optimizer's shards are part of the run's state.
+            # Trainer would save the model and the optimizer here, but its form of the optimizer cannot be loaded while
+            # some heads have no state yet. So the run's state holds the optimizer's shards.
             with self.merged_parameters():
-                self.runner.state.synchronise_buffers()  # each is saved by one process, and not always by the first
+                self.runner.state.synchronise_buffers()  # one process saves each of them, not always the first one
                 save_sharded_model(self.accelerator, self.model, output_dir)
             if self.args.should_save:
                 torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
@@ -212,7 +221,7 @@ class CheckpointingMixin(Trainer):
         if checkpoint is None:
             return
         if is_sharded(self.model):
-            # Trainer skips the schedule where it finds no optimizer file.
+            # Trainer does not load the schedule if there is no optimizer file.
             self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
             for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
                 group["lr"] = rate

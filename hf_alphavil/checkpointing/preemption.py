@@ -1,4 +1,4 @@
-"""SIGTERM, as a scheduler sends it before it takes a machine away: a checkpoint is written, and training stops."""
+"""Preemption: on SIGTERM, which schedulers send before they take a machine away, save a checkpoint and stop."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
 
-#: Where groups of processes run phases side by side, agreeing at every step would let each wait for the slowest.
+#: With `phase_parallel`, processes check for SIGTERM together only every so many steps, because every check makes all
+#: groups wait for the slowest.
 STEPS_BETWEEN_AGREEMENTS = 10
 
 
 class PreemptionCallback(TrainerCallback):
     """
-    Takes the place of Trainer's own just-in-time checkpoint (`enable_jit_checkpoint`) in multitask mode.
+    Replaces Trainer's just-in-time checkpoint (`enable_jit_checkpoint`) in multitask mode.
 
-    Trainer's may save between a step's backward pass and its update, and each rank by its own clock. Here the step
-    that is running is finished, all ranks agree on it, and the run resumes bit for bit. With several processes that
-    agreement exchanges one number a step (every tenth with `phase_parallel`). A second SIGTERM ends the process at
-    once.
+    Trainer's may save between a step's backward pass and its update, and at a different step on every rank. Here the
+    current step is finished, all ranks stop at the same step, and the run resumes bit for bit. With several processes,
+    agreeing on that step exchanges one number per step (per ten steps with `phase_parallel`). A second SIGTERM ends
+    the process at once.
 
     Args:
         gather (`Callable[[torch.Tensor], torch.Tensor]`): Concatenates a tensor over all processes.
-        agreement_is_due (`Callable[[], bool]`): Whether processes agree at the present step.
-        is_inside_epoch (`Callable[[], bool]`): Whether the present step is not the last of its epoch.
+        agreement_is_due (`Callable[[], bool]`): Whether the processes exchange that number at the current step.
+        is_inside_epoch (`Callable[[], bool]`): Whether the current step is not the last of its epoch.
 
     Attributes:
-        preempted (`bool`): Whether SIGTERM has ended the last `train()`.
-        save_due (`bool`): Whether a checkpoint must be written now; the trainer clears it.
+        preempted (`bool`): Whether SIGTERM ended the last `train()`.
+        save_due (`bool`): Whether a checkpoint must be written now. The trainer clears it.
     """
 
     def __init__(
@@ -55,19 +56,19 @@ class PreemptionCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._requested = self._saved = self.preempted = self.save_due = False
         if args.save_only_model:
-            logger.warning("with save_only_model=True no run goes on from the checkpoint that SIGTERM writes")
+            logger.warning("save_only_model=True: no run can resume from the checkpoint that is saved on SIGTERM")
         if threading.current_thread() is not threading.main_thread():
-            logger.warning("SIGTERM writes no checkpoint: only a process's main thread may catch signals")
-        elif self._previous is None:  # batch-size search begins training again
+            logger.warning("SIGTERM will not save a checkpoint: only the main thread of a process can handle signals")
+        elif self._previous is None:  # auto_find_batch_size begins training again
             self._previous = signal.signal(signal.SIGTERM, self._catch)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self._requested = True
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        logger.warning("SIGTERM: a checkpoint is written after the running step, then training stops")
+        logger.warning("SIGTERM: training stops after the current step and saves a checkpoint")
 
-    def release(self) -> None:
-        """Gives SIGTERM back to who had it before training, however training ended."""
+    def restore_handler(self) -> None:
+        """Restores the SIGTERM handler that was set before training. Called however training ends."""
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
             self._previous = None
@@ -83,7 +84,7 @@ class PreemptionCallback(TrainerCallback):
         if not self._all_agree(args):
             return
         self.preempted = control.should_training_stop = True
-        # At an epoch's end the checkpoint waits for the evaluation that is due there.
+        # At the end of an epoch, the checkpoint waits for the evaluation that is due there.
         self._saved = self.save_due = self.is_inside_epoch()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -91,18 +92,20 @@ class PreemptionCallback(TrainerCallback):
             return
         self.save_due = not self._saved
         if self._saved:
-            # Trainer takes a stop inside an epoch for its end, at which nothing is due yet.
+            # Trainer takes a stop inside an epoch for the epoch's end, but nothing is due yet.
             control.should_log = control.should_evaluate = control.should_save = False
 
 
-def start_worker(worker_id: int, initialise: Callable[[int], None]) -> None:
+def ignore_sigterm_in_worker(worker_id: int, initialise: Callable[[int], None]) -> None:
     """
-    Starts a loader's worker that lets SIGTERM pass: a scheduler sends it to all processes of a job, and a worker that
-    dies of it would take the training process along before its checkpoint is written.
+    Initialises a data loader's worker that ignores SIGTERM.
+
+    A scheduler sends SIGTERM to all processes of a job. A worker that died of it would end the training process before
+    its checkpoint is saved.
 
     Args:
         worker_id (`int`): The worker's number.
-        initialise (`Callable[[int], None]`): What the worker would start with otherwise.
+        initialise (`Callable[[int], None]`): The loader's usual `worker_init_fn`.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     initialise(worker_id)

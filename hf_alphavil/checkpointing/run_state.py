@@ -1,4 +1,4 @@
-"""The state of a plan in a checkpoint: JSON and safetensors."""
+"""The run's state in a checkpoint: one JSON file, and safetensors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ TENSORS_NAME = "multitask_state.safetensors"
 
 def tensors_name(shard: tuple[int, int] | None = None) -> str:
     """
-    File name of a run's tensors.
+    Name of the file that holds a run's tensors.
 
     Args:
-        shard (`tuple[int, int]`, *optional*): Number of this process and of all, where each writes its own shards.
+        shard (`tuple[int, int]`, *optional*):
+            Index of this process and number of processes, if every process writes a separate file.
     """
     if shard is None:
         return TENSORS_NAME
@@ -36,13 +37,13 @@ def save_run_state(
     Writes the state of a run into a checkpoint folder.
 
     Args:
-        directory (`str` or `Path`): The checkpoint folder; made where it is not there.
-        tensors (`Mapping[str, Tensor]`): Tensors by name; none may share memory with another.
-        state (`Mapping`): What JSON can hold.
-        shard (`tuple[int, int]`, *optional*): See [`tensors_name`]; the first process writes `state`.
+        directory (`str` or `Path`): The checkpoint folder. It is created if it does not exist.
+        tensors (`Mapping[str, Tensor]`): Tensors by name. No two may share memory.
+        state (`Mapping`): Everything else, as JSON can hold it.
+        shard (`tuple[int, int]`, *optional*): See [`tensors_name`]. Only the first process writes `state`.
     """
     folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)  # a process that writes its shard may come before the first
+    folder.mkdir(parents=True, exist_ok=True)  # another process may write its file before the first one does
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / tensors_name(shard))
     if shard is not None and shard[0] > 0:
         return
@@ -57,36 +58,38 @@ def load_run_state(directory: str | Path) -> dict[str, Any]:
         directory (`str` or `Path`): The checkpoint folder.
 
     Raises:
-        ValueError: If the folder is no checkpoint of a multitask run.
+        ValueError: If the folder is not a checkpoint of a multitask run, or holds only the model.
     """
     path = Path(directory) / STATE_NAME
     if not path.is_file():
         raise ValueError(
-            f"{directory} holds no {STATE_NAME}: it is no checkpoint of a multitask run, or was saved with "
-            "`save_only_model=True`. Resume from another checkpoint, or load its weights and start anew"
+            f"{directory} holds no {STATE_NAME}: it is not a checkpoint of a multitask run, or was saved with "
+            "`save_only_model=True`. Resume from another checkpoint, or load its weights and start a new run"
         )
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def load_run_tensors(directory: str | Path, shard: tuple[int, int] | None = None) -> dict[str, Tensor]:
     """
-    Reads the tensors of a run's state, on the CPU.
+    Reads the tensors of a run's state into CPU memory.
 
     Args:
         directory (`str` or `Path`): The checkpoint folder.
         shard (`tuple[int, int]`, *optional*): See [`tensors_name`].
 
     Raises:
-        ValueError: If the checkpoint was written by another number of processes, or sharded and this run is not.
+        ValueError: If a different number of processes wrote the checkpoint, or if it has a file per process and this
+            run does not, or the reverse.
     """
     path = Path(directory) / tensors_name(shard)
     if not path.is_file():
         present = ", ".join(sorted(file.name for file in Path(directory).glob("multitask_state*.safetensors")))
         raise ValueError(
-            f"{directory} holds no {path.name}, only {present or 'no such file'}: where processes hold deltas and "
-            "optimizer states of their own (FSDP2, phase_parallel), as many go on as have written them. Resume under "
-            "the same launch file and with the same --num_processes, or start anew from the checkpoint's weights"
+            f"{directory} holds no {path.name} (it holds {present or 'no such file'}): under FSDP2 and phase_parallel "
+            "every process saves its own deltas and optimizer states, so the number of processes must not change. "
+            "Resume with the same launch file and the same --num_processes, or start a new run from the checkpoint's "
+            "weights"
         )
-    # Tensors that lie in the file's own buffer start at any byte, and vectorised sums depend on the alignment in their
-    # last bit: a resumed run would not be bit-equal. Clones are aligned as all others.
+    # `load_file` returns views of the file's buffer, which may start at any byte. The last bit of a vectorised sum
+    # depends on alignment, so a run resumed on such views would not be bit-equal. Clones have the usual alignment.
     return {name: tensor.clone() for name, tensor in load_file(path).items()}

@@ -1,4 +1,4 @@
-"""Damaged checkpoints: named in the error, passed over by `auto`."""
+"""Corrupt checkpoints: an explicit resume raises an error that names the file; `auto` skips them."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def flip_a_bit(file):
     file.write_bytes(content)
 
 
-DAMAGES = {
+CORRUPTIONS = {
     "truncated": (truncate, r"has \d+ bytes instead of \d+"),
     "bit flipped": (flip_a_bit, "has changed since it was written"),
     "missing": (Path.unlink, "is missing"),
@@ -60,49 +60,49 @@ def copy_of(folder, place):
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_a_damaged_file_is_named_and_auto_passes_over_it(kind, file, whole_run, tmp_path, caplog):
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_the_error_names_a_corrupt_file_and_auto_skips_its_checkpoint(kind, file, whole_run, tmp_path, caplog):
     folder, run = whole_run
     place = copy_of(folder, tmp_path / "run")
     last, before, *_ = checkpoints(place)
-    do, words = DAMAGES[kind]
-    do(last / file)
-    with pytest.raises(ValueError, match=rf"{re.escape(str(last / file))} {words}.*pass 'auto'"):
+    corrupt, message = CORRUPTIONS[kind]
+    corrupt(last / file)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(last / file))} {message}.*pass 'auto'"):
         toy_trainer(place, **RUN).train(resume_from_checkpoint=str(last))
     with pytest.raises(ValueError, match=re.escape(file)):
         toy_trainer(place, **RUN).train(resume_from_checkpoint=True)
     assert_same_run(run, run_toy(place, resume_from_checkpoint="auto", **RUN))
-    assert f"passed over the damaged checkpoint {last}" in caplog.text
+    assert f"skipped the corrupt checkpoint {last}" in caplog.text
     assert find_corruption(before) is None
 
 
-def test_auto_without_a_whole_checkpoint_starts_anew(whole_run, tmp_path):
+def test_auto_without_an_intact_checkpoint_starts_from_scratch(whole_run, tmp_path):
     _, run = whole_run
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4" / "model.safetensors").write_bytes(b"half")
     assert_same_run(run, run_toy(tmp_path, resume_from_checkpoint="auto", **RUN))
-    with pytest.raises(ValueError, match=r"manifest\.json is missing: the checkpoint was not finished"):
+    with pytest.raises(ValueError, match=r"manifest\.json is missing: the checkpoint is incomplete"):
         toy_trainer(tmp_path, **RUN).train(resume_from_checkpoint=True)
 
 
-def test_no_checkpoint_where_one_was_asked_for(tmp_path):
+def test_resume_without_a_checkpoint_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=f"there is no checkpoint in {tmp_path}"):
         toy_trainer(tmp_path, **RUN).train(resume_from_checkpoint=True)
     with pytest.raises(ValueError, match=r"there is no checkpoint .*checkpoint-7"):
         toy_trainer(tmp_path, **RUN).train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
 
 
-def test_auto_passes_over_a_checkpoint_without_state(whole_run, tmp_path, caplog):
+def test_auto_skips_a_checkpoint_without_state(whole_run, tmp_path, caplog):
     folder, run = whole_run
     place = copy_of(folder, tmp_path / "run")
     last = checkpoints(place)[0]
     (last / "multitask_state.json").unlink()
     write_manifest(last)
     assert_same_run(run, run_toy(place, resume_from_checkpoint="auto", **RUN))
-    assert f"passed over {last}, which holds the model alone" in caplog.text
+    assert f"skipped the checkpoint {last}, which holds only the model" in caplog.text
 
 
-def test_a_file_that_cannot_be_read_is_damage(whole_run, tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_read_is_corrupt(whole_run, tmp_path, monkeypatch):
     folder, _ = whole_run
     last, before, *_ = checkpoints(copy_of(folder, tmp_path / "run"))
     opened = Path.open
@@ -118,16 +118,16 @@ def test_a_file_that_cannot_be_read_is_damage(whole_run, tmp_path, monkeypatch):
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
-    aside = tmp_path / STAGING_NAME
-    (aside / "checkpoint-4").mkdir(parents=True)
-    (aside / "replaced-checkpoint-4").mkdir()
-    (aside / "replaced-checkpoint-4" / "file").write_text("old")
-    with pytest.raises(ValueError, match="damaged"):  # an empty toy of a checkpoint
+    staging = tmp_path / STAGING_NAME
+    (staging / "checkpoint-4").mkdir(parents=True)
+    (staging / "replaced-checkpoint-4").mkdir()
+    (staging / "replaced-checkpoint-4" / "file").write_text("old")
+    with pytest.raises(ValueError, match="corrupt"):  # the toy checkpoint has no manifest
         find_checkpoint(True, tmp_path)
     assert (tmp_path / "checkpoint-4" / "file").read_text() == "old"
 
 
-def test_a_checkpoint_that_cannot_be_moved_leaves_the_one_before(tmp_path):
+def test_a_failed_move_restores_the_replaced_checkpoint(tmp_path):
     (tmp_path / STAGING_NAME).mkdir()
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4" / "file").write_text("old")
@@ -138,7 +138,7 @@ def test_a_checkpoint_that_cannot_be_moved_leaves_the_one_before(tmp_path):
     assert not (tmp_path / STAGING_NAME).exists()
 
 
-def test_a_manifest_that_is_no_manifest(tmp_path):
+def test_an_unreadable_manifest_is_corrupt(tmp_path):
     (tmp_path / "file").write_text("content")
     write_manifest(tmp_path)
     assert find_corruption(tmp_path) is None
@@ -151,15 +151,15 @@ def test_a_manifest_that_is_no_manifest(tmp_path):
 
 def test_a_checkpoint_replaces_one_of_an_earlier_run(tmp_path):
     for content in ("old", "new"):
-        aside = tmp_path / STAGING_NAME / "checkpoint-1"
-        aside.mkdir(parents=True)
-        (aside / "file").write_text(content)
-        move_into_place(aside, tmp_path / "checkpoint-1")
+        staged = tmp_path / STAGING_NAME / "checkpoint-1"
+        staged.mkdir(parents=True)
+        (staged / "file").write_text(content)
+        move_into_place(staged, tmp_path / "checkpoint-1")
     assert (tmp_path / "checkpoint-1" / "file").read_text() == "new"
     assert list((tmp_path / STAGING_NAME).iterdir()) == []
 
 
-def test_every_checkpoint_is_sealed_and_the_limit_holds(tmp_path):
+def test_every_checkpoint_has_a_manifest_and_the_limit_holds(tmp_path):
     run_toy(tmp_path, **SAVING, save_total_limit=2)
     found = checkpoints(tmp_path)
     assert [find_corruption(folder) for folder in found] == [None, None]
@@ -169,7 +169,7 @@ def test_every_checkpoint_is_sealed_and_the_limit_holds(tmp_path):
 
 
 def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, caplog):
-    """No file may grow beyond a limit from the second checkpoint on, as on a disk that is full."""
+    """From the second checkpoint on, no file may grow beyond a limit, as on a full disk."""
 
     class FullDisk(TrainerCallback):
         def on_save(self, args, state, control, **kwargs):
@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, caplog):
     assert find_corruption(tmp_path / "checkpoint-4") is None
     assert not (tmp_path / STAGING_NAME).exists()
     assert "checkpoint-8 could not be written" in caplog.text
-    assert f"the last whole one is {tmp_path / 'checkpoint-4'}" in caplog.text
+    assert f"the latest intact checkpoint is {tmp_path / 'checkpoint-4'}" in caplog.text
     whole = run_toy(tmp_path / "whole", **RUN)
     assert torch.equal(
         whole["state"]["encoder.0.weight"],
