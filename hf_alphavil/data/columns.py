@@ -1,4 +1,4 @@
-"""Columns of datasets, whatever they are wrapped in."""
+"""Columns of datasets, also of wrapped ones."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .task_dataset import TaskDataset
 
 def select_columns(dataset: Any, columns: Sequence[str], rows: Sequence[int] | None = None) -> datasets.Dataset:
     """
-    Some columns of a dataset, which need not be of the `datasets` library.
+    Some columns of any map-style dataset.
 
     Args:
         dataset (`Dataset`): A map-style dataset, a `TaskDataset` or a torch `Subset` of one.
-        columns (`Sequence[str]`): Their names.
+        columns (`Sequence[str]`): The names of the columns.
         rows (`Sequence[int]`, *optional*): Row numbers. Defaults to all.
 
     Returns:
         `datasets.Dataset`: Its columns, in the order of `rows`.
 
     Raises:
-        ValueError: For a column that is not there.
+        ValueError: For a missing column.
     """
     if isinstance(dataset, TaskDataset):
         return select_columns(dataset.dataset, columns, rows)

@@ -15,14 +15,17 @@ IGNORED = -100
 @dataclass
 class MaskedLMCollator(DataCollatorForLanguageModeling):
     """
-    transformers' `DataCollatorForLanguageModeling`, whose masks are a function of the batch's tokens and `seed`.
+    transformers' `DataCollatorForLanguageModeling` with masks that are a function of the batch's tokens and `seed`.
 
-    So neither resuming nor the number of workers changes them, and a validation set has the same masks at every
-    evaluation in batches of one size (of several processes the last batch is filled up, and has others). Between
-    epochs they change as the rows of a batch do: a batch of the same rows has the same, as every batch of one row has.
-    (The library draws them from the global generator, or from one of its own that no checkpoint holds.)
+    Neither resuming nor the number of workers changes the masks. Every evaluation of a validation set in batches of
+    one size has the same masks (with several processes the last batch is filled up, and has others). Between epochs
+    the masks change as the rows of a batch change. Batches of the same rows have the same masks, so a batch of one row
+    always has the same. (The library draws masks from the global generator, or from one that no checkpoint holds.)
 
-    At least one token of a batch is masked: the loss of none would be NaN.
+    At least one token of a batch is masked: without any, the loss would be NaN.
+
+    Args:
+        seed (`int`, *optional*, defaults to 0): Seeds the masks, together with the batch's tokens.
     """
 
     seed: int | None = 0
@@ -41,7 +44,7 @@ class MaskedLMCollator(DataCollatorForLanguageModeling):
         return inputs, labels
 
     def _any_word(self, ids: torch.Tensor) -> tuple[int, int]:
-        """Row and column of a token drawn from those that are not special, or else from those that are no padding."""
+        """Row and column of a random token that is not special or, if all are special, not padding."""
         special = torch.isin(ids, torch.tensor(self.tokenizer.all_special_ids))
         padding = ids == self.tokenizer.pad_token_id
         places = torch.nonzero(~special if not special.all() else ~padding)

@@ -12,15 +12,15 @@ from transformers import DataCollatorForMultipleChoice
 @dataclass
 class MultipleChoiceCollator(DataCollatorForMultipleChoice):
     """
-    transformers' `DataCollatorForMultipleChoice`, which also takes rows without labels (test splits) and rows that
-    have fewer choices than others.
+    transformers' `DataCollatorForMultipleChoice`, extended to rows without labels (test splits) and to rows that have
+    fewer choices than others.
+
+    A batch with such a row has a `choice_mask`, a boolean tensor of shape `(batch, choices)`.
 
     Args:
         num_choices (`int`, *optional*):
-            Choices of a whole row. Every batch gets as many, so that logits of all batches have one width. Defaults to
-            the longest row of a batch.
-
-    A batch in which a row has fewer has a `choice_mask`, a boolean tensor of shape `(batch, choices)`.
+            The choices of every batch, so that the logits of all batches have one width. Defaults to the longest row
+            of a batch.
     """
 
     num_choices: int | None = None
@@ -34,7 +34,7 @@ class MultipleChoiceCollator(DataCollatorForMultipleChoice):
         width = max([*counts, self.num_choices or 0])
         if min(counts) == width:
             return super().torch_call(examples)
-        # A copy of the first choice, which makes no row longer and is not looked at.
+        # Filled with the first choice, which makes no row longer. The mask keeps it out of the model.
         whole = [
             {
                 name: [*value, *[value[0]] * (width - count)] if name in self.tokenizer.model_input_names else value

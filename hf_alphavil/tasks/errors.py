@@ -1,4 +1,4 @@
-"""The one error that reading task data raises, and what becomes of it."""
+"""The one error of task data, and what is done with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 class DataError(ValueError):
     """
-    Task data that cannot be used as it stands.
+    Task data that cannot be used as it is.
 
     Args:
         reason (`str`):
@@ -34,10 +34,10 @@ class DataError(ValueError):
         return place + self.reason + (f" {self.advice}" if self.advice else "")
 
 
-#: What is told of every faulty row. One that returns makes the reader leave the row out and go on.
+#: Called with the error of every faulty row. If it returns instead of raising, the row is skipped.
 Report = Callable[[DataError], None]
 
 
 def raise_error(error: DataError) -> None:
-    """The report of all loading: a faulty row ends it, so that none is ever left out unseen."""
+    """Raises: when tasks are loaded, the first faulty row ends it, so that no row is left out silently."""
     raise error

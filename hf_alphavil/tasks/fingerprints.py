@@ -1,4 +1,4 @@
-"""Keys that are equal in every process for equal content: what a cache needs to hit in the next run."""
+"""Cache keys: equal in every process for equal content, so that the next run finds what this one cached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def hash_of(*parts: Any) -> str:
-    """A hash of `parts` (bytes, or anything that JSON can write) as 16 hexadecimal digits."""
+    """A hash of `parts` (bytes, or anything that JSON can write), 16 hexadecimal digits."""
     digest = xxhash.xxh64()
     for part in parts:
         content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
@@ -28,7 +28,7 @@ def hash_of(*parts: Any) -> str:
 
 def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
     """
-    A hash of all that decides how a tokenizer splits text: equal in the next process, other after `add_tokens`.
+    A hash of all that decides how a tokenizer splits text: equal in the next process, different after `add_tokens`.
 
     The padding and truncation that a fast tokenizer remembers from its last call do not count: with them, the first
     call would change the identity and the cache would never hit.
@@ -51,5 +51,5 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
             tokenizer.save_pretrained(folder)
             files = [file for file in sorted(Path(folder).rglob("*")) if file.is_file()]
             return hash_of(*settings, *[file.read_bytes() for file in files])
-    except (NotImplementedError, OSError, ValueError):  # a tokenizer of the user's own that cannot be saved
+    except (NotImplementedError, OSError, ValueError):  # a user's tokenizer that cannot be saved
         return hash_of(*settings, Hasher.hash(tokenizer))

@@ -15,7 +15,7 @@ MAX_LABELS = 1000
 
 
 def class_names(rows: Dataset, column: str) -> tuple[str, ...] | None:
-    """The labels that a dataset itself names in a column of ids, or of lists of ids; `None` where it names none."""
+    """The labels that a dataset itself names in a column of ids, or of lists of ids; `None` if it names none."""
     try:
         feature = value_at(rows.features, column)
     except KeyError:
@@ -29,7 +29,7 @@ def check_label_value(value: Any) -> None:
     Checks that a value may be a label.
 
     Raises:
-        `ValueError`: for what is neither a string nor a whole number nor a truth value, and half a character.
+        `ValueError`: for a value that is not a string, a whole number or a truth value, and for half a character.
     """
     if value == "":
         raise ValueError("the label is empty.")
@@ -43,24 +43,24 @@ def check_label_value(value: Any) -> None:
 
 def infer_labels(values: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """
-    The labels of a task that names none: what stands in its training rows, sorted.
+    The labels of a task that names none: the values in its training rows, sorted.
 
     Args:
         values (`Iterable[Any]`):
-            Every row's, or every word's.
+            The label of every row, or of every word.
 
     Returns:
         `tuple[tuple[str, ...], tuple[Any, ...]]`: their names, and what the source writes for each.
 
     Raises:
-        `ValueError`: for more than a thousand, fewer than two, and labels that differ in type alone.
+        `ValueError`: for more than a thousand, fewer than two, and labels that differ only in type.
     """
     found: dict[tuple[type, Any], None] = {}
     for value in values:
         found[type(value), value] = None
         if len(found) > MAX_LABELS:
             raise ValueError(
-                f"there are more than {MAX_LABELS} labels. Of numbers write `kind: regression`, else `labels`."
+                f"there are more than {MAX_LABELS} labels. For numbers write `kind: regression`, else `labels`."
             )
     written = tuple(sorted((value for _, value in found), key=_sort_key))
     names = tuple(map(str, written))

@@ -228,7 +228,7 @@ def _check_label(definition: TaskDefinition, label: Any, file: Path, line: int) 
         names = tuple(map(str, names)) if file.suffix == ".tsv" else names
         legal = kind_of(definition.spec).is_prediction(label, names, definition.spec)
     if not legal:
-        raise DataError(f"{label!r} is no prediction that {definition.name} knows.", file, line)
+        raise DataError(f"{label!r} is not a prediction that {definition.name} knows.", file, line)
 
 
 def _placeholder(definition: TaskDefinition, data_dir: str | Path | None) -> bytes:

@@ -1,4 +1,4 @@
-"""YAML files whose faults can be named by line."""
+"""YAML files with the line of every key, for messages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class YamlFile:
 
     Attributes:
         content (`dict[str, Any]`):
-            What it says.
+            The mapping.
 
     Raises:
-        [`DataError`]: for a file that cannot be read, is not YAML or no mapping, or has a key twice.
+        [`DataError`]: for a file that cannot be read, is not YAML, is not a mapping, or has a key twice.
     """
 
     def __init__(self, file: Path) -> None:
@@ -34,7 +34,7 @@ class YamlFile:
         try:
             loader = yaml.SafeLoader(text)
             root = loader.get_single_node()
-            self._walk(root, ())  # first: constructing writes what `<<` merges into the nodes
+            self._walk(root, ())  # first: construction merges what `<<` refers to into the nodes
             self.content: Any = loader.construct_document(root) if root is not None else None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
@@ -43,16 +43,16 @@ class YamlFile:
         except DataError:
             raise
         except RecursionError:
-            raise DataError("nests too deeply, or an alias stands inside what it names.", file) from None
-        # A date that is none, a key that is a list, and what the tags !!bool, !!timestamp and !!int do not understand.
+            raise DataError("nests too deeply, or an alias is inside the value that it refers to.", file) from None
+        # An impossible date, a list as a key, and values that the tags !!bool, !!timestamp and !!int do not accept.
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise DataError(f"is not YAML that can be read ({reason}).", file) from None
         if not isinstance(self.content, dict):
-            raise DataError("is no mapping from keys to values.", file, 1)
+            raise DataError("is not a mapping from keys to values.", file, 1)
 
     def line_of(self, *keys: str) -> int | None:
-        """`int`, *optional*: The line of the innermost of nested keys that stands in the file."""
+        """`int`, *optional*: The line of the innermost of nested keys that is in the file."""
         for length in range(len(keys), 0, -1):
             if keys[:length] in self._lines:
                 return self._lines[keys[:length]]

@@ -12,11 +12,11 @@ REST = f"  text_columns: [t]\n{FILES}"
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [
-        ("[1, 2]", 1, "is no mapping"),
+        ("[1, 2]", 1, "is not a mapping"),
         ("a: b: c", 1, "is not YAML"),
         ("a:\n  kind: regression\na:\n  kind: regression\n", 3, "the key 'a' is there twice"),
         ("a: 3", 1, "the task 'a' is 3, not a mapping"),
-        ("a: &own {kind: regression, value_maps: *own}", None, "an alias stands inside what it names"),
+        ("a: &own {kind: regression, value_maps: *own}", None, "an alias is inside the value that it refers to"),
         ("a:\n  knd: regression\n", 2, "unknown key 'knd'.*Did you mean 'kind'"),
         ("a:\n  text_columns: [x]\n", 1, "the task 'a' has no 'kind'"),
         ("a:\n  kind: regression\n  text_columns: x\n", 3, "'text_columns' of the task 'a' is 'x': write a list"),

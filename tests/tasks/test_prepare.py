@@ -33,7 +33,7 @@ def test_wsc_takes_the_nearest_occurrence():
     assert marked("He saw Al; he ran.", "Al", 2, "he", 0) == "[He] saw _Al_; he ran."
     assert marked("A b, then b", "B", 1, "b", 3) == "A _b_, then [b]"
     assert marked("Al, and their mothers", "their mothers", 2, "their", 2) == "Al, and _[their] mothers_"
-    with pytest.raises(ValueError, match="'cat' does not stand in the text"):
+    with pytest.raises(ValueError, match="'cat' is not in the text"):
         marked("He saw Al", "cat", 0, "He", 0)
 
 
@@ -64,7 +64,7 @@ def test_wic_by_hand(miniature):
     task = load_tasks("wic", data_dir=miniature("wic"))["wic"]
     assert task.train["marked_sentence1"][:] == ['The "cat" sat', 'Dogs "ran".', '"Ü" the']
     assert task.train["marked_sentence2"][:] == ['A "cat"', 'It "runs"', 'über "Ü"']
-    with pytest.raises(ValueError, match="start1=3 and end1=9 are no part of sentence1, which has 5"):
+    with pytest.raises(ValueError, match="start1=3 and end1=9 are not a part of sentence1, which has 5"):
         PREPARE["wic"]({"sentence1": "A cat", "start1": 3, "end1": 9, "sentence2": "", "start2": 0, "end2": 0})
 
 

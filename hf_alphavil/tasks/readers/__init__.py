@@ -1,9 +1,10 @@
 """
 Readers of data files, one per format.
 
-A reader takes a file, the columns that must be there, the column names of a file that has no header line, and a
-report of faulty rows, which by default raises; it gives the rows as `(line, {column: value})`, lines counted from 1
-(of Parquet, rows), and raises [`DataError`] for whatever is wrong with the whole file.
+A reader takes a file, the columns that the file must have, the column names of a file without a header line, and a
+function that is called with the error of every faulty row and raises it by default. It yields the rows as
+`(line, {column: value})`, lines counted from 1 (in Parquet, rows from 0), and raises [`DataError`] for a fault of the
+whole file.
 """
 
 from .csv_file import read_csv
@@ -25,7 +26,7 @@ READERS = {
     "text": read_text,
     "tsv": read_tsv,
 }
-#: The format of a file by its suffix, where nothing else says it.
+#: The format of a file by its suffix, if the definition does not set one.
 SUFFIXES = {
     ".csv": "csv",
     ".json": "json",

@@ -1,4 +1,4 @@
-"""Columns: header lines that name them, and values that lie in nested objects."""
+"""Columns: the names in header lines, and values in nested objects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
     Checks the column names of a file.
 
     Raises:
-        [`DataError`]: for a column that is wanted and not there, or there twice.
+        [`DataError`]: for a column that is missing, or there twice.
     """
     for column in columns:
         if column not in names:
@@ -30,7 +30,7 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
                 1,
                 ADVICE
                 if odd is None
-                else f"Its fields seem to stand between {odd!r}: save it with commas, or as TSV.",
+                else f"Its fields seem to be separated by {odd!r}: save it with commas, or as TSV.",
             )
         if names.count(column) > 1:
             raise DataError(f"the column {column!r} is there twice.", file, 1, "Rename one of the two.")
@@ -38,10 +38,10 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
 
 def value_at(row: Mapping[str, Any], column: str) -> Any:
     """
-    A value by its column, with dots into nested objects: of `"target.span"` the value of `span` in `target`.
+    A value by its column, with dots into nested objects: `"target.span"` is the value of `span` in `target`.
 
     Raises:
-        `KeyError`: where there is none.
+        `KeyError`: if there is none.
     """
     if column in row:
         return row[column]
@@ -52,7 +52,7 @@ def value_at(row: Mapping[str, Any], column: str) -> Any:
 
 
 def missing_column(row: Mapping[str, Any], columns: Collection[str], file: Path, line: int | None) -> DataError | None:
-    """The error of an object that lacks a column; `None` where all are there."""
+    """The error of an object that lacks a column; `None` if it has all."""
     for column in columns:
         try:
             value_at(row, column)

@@ -12,7 +12,7 @@ from ..errors import DataError, Report, raise_error
 from .columns import check_header
 from .lines import read_file_text
 
-#: The longest field that the csv module takes on every platform (its default is 128 KiB, too little for a book).
+#: The longest field that the csv module accepts on every platform (its default, 128 KiB, is too short for a book).
 FIELD_LIMIT = 2**31 - 1
 
 
@@ -26,11 +26,11 @@ def read_csv(
         file (`Path`):
             The file.
         columns (`Collection[str]`):
-            The columns that must be there.
+            The columns that the file must have.
         header (`Collection[str]`, *optional*):
             The column names of a file without a header line.
         report (`Callable`, *optional*):
-            Is told of every faulty row. Raises by default.
+            Called with the error of every faulty row. Raises it by default.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: the line on which each row begins, counted from 1, and its values by
@@ -41,7 +41,7 @@ def read_csv(
             followed by text, and a file without rows.
     """
     csv.field_size_limit(FIELD_LIMIT)
-    # Blank lines at the end are no rows; one in the middle is a row without fields.
+    # Blank lines at the end are dropped; a blank line in the middle is a row without fields.
     rows = csv.reader(io.StringIO(read_file_text(file).rstrip("\r\n"), newline=""), strict=True)
     names = list(header) if header is not None else None
     if names is not None:
@@ -53,9 +53,9 @@ def read_csv(
             values = next(rows)
         except StopIteration:
             break
-        except csv.Error as error:  # after which the parser does not know where it is
+        except csv.Error as error:  # the parser has lost its place
             advice = "Double the quotes inside quoted fields, or save the file as TSV, where quotes are characters."
-            report(DataError(f"is not CSV ({error}); nothing behind this line was read.", file, start, advice))
+            report(DataError(f"is not CSV ({error}); nothing after this line was read.", file, start, advice))
             return
         if names is None:
             names = values
@@ -70,7 +70,7 @@ def read_csv(
                     f"expected {len(names)} comma-separated fields ({', '.join(names)}), found {len(values)}.",
                     file,
                     start,
-                    "Repair the line; a field that holds a comma stands in double quotes.",
+                    "Repair the line; put a field that holds a comma in double quotes.",
                 )
             )
     if count == 0:

@@ -18,7 +18,7 @@ def read_json(
     file: Path, columns: Collection[str], header: Collection[str] | None = None, report: Report = raise_error
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """
-    Reads a list of JSON objects, or the one that an object holds under `"data"`.
+    Reads a list of JSON objects, or the list that an object holds under `"data"`.
 
     Args:
         file (`Path`):
@@ -26,16 +26,16 @@ def read_json(
         columns (`Collection[str]`):
             The keys that every object must have, with dots into objects inside it.
         header (`Collection[str]`, *optional*):
-            Not used: the objects name their values.
+            Not used: the objects have keys.
         report (`Callable`, *optional*):
-            Is told of every faulty row. Raises by default.
+            Called with the error of every faulty row. Raises it by default.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: the line on which each row begins, counted from 1, and its values by
         key.
 
     Raises:
-        [`DataError`]: for a file that is not such a list or has no rows, and for keys that are missing or stand twice.
+        [`DataError`]: for a file that is not such a list or has no rows, and for keys that are missing or there twice.
     """
     text = read_file_text(file)
     try:
@@ -43,7 +43,7 @@ def read_json(
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        advice = "Repair it; a file with one object a line is named .jsonl."
+        advice = "Repair it; a file with one object a line has the suffix .jsonl."
         raise DataError(f"is not JSON ({reason}).", file, line, advice) from None
     in_data = isinstance(whole, dict) and isinstance(whole.get("data"), list)
     rows = whole["data"] if in_data else whole
@@ -52,7 +52,7 @@ def read_json(
             "expected a list of objects, or an object with one under 'data'.",
             file,
             1,
-            "A file with one object a line is named .jsonl.",
+            "A file with one object a line has the suffix .jsonl.",
         )
     if not rows:
         raise DataError("holds no rows.", file, 1, "Write some, or download the data again.")
@@ -65,7 +65,7 @@ def read_json(
 
 
 def _lines_of(text: str, in_data: bool, number: int) -> list[int]:
-    """The lines on which the list's elements begin, of text that is known to be right."""
+    """The lines on which the list's elements begin. The text must be valid JSON."""
     decoder = json.JSONDecoder()
     place = _after_blank(text, 0)
     if in_data:

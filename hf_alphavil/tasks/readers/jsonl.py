@@ -24,9 +24,9 @@ def read_jsonl(
         columns (`Collection[str]`):
             The keys that every object must have, with dots into objects inside it.
         header (`Collection[str]`, *optional*):
-            Not used: the objects name their values.
+            Not used: the objects have keys.
         report (`Callable`, *optional*):
-            Is told of every faulty row. Raises by default.
+            Called with the error of every faulty row. Raises it by default.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by key.
@@ -51,7 +51,7 @@ def read_jsonl(
 
 def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """
-    A JSON object's values by key, for `json.loads`, which by itself keeps the last of two values and says nothing.
+    A JSON object's values by key, for `json.loads`, which alone would silently keep the last of two values.
 
     Raises:
         `ValueError`: for a key that is there twice.
@@ -64,7 +64,7 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def object_fault(row: Any, columns: Collection[str], file: Path, line: int) -> DataError | None:
-    """What is wrong with a row as a JSON object with `columns`; `None` where it is one."""
+    """The error of a row that is not a JSON object with `columns`; `None` if it is one."""
     if not isinstance(row, dict):
         return DataError(f"expected a JSON object, found {type(row).__name__}.", file, line)
     return missing_column(row, columns, file, line)

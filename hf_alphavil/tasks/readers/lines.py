@@ -37,7 +37,7 @@ def read_file_text(file: Path) -> str:
         raise DataError("is not UTF-8.", file, line, "Convert the file to UTF-8.") from None
     if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8, with a NUL beside every letter
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError("holds a NUL byte, which no text does.", file, line, "Convert the file to UTF-8.")
+        raise DataError("holds a NUL byte, which is not text.", file, line, "Convert the file to UTF-8.")
     if not text.strip("\r\n"):
         raise DataError("is empty.", file, advice="Write it, or download the data again.")
     return text
@@ -48,7 +48,7 @@ def read_lines(file: Path) -> list[str]:
     The lines of a UTF-8 file, without line ends.
 
     A byte order mark and blank lines at the end are dropped, and a last line needs no newline. Only a newline ends a
-    line: `str.splitlines` would also split at characters that stand inside sentences, such as U+2028 or U+0085.
+    line: `str.splitlines` would also split at characters inside sentences, such as U+2028 or U+0085.
 
     Raises:
         [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty, or holds a NUL.

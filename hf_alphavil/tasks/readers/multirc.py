@@ -21,18 +21,18 @@ def read_multirc(
         file (`Path`):
             The file.
         columns (`Collection[str]`):
-            The columns that must be there; with `"label"` among them every answer must have one.
+            The columns that the file must have; with `"label"` among them, every answer must have a label.
         header (`Collection[str]`, *optional*):
             Not used.
         report (`Callable`, *optional*):
-            Is told of every faulty paragraph, which then is left out whole. Raises by default.
+            Called with the error of every faulty paragraph, which is then left out whole. Raises it by default.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and `paragraph`, `question`, `answer`,
         `idx` (`{"paragraph", "question", "answer"}`) and `label`.
 
     Raises:
-        [`DataError`]: for a line of another form.
+        [`DataError`]: for a line in another form.
     """
     return read_nested(file, partial(_answers, labelled="label" in columns), report)
 

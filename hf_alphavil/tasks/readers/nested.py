@@ -1,4 +1,4 @@
-"""What the nested official formats have in common."""
+"""Reading of the nested official formats."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def read_nested(
         file (`Path`):
             A file with one object a line.
         flatten (`Callable`):
-            From an object to its rows; raises `ValueError` for one of another form.
+            From an object to its rows; raises `ValueError` for one in another form.
         report (`Callable`):
-            Is told of every faulty object, which then is left out whole.
+            Called with the error of every faulty object, which is then left out whole.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values.
@@ -41,10 +41,10 @@ def read_nested(
 
 def take(row: Any, key: str, kind: type, place: str) -> Any:
     """
-    The value of an object's key, of a given type.
+    The value of a key of an object, checked for its type.
 
     Raises:
-        `ValueError`: where it is not there or of another type; `place` names the object.
+        `ValueError`: if it is missing or of another type. `place` describes the object in the message.
     """
     if not isinstance(row, Mapping):
         raise ValueError(f"{place} is {row!r:.80}, not an object.")

@@ -25,11 +25,11 @@ def read_parquet(
         file (`Path`):
             The file.
         columns (`Collection[str]`):
-            The columns that must be there, with dots into structs.
+            The columns that the file must have, with dots into structs.
         header (`Collection[str]`, *optional*):
             Not used: the file names its columns.
         report (`Callable`, *optional*):
-            Is told of every faulty row. Raises by default.
+            Called with the error of every faulty row. Raises it by default.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's number, counted from 0, and its values by column.
@@ -38,7 +38,7 @@ def read_parquet(
         [`DataError`]: for a file that is not Parquet or has no rows, and for a column that is missing or there twice.
     """
     try:
-        # From memory, so that nothing is guessed from the path's folders.
+        # From memory, so that pyarrow does not infer columns from the names of folders.
         table = pyarrow.parquet.ParquetFile(io.BytesIO(read_bytes(file))).read()
         table.validate(full=True)
         rows = table.to_pylist()
@@ -48,7 +48,7 @@ def read_parquet(
     if not rows:
         raise DataError("holds no rows.", file)
     for column in {name for path in columns for name in (path, path.split(".")[0])}:
-        if table.column_names.count(column) > 1:  # of which a row would hold the last
+        if table.column_names.count(column) > 1:  # a row would hold only the last
             raise DataError(f"the column {column!r} is there twice.", file, advice="Rename one of the two.")
     for number, row in enumerate(rows):
         fault = missing_column(row, columns, file, None)

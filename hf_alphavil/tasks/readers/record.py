@@ -21,18 +21,18 @@ def read_record(
         file (`Path`):
             The file.
         columns (`Collection[str]`):
-            The columns that must be there; with `"answers"` among them every query must have some.
+            The columns that the file must have; with `"answers"` among them, every query must have answers.
         header (`Collection[str]`, *optional*):
             Not used.
         report (`Callable`, *optional*):
-            Is told of every faulty passage, which then is left out whole. Raises by default.
+            Called with the error of every faulty passage, which is then left out whole. Raises it by default.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and `passage`, `query`, `entities` and
         `answers` (texts, each once, in the order of the file) and `idx` (`{"passage", "query"}`).
 
     Raises:
-        [`DataError`]: for a line of another form.
+        [`DataError`]: for a line in another form.
     """
     return read_nested(file, partial(_queries, labelled="answers" in columns), report)
 
@@ -42,13 +42,17 @@ def _queries(row: dict[str, Any], labelled: bool) -> Iterator[dict[str, Any]]:
     text = take(passage, "text", str, "the passage")
     entities = []
     for entity in take(passage, "entities", list, "the passage"):
-        start, end = (take(entity, key, int, "an entity") for key in ("start", "end"))  # the last character's place
+        start, end = (
+            take(entity, key, int, "an entity") for key in ("start", "end")
+        )  # `end` is the last character's place
         if not 0 <= start <= end < len(text):
-            raise ValueError(f"an entity from {start} to {end} lies outside the passage of {len(text)} characters.")
+            raise ValueError(f"an entity from {start} to {end} is outside the passage of {len(text)} characters.")
         entities.append(text[start : end + 1])
     queries = take(row, "qas", list, "the line")
     if not entities or not queries:
-        raise ValueError(f"the passage has {len(entities)} entities and {len(queries)} queries, which needs some.")
+        raise ValueError(
+            f"the passage has {len(entities)} entities and {len(queries)} queries, and needs some of both."
+        )
     for query in queries:
         answers = []
         if labelled:

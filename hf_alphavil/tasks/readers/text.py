@@ -1,4 +1,4 @@
-"""Plain text, a row a line."""
+"""Plain text, one row for each line."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def read_text(
         file (`Path`):
             The file.
         columns (`Collection[str]`):
-            The columns that must be there: `"text"`, or the one name in `header`.
+            The columns that the file must have: `"text"`, or the one name in `header`.
         header (`Collection[str]`, *optional*):
             Another name for the column.
         report (`Callable`, *optional*):
-            Not used: no line is faulty.
+            Not used: no line can be faulty.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its text.
 
     Raises:
-        [`DataError`]: for other columns, and a file without text.
+        [`DataError`]: for other columns, and for a file without text.
     """
     names = list(header) if header is not None else ["text"]
     check_header(names, columns, file)
     rows = [(number, line) for number, line in enumerate(read_lines(file), start=1) if line.strip()]
     if not rows:
-        raise DataError("holds nothing but blank lines.", file, 1)
+        raise DataError("holds only blank lines.", file, 1)
     for number, line in rows:
         yield number, {names[0]: line}

@@ -24,19 +24,20 @@ def read_tsv(
     """
     Reads a tab-separated file; every value is a string.
 
-    Quotes are characters like any other: GLUE's sentences hold unbalanced ones, at which a CSV parser swallows rows.
+    Quotes are ordinary characters: GLUE's sentences have unbalanced ones, for which a CSV parser would swallow rows.
 
     Args:
         file (`Path`):
             The file.
         columns (`Collection[str]`):
-            The columns that must be there.
+            The columns that the file must have.
         header (`Collection[str]`, *optional*):
             The column names of a file without a header line.
         report (`Callable`, *optional*):
-            Is told of every faulty row. Raises by default.
+            Called with the error of every faulty row. Raises it by default.
         skip_short_rows (`bool`, *optional*, defaults to `False`):
-            Leave out rows with too few fields, with one warning that counts them: for official files that have some.
+            Whether to leave out rows with too few fields, with one warning that counts them: some official files
+            have such rows.
 
     Returns:
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by column.
