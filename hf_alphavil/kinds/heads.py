@@ -1,10 +1,67 @@
-"""The native Hugging Face classes that heads are made of."""
+"""The head of a kind of task: the native Hugging Face class that a kind uses, and how it is configured and run."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
+
+from .description import KindDescription
+
+
+class KindHead(KindDescription):
+    """A kind's head and its loss: a part of [`TaskKind`]."""
+
+    #: Whether the encoder's checkpoint may hold a trained head of this kind.
+    has_pretrained_head: ClassVar[bool] = False
+    #: What evaluation keeps of a batch's logits: a function of logits and labels; `None` keeps the logits.
+    reduce_logits: ClassVar[Callable[..., Tensor] | None] = None
+
+    def check_head(self, labels: list[str] | None, problem_type: str | None) -> str | None:
+        """
+        Checks a head description and returns its full problem type.
+
+        Raises:
+            `ValueError`: if `labels` or `problem_type` do not fit this kind.
+        """
+        if labels is None or len(labels) < 2:
+            raise ValueError(f"{self.words} needs at least two labels, got {labels}")
+        if problem_type is not None:
+            raise ValueError(f"{self.words} takes no problem_type, got {problem_type!r}")
+        return None
+
+    def native_class(self, encoder_config: PreTrainedConfig) -> type[PreTrainedModel]:
+        """
+        The architecture's own class for this kind of task.
+
+        Raises:
+            `ValueError`: if the architecture has none.
+        """
+        raise NotImplementedError
+
+    def configure(self, config: PreTrainedConfig, labels: list[str] | None, problem_type: str | None) -> None:
+        """Writes labels and problem type into `config`, a copy of the encoder's configuration, in place."""
+        raise NotImplementedError
+
+    def forward(self, native: PreTrainedModel, inputs: dict[str, Any]) -> Any:
+        """Runs the native model. `inputs` holds no `None`."""
+        return native(**inputs)
+
+    def label_smoother(self, smoother: Any, inputs: Mapping[str, Any]) -> Any:
+        """
+        The label smoother of one batch.
+
+        Args:
+            smoother (`LabelSmoother`): Trainer's.
+            inputs (`Mapping[str, Any]`): The batch.
+
+        Returns:
+            `Callable`, *optional*: `None` for scores and for several labels at once, which are not one class.
+        """
+        labels = inputs.get("labels")
+        return None if isinstance(labels, Tensor) and labels.is_floating_point() else smoother
 
 
 def native_class_in(mapping: Any, config: PreTrainedConfig, what: str) -> type[PreTrainedModel]:

@@ -1,0 +1,65 @@
+"""How a kind of task describes itself to people: in reports on data, on the model card, in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from datasets import Dataset
+
+from .spec import TaskSpec
+
+
+class KindDescription:
+    """A kind's name and words: a part of [`TaskKind`]."""
+
+    #: The kind's name in settings, YAML files and head descriptions.
+    name: ClassVar[str]
+    #: The task's id on the Hub, such as `"text-classification"`.
+    hub_task: ClassVar[str]
+    #: Whether `pipeline()` runs models of this kind.
+    has_pipeline: ClassVar[bool] = True
+    #: An example of a pipeline's use on the model card, its other options, and a remark below.
+    pipeline_call: ClassVar[str] = (
+        'classify({"text": "The first text.", "text_pair": "The second text, if the task has two."})'
+    )
+    pipeline_options: ClassVar[str] = ""
+    pipeline_remark: ClassVar[str] = ""
+
+    @property
+    def words(self) -> str:
+        """`str`: The kind's name in a sentence."""
+        return self.name.replace("_", " ")
+
+    def labels_in_words(self, labels: Sequence[str]) -> str:
+        """How many labels there are, in words."""
+        return f"{len(labels)} labels"
+
+    def label_in_words(self, label: Any, labels: Sequence[str] | None) -> str:
+        """A row's label, for a report on the data."""
+        assert labels is not None
+        return f"label {labels[label]}"
+
+    def labels_summary(self, values: Sequence[Any]) -> str:
+        """The distribution of labels that are not classes, for a report on the data."""
+        return ""
+
+    def warning_about(self, spec: TaskSpec, rows: Dataset) -> str | None:
+        """What is odd about some rows but may be meant so, for a report on the data."""
+        return None
+
+    def usage(self, name: str, place: str) -> str:
+        """
+        How to use an exported task, in Markdown for the model card.
+
+        Args:
+            name (`str`): The task.
+            place (`str`): The exported model's folder or id.
+        """
+        variable = self.pipeline_call.split("(")[0]
+        return (
+            f"The exported `{name}` is an ordinary Hugging Face folder. It needs nothing but `transformers`:\n\n"
+            "```python\nfrom transformers import pipeline\n\n"
+            f'{variable} = pipeline("{self.hub_task}", model="{place}"{self.pipeline_options})\n'
+            f"print({self.pipeline_call})\n```" + self.pipeline_remark
+        )

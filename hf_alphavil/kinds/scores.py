@@ -1,0 +1,82 @@
+"""How the predictions of a kind of task are scored and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from datasets import Dataset
+
+from .description import KindDescription
+from .predictions import classification_predictions
+from .spec import TaskSpec
+from .submission_format import SubmissionFormat
+
+
+class KindScores(KindDescription):
+    """A kind's metrics and prediction files: a part of [`TaskKind`]."""
+
+    #: Keys of `METRICS` that can score this kind, and those that do by default.
+    metrics: ClassVar[tuple[str, ...]]
+    default_metrics: ClassVar[tuple[str, ...]]
+    #: The configuration of the `evaluate.Metric` that scores this kind.
+    metric_config: ClassVar[str | None] = None
+    #: Whether there is something to predict about a test row.
+    has_predictions: ClassVar[bool] = True
+
+    def metric_inputs(
+        self, reads: str, predictions: Any, references: np.ndarray, labels: Sequence[str] | None
+    ) -> tuple[Any, Any]:
+        """
+        Predictions and references as a metric reads them.
+
+        Args:
+            reads (`str`): What the metric reads, see [`PackagedMetric`].
+            predictions (`np.ndarray`): The model's, as in [`Task.compute_metrics`].
+            references (`np.ndarray`): The labels.
+            labels (`Sequence[str]`, *optional*): The labels' names in id order.
+
+        Returns:
+            `tuple`: predictions and references, one of each for everything that is scored.
+
+        Raises:
+            `ValueError`: for predictions of another shape.
+        """
+        return classification_predictions(predictions), references.reshape(-1)
+
+    def predicted_values(
+        self,
+        predictions: Any,
+        names: Sequence[str | int],
+        spec: TaskSpec,
+        form: SubmissionFormat,
+        tokenized: Dataset | None,
+    ) -> list[Any]:
+        """
+        What a prediction file says about each row.
+
+        Args:
+            predictions (`np.ndarray`): Logits of shape `(rows, labels)` or label ids of shape `(rows,)`.
+            names (`Sequence[str | int]`): What to write for each label id; nothing for a kind without classes.
+            spec (`TaskSpec`): The task's settings.
+            form (`SubmissionFormat`): The file's form.
+            tokenized (`datasets.Dataset`, *optional*): What was predicted.
+
+        Raises:
+            `ValueError`: for predictions that cannot be written.
+        """
+        array = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+        ids = array if array.ndim == 1 else classification_predictions(array)
+        for label in ids:
+            if label != int(label) or not 0 <= label < len(names):
+                raise ValueError(f"the prediction {label} is not an id from 0 to {len(names) - 1}")
+        return [names[int(label)] for label in ids]
+
+    def is_prediction(self, value: Any, names: Sequence[str | int], spec: TaskSpec) -> bool:
+        """Whether a leaderboard knows a value of a prediction file; `names` as in [`predicted_values`]."""
+        return any(type(value) is type(name) and value == name for name in names)
+
+    def placeholder(self, names: Sequence[str | int], spec: TaskSpec, form: SubmissionFormat) -> Any:
+        """A legal value for every row of a prediction file that predicts nothing."""
+        return names[0]
