@@ -29,7 +29,7 @@ class KindInputs(KindDescription):
     learns_labels: ClassVar[bool] = True
     #: Whether a row's label may be a flag for each label of the task.
     reads_flags: ClassVar[bool] = False
-    #: Whether a valid label may still not fit its own row, as the choice 3 of two: see `check_label_of_row`.
+    #: Whether a valid label may still not fit its row, such as choice 3 in a row of two: see `check_label_of_row`.
     checks_labels_of_rows: ClassVar[bool] = False
     #: Columns that tokenisation adds beside the model's inputs.
     extra_columns: ClassVar[tuple[str, ...]] = ()
@@ -54,11 +54,11 @@ class KindInputs(KindDescription):
 
     def labels_of(self, spec: TaskSpec, splits: Sequence[Dataset] = ()) -> tuple[str, ...] | None:
         """
-        The names of a task's labels, in id order; `None` where nothing names them.
+        The names of a task's labels, in id order; `None` if nothing names them.
 
         Args:
             spec (`TaskSpec`): The task's settings.
-            splits (`Sequence[Dataset]`, *optional*): Its rows, where they are loaded.
+            splits (`Sequence[Dataset]`, *optional*): Its rows, if they are loaded.
 
         Raises:
             `ValueError`: for rows that need more labels than there are names.
@@ -128,7 +128,7 @@ class KindInputs(KindDescription):
 
     def check_label_of_row(self, spec: TaskSpec, label: Any, row: Mapping[str, Any]) -> None:
         """
-        Checks a valid label against its own row; called where `checks_labels_of_rows`.
+        Checks a valid label against its row. It is called only if `checks_labels_of_rows`.
 
         Raises:
             `ValueError`: saying what the label does not fit.
@@ -160,13 +160,13 @@ class KindInputs(KindDescription):
         Args:
             spec (`TaskSpec`): The task's settings.
             rows (`Sequence[dict]`): Raw rows.
-            labels (`Sequence`, *optional*): Their labels, where they have some.
+            labels (`Sequence`, *optional*): Their labels, if they have some.
             tokenizer (`PreTrainedTokenizerBase`): The tokenizer.
             cut (`dict[str, Any]`): `truncation` and `max_length` of the tokenizer's call.
 
         Returns:
             `dict[str, list]`: a value for each row: the tokenizer's model inputs, unpadded, `extra_columns`, and
-            `labels` where they are given.
+            `labels`, if they are given.
 
         Raises:
             `ValueError`: for a row that gives no token at all.
@@ -180,11 +180,11 @@ class KindInputs(KindDescription):
         self, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec | None = None, seed: int | None = None
     ) -> Callable[[list[dict[str, Any]]], Any]:
         """
-        What makes a batch of tokenised rows.
+        The function that makes a batch of tokenised rows.
 
         Args:
             tokenizer (`PreTrainedTokenizerBase`): The tokenizer.
-            spec (`TaskSpec`, *optional*): The task's settings, where they are known.
+            spec (`TaskSpec`, *optional*): The task's settings, if they are known.
             seed (`int`, *optional*): Seeds what is drawn at random.
 
         Raises:

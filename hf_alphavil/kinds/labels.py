@@ -35,7 +35,7 @@ class LabelReader:
 
     def limited_to(self, number: int) -> LabelReader:
         """
-        A reader of the first `number` labels alone; they are called "0", "1", ... where nothing names them.
+        A reader of the first `number` labels alone. Labels without names are called "0", "1", ...
 
         Args:
             number (`int`): The number of labels.
@@ -81,16 +81,14 @@ class LabelReader:
         return ids
 
     def _are_flags(self, parts: list[Any]) -> bool:
-        """Whether a row says of each label whether it applies, as `[1, 0, 1]`: no list of three ids looks so."""
+        """Whether a row has a flag for each label, as `[1, 0, 1]`, which cannot be a list of three ids."""
         assert self.labels is not None
         if self.written is not None or self.label_format not in ([], ["flags"]) or len(parts) != len(self.labels):
             return False
         if not are_flags(parts) or set(parts) <= set(self.labels):
             return False
         if not self.label_format and len(parts) == 2 and parts[0] != parts[1] and type(parts[0]) in (int, str):
-            raise ValueError(
-                f"the labels {parts} may be two ids, or say of each label whether it applies: write names."
-            )
+            raise ValueError(f"the labels {parts} may be two ids, or a flag for each label: write names.")
         return True
 
     def _in_form(self, form: str, read: Any, value: Any) -> Any:
@@ -125,7 +123,7 @@ def split_list(value: Any, separator: str | None) -> list[Any]:
 
 
 def are_flags(parts: Sequence[Any]) -> bool:
-    """Whether a row's values can say of each label whether it applies: all numbers, truth values or digits, 0 or 1."""
+    """Whether a row's values can be flags: all of one type, numbers, truth values or digits, and all 0 or 1."""
     types = set(map(type, parts))
     return len(types) == 1 and types <= {int, float, bool, str} and all(part in (0, 1, "0", "1") for part in parts)
 

@@ -1,4 +1,4 @@
-"""Masked language modelling: the words behind masks, in plain text without labels."""
+"""Masked language modelling: the words at masks, in plain text without labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .heads import native_class_in
 from .predictions import scored_tokens
 from .spec import TaskSpec
 
-#: The share of tokens to predict where no task says it.
+#: The share of tokens to predict if no task sets it.
 MLM_PROBABILITY = 0.15
 
 
@@ -30,7 +30,7 @@ def most_likely(logits: Tensor | tuple[Tensor, ...], labels: Any) -> Tensor:
 
 
 class MaskedLM(TaskKind):
-    """The token behind each mask: the architecture's own language model head, tied to the embeddings where it is."""
+    """The token at each mask, by the architecture's own language model head, with its ties to the embeddings."""
 
     name = "masked_lm"
     metrics = default_metrics = ("accuracy",)

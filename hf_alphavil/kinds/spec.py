@@ -33,7 +33,7 @@ class TaskSpec:
             `f1_micro` for several labels at once, to `span_f1` for token classification.
         main_metric (`str`, *optional*):
             The key of [`~Task.compute_metrics`]'s result that chooses the best model. Defaults to the only metric, or
-            to `"combined_score"`, the mean, where there are several.
+            to `"combined_score"`, the mean, if there are several.
         greater_is_better (`bool`, *optional*):
             Whether a larger main metric is better. Defaults to the metric's own direction.
         group_column (`str`, *optional*):
@@ -175,5 +175,5 @@ class TaskSpec:
 
     @property
     def num_labels(self) -> int | None:
-        """`int`, *optional*: The number of labels; `None` where there are none, or none are named yet."""
+        """`int`, *optional*: The number of labels; `None` if there are none, or if none are named yet."""
         return len(self.labels) if self.labels is not None else None

@@ -15,7 +15,7 @@ from .yaml_file import YamlFile
 @dataclass(frozen=True)
 class TaskDefinition:
     """
-    A task before its rows are loaded: what one YAML file, or one entry of it, says.
+    A task before its rows are loaded: one YAML file, or one entry of it.
 
     Args:
         key (`str`):
@@ -31,7 +31,7 @@ class TaskDefinition:
         prepare (`str`, *optional*):
             A key of `PREPARE`: the function that turns a row of the source into rows of the task.
         validation_fraction (`float`, *optional*):
-            The share of the training rows that becomes the validation split where there is none.
+            The share of the training rows that becomes the validation split if there is none.
         evaluated_with (`tuple[str, ...]`):
             Evaluation-only tasks that are loaded with it.
         head_tasks (`tuple[str, ...]`):
@@ -58,7 +58,7 @@ class TaskDefinition:
     validation_fraction: float | None = field(
         metadata=yaml_key(
             SHARE,
-            "the share of training rows that becomes the validation split where there is none; with `group_column` "
+            "the share of training rows that becomes the validation split if there is none; with `group_column` "
             "whole groups that come nearest to it",
         )
     )

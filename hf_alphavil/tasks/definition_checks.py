@@ -1,4 +1,4 @@
-"""Checks what a task's YAML file says."""
+"""Checks of a task's YAML file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
         key (`str`):
             The task's name.
         content (`Any`):
-            What the file says about the task.
+            The task's entry in the file.
         place (`tuple[str, ...]`):
             The keys that lead to it.
         is_own (`bool`):

@@ -1,4 +1,4 @@
-"""Where a task's rows come from, as its YAML file says under `hub` and `files`."""
+"""The sources of a task's rows: the keys `hub` and `files` of its YAML file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class HubSource:
         splits (`dict[str, str]`, *optional*):
             The dataset's split for each of ours. Defaults to equal names.
         columns (`dict[str, str]`, *optional*):
-            The dataset's column for each of ours, where they differ.
+            The dataset's column for each of ours, if they differ.
     """
 
     path: str = field(

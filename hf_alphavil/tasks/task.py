@@ -70,7 +70,7 @@ class Task(TaskSpec):
 
         Args:
             spec (`TaskSpec`): The settings.
-            rows (`datasets.Dataset`): `train`, `validation` and `test`, where they are there.
+            rows (`datasets.Dataset`): `train`, `validation` and `test`, if there are some.
         """
         return cls(**{setting.name: getattr(spec, setting.name) for setting in fields(TaskSpec)}, **rows)
 
@@ -161,7 +161,7 @@ class Task(TaskSpec):
 
     def compute_metrics(self, eval_prediction: EvalPrediction, rows: Dataset | None = None) -> dict[str, float]:
         """
-        `Trainer`'s `compute_metrics`: the task's metrics, and `combined_score`, their mean, where there are several
+        `Trainer`'s `compute_metrics`: the task's metrics, and `combined_score`, their mean, if there are several
         with the same direction.
 
         Args:
@@ -169,7 +169,7 @@ class Task(TaskSpec):
                 `predictions` holds logits of shape `(rows, labels)`, `(rows, choices)` or, for regression, `(rows, 1)`
                 or `(rows,)`; of a tuple, only the first entry is read. `label_ids` has shape `(rows,)`. For several
                 labels at once both are of shape `(rows, labels)`; for token classification `(rows, tokens, labels)`
-                and `(rows, tokens)`, -100 where nothing is to be predicted; for masked language modelling predicted
+                and `(rows, tokens)`, -100 where nothing is predicted; for masked language modelling predicted
                 ids of shape `(rows, tokens)` (or logits) and `(rows, tokens)`.
             rows (`datasets.Dataset`, *optional*):
                 What was predicted, row by row, raw or tokenised: for metrics that need `score_columns`, such as exact

@@ -93,7 +93,7 @@ def test_every_kind_trains_with_label_smoothing(tmp_path):
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one(tmp_path):
-    """Batches of 4 on each of two processes are batches of 8 on one, but where means are over a process's tokens."""
+    """Batches of 4 on each of two processes equal batches of 8 on one, except for means over a process's tokens."""
     every = {"target": "quiz", "max_phase_steps": 2}
     by_row = {"target": "quiz", "leave_out": ["prose", "names"], "dropout": 0.0}
     runs = [{"output_dir": str(tmp_path / name), **settings} for name, settings in (("a", every), ("b", by_row))]
@@ -114,7 +114,7 @@ def test_two_processes_equal_one(tmp_path):
 # ---- Evaluation-only tasks
 
 
-def test_a_task_with_another_s_head(tmp_path):
+def test_a_task_with_the_head_of_another(tmp_path):
     trainer = kinds_trainer(tmp_path, target="pair")
     assert "other" not in trainer.model.config.tasks
     assert "other" not in trainer.train_datasets
@@ -231,14 +231,14 @@ def test_some_token_is_always_masked():
         assert batch["attention_mask"][row, column] == 1
 
 
-def test_masked_share_is_about_what_is_asked_for():
+def test_the_masked_share_is_about_mlm_probability():
     tokenizer = word_tokenizer()
     rows = [tokenizer(" ".join(f"w{(n * k) % 20}" for k in range(30))) for n in range(1, 60)]
     labels = MaskedLMCollator(tokenizer, mlm_probability=0.3)(rows)["labels"]
     assert (labels != -100).sum().item() / (59 * 30) == pytest.approx(0.3, abs=0.04)
 
 
-def test_choices_are_filled_up_to_the_task_s_number():
+def test_choices_are_padded_to_the_number_of_the_task():
     task, tokenizer = every_kind()["quiz"], word_tokenizer()
     assert task.labels == ("0", "1", "2", "3")
     rows = task.tokenize("train", tokenizer)

@@ -26,7 +26,7 @@ def block(start):
 
 @pytest.fixture
 def stars(tmp_path) -> Iterator[Task]:
-    """The task of the page, of the kind of the page, on invented reviews whose length is their label."""
+    """The page's task of the page's kind, on invented reviews whose length is their label."""
     known = set(KINDS)
     exec(compile(block("# ordinal.py"), "ordinal.py", "exec"), {"__name__": "ordinal"})
     draw = random.Random(0)

@@ -1,4 +1,4 @@
-"""Fixtures: small official files of invented rows, a tokenizer of a few words, and the real files where they are."""
+"""Fixtures: small files of invented rows in the official layout, a tokenizer of a few words, and the real files."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture
 def miniature(tmp_path):
-    """Writes a task's miniature files; `lines` replaces those of the file `file_name`. Returns the data folder."""
+    """Writes a task's miniature files, with `lines` in the file `file_name`. Returns the data folder."""
 
     def write(task: str, file_name: str | None = None, lines: list[str] | bytes | None = None) -> Path:
         folder = tmp_path / FOLDERS[task]
@@ -46,7 +46,7 @@ def miniature(tmp_path):
 
 @pytest.fixture
 def define(tmp_path):
-    """Writes a definition, and rows of its files by name; returns the YAML's path."""
+    """Writes a definition, and rows into its files by name. Returns the YAML file's path."""
 
     def define(text: str, name: str = "tasks.yaml", **files) -> Path:
         for file, rows in files.items():

@@ -52,7 +52,7 @@ def test_sound_tasks(tasks, capsys):
     assert "row 0    label 2\n           Who? ‖ a\n           Who? ‖ b\n           Who? ‖ c" in quiz
 
 
-def test_what_may_not_be_meant(tasks, capsys):
+def test_warnings_of_what_may_be_a_mistake(tasks, capsys):
     (tasks / "tasks.yaml").write_text("""
 moods: {kind: sequence_classification, text_columns: [text], files: {splits: {train: train.csv}}}
 quiz:
@@ -77,7 +77,7 @@ words: {kind: token_classification, text_columns: [text], files: {splits: {train
     assert "warning: span_f1 counts spans of B- and I- labels, and there are none" in reports[2]
 
 
-def test_every_problem_is_named(tasks, capsys):
+def test_every_problem_is_reported(tasks, capsys):
     lines = ["text,label", "fine,good", "too,many,fields", "odd,maybe", "fine again,bad"]
     (tasks / "train.csv").write_text("\n".join(lines) + "\n" + "x,y\n" * 30)
     (tasks / "dev.csv").write_bytes(b"text,label\ncaf\xe9,good\n")

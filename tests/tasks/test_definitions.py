@@ -1,4 +1,4 @@
-"""What a YAML file may say of a task, and the faults that are named by file and line."""
+"""The keys of a task's YAML file, and faults, which are reported with file and line."""
 
 import pytest
 
@@ -123,7 +123,7 @@ def test_definitions_with_faults(define, text, line, reason):
 
 
 def test_yaml_may_merge(define):
-    """A key beside `<<` is an override, as YAML has it, and no key that is there twice."""
+    """A key beside `<<` overrides the merged one, as in YAML, and is not a key that is there twice."""
     text = """
 base: &base
   kind: regression
@@ -148,7 +148,7 @@ def test_files_of_one_task_name(define, tmp_path):
     assert list(load_tasks([one, one, "mood"], include_path=one)) == ["mood"]
 
 
-def test_names_that_meet(define, tmp_path):
+def test_two_tasks_of_one_name(define, tmp_path):
     for name in ("one.yaml", "two.yaml"):
         define("mood:" + MOOD.replace("\n", "\n  ").replace("FILE", "x.csv"), name)
     with pytest.raises(DataError, match=r"two.yaml, line 1: the task 'mood' is defined in .*one.yaml too"):

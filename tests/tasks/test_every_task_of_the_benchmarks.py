@@ -1,4 +1,4 @@
-"""Every task of GLUE and SuperGLUE: real files where they are, else small ones in the official layout."""
+"""Every task of GLUE and SuperGLUE, with the real files if they are there, else small ones in the same layout."""
 
 import json
 
@@ -97,7 +97,7 @@ def test_official_layouts(miniature, name, tmp_path):
         assert json.loads(lines[0]) == first
 
 
-def test_every_task_is_tried_and_scored(miniature):
+def test_every_task_is_covered(miniature):
     assert set(available_tasks()) == set(REAL_ROWS) | set(MINIATURES)
     for name in MINIATURES:
         task = load_tasks(name, data_dir=miniature(name))[name]

@@ -33,7 +33,7 @@ def test_labels_in_another_order_are_refused(monkeypatch):
         load_tasks("rte")
 
 
-def test_no_network(monkeypatch):
+def test_without_a_network(monkeypatch):
     def load_dataset(*args, **kwargs):
         raise ConnectionError("Couldn't reach the Hub")
 
@@ -83,7 +83,7 @@ def hub_rows(name, split):
 
 
 @pytest.mark.parametrize("name", [*HUB_FORMS, "multirc", "record"])
-def test_hub_rows_are_the_files_rows(miniature, monkeypatch, name):
+def test_hub_rows_equal_the_rows_of_files(miniature, monkeypatch, name):
     files = load_tasks(name, data_dir=miniature(name))[name]
     splits = ("test",) if name in HUB_LABELS else ("train", "validation", "test")
     loaded = DatasetDict({split: Dataset.from_list(hub_rows(name, split)) for split in splits})
@@ -105,7 +105,7 @@ def test_hub_rows_are_the_files_rows(miniature, monkeypatch, name):
 @pytest.mark.parametrize(
     "files", [{"train.zip": "PK"}, {"README.md": "---\na: [\n---\n", "train.csv": "text,label\na,1\n"}]
 )
-def test_whatever_load_dataset_raises(tmp_path, files):
+def test_any_error_of_load_dataset_is_a_data_error(tmp_path, files):
     folder = tmp_path / "folder"
     folder.mkdir()
     for name, content in files.items():
@@ -116,7 +116,7 @@ def test_whatever_load_dataset_raises(tmp_path, files):
         load_tasks(str(path))
 
 
-def test_columns_that_no_one_asks_for_are_not_decoded(monkeypatch, tmp_path):
+def test_columns_that_are_not_read_are_not_decoded(monkeypatch, tmp_path):
     rows = {"text": ["a"], "label": [1.0], "picture": [{"bytes": b"no picture", "path": None}]}
     rows = Dataset.from_dict(rows, Features({"text": Value("string"), "label": Value("float32"), "picture": Image()}))
     monkeypatch.setattr(hub, "load_dataset", lambda *args, **kwargs: DatasetDict({"train": rows}))

@@ -1,4 +1,4 @@
-"""Label ids are those that the source means: not an earlier run's, and not what a label's name looks like."""
+"""Label ids are those of the source, not those of an earlier run or those that a label's name looks like."""
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -51,8 +51,8 @@ def named(labels, names, label_type=lambda feature: feature):
     return Dataset.from_dict({"text": [f"a {n}" for n in range(len(labels))], "label": labels}, features=features)
 
 
-def test_a_split_s_cache_follows_the_labels_of_the_training_file(define, tokenizer, cache):
-    """`bad` comes into the training file for `other`; the validation file stays as it is."""
+def test_the_cache_of_a_split_follows_the_labels_of_the_training_file(define, tokenizer, cache):
+    """In the training file `bad` replaces `other`; the validation file does not change."""
     dev = rows(a="good", b="mild")
     for names in (("good", "mild", "other"), ("bad", "good", "mild")):
         path = define(filled(TASK), train__jsonl=rows(**{f"t{name}": name for name in names}), dev__jsonl=dev)
@@ -63,7 +63,7 @@ def test_a_split_s_cache_follows_the_labels_of_the_training_file(define, tokeniz
         assert task.tokenize("validation", tokenizer)["labels"][:] == ids
 
 
-def test_a_hub_split_s_cache_does_too(define, hub, tokenizer, cache):
+def test_the_cache_of_a_hub_split_does_too(define, hub, tokenizer, cache):
     dev = Dataset.from_list(rows(a="good", b="mild"))
     for names in (("good", "mild", "other"), ("bad", "good", "mild")):
         hub(train=Dataset.from_list(rows(**{f"t{name}": name for name in names})), validation=dev)
@@ -138,7 +138,7 @@ def test_nested_columns_of_a_dataset(define, hub):
 
 
 def test_a_dataset_that_cannot_be_made(define, tmp_path):
-    """`datasets` raises an error of its own for files that do not fit each other."""
+    """`datasets` raises its own error for files that do not fit each other."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "train.csv").write_text('text,label\na,1\n"b,2\n')
     text = f"task: {{kind: regression, text_columns: [text], hub: {{path: {tmp_path}/folder}}}}"
@@ -157,7 +157,7 @@ def test_a_dataset_that_cannot_be_made(define, tmp_path):
         ("[x, y, z]", [1, 2, 0], [1, 2, 0]),
         ("[x, y, z]", [1, 0, 2, 1], "name one twice"),
         ("[x, y, z]", [1.0, 0.0], "the label 1.0 is none of"),
-        ("[x, y]", [1, 0], "may be two ids, or say of each label whether it applies"),
+        ("[x, y]", [1, 0], "may be two ids, or a flag for each label"),
         ("[x, y]", [True, False], [0]),
         ("[x, y]", [1, 1], [0, 1]),
         ("[x, y]", [1], [1]),
@@ -166,11 +166,11 @@ def test_a_dataset_that_cannot_be_made(define, tmp_path):
         ("[x, y, z]", "1,0,1", [0, 2]),
         ("[x, y, z]", [["x"]], "the label .'x'. is none of"),
         ("[x, y]", [{"x": 1}, [1]], "the label .* is none of"),
-        ("[x, y]", "1,0", "may be two ids, or say of each label whether it applies"),
+        ("[x, y]", "1,0", "may be two ids, or a flag for each label"),
     ],
 )
 def test_flags_of_several_labels(define, labels, value, expected):
-    """`[1, 0, 1]`, as much of the field writes several labels, is no list of ids: it would name one twice."""
+    """`[1, 0, 1]`, a common form of several labels, cannot be a list of ids: it would name one twice."""
     settings = f"problem_type: multi_label_classification\n  labels: {labels}"
     path = define(filled(TASK, settings=settings), train__jsonl=rows(a=value), dev__jsonl=rows(a=[]))
     if isinstance(expected, str):
@@ -180,7 +180,7 @@ def test_flags_of_several_labels(define, labels, value, expected):
         assert load_tasks(str(path))["task"].train["label"][:] == [expected]
 
 
-def test_two_ids_behind_others_are_two_ids(define):
+def test_two_ids_after_other_ids_are_two_ids(define):
     settings = "problem_type: multi_label_classification\n  labels: [x, y]"
     path = define(
         filled(TASK, settings=settings), train__jsonl=rows(a=[0], b=[0, 1]), dev__jsonl=rows(a=[1, 1], b=[1, 0])
@@ -190,7 +190,7 @@ def test_two_ids_behind_others_are_two_ids(define):
 
 
 @pytest.mark.parametrize("flags", [([1, 0], [0, 1]), ([1, 0, 1], [0, 0, 0]), ("1,0", "0,1"), ([1, 0], [])])
-def test_flags_whose_labels_nothing_names(define, flags):
+def test_flags_without_named_labels_are_refused(define, flags):
     path = define(
         filled(TASK, settings="problem_type: multi_label_classification"),
         train__jsonl=rows(a=flags[0], b=flags[1]), dev__jsonl=rows(a=flags[0]),

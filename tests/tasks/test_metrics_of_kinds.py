@@ -31,7 +31,7 @@ def one_hot(ids, labels):
         lambda n: st.tuples(st.just(n), st.lists(st.tuples(*[st.integers(0, n - 1)] * 2), min_size=1, max_size=30))
     )
 )
-def test_classification_is_scikit_learn_s(case):
+def test_classification_metrics_equal_scikit_learn(case):
     labels, pairs = case
     predicted, references = map(list, zip(*pairs, strict=True))
     names = ("accuracy", "f1", "f1_macro", "f1_micro", "f1_weighted", "matthews_correlation")
@@ -59,7 +59,7 @@ def test_classification_is_scikit_learn_s(case):
 @given(
     hnp.arrays(np.float64, st.tuples(st.integers(3, 20), st.just(2)), elements=st.floats(-5, 5, width=16), unique=True)
 )
-def test_regression_is_scipy_s_and_scikit_learn_s(pairs):
+def test_regression_metrics_equal_scipy_and_scikit_learn(pairs):
     predicted, references = pairs.T
     names = ("pearson", "spearmanr", "mean_squared_error", "mean_absolute_error")
     scores = compute_scores(names, find_kind("regression"), predicted[:, None], references)
@@ -89,7 +89,7 @@ def test_direction_of_the_main_metric():
 @given(
     st.integers(1, 12).flatmap(lambda n: st.tuples(*[hnp.arrays(np.int64, (n, 3), elements=st.integers(0, 1))] * 2))
 )
-def test_several_labels_are_scikit_learn_s(case):
+def test_multi_label_metrics_equal_scikit_learn(case):
     predicted, references = case
     task = Task("t", "sequence_classification", ("a",), ("x", "y", "z"), metrics=("f1_micro", "f1_macro", "accuracy"),
                 problem_type="multi_label_classification")  # fmt: skip
@@ -108,10 +108,10 @@ TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
 
 def tagged(rows, labels=TAGS):
-    """Logits and labels with padding, of rows of (predicted, true) tags, a second sub-word behind each word."""
+    """Padded logits and labels of rows of (predicted, true) tags, with a second sub-word after each word."""
     length = 2 + 2 * max(len(row) for row in rows)
     logits, references = np.zeros((len(rows), length, len(labels))), np.full((len(rows), length), -100)
-    logits[..., 1] = 5  # what stands at sub-words and padding does not count
+    logits[..., 1] = 5  # sub-words and padding do not count
     for number, row in enumerate(rows):
         for word, (predicted, true) in enumerate(row):
             logits[number, 1 + 2 * word] = 10 * np.eye(len(labels))[labels.index(predicted)]
@@ -121,7 +121,7 @@ def tagged(rows, labels=TAGS):
 
 @MANY
 @given(st.lists(st.lists(st.tuples(*[st.sampled_from(TAGS)] * 2), min_size=1, max_size=8), min_size=1, max_size=5))
-def test_spans_are_seqeval_s(rows):
+def test_spans_equal_seqeval(rows):
     task = Task("t", "token_classification", ("w",), TAGS, metrics=("span_f1", "accuracy"))
     scores = task.compute_metrics(EvalPrediction(*tagged(rows)))
     predicted = [[one for one, _ in row] for row in rows]
@@ -172,8 +172,8 @@ def test_multirc_by_hand():
 
 @MANY
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.booleans()), min_size=1, max_size=25))
-def test_multirc_is_a_straight_line(rows):
-    """Answers in any order, as SuperGLUE's scorer groups them."""
+def test_multirc_equals_straight_line_code(rows):
+    """Answers in any order, grouped as in SuperGLUE's scorer."""
     ids, predicted, references = (list(map(int, column)) for column in zip(*rows, strict=True))
     scores = grouped(("f1a", "exact_match"), one_hot(predicted, 2), references, question_id=ids)
     right = {question: all(p == r for q, p, r in rows if q == question) for question in ids}
@@ -211,8 +211,8 @@ def test_record_by_hand():
     assert tie["record_em"] == 0  # the first of equals
 
 
-def test_record_where_two_logits_decide():
-    """The margin is how much more yes is believed than no, not the logit of yes."""
+def test_record_compares_margins_not_logits():
+    """The margin is the logit of yes minus the logit of no, not the logit of yes."""
     logits = np.array([[5.0, 5.5], [0.0, 1.0]])
     scores = grouped(
         ("record_em", "record_f1"), logits, [0, 1], query_id=["q"] * 2, candidate=["x", "y"], answers=[["y"]] * 2
@@ -220,7 +220,7 @@ def test_record_where_two_logits_decide():
     assert scores["record_em"] == 1
 
 
-def test_rows_that_are_missing():
+def test_missing_rows_are_refused():
     with pytest.raises(ValueError, match="rows"):
         compute_scores(("exact_match",), find_kind("sequence_classification"), one_hot([0], 2), [0], ["a", "b"])
     with pytest.raises(ValueError, match="rows"):

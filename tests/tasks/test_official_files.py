@@ -54,7 +54,7 @@ def test_real_files_give_every_row_and_label(real_data, name):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_real_files_row_by_row(real_data, name):
-    """Each row against its line, cut apart without the reader."""
+    """Each row equals its line, split without the reader."""
     task = load_tasks(name, data_dir=real_data)[name]
     for split, file in {"train": "train", "validation": "dev" if name not in ("cb", "copa") else "val"}.items():
         path = next((real_data / FOLDERS[name]).glob(f"{file}.*"))
@@ -226,7 +226,7 @@ def test_names(miniature):
         load_tasks(["rte", "zzz"], data_dir=data_dir)
 
 
-def test_fingerprint_is_the_content(miniature, tmp_path):
+def test_the_fingerprint_follows_the_content(miniature, tmp_path):
     first = load_tasks("rte", data_dir=miniature("rte"))["rte"]
     again = load_tasks("rte", data_dir=miniature("rte"))["rte"]
     assert first.train._fingerprint == again.train._fingerprint != first.validation._fingerprint

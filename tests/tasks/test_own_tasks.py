@@ -1,4 +1,4 @@
-"""Tasks of the user's own, defined in YAML and read from files of every format."""
+"""Tasks of the user, defined in YAML and read from files of every format."""
 
 import pyarrow
 import pyarrow.parquet
@@ -84,7 +84,7 @@ task:
     assert task.train["label"][:] == expected
 
 
-def test_more_labels_than_a_classification_has(define):
+def test_too_many_labels_are_refused(define):
     text = "task: {kind: sequence_classification, text_columns: [t], files: {splits: {train: data.csv}}}"
     path = define(text, data__csv=[{"t": "a", "label": n} for n in range(1001)])
     with pytest.raises(DataError, match=r"more than 1000 labels.*regression"):
@@ -232,8 +232,8 @@ task:
 """
 
 
-def test_a_validation_fraction_by_splits(define):
-    """Whether rows are held out does not hang on which splits are asked for."""
+def test_a_validation_fraction_when_some_splits_are_loaded(define):
+    """Which splits are loaded does not decide whether rows are held out."""
     rows = [{"text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)]
     path = define(SHARE.replace(", REST", ""), data__jsonl=rows)
     whole = load_tasks(str(path))["task"]
@@ -248,7 +248,7 @@ def test_a_validation_fraction_by_splits(define):
 
 
 @pytest.mark.parametrize("group", ["null", "[1]", "1.5"])
-def test_groups_that_are_none(define, tmp_path, group):
+def test_values_that_cannot_be_groups_are_refused(define, tmp_path, group):
     rows = [f'{{"text": "{n}", "label": "ab"[{n % 2}], "passage": {group if n == 2 else n}}}' for n in range(8)]
     (tmp_path / "t.jsonl").write_text("\n".join(rows).replace('"ab"[0]', '"a"').replace('"ab"[1]', '"b"'))
     path = define(
@@ -282,7 +282,7 @@ def test_objects_that_no_column_can_hold(define, tmp_path, first, second, reason
         load_tasks(str(path))
 
 
-def test_a_parquet_column_that_stands_twice(define, tmp_path):
+def test_a_parquet_column_that_is_there_twice(define, tmp_path):
     table = pyarrow.table([["a"], [1.0], [2.0]], names=["t", "label", "label"])
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
     path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.parquet}}}")
@@ -309,7 +309,7 @@ def test_labels_that_no_model_can_hold(define, tmp_path, kind, label, reason, su
         load_tasks(str(path))
 
 
-def test_of_two_values_of_one_key_none_is_taken(define, tmp_path):
+def test_a_json_key_that_is_there_twice_is_refused(define, tmp_path):
     path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.json}}}")
     for text in ('[{"t": "a", "label": 1, "label": 2}]', '{"data": [], "data": [{"t": "a", "label": 1}]}'):
         (tmp_path / "t.json").write_text(text)
@@ -317,8 +317,8 @@ def test_of_two_values_of_one_key_none_is_taken(define, tmp_path):
             load_tasks(str(path))
 
 
-def test_a_set_for_evaluation_alone(define, miniature):
-    """Its labels are named, or the definition says them: there are no training rows to take them from."""
+def test_an_evaluation_only_task(define, miniature):
+    """The source or the definition names its labels: there are no training rows to take them from."""
     text = """
 probe:
   kind: sequence_classification
@@ -345,7 +345,7 @@ probe: {kind: regression, text_columns: [text], head_task: main, files: {splits:
 
 
 def test_names_and_ids_in_one_column(define):
-    """Of `A`, `"1"`, `"2"` the digits may well count from 1."""
+    """In `A`, `"1"`, `"2"` the digits may count from 1."""
     text = (
         "a: {kind: sequence_classification, text_columns: [text], labels: [A, B, C], "
         "files: {splits: {train: t.jsonl, validation: dev.jsonl}}}"
@@ -377,7 +377,7 @@ def test_names_and_ids_in_one_column(define):
     ],
 )
 def test_lists_as_python_prints_them(define, value):
-    """pandas writes them into CSV files so."""
+    """pandas writes lists into CSV files this way."""
     rows = [{"text": "x y", "label": value}, {"text": "x y", "label": "a b"}]
     path = define(MULTI.replace("FILE", "data.csv"), data__csv=rows)
     with pytest.raises(
@@ -398,7 +398,7 @@ def test_labels_that_end_fields(define):
         load_tasks(str(define(text, t__jsonl=rows)))
 
 
-def test_a_share_of_rows_whatever_the_groups(define):
+def test_the_validation_share_counts_rows_not_groups(define):
     text = """
 a:
   kind: regression
@@ -423,7 +423,7 @@ a:
 
 
 def test_rows_of_load_dataset(define, monkeypatch):
-    """The Hub's door: string labels, named labels, other splits and columns."""
+    """Rows of the Hub: string labels, named labels, other splits and columns."""
     rows = {"content": ["a", "b"], "mood": ["bad", "good"]}
     loaded = DatasetDict({"training": Dataset.from_dict(rows)})
     monkeypatch.setattr("hf_alphavil.tasks.hub.load_dataset", lambda *args, **kwargs: loaded)

@@ -1,4 +1,4 @@
-"""Rows made for ordinary heads: marked words, candidates, ids of what belongs together."""
+"""Rows that are prepared for ordinary heads: marked words, candidates, ids of groups."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def test_wsc_takes_the_nearest_occurrence():
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_every_real_row_of_wsc(real_data, split):
-    """The marked text without its marks is the text, and what is marked are the spans."""
+    """Without its marks the marked text is the text, and the marked parts are the spans."""
     task = load_tasks("wsc", data_dir=real_data)["wsc"]
     rows = task.split({"val": "validation"}.get(split, split))
     lines = (real_data / FOLDERS["wsc"] / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
@@ -104,7 +104,7 @@ def test_mnli_brings_its_mismatched_sets(miniature, caplog):
     assert both["mnli_mismatched"].train is None
 
 
-def test_which_head_a_diagnostic_set_takes(miniature):
+def test_the_head_of_a_diagnostic_set(miniature):
     data_dir = miniature("axb")
     for name in ("rte", "superglue_rte"):
         miniature(name)
@@ -115,7 +115,7 @@ def test_which_head_a_diagnostic_set_takes(miniature):
     assert load_tasks(both, data_dir=data_dir)["axb"].head_task == "superglue_rte"
 
 
-def test_qqp_s_short_rows_are_counted(miniature, caplog):
+def test_short_rows_of_qqp_are_counted(miniature, caplog):
     lines = [
         "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate",
         "1\t2\t3\ta\tb\t0",

@@ -145,7 +145,7 @@ def lines_of(content):
 
 
 def parsed(form, content):
-    """The file's records by other code than the readers'; raises where they are no records of the form."""
+    """The file's records, read by other code than the readers; raises if they are not in the format."""
     if form == "parquet":
         return pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
     if form == "tsv":
@@ -165,7 +165,7 @@ def parsed(form, content):
 
 
 def same(one, other):
-    """Equality that takes NaN for NaN, and true for another thing than 1."""
+    """Equality for which NaN equals NaN, and true does not equal 1."""
     if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
         return math.isnan(other)
     if isinstance(one, dict) and isinstance(other, dict):
@@ -235,7 +235,7 @@ def test_whole_files(form, seed, tmp_path):
     assert list(lines) == sorted(lines if form == "json" else set(lines))
 
 
-def test_every_reader_is_tried():
+def test_every_reader_is_covered():
     assert set(READERS) == {*FLAT, "multirc", "record"}
 
 
@@ -243,7 +243,7 @@ def test_every_reader_is_tried():
 
 
 def records_in(name, content):
-    """How many rows a benchmark's training file holds, by other code."""
+    """The number of rows of a benchmark's training file, counted by other code."""
     lines = lines_of(content)
     if split_files(name)["train"].endswith(".tsv"):
         return len(lines) - (0 if name == "cola" else 1)

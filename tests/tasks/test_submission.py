@@ -52,7 +52,7 @@ def test_real_test_sets_line_by_line(real_data, tmp_path):
         assert len(path.read_text().splitlines()) == rows + (name != "cb")
 
 
-def test_a_users_own_task(tmp_path):
+def test_a_task_of_the_user(tmp_path):
     task = Task(
         "mood", "sequence_classification", ("text",), ("bad", "good"), test=Dataset.from_dict({"text": ["a", "b"]})
     )

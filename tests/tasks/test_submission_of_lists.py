@@ -35,7 +35,7 @@ def test_several_labels_at_once(tmp_path):
 
 @pytest.mark.parametrize("predictions", [IDS, np.where(IDS >= 0, IDS, 0)[..., None] == np.arange(3)])
 def test_words(tmp_path, predictions):
-    """Each word's label stands at its first sub-word; of a word that was cut off there is none."""
+    """Each word's label is at its first sub-word; a word that was cut off has none."""
     path = write_submission(NAMES, predictions, tmp_path, tokenized=POSITIONS)
     assert path.name == "names.jsonl"
     assert written(path) == [{"idx": 0, "labels": ["B-X", "I-X"]}, {"idx": 1, "labels": ["O", "B-X", None]}]
@@ -53,15 +53,15 @@ def test_words_without_a_prediction(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_masked_language_modelling_has_none(tmp_path):
+def test_masked_language_modelling_has_no_predictions(tmp_path):
     task = Task("prose", "masked_lm", ("text",), test=Dataset.from_dict({"text": ["a"]}))
     with pytest.raises(ValueError, match="has no predictions to submit"):
         write_submission(task, np.zeros((1, 2)), tmp_path)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_words_of_a_batch_are_those_of_each_row(tmp_path, monkeypatch, side):
-    """Through Trainer's prediction, whichever side the tokenizer pads: as each row by itself, without padding."""
+def test_a_batch_predicts_the_words_of_each_row(tmp_path, monkeypatch, side):
+    """Trainer predicts each row as if it were alone and not padded, whichever side the tokenizer pads."""
     tokenizer = kinds_run.word_tokenizer()
     tokenizer.padding_side = side
     monkeypatch.setattr(kinds_run, "word_tokenizer", lambda: tokenizer)

@@ -58,14 +58,14 @@ def test_glue(real_data, tmp_path):
 
 @pytest.fixture
 def superglue_data(real_data, miniature, tmp_path):
-    """The real files and, of ReCoRD, of which there are none here, miniature ones."""
+    """The real files and, for ReCoRD, which is not among them, miniature ones."""
     folder = miniature("record")
     (folder / "superglue" / "MultiRC").symlink_to(real_data / "superglue" / "MultiRC")
     (folder / "superglue" / "WSC").symlink_to(real_data / "superglue" / "WSC")
     return folder
 
 
-def test_superglue_of_placeholders_alone(real_data, tmp_path):
+def test_superglue_with_placeholders_only(real_data, tmp_path):
     origins = make_submission("superglue", [], tmp_path, data_dir=real_data)
     assert set(origins.values()) == {"placeholder"}
     files = contents(tmp_path / "superglue.zip")
@@ -129,7 +129,7 @@ def test_superglue(superglue_data, three_queries, tmp_path):
         ("MultiRC.jsonl", ['{"idx": 0, "passage": {}}'], 1, "is not a prediction of MultiRC"),
     ],
 )
-def test_files_that_no_leaderboard_takes(tmp_path, name, lines, line, reason):
+def test_files_that_a_leaderboard_refuses(tmp_path, name, lines, line, reason):
     (tmp_path / name).write_text("".join(f"{one}\n" for one in lines))
     with pytest.raises(DataError, match=reason) as caught:
         make_submission("superglue" if name.endswith("jsonl") else "glue", [tmp_path], tmp_path / "set.zip")
@@ -137,7 +137,7 @@ def test_files_that_no_leaderboard_takes(tmp_path, name, lines, line, reason):
     assert not list(tmp_path.glob("*.zip*"))
 
 
-def test_what_is_missing_or_there_twice(tmp_path, miniature):
+def test_missing_and_duplicate_files(tmp_path, miniature):
     with pytest.raises(ValueError, match=r"unknown benchmark 'squad'; pass one of glue, superglue"):
         make_submission("squad", [], tmp_path)
     with pytest.raises(DataError, match="no such file or folder"):
@@ -152,8 +152,8 @@ def test_what_is_missing_or_there_twice(tmp_path, miniature):
         make_submission("glue", [tmp_path / "one", tmp_path / "two"], tmp_path)
 
 
-def test_files_may_be_named(tmp_path):
-    """Of a folder with another run's files too, those of this one."""
+def test_single_files_can_be_listed(tmp_path):
+    """In a folder with the files of another run too, only the listed files are taken."""
     lines = ["index\tprediction", *(f"{n}\t0" for n in range(146))]
     for name in ("WNLI.tsv", "RTE.tsv"):
         (tmp_path / name).write_text("\n".join(lines))
@@ -161,7 +161,7 @@ def test_files_may_be_named(tmp_path):
     assert {name for name, origin in origins.items() if origin != "placeholder"} == {"WNLI.tsv"}
 
 
-def test_what_would_fail_after_training_fails_before(superglue_data, real_data, three_queries, tmp_path):
+def test_sets_are_checked_before_training(superglue_data, real_data, three_queries, tmp_path):
     tasks = load_tasks(["wsc", "record"], data_dir=superglue_data)
     check_test_sets("superglue", tasks, superglue_data)
     with pytest.raises(DataError, match=r"the test set of WSC asks for 3 predictions, and the leaderboard for 146"):

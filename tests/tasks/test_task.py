@@ -90,7 +90,7 @@ def test_labels_may_be_numbers():
     assert Task("mood", "sequence_classification", ("text",), labels=(0, 1), train=ROWS).labels == ("0", "1")
 
 
-def test_choices_that_are_no_lists_are_named():
+def test_choices_that_are_not_lists_are_refused():
     settings = {"context_template": "{text}", "choices_column": "text", "labels": ("a", "b")}
     with pytest.raises(DataError, match=r"holds .* which is not a list of strings"):
         Task("t", "multiple_choice", **settings, train=ROWS).tokenize("train", make_tokenizer())

@@ -146,7 +146,7 @@ def test_metrics_leave_the_random_state_alone():
     assert np.random.rand() == expected
 
 
-def test_metric_classes_alone():
+def test_metric_classes_by_themselves():
     assert METRICS["accuracy"]().compute(predictions=[0, 1], references=[0, 0]) == {"accuracy": 0.5}
     metric = METRICS["pearson"]()
     metric.add_batch(predictions=[1.0, 2.0], references=[1.0, 2.0])
@@ -175,6 +175,6 @@ def test_two_processes_at_once(tmp_path):
 
 
 def test_unused_rows_stay_unread():
-    """A task without rows can score: what an exported run's evaluation needs."""
+    """A task without rows can score, as the evaluation of an exported run needs."""
     task = classification(test=Dataset.from_dict({"text": ["a"]}))
     assert score(task, logits_of([1], 2), [1]) == {"accuracy": 1.0}

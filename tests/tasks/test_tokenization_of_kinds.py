@@ -58,8 +58,8 @@ def real_tokenizer(real_encoder):
     return AutoTokenizer.from_pretrained(real_encoder)
 
 
-def test_words_of_which_nothing_is_left(real_tokenizer):
-    """Alone in a batch such a row would make the loss NaN."""
+def test_rows_of_words_without_tokens_are_refused(real_tokenizer):
+    """Alone in a batch, such a row would make the loss NaN."""
     nothing = {"words": ["\u200b", ""], "label": [1, 0]}
     task = words_task([{"words": ["the"], "label": [0]}, nothing])
     with pytest.raises(DataError, match=r"t-train: the tokenizer makes no token of the words .*"):
@@ -84,8 +84,8 @@ def words_task(rows, **splits):
     ).filter(lambda words: all(word.isprintable() or word in ("\x01", "\u200b") for word in words)),
     max_length=st.sampled_from([None, 6, 12]),
 )
-def test_labels_stand_at_first_sub_words(real_tokenizer, words, max_length):
-    """Each word tokenised by itself says how many sub-words it has; one of none is passed over."""
+def test_labels_are_at_first_sub_words(real_tokenizer, words, max_length):
+    """A word tokenised alone shows its number of sub-words; a word without any is passed over."""
     tokenizer = real_tokenizer
     labels = [number % 3 for number in range(len(words))]
     task = words_task([{"words": words, "label": labels}])
@@ -107,7 +107,7 @@ def test_labels_stand_at_first_sub_words(real_tokenizer, words, max_length):
 
 
 def trained(model, trainer, pre_tokenizer, normalizer=None):
-    """A tokenizer of a text's words, of the family that `model` and `pre_tokenizer` make it."""
+    """A tokenizer of a text's words, of the family that `model` and `pre_tokenizer` define."""
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizer
     if normalizer is not None:
@@ -142,7 +142,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_words_are_tokenised_as_in_a_text(family):
-    """Given apart, some tokenizers run words together: `EUrejects` is not what an encoder was pretrained on."""
+    """Some tokenizers join the words of a list: no encoder was pretrained on `EUrejects`."""
     tokenizer = FAMILIES[family]()
     words = ["Mary", "saw", "the", "mat", "on", "22", "mat"]
     row = words_task([{"words": words, "label": [1, 0, 0, 0, 0, 0, 2]}]).tokenize("train", tokenizer)[0]
@@ -155,8 +155,8 @@ def test_words_are_tokenised_as_in_a_text(family):
     assert row["word_positions"] == [next(place for place, end in enumerate(ends) if end > start) for start in starts]
 
 
-def test_a_word_of_which_its_space_alone_is_left():
-    """It is cut off: a decoder has seen nothing of it there."""
+def test_a_word_with_only_its_space_left_is_cut_off():
+    """The word is cut off: at that token a decoder has not read it."""
     tokenizer = FAMILIES["Qwen2, Llama 3"]()
     task = words_task([{"words": ["the", "22"], "label": [0, 1]}])
     whole = task.tokenize("train", tokenizer)[0]
@@ -168,8 +168,8 @@ def test_a_word_of_which_its_space_alone_is_left():
 
 
 @pytest.mark.parametrize("kind", ["sequence_classification", "token_classification", "multiple_choice"])
-def test_a_test_row_of_no_token(kind):
-    """A tokenizer without special tokens makes nothing of an empty text, which no model takes."""
+def test_a_test_row_without_tokens_is_refused(kind):
+    """A tokenizer without special tokens makes no token of an empty text, which no model accepts."""
     tokenizer = FAMILIES["Qwen2, Llama 3"]()
     rows = Dataset.from_dict({"text": ["the mat", ""], "choices": [["the", "mat"], ["the", ""]]})
     texts = {"context_template": "{text}", "choices_column": "choices"} if kind == "multiple_choice" else {}
@@ -185,7 +185,7 @@ def test_words_as_a_string_and_without_labels(tokenizer):
     assert "labels" not in test.column_names
 
 
-def test_words_that_cannot_be(tokenizer):
+def test_words_that_cannot_be_labelled_are_refused(tokenizer):
     with pytest.raises(DataError, match="only a fast tokenizer says which word"):
         words_task([{"words": "a", "label": [0]}]).tokenize("train", ByT5Tokenizer())
     good = {"words": "a b", "label": [0, 1]}
@@ -212,8 +212,8 @@ def test_choices(tokenizer):
 
 
 @pytest.mark.parametrize("choices", [{"choices_column": "c"}, {"choice_columns": ("one", "two", "three")}])
-def test_a_label_that_is_no_choice_of_its_row(tokenizer, choices):
-    """Of three choices elsewhere, 2 is a label; in a row of two, its loss would be without end."""
+def test_a_label_that_is_not_a_choice_of_its_row_is_refused(tokenizer, choices):
+    """2 is a label of rows with three choices; in a row of two, its loss would be infinite."""
     rows = Dataset.from_dict(
         {
             "q": ["a"] * 2, "c": [["cat", "mat", "dog"], ["dog", "cat"]],
