@@ -70,19 +70,19 @@ class TaskSpec:
     name: str
     kind: str = field(metadata=yaml_key(TEXT, "what a row's label is", required=True))
     text_columns: tuple[str, ...] = field(
-        default=(), metadata=yaml_key(TEXTS, "one column, or two that go in as a pair")
+        default=(), metadata=yaml_key(TEXTS, "the column of the text, or the two columns of a pair")
     )
     labels: tuple[str, ...] | None = field(
         default=None,
         metadata=yaml_key(
             (is_list_of(str, int), "a list of strings, with yes, no, true, false, on and off in quotes"),
-            "names in id order; left out, those of the training rows, sorted",
+            "names in id order (by default, the labels of the training rows, sorted)",
         ),
     )
     metrics: tuple[str, ...] = field(default=(), metadata=yaml_key(TEXTS, "the metrics to report ([below](#metrics))"))
     main_metric: str = field(default="", metadata=yaml_key(TEXT, "the metric that chooses the best model"))
     greater_is_better: bool | None = field(
-        default=None, metadata=yaml_key(FLAG, "whether a larger `main_metric` is better; left out, the metric's own")
+        default=None, metadata=yaml_key(FLAG, "whether a larger `main_metric` is better (by default, the metric says)")
     )
     group_column: str | None = field(
         default=None,
@@ -92,14 +92,14 @@ class TaskSpec:
         default="label",
         metadata=yaml_key(
             TEXT,
-            "the label's column (`label`): an id, counted from 0, or a name, in one way throughout. Several labels, "
-            "and those of words, are a list or a string of them; several labels may also be flags, one for each of "
-            "`labels`, as `[1, 0, 1]` (of two labels `true` and `false`). One column of flags for each label is not "
-            "read",
+            "the column of the label (`label`): an id, counted from 0, or a name, in the same form in every row. "
+            "Several labels, and the labels of words, are a list or a string. Several labels can also be flags, one "
+            "for each of `labels`, as `[1, 0, 1]` (for two labels, `true` and `false`). One column for each flag is "
+            "not read",
         ),
     )
     problem_type: str | None = field(
-        default=None, metadata=yaml_key(TEXT, "`multi_label_classification`: any number of labels at once")
+        default=None, metadata=yaml_key(TEXT, "`multi_label_classification` if a row can have any number of labels")
     )
     text_templates: tuple[str, ...] = field(
         default=(),
@@ -113,8 +113,8 @@ class TaskSpec:
         default_factory=dict,
         metadata=yaml_key(
             (is_map_of(is_map_of(is_a(str))), "a mapping from columns to mappings from value to value"),
-            "values to replace before they enter a template, as `{question: {cause: What was the cause?}}`, which "
-            "lists every value of the column",
+            "values to replace before they enter a template, as `{question: {cause: What was the cause?}}`: list "
+            "every value of the column",
         ),
     )
     context_template: str | None = field(

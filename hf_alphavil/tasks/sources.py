@@ -40,7 +40,7 @@ class HubSource:
     )
     name: str | None = field(default=None, metadata=yaml_key(TEXT, "the dataset's configuration"))
     splits: Mapping[str, str] = field(
-        default_factory=dict, metadata=yaml_key(_SPLIT_MAP, "our split: the dataset's; left out, equal names")
+        default_factory=dict, metadata=yaml_key(_SPLIT_MAP, "our split: the dataset's (by default, equal names)")
     )
     columns: Mapping[str, str] = field(
         default_factory=dict, metadata=yaml_key(TEXT_MAP, "our column: the dataset's, with dots into nested columns")
@@ -86,7 +86,7 @@ class FileSource:
         default=None,
         metadata=yaml_key(
             one_of(READERS),
-            "`csv` (with commas), `tsv`, `json`, `jsonl`, `parquet` or `text`; left out, the suffix says it. CoNLL "
+            "`csv` (with commas), `tsv`, `json`, `jsonl`, `parquet` or `text` (by default, the suffix decides). CoNLL "
             "files, archives and lists of files are not read",
         ),
     )
@@ -94,7 +94,7 @@ class FileSource:
         default=None,
         metadata=yaml_key(
             (is_list_of(str, int, bool, float), "a list of what the files write, in the order of `labels`"),
-            "what the files write for each of `labels`, in their order, where it is neither name nor number",
+            "what the files write for each of `labels`, in their order, if it is neither name nor number",
         ),
     )
     label_separator: str = field(
