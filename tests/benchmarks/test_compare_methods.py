@@ -12,9 +12,11 @@ import pytest
 import torch
 import yaml
 
-from compare_config import Data, Run
+import compare_methods
+from compare_config import Data, Run, read_comparison
 from compare_run import BestModel, execute
-from support.launching import ROOT
+from support.driving import call_main
+from support.forking import ROOT, fork
 
 CONFIG = {
     "suite": "demo",
@@ -32,16 +34,22 @@ CONFIG = {
 }
 
 
-def start(folder, **changes):
+def arguments_of(folder, **changes):
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
-    command = [sys.executable, "benchmarks/compare_methods.py", str(config), "--output", str(folder / "out")]
+    return [str(config), "--output", str(folder / "out")]
+
+
+def start(folder, **changes):
+    """Starts the command; a test may signal it."""
+    command = [sys.executable, "benchmarks/compare_methods.py", *arguments_of(folder, **changes)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finish(process):
-    output, _ = process.communicate(timeout=600)
-    return process.returncode, output
+def finish(folder, **changes):
+    """Lets the command run to its end; returns its exit status and output."""
+    run = fork(call_main, compare_methods.main, "benchmarks/compare_methods.py", arguments_of(folder, **changes))
+    return run.returncode, run.stdout + run.stderr
 
 
 def stop_after(process, folder, number, how):
@@ -73,7 +81,6 @@ def runs_alive(folder):
     return alive
 
 
-@pytest.mark.slow
 def test_killed_and_restarted(tmp_path):
     """Killed, then stopped, then run to the end, then started once more: each run is executed once."""
     out = tmp_path / "out"
@@ -88,7 +95,7 @@ def test_killed_and_restarted(tmp_path):
     assert runs_alive(tmp_path) == []
     assert first.items() <= second.items()
 
-    status, output = finish(start(tmp_path, methods=methods))
+    status, output = finish(tmp_path, methods=methods)
     assert status == 0, output
     assert "3 runs, 2 of them already finished" in output
     last = finished(out)
@@ -110,27 +117,18 @@ def test_killed_and_restarted(tmp_path):
     assert (out / "plots" / "scores.png").exists()
     assert not any((out / "running").iterdir())
 
-    status, output = finish(start(tmp_path, methods=methods))
+    status, output = finish(tmp_path, methods=methods)
     assert "3 runs, 3 of them already finished" in output
     assert finished(out) == last
     # Other settings make other runs.
-    assert start_and_count(tmp_path, settings=CONFIG["settings"] | {"weight_decay": 0.1}, methods=methods) == 0
+    config, *_ = arguments_of(tmp_path, settings=CONFIG["settings"] | {"weight_decay": 0.1}, methods=methods)
+    assert compare_methods.Folder(out, read_comparison(config)).finished == []
 
 
-def start_and_count(folder, **changes):
-    """Starts a comparison, stops it at once and returns how many runs it found finished."""
-    process = start(folder, **changes)
-    line = process.stdout.readline()
-    process.terminate()
-    process.communicate(timeout=60)
-    return int(line.split(" runs, ")[1].split()[0])
-
-
-@pytest.mark.slow
 def test_a_run_that_fails(tmp_path):
     """The other runs finish, the report lists what is missing, and the next start retries."""
     bad = {"method": "multitask", "name": "diverging", "settings": {"learning_rate": 1.0e30, "max_grad_norm": 0.0}}
-    status, output = finish(start(tmp_path, methods=[bad, "multitask"]))
+    status, output = finish(tmp_path, methods=[bad, "multitask"])
     assert status == 1, output
     (log,) = (tmp_path / "out" / "failed").glob("*.log")
     assert log.name.startswith("target-diverging-s3-")
@@ -141,14 +139,14 @@ def test_a_run_that_fails(tmp_path):
     assert f"**1 runs failed** and are missing below: {log.stem}" in table
     before = finished(tmp_path / "out")
     log.write_text("old")
-    status, output = finish(start(tmp_path, methods=[bad, "multitask"]))
+    status, output = finish(tmp_path, methods=[bad, "multitask"])
     assert status == 1
     assert "DivergenceError" in log.read_text(encoding="utf-8")
     assert finished(tmp_path / "out") == before
 
 
 def test_errors_come_before_any_run(tmp_path):
-    status, output = finish(start(tmp_path, methods=["multitask"], selection_fraction=0.01))
+    status, output = finish(tmp_path, methods=["multitask"], selection_fraction=0.01)
     assert status == 2
     assert "error: the target 'target' is too small for selection_fraction=0.01" in output
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,5 @@
 """Exact resume: from a checkpoint at any step, the run ends bit for bit as the one that was never stopped."""
 
-import json
 import shutil
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from support.comparing import assert_same_run
-from support.launching import ROOT, launch
+from support.forking import fork_runs
 from support.resumed_run import RUN
 from support.toy_run import run_toy
 
@@ -58,16 +57,23 @@ def checkpoints(folder):
     return found
 
 
+def three_of(found):
+    """The first checkpoint, one in the middle of the run, and the last with a step left."""
+    return [found[0], found[len(found) // 2], found[-2]]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_resume_at_every_step(variant, tmp_path):
+def test_resume(variant, tmp_path):
+    """At every step where the plan has forks, with and without a joint phase; elsewhere at three."""
     settings = RUN | VARIANTS[variant]
     whole = run_toy(tmp_path / "whole", **settings)
-    for checkpoint in checkpoints(tmp_path / "whole"):
+    found = checkpoints(tmp_path / "whole")
+    for checkpoint in found if variant in ("forks", "joint_phase") else three_of(found):
         resumed = run_toy(
             tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | NO_MORE_CHECKPOINTS
         )
         assert_same_run(whole, resumed)
-        if checkpoint != checkpoints(tmp_path / "whole")[-1]:  # Trainer reads no generators where no step is left
+        if checkpoint != found[-1]:  # Trainer reads no generators where no step is left
             assert torch.equal(whole["torch_rng"], resumed["torch_rng"])
     shutil.rmtree(tmp_path / "whole")
 
@@ -83,13 +89,12 @@ def test_the_variants_reach_every_kind_of_phase(tmp_path):
     assert not torch.equal(one["state"]["encoder.0.weight"], other["state"]["encoder.0.weight"])
 
 
-@pytest.mark.slow
 def test_resume_with_workers(tmp_path):
     settings = RUN | {"dataloader_num_workers": 2, "max_phase_steps": 2}
     whole = run_toy(tmp_path / "whole", **settings)
     without_workers = run_toy(tmp_path / "none", **settings | {"dataloader_num_workers": 0, "save_strategy": "no"})
     assert_same_run(whole, without_workers)
-    for checkpoint in checkpoints(tmp_path / "whole"):
+    for checkpoint in three_of(checkpoints(tmp_path / "whole")):
         resumed = run_toy(
             tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | NO_MORE_CHECKPOINTS
         )
@@ -110,10 +115,9 @@ def test_every_checkpoint_is_a_merged_model(tmp_path):
             assert torch.equal(tensor, model[name]), (checkpoint.name, name)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 @pytest.mark.parametrize(("config", "workers"), [("ddp", 0), ("ddp", 2), ("fsdp2", 0)])
-def test_resume_at_every_step_on_two_processes(config, workers, tmp_path):
+def test_resume_on_two_processes(config, workers, tmp_path):
     settings = RUN | {
         "per_device_train_batch_size": 2,
         "max_phase_steps": 2,
@@ -122,8 +126,8 @@ def test_resume_at_every_step_on_two_processes(config, workers, tmp_path):
     }
     num_steps = 2 * (2 + 1 + 1 + 1)  # joint, and three forks shortened from 2 to 1
     whole = {"output_dir": str(tmp_path / "whole"), **settings}
-    # A step of every kind of phase, under FSDP2: joint, fork, and a fork of the second plan.
-    steps = range(1, num_steps + 1) if config == "ddp" else (1, 3, 8)
+    # Elsewhere a step of every kind of phase: joint, fork, and a fork of the second plan.
+    steps = range(1, num_steps + 1) if (config, workers) == ("ddp", 0) else (1, 3, 8)
     resumed = [
         {
             "output_dir": str(tmp_path / "resumed"),
@@ -133,10 +137,8 @@ def test_resume_at_every_step_on_two_processes(config, workers, tmp_path):
         }
         for step in steps
     ]
-    (tmp_path / "runs.json").write_text(json.dumps([whole, *resumed]), encoding="utf-8")
-    launch(ROOT / "tests" / "support" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt", config=config)
+    results = fork_runs(run_toy, [whole, *resumed], config, 2)
     assert len(checkpoints(tmp_path / "whole")) == num_steps
-    results = torch.load(tmp_path / "result.pt", weights_only=False)
     for result in results:
         assert result["rank_checksum"][0] == result["rank_checksum"][1]
         assert_same_run(results[0], result)

@@ -2,9 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,14 +9,11 @@ from benchmarks.demo_suite import FRESH_SEEDS, check_claims, format_results, run
 from hf_alphavil.demo.run import DEMO_METHODS, run_demo_method
 from hf_alphavil.demo.suite import demo_encoder, demo_tasks
 from hf_alphavil.methods import METHODS
-
-ROOT = Path(__file__).parents[2]
+from support.driving import drive, refused_by_driver
 
 
 def test_the_command_leaves_its_files_and_prints_its_tables(tmp_path):
-    command = [sys.executable, "run_glue_avil.py", "--demo", "--use_cpu", "--output_dir", str(tmp_path)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stderr
+    run = drive("--demo", "--use_cpu", "--output_dir", tmp_path)
     history = json.loads((tmp_path / "alphavil_history.json").read_text(encoding="utf-8"))
     assert history
     assert (tmp_path / "plots" / "task_weights.png").stat().st_size > 0
@@ -29,22 +23,20 @@ def test_the_command_leaves_its_files_and_prints_its_tables(tmp_path):
     assert {"helpful", "unrelated", "noise", *DEMO_METHODS} <= set(first_words)
 
 
-@pytest.mark.slow
-def test_the_claims_hold_on_fresh_seeds():
-    results = [run_seed(seed) for seed in FRESH_SEEDS]
+@pytest.mark.parametrize(
+    "seeds", [FRESH_SEEDS[:1], pytest.param(FRESH_SEEDS, marks=pytest.mark.slow)], ids=lambda seeds: str(len(seeds))
+)
+def test_the_claims_hold_on_fresh_seeds(seeds):
+    results = [run_seed(seed) for seed in seeds]
     assert all(check_claims(results).values()), format_results(results)
 
 
 def test_method_all_is_for_the_demo_only(tmp_path):
-    command = [sys.executable, "run_glue_avil.py", "--use_cpu", "--output_dir", str(tmp_path)]
-    refused = subprocess.run(
-        [*command, "--target", "rte", "--method", "all"], cwd=ROOT, capture_output=True, text=True, timeout=600
-    )
-    assert refused.returncode == 1
-    assert "--method all is only for --demo: add --demo, or pass one of alphavil" in refused.stderr
+    arguments = ["--use_cpu", "--output_dir", tmp_path, "--target", "rte", "--method", "all"]
+    said = refused_by_driver(arguments, tmp_path)
+    assert "--method all is only for --demo: add --demo, or pass one of alphavil" in said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in DEMO_METHODS])
 def test_every_method_trains_the_demo_suite(method, tmp_path):
     """Four of the demo's six epochs are enough to beat chance on the target; all weights are finite."""

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from support.bert_run import HEADS, run_bert
-from support.launching import launch_runs
+from support.forking import fork_runs
 
 # PEFT itself asks for a deprecated name.
 ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+pytestmark = pytest.mark.distributed
 
 RUN = {"learning_rate": 0.05, "weight_decay": 0.1, "optim_args": "momentum=0.9"}
 # Accumulation: DDP looks for unused heads in the last micro-batch alone.
@@ -46,7 +46,7 @@ def on_two_processes(tmp_path_factory):
     runs = [{"output_dir": str(folder / name), **RUN, **settings} for name, settings in WATCHED.items()]
     for run in runs:
         run["per_device_train_batch_size"] = run.get("per_device_train_batch_size", 4) // 2
-    return dict(zip(WATCHED, launch_runs("bert_run.py", runs, folder), strict=True))
+    return dict(zip(WATCHED, fork_runs(run_bert, runs, "ddp", 2), strict=True))
 
 
 @ignore_peft

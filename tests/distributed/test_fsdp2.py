@@ -1,6 +1,5 @@
 """FSDP2 on two processes: the run of DDP, in shards. The toy is in test_exactness.py and resume/test_resume.py."""
 
-import json
 import os
 from types import SimpleNamespace
 
@@ -13,8 +12,8 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 from hf_alphavil import MultitaskConfig, MultitaskModel
 from hf_alphavil.checkpointing.run_state import STATE_NAME, load_run_tensors, save_run_state
 from hf_alphavil.distributed.refusals import check_evaluation, check_sharding, check_tied_weights
-from support.launching import ROOT, launch
-from support.sharded_run import ROWS, rows
+from support.forking import fork_runs
+from support.sharded_run import ROWS, rows, run_bert
 
 TOLERANCE = 1e-6  # float32: ranks' gradients are summed in another order
 
@@ -29,11 +28,7 @@ def runs(tmp_path_factory):
             {"output_dir": str(folder / "out"), "save_strategy": "steps", "save_steps": 3},
             {"output_dir": str(folder / "bf16"), "bf16": True, "gradient_checkpointing": True, "num_train_epochs": 1},
         ]
-        (folder / "runs.json").write_text(json.dumps(settings), encoding="utf-8")
-        launch(
-            ROOT / "tests" / "support" / "sharded_run.py", folder / "runs.json", folder / "result.pt", config=config
-        )
-        plain, mixed = torch.load(folder / "result.pt", weights_only=False)
+        plain, mixed = fork_runs(run_bert, settings, config, 2)
         results |= {config: plain | {"folder": folder / "out"}, f"{config}_bf16": mixed}
     return results
 
@@ -44,7 +39,6 @@ def assert_close(mine, theirs):
         torch.testing.assert_close(mine[name], theirs[name], rtol=0, atol=TOLERANCE, msg=name)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_equals_ddp(runs):
     ddp, fsdp2 = runs["ddp"], runs["fsdp2"]
@@ -69,7 +63,6 @@ def test_equals_ddp(runs):
     assert fsdp2["eval_loss"] == pytest.approx(ddp["eval_loss"], abs=TOLERANCE)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_idle_heads_keep_their_bits(runs):
     """Weight decay included: a head whose task did not step has a δ of exactly 0."""
@@ -79,7 +72,6 @@ def test_idle_heads_keep_their_bits(runs):
             assert moved == {task}
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_mixed_precision_is_that_of_ddp(runs):
     """Training in bf16, with gradient checkpointing; float32 shards; α fitted on float32 losses."""
@@ -97,7 +89,6 @@ def test_mixed_precision_is_that_of_ddp(runs):
         assert entry["meta_loss"] == pytest.approx(ddp["history"][0]["meta_loss"], abs=2e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_what_is_saved_is_whole(runs):
     run = runs["fsdp2"]
@@ -112,7 +103,6 @@ def test_what_is_saved_is_whole(runs):
         assert exported(**inputs).loss.item() == pytest.approx(run["eval_loss"], abs=TOLERANCE)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_a_checkpoint_holds_the_last_merged_model(runs, tmp_path):
     """In FSDP's own form, in whatever phase it was written."""

@@ -1,6 +1,6 @@
 """Task-parallel phases: side by side, the same run as one after another, and what it refuses."""
 
-import json
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +13,8 @@ from hf_alphavil.distributed.phase_groups import PhaseGroups, count_groups
 from hf_alphavil.methods import METHODS
 from support.comparing import assert_same_run, comparable
 from support.exactness import CASES, assert_equals_reference, reference
-from support.launching import ROOT, launch, launch_runs
+from support.faults import diverging_run, interrupted_run
+from support.forking import fork, fork_runs
 from support.toy_run import NOISY_RUN, run_toy, toy_args
 
 RUN = NOISY_RUN | {"num_train_epochs": 3, "warmup_steps": 4}
@@ -36,11 +37,10 @@ def losses(run):
     return [entry for entry in map(comparable, run["log_history"]) if any(key.startswith("loss_") for key in entry)]
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one_to_the_last_bit(tmp_path):
     runs = [{"output_dir": str(tmp_path / name), **RUN, **more, **PARALLEL} for name, more in VARIANTS.items()]
-    for (name, more), run in zip(VARIANTS.items(), launch_runs("toy_run.py", runs, tmp_path), strict=True):
+    for (name, more), run in zip(VARIANTS.items(), fork_runs(run_toy, runs, "ddp", 2), strict=True):
         whole = run_toy(tmp_path / "one" / name, **RUN | more)
         assert len(set(run["rank_checksum"])) == 1, name
         assert run["history"] == whole["history"], name
@@ -61,7 +61,6 @@ def test_two_processes_equal_one_to_the_last_bit(tmp_path):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_groups_of_processes_equal_the_reference(tmp_path):
     """Four processes in two groups of two: each task's step has the rows of both processes of its group."""
@@ -72,18 +71,17 @@ def test_groups_of_processes_equal_the_reference(tmp_path):
         half = {"per_device_train_batch_size": settings["per_device_train_batch_size"] // 2}
         runs.append({"output_dir": str(tmp_path / case), **settings, **half, **PARALLEL})
     noisy = {"output_dir": str(tmp_path / "noisy"), **RUN, "per_device_train_batch_size": 2, **PARALLEL}
-    *results, run = launch_runs("toy_run.py", [*runs, noisy], tmp_path, num_processes=4)
+    *results, run = fork_runs(run_toy, [*runs, noisy], "ddp", 4)
     for case, result in zip(cases, results, strict=True):
         assert_equals_reference(result, reference(**CASES[case][1]))
         assert len(result["rank_checksum"]) == 4
         assert len(set(result["rank_checksum"])) == 1
     # Batch norm sees a rank's rows alone: the same as data-parallel training on a world of two.
-    (whole,) = launch_runs("toy_run.py", [noisy | {"phase_parallel": "off"}], tmp_path)
+    (whole,) = fork_runs(run_toy, [noisy | {"phase_parallel": "off"}], "ddp", 2)
     for key, tensor in whole["state"].items():
         torch.testing.assert_close(run["state"][key], tensor, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_resume_at_every_step(tmp_path):
     settings = {**RUN, **PARALLEL, "num_train_epochs": 2, "logging_strategy": "steps", "logging_steps": 3}
@@ -99,7 +97,7 @@ def test_resume_at_every_step(tmp_path):
         }
         for step in range(1, num_steps + 1)
     ]
-    results = launch_runs("toy_run.py", [whole, *resumed], tmp_path)
+    results = fork_runs(run_toy, [whole, *resumed], "ddp", 2)
     for result in results:
         assert len(set(result["rank_checksum"])) == 1
         assert_same_run(results[0], result)
@@ -114,41 +112,36 @@ def test_resume_at_every_step(tmp_path):
         run_toy(tmp_path / "other", resume_from_checkpoint=str(found[8]), **{**settings, "phase_parallel": "off"})
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_sigterm_and_a_rank_that_dies(tmp_path):
-    """All stop at the next step at which they agree, here the plan's end, and go on; see tests/resume."""
-    (tmp_path / "settings.json").write_text(
-        json.dumps(RUN | PARALLEL | {"enable_jit_checkpoint": True, "eval_strategy": "epoch"}), encoding="utf-8"
-    )
-    launch(
-        ROOT / "tests" / "support" / "launched_faults.py", tmp_path / "settings.json", tmp_path,
-        options=["--max_restarts", "1", "--rdzv_backend", "c10d"],
-        variables={"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
-    )  # fmt: skip
-    results = torch.load(tmp_path / "results.pt", weights_only=False)
-    assert results["stopped_at"] == ["checkpoint-8"]
-    assert results["died_after"] == ["checkpoint-4"]
-    for name in ("after_sigterm", "after_death"):
-        assert_same_run(results["whole"], results[name])
+    """All stop at the next step at which they agree, here the plan's end, and go on; see test_sigterm.py."""
+    settings = RUN | PARALLEL | {"enable_jit_checkpoint": True, "eval_strategy": "epoch"}
+    settings |= {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
+    stops = {"told": (1, 3, signal.SIGTERM), "dying": (1, 5, signal.SIGKILL)}
+    ended = {
+        name: fork(interrupted_run, tmp_path / name, *stop, settings, config="ddp", num_processes=2)
+        for name, stop in stops.items()
+    }
+    assert ended["told"].returncode == 0, ended["told"].stderr
+    assert ended["dying"].stdout.count("rank 1 dies") == 1
+    names = {name: [path.name for path in checkpoints(tmp_path / name)] for name in stops}
+    assert names == {"told": ["checkpoint-8"], "dying": ["checkpoint-4"]}
+    runs = [{"output_dir": str(tmp_path / name), "resume_from_checkpoint": "auto", **settings} for name in stops]
+    whole, *resumed = fork_runs(run_toy, [{"output_dir": str(tmp_path / "whole"), **settings}, *runs], "ddp", 2)
+    for run in resumed:
+        assert_same_run(whole, run)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_a_diverged_phase_is_dropped_everywhere(tmp_path):
     """Rank 1 trains tasks a and c: its NaN costs one phase of it, and rank 0 learns of it when they exchange."""
-    (tmp_path / "settings.json").write_text(
-        json.dumps(
-            {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_phase_steps": 9, **PARALLEL}
-        ),
-        encoding="utf-8",
-    )
-    output = launch(ROOT / "tests" / "support" / "launched_divergence.py", tmp_path / "settings.json", tmp_path)
-    results = torch.load(tmp_path / "results.pt", weights_only=False)
+    settings = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_phase_steps": 9, **PARALLEL}
+    run = fork(diverging_run, tmp_path, config="ddp", num_processes=2, **settings)
+    results = run.result
     # Step 13 is the sixth of the second epoch's eight, the first of c.
     assert results["dropped"] == [[{}, {"c": 0}, {}], [{}, {"c": 0}, {}]]
     assert results["checksums"][0] == results["checksums"][1]
-    assert output.count("The loss of task 'c' became NaN or infinite at step 1 of 3") == 1
+    assert (run.stdout + run.stderr).count("The loss of task 'c' became NaN or infinite at step 1 of 3") == 1
 
 
 def accelerator(num_processes=4, is_fsdp2=False, mixed_precision="no"):

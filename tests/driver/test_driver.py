@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from hf_alphavil.demo.suite import demo_encoder
-from support.driving import SMALL, drive, read
-from support.launching import ROOT
+from support.driving import SMALL, drive, launch_driver, read
+from support.forking import ROOT
 
 SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
 
@@ -25,12 +25,12 @@ assert "hf_alphavil" not in sys.modules
 """
 
 
-@pytest.mark.slow
 def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
     out = tmp_path / "out"
-    finished = drive(
+    finished = launch_driver(
         "--target", "cb", "--auxiliary", "copa", "stsb", "--data_dir", data_dir, "--model_name_or_path", real_encoder,
         "--output_dir", out, "--num_train_epochs", "2", "--do_train", "--do_eval", "--do_predict", *SMALL,
+        "--max_train_samples", "48", "--alpha_holdout_fraction", "0.25",
         launcher=["--num_processes", "1", "--cpu"],
     )  # fmt: skip
     results = read(out / "all_results.json")
@@ -64,27 +64,23 @@ def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
     again |= {"model_name_or_path": str(out), "output_dir": str(tmp_path / "again"), "max_eval_samples": 32}
     again |= {"max_length": 32, "use_cpu": True, "disable_tqdm": True}
     (tmp_path / "again.json").write_text(json.dumps(again), encoding="utf-8")
-    drive(tmp_path / "again.json", launcher=["--num_processes", "1", "--cpu"])
+    drive(tmp_path / "again.json")
     assert read(tmp_path / "again" / "eval_results.json")["eval_cb_loss"] == pytest.approx(
         results["eval_cb_loss"], rel=1e-4
     )
 
 
-@pytest.mark.slow
-def test_adapters_are_trained_merged_and_loaded_again(data_dir, real_encoder, tmp_path):
+def test_adapters_are_trained_merged_and_loaded_again(data_dir, small_encoder, tmp_path):
     common = ["--target", "cb", "--auxiliary", "copa", "--data_dir", data_dir, *SMALL, "--max_phase_steps", "3"]
-    one_process = {"launcher": ["--num_processes", "1", "--cpu"]}
     drive(
-        *common, "--model_name_or_path", real_encoder, "--output_dir", tmp_path / "out", "--num_train_epochs", "1",
+        *common, "--model_name_or_path", small_encoder, "--output_dir", tmp_path / "out", "--num_train_epochs", "1",
         "--use_peft", "--lora_r", "2", "--lora_target_modules", "query", "dense", "--learning_rate", "1e-3",
-        **one_process,
     )  # fmt: skip
     saved = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert not (tmp_path / "out" / "model.safetensors").exists()
     assert any("intermediate.dense.lora_A" in name for name in saved)
     assert any("tasks.cb.classifier" in name for name in saved)
-    drive(*common, "--model_name_or_path", tmp_path / "out", "--output_dir", tmp_path / "again", "--do_eval",
-          **one_process)  # fmt: skip
+    drive(*common, "--model_name_or_path", tmp_path / "out", "--output_dir", tmp_path / "again", "--do_eval")
     # The exports have ordinary weights without adapters, equal from the run and from its saved folder.
     one, other = (load_file(tmp_path / folder / "export" / "cb" / "model.safetensors") for folder in ("out", "again"))
     assert not any("lora" in name for name in one)
@@ -97,22 +93,18 @@ def test_adapters_are_trained_merged_and_loaded_again(data_dir, real_encoder, tm
     assert list(config["id2label"].values()) == ["entailment", "contradiction", "neutral"]
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
+def test_two_processes_equal_one(data_dir, small_encoder, tmp_path):
     """Two CPU processes (the README's command) give about the α and weights of one process with twice the batch."""
-    common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir, "--model_name_or_path", real_encoder]
-    common += ["--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
-    two = drive(
+    common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir]
+    common += ["--model_name_or_path", small_encoder, "--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
+    two = launch_driver(
         *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4",
         launcher=["--num_processes", "2", "--cpu", "--main_process_port", "29555"],
     )  # fmt: skip
     assert "starting 2 with torch's launcher" in two.stderr
     assert two.stdout.count("rte: validation accuracy") == 1
-    drive(
-        *common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8",
-        launcher=["--num_processes", "1", "--cpu"],
-    )  # fmt: skip
+    drive(*common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8")
     one, two = (read(tmp_path / name / "alphavil_history.json")[0] for name in ("one", "two"))
     # Close, not equal: the encoder's dropout masks depend on how a batch is split.
     for task in ("rte", "wnli"):
@@ -120,7 +112,6 @@ def test_two_processes_equal_one(data_dir, real_encoder, tmp_path):
     assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_sharded_by_the_launch_file(data_dir, tmp_path):
     """FSDP2 on two CPU processes writes the same outputs as one process, and sharded checkpoints."""
@@ -131,7 +122,7 @@ def test_sharded_by_the_launch_file(data_dir, tmp_path):
     common += ["--do_train", "--do_eval", "--do_predict", "--save_strategy", "steps"]
     common += ["--save_steps", "7", "--per_device_train_batch_size", "8"]
     launcher = ["--config_file", ROOT / "configs" / "fsdp2.yaml", "--main_process_port", "29557"]
-    drive(*common, launcher=launcher)
+    launch_driver(*common, launcher=launcher)
     assert "eval_cb_combined_score" in read(out / "all_results.json")
     weights = load_file(out / "model.safetensors")
     assert (out / "checkpoint-7" / "pytorch_model_fsdp_0").is_dir()

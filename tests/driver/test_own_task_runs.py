@@ -9,8 +9,7 @@ import pytest
 
 from support.driving import drive, read
 
-ONE_PROCESS = {"launcher": ["--num_processes", "1", "--cpu"]}
-SHORT = ["--max_seq_length", "48", "--disable_tqdm", "true", "--save_strategy", "no", "--do_train", "--do_eval"]
+SHORT = ["--max_seq_length", "24", "--disable_tqdm", "true", "--save_strategy", "no", "--do_train", "--do_eval"]
 ANIMALS = ("cat", "dog", "horse", "cow", "goat", "duck", "frog", "bee", "wolf", "owl")
 NAMES = ("Mary", "John", "Peter", "Susan", "Paul", "Anna")
 
@@ -90,13 +89,12 @@ def use(source, folder):
     return finished.stdout.strip()
 
 
-@pytest.mark.slow
 def test_five_way_choice_with_rte(own_tasks, data_dir, real_encoder, tmp_path):
     out = tmp_path / "out"
     drive(
         "--target", "quiz", "--auxiliary", "rte", "--task_config", own_tasks / "tasks.yaml", "--data_dir", data_dir,
         "--model_name_or_path", real_encoder, "--output_dir", out, "--num_train_epochs", "1", "--do_predict",
-        "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "5e-4", *SHORT, **ONE_PROCESS,
+        "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "5e-4", *SHORT,
     )  # fmt: skip
     assert set(read(out / "alphavil_history.json")[0]["alpha"]) == {"quiz", "rte"}
     assert read(out / "eval_results.json")["eval_quiz_accuracy"] > 0.4  # chance is 0.2
@@ -106,13 +104,12 @@ def test_five_way_choice_with_rte(own_tasks, data_dir, real_encoder, tmp_path):
     assert {line.split("\t")[1] for line in lines[1:]} <= set("abcde")
 
 
-@pytest.mark.slow
 def test_token_classification_with_rte(own_tasks, data_dir, real_encoder, tmp_path):
     out = tmp_path / "out"
     drive(
         "--target", "names", "--auxiliary", "rte", "--include_path", own_tasks, "--data_dir", data_dir,
         "--model_name_or_path", real_encoder, "--output_dir", out, "--num_train_epochs", "1", "--do_predict",
-        "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "5e-4", *SHORT, **ONE_PROCESS,
+        "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "5e-4", *SHORT,
     )  # fmt: skip
     assert set(read(out / "alphavil_history.json")[0]["alpha"]) == {"names", "rte"}
     assert read(out / "eval_results.json")["eval_names_span_f1"] > 0.5

@@ -10,8 +10,7 @@ from datasets import Dataset
 from hf_alphavil.demo.suite import demo_encoder
 from hf_alphavil.tasks import SubmissionFormat, Task
 from hf_alphavil.tasks.selection import predicted_tasks
-from support.driving import drive, read
-from support.launching import refused_by_driver
+from support.driving import drive, read, refused_by_driver
 
 YAML = """
 moods:
@@ -26,28 +25,26 @@ prose:
 """
 SHORT = ["--num_train_epochs", "1", "--save_strategy", "no", "--alpha_holdout_fraction", "0.25"]
 SHORT += ["--disable_tqdm", "true"]
-TWO_PROCESSES = ["--num_processes", "2", "--cpu", "--main_process_port", "29559"]
 
 
 @pytest.fixture
-def command(tmp_path, real_encoder):
+def command(tmp_path, small_encoder):
     (tmp_path / "tasks.yaml").write_text(YAML)
     rows = [f"w{n % 7} w{n % 5} w{n % 3},{'good' if n % 2 else 'bad'}" for n in range(60)]
     (tmp_path / "moods.csv").write_text("\n".join(["text,label", *rows]))
     (tmp_path / "prose.txt").write_text("\n".join(row.partition(",")[0] for row in rows))
     return [
         "--target", "moods", "--auxiliary", "prose", "--task_config", tmp_path / "tasks.yaml",
-        "--model_name_or_path", real_encoder, "--output_dir", tmp_path / "out", *SHORT,
+        "--model_name_or_path", small_encoder, "--output_dir", tmp_path / "out", *SHORT,
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_set_without_a_prediction(command, tmp_path):
     stale = tmp_path / "out" / "predictions" / "WNLI.tsv"
     stale.parent.mkdir(parents=True)
     stale.write_text("an earlier run's")
     out = tmp_path / "out"
-    ran = drive(*command, "--do_train", "--make_submission", "glue", launcher=TWO_PROCESSES)
+    ran = drive(*command, "--do_train", "--make_submission", "glue", "--use_cpu", config="ddp", num_processes=2)
     assert "11 of 11 files are placeholders" in ran.stdout
     with zipfile.ZipFile(out / "glue.zip") as archive:
         assert len(archive.namelist()) == 11
@@ -72,11 +69,10 @@ def test_a_set_that_cannot_be_made_is_said_before_training(command, tmp_path):
     assert not (tmp_path / "out" / "all_results.json").exists()
 
 
-@pytest.mark.slow
 def test_a_run_s_record_outlives_its_use(command, tmp_path):
     """Prediction with a trained model, from a YAML file of flags, keeps the report of the training run."""
     out = tmp_path / "out"
-    ran = drive(*command, "--do_train", "--do_eval", "--do_predict", launcher=["--num_processes", "1", "--cpu"])
+    ran = drive(*command, "--do_train", "--do_eval", "--do_predict")
     assert "moods has no test set to predict: --do_predict writes nothing" in ran.stderr
     assert not (out / "predictions").exists()
     (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
@@ -88,7 +84,7 @@ def test_a_run_s_record_outlives_its_use(command, tmp_path):
         "use_cpu": True, "disable_tqdm": True,
     }  # fmt: skip
     (tmp_path / "predict.yaml").write_text(yaml.safe_dump(flags))
-    ran = drive(tmp_path / "predict.yaml", launcher=["--num_processes", "1", "--cpu"])
+    ran = drive(tmp_path / "predict.yaml")
     assert {name: (out / name).read_bytes() for name in record} == record
     assert len((out / "predictions" / "moods.tsv").read_text().splitlines()) == 61
     assert "start at random" not in ran.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.launching import ROOT, launch
+from support.launching import launch_runs
 from support.toy_run import run_toy
 
 COMMITTED = Path(__file__).with_name("trajectories.json")
@@ -82,7 +82,6 @@ def test_one_process(method, equivalent, tmp_path):
     assert_reproduces(run_toy(tmp_path, **settings_of(method, EQUIVALENT[equivalent])), method)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes(tmp_path):
     cases = [
@@ -95,9 +94,7 @@ def test_two_processes(tmp_path):
         {"output_dir": str(tmp_path / str(i)), **settings_of(method, TWO_RANKS[name])}
         for i, (method, name) in enumerate(cases)
     ]
-    (tmp_path / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
-    launch(ROOT / "tests" / "support" / "toy_run.py", tmp_path / "runs.json", tmp_path / "result.pt")
-    for (method, _), run in zip(cases, torch.load(tmp_path / "result.pt", weights_only=False), strict=True):
+    for (method, _), run in zip(cases, launch_runs("toy_run.py", runs, tmp_path), strict=True):
         assert_reproduces(run, method)
 
 

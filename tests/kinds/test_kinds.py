@@ -15,8 +15,8 @@ from hf_alphavil.data.multiple_choice import MultipleChoiceCollator
 from hf_alphavil.kinds.choices import ChoiceSmoother
 from hf_alphavil.reporting.card import last_scores
 from support.comparing import assert_same_run
+from support.forking import fork_runs
 from support.kinds_run import every_kind, kinds_trainer, run_kinds, word_tokenizer
-from support.launching import launch_runs
 
 METRICS = {
     "pair": "accuracy", "tags": "f1_micro", "score": "combined_score", "quiz": "accuracy", "names": "span_f1",
@@ -90,14 +90,13 @@ def test_every_kind_trains_with_label_smoothing(tmp_path):
     assert all(torch.isfinite(tensor).all() for tensor in smoothed["state"].values())
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one(tmp_path):
     """Batches of 4 on each of two processes equal batches of 8 on one, except for means over a process's tokens."""
     every = {"target": "quiz", "max_phase_steps": 2}
     by_row = {"target": "quiz", "leave_out": ["prose", "names"], "dropout": 0.0}
     runs = [{"output_dir": str(tmp_path / name), **settings} for name, settings in (("a", every), ("b", by_row))]
-    two = launch_runs("kinds_run.py", runs, tmp_path)
+    two = fork_runs(run_kinds, runs, "ddp", 2)
     assert set(two[0]["scores"]) == set(METRICS)
     for name, scores in two[0]["scores"].items():
         assert np.isfinite(scores[f"eval_{name}_loss"])

@@ -7,7 +7,7 @@ from scipy.optimize import direct, minimize
 
 from reference.straight_line import entropy_of, loss_of, merge, take
 from support.exactness import TOLERANCE, assert_equals_reference, reference
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.toy_run import META_ROWS, NOISY_RUN, SIZES, TARGET, run_toy, toy_data, toy_model
 
 LEARNING_RATE = {"weight_applies_to": "learning_rate", "normalize_task_weights": True}
@@ -185,7 +185,6 @@ SEARCHES = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 @pytest.mark.parametrize("config", ["ddp", "fsdp2"])
 def test_two_processes_equal_the_reference(config, tmp_path):
@@ -193,7 +192,7 @@ def test_two_processes_equal_the_reference(config, tmp_path):
     two = {"per_device_train_batch_size": 4, "num_train_epochs": EPOCHS}
     settings = [*(CASES[case] for case in cases), *SEARCHES.values()]
     runs = [{"output_dir": str(tmp_path / str(i)), **given, **two} for i, given in enumerate(settings)]
-    results = launch_runs("toy_run.py", runs, tmp_path, 2, config)
+    results = fork_runs(run_toy, runs, config, 2)
     for run in results:
         assert len(set(run["rank_checksum"])) == 1
         assert run["sharded"] == (set(run["state"]) if config == "fsdp2" else set())
@@ -206,7 +205,6 @@ def test_two_processes_equal_the_reference(config, tmp_path):
             assert mine["alpha"] == pytest.approx(theirs["alpha"], abs=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_side_by_side_equals_one_process_to_the_last_bit(tmp_path):
     """A group whose tasks are all pruned waits; the others go on with their α."""
@@ -219,7 +217,7 @@ def test_side_by_side_equals_one_process_to_the_last_bit(tmp_path):
     runs = [
         {"output_dir": str(tmp_path / str(i)), **given, "phase_parallel": "on"} for i, given in enumerate(settings)
     ]
-    for given, run in zip(settings, launch_runs("toy_run.py", runs, tmp_path), strict=True):
+    for given, run in zip(settings, fork_runs(run_toy, runs, "ddp", 2), strict=True):
         alone = run_toy(tmp_path / "alone", **given)
         assert run["history"] == alone["history"]
         assert all(torch.equal(run["state"][name], tensor) for name, tensor in alone["state"].items())

@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hf_alphavil.checkpointing.run_state import load_run_tensors, save_run_state
 from hf_alphavil.methods import DeltaBank
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.small_net import Net
 from support.toy_run import run_toy
 
@@ -170,7 +170,6 @@ def test_on_a_cpu_both_places_are_one(dtype, tmp_path):
         assert torch.equal(tensor, other["state"][name]), name
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_shards_on_two_processes(tmp_path):
     """FSDP2: each process rounds and keeps its shards."""
@@ -179,7 +178,7 @@ def test_shards_on_two_processes(tmp_path):
         {"output_dir": str(tmp_path / "exact"), **settings},
         {"output_dir": str(tmp_path / "rounded"), **settings, "delta_dtype": "bfloat16", "delta_device": "cpu"},
     ]
-    exact, run = launch_runs("toy_run.py", runs, tmp_path, 2, "fsdp2")
+    exact, run = fork_runs(run_toy, runs, "fsdp2", 2)
     assert run["sharded"] == set(run["state"])
     assert_merged_as_fitted(run)
     for task, deltas in exact["epochs"][0]["delta"].items():

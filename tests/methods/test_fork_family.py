@@ -20,7 +20,7 @@ from reference.fork_family import (
     straight_line_stilts,
 )
 from support.comparing import assert_same_run
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.poisoned_run import Poison, PoisonedTrainer
 from support.toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 
@@ -377,13 +377,12 @@ def test_a_fork_that_diverges_ranks_last_or_is_left_out(tmp_path):
 # ---- Several processes
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 @pytest.mark.parametrize("config", ["ddp", "fsdp2"])
 def test_two_processes_equal_the_reference(config, tmp_path):
     cases = (*METHOD_CASES, "diw_at_zero")
     runs = [{"output_dir": str(tmp_path / case), **CASES[case][0], "per_device_train_batch_size": 4} for case in cases]
-    for case, run in zip(cases, launch_runs("toy_run.py", runs, tmp_path, config=config), strict=True):
+    for case, run in zip(cases, fork_runs(run_toy, runs, config, 2), strict=True):
         assert_equals_reference(run, reference(case))
         assert len(run["rank_checksum"]) == 2
         assert len(set(run["rank_checksum"])) == 1

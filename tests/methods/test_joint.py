@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reference.straight_tawt import straight_tawt
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.toy_run import TARGET, run_toy, toy_data, toy_model
 
 
@@ -25,10 +25,9 @@ def test_equals_the_straight_line(method, tmp_path):
     assert_equals_reference(run_toy(tmp_path, method=method), method, 1e-9)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one(tmp_path):
     methods = ("multitask", "single")
     runs = [{"output_dir": str(tmp_path / name), "method": name, "per_device_train_batch_size": 4} for name in methods]
-    for method, run in zip(methods, launch_runs("toy_run.py", runs, tmp_path), strict=True):
+    for method, run in zip(methods, fork_runs(run_toy, runs, "ddp", 2), strict=True):
         assert_equals_reference(run, method, 1e-6)

@@ -5,7 +5,7 @@ import torch
 
 import reference.straight_steps as straight
 from hf_alphavil.methods import METHODS, StepMethod
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.step_cases import CASES, settings_of
 from support.toy_run import TARGET, run_toy, toy_data, toy_model
 
@@ -66,10 +66,9 @@ def test_order_of_tasks_changes_nothing(case, tmp_path):
         assert torch.equal(tensor, other["state"][name])
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one(tmp_path):
     runs = [{"output_dir": str(tmp_path / case), **settings_of(case, per_device_train_batch_size=4)} for case in CASES]
-    for case, run in zip(CASES, launch_runs("toy_run.py", runs, tmp_path), strict=True):
+    for case, run in zip(CASES, fork_runs(run_toy, runs, "ddp", 2), strict=True):
         assert len(set(run["rank_checksum"])) == 1, case
         assert_equals_reference(run, reference(case), max(1e-6, TOLERANCES.get(case, 0.0)))

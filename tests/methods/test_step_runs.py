@@ -11,7 +11,7 @@ from hf_alphavil.run.divergence import DivergenceError
 from hf_alphavil.setup.checks import check_method
 from support.bert_run import HEADS, run_bert
 from support.comparing import assert_same_run
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.poisoned_run import Poison, PoisonedTrainer
 from support.step_cases import CASES, settings_of
 from support.toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
@@ -37,7 +37,6 @@ def test_resume_to_the_last_bit(case, tmp_path):
         assert torch.equal(whole["torch_rng"], resumed["torch_rng"])
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_native_heads_on_two_processes(tmp_path):
     """Two processes equal one for BERT; every head moves in every step, whatever the run accumulates."""
@@ -51,7 +50,7 @@ def test_native_heads_on_two_processes(tmp_path):
     runs = [{"output_dir": str(tmp_path / name), **settings | more} for name, more in variants.items()]
     for run in runs:
         run["per_device_train_batch_size"] = run.get("per_device_train_batch_size", 4) // 2
-    for (name, more), two in zip(variants.items(), launch_runs("bert_run.py", runs, tmp_path), strict=True):
+    for (name, more), two in zip(variants.items(), fork_runs(run_bert, runs, "ddp", 2), strict=True):
         one = run_bert(tmp_path / "one" / name, **settings | more)
         assert two["rank_checksum"][0] == two["rank_checksum"][1]
         for key, tensor in one["state"].items():

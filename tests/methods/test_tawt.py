@@ -5,7 +5,7 @@ import torch
 
 from reference.straight_tawt import straight_tawt
 from support.comparing import assert_same_run
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.toy_run import NOISY_RUN, TARGET, run_toy, toy_data, toy_model
 
 OPTIONS = {"weight_learning_rate": 2.0, "batch_size": 20}
@@ -33,14 +33,13 @@ def test_equals_the_straight_line(case, tmp_path):
     assert_equals_reference(run_toy(tmp_path, method="tawt", **settings), **rule)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one(tmp_path):
     runs = [
         {"output_dir": str(tmp_path / case), "method": "tawt", "per_device_train_batch_size": 4, **settings}
         for case, (settings, _) in CASES.items()
     ]
-    for (_, rule), run in zip(CASES.values(), launch_runs("toy_run.py", runs, tmp_path), strict=True):
+    for (_, rule), run in zip(CASES.values(), fork_runs(run_toy, runs, "ddp", 2), strict=True):
         assert_equals_reference(run, 1e-6, **rule)
 
 

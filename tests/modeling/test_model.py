@@ -131,7 +131,6 @@ def test_compiled_encoder_has_the_same_names_and_values(bert):
     assert list(bert.state_dict()) == names
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["bert", "qwen2"])
 def test_whole_model_compiles_to_one_graph_per_task(model):
     torch.compiler.reset()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import pytest
 import torch
+import torch.distributed as dist
 from peft import LoraConfig, get_peft_model
+from torch.nn.parallel import DistributedDataParallel
 from transformers import Trainer, TrainingArguments
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
+from support.forking import fork
 from support.modeling_helpers import ENCODERS, TASKS, make_batch, shake
 
 # PEFT itself imports a deprecated name.
@@ -141,45 +139,31 @@ def test_merged_adapters_export(bert, tmp_path):
     torch.testing.assert_close(native(**batch).logits, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.distributed
-def test_ranks_with_different_tasks_stay_equal(bert_folder, tmp_path):
-    script = """
-        import sys, torch, torch.distributed as dist
-        from torch.nn.parallel import DistributedDataParallel
-        from hf_alphavil.distributed.launch import end_process_group
-        from hf_alphavil.modeling import MultitaskModel
+def train_on_different_tasks(folder):
+    """Trains each rank on another task, and compares the ranks' parameters."""
+    dist.init_process_group("gloo")
+    torch.manual_seed(0)
+    tasks = {name: {"kind": "sequence_classification", "labels": ["a", "b"]} for name in ("one", "two", "idle")}
+    model = MultitaskModel.from_encoder(folder, tasks).train()
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    wrapped = DistributedDataParallel(model, find_unused_parameters=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.manual_seed(dist.get_rank())
+    for step in range(3):
+        task = ("one", "two")[(step + dist.get_rank()) % 2]
+        ids, labels = torch.randint(5, 60, (4, 6)), torch.tensor([0, 1, 0, 1])
+        wrapped(task=task, input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for name, parameter in model.named_parameters():
+        gathered = [torch.empty_like(parameter) for _ in range(2)]
+        dist.all_gather(gathered, parameter.detach())
+        assert torch.equal(*gathered), name
+    print("replicas agree", flush=True)
 
-        dist.init_process_group("gloo")
-        torch.manual_seed(0)
-        tasks = {name: {"kind": "sequence_classification", "labels": ["a", "b"]} for name in ("one", "two", "idle")}
-        model = MultitaskModel.from_encoder(sys.argv[1], tasks).train()
-        model.activation_checkpointing_enable({"use_reentrant": False})
-        wrapped = DistributedDataParallel(model, find_unused_parameters=True)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        torch.manual_seed(dist.get_rank())
-        for step in range(3):
-            task = ("one", "two")[(step + dist.get_rank()) % 2]
-            ids, labels = torch.randint(5, 60, (4, 6)), torch.tensor([0, 1, 0, 1])
-            wrapped(task=task, input_ids=ids, labels=labels).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        for name, parameter in model.named_parameters():
-            gathered = [torch.empty_like(parameter) for _ in range(2)]
-            dist.all_gather(gathered, parameter.detach())
-            assert torch.equal(*gathered), name
-        print("replicas agree", flush=True)
-        del wrapped  # ends the threads of the process group
-        end_process_group()
-    """
-    (tmp_path / "ranks.py").write_text(textwrap.dedent(script))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    root = str(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    result = subprocess.run(
-        [*command, str(tmp_path / "ranks.py"), bert_folder],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("replicas agree") == 2
+
+@pytest.mark.distributed
+def test_ranks_with_different_tasks_stay_equal(bert_folder):
+    run = fork(train_on_different_tasks, bert_folder, config="ddp", num_processes=2)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("replicas agree") == 2

@@ -1,15 +1,13 @@
 """The plot of the task weights."""
 
-import subprocess
-import sys
-
 import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
 from hf_alphavil.reporting import plot_task_weights
 from hf_alphavil.reporting.plots import DPI, WIDTH, spread
-from support.example_run import HISTORY, PRUNED, WITHOUT_ALPHA
+from support.example_run import HISTORY, PRUNED, WITHOUT_ALPHA, imports_matplotlib, plot_with_another_backend
+from support.forking import fork
 
 
 def many_tasks(count):
@@ -61,19 +59,12 @@ def test_an_empty_history_is_refused(tmp_path):
 
 
 def test_importing_the_package_imports_no_matplotlib():
-    code = "import sys, hf_alphavil.reporting; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    """The forked process has imported the package and the driver."""
+    assert fork(imports_matplotlib).result is False
 
 
 def test_plotting_leaves_the_users_backend_alone(tmp_path):
-    code = (
-        "import sys, matplotlib; matplotlib.use('svg')\n"
-        "from hf_alphavil.reporting import plot_task_weights\n"
-        "from support.example_run import HISTORY\n"
-        f"plot_task_weights(HISTORY, 'rte', {str(tmp_path / 'a.png')!r})\n"
-        "assert matplotlib.get_backend() == 'svg' and 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert fork(plot_with_another_backend, tmp_path / "a.png").result == ("svg", False)
 
 
 def test_labels_are_spread_within_the_range():

@@ -1,6 +1,5 @@
 """A loss that becomes NaN: the phase is undone and named, the run goes on; where nothing is left, it stops clearly."""
 
-import json
 import re
 
 import pytest
@@ -9,7 +8,8 @@ from transformers import TrainerCallback
 
 from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.run.divergence import DivergenceError
-from support.launching import ROOT, launch
+from support.faults import diverging_run
+from support.forking import fork_runs
 from support.poisoned_run import RUN, STEPS_PER_EPOCH, Poison, trainer
 
 
@@ -154,11 +154,9 @@ def test_a_merge_that_overflows_stops_the_run(tmp_path):
     assert all(torch.isfinite(p).all() for p in run.model.parameters())
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_ranks_agree(tmp_path):
-    (tmp_path / "settings.json").write_text(json.dumps(RUN | {"per_device_train_batch_size": 2}), encoding="utf-8")
-    launch(ROOT / "tests" / "support" / "launched_divergence.py", tmp_path / "settings.json", tmp_path)
-    results = torch.load(tmp_path / "results.pt", weights_only=False)
+    run = {"output_dir": str(tmp_path), **RUN, "per_device_train_batch_size": 2}
+    (results,) = fork_runs(diverging_run, [run], "ddp", 2)
     assert results["dropped"] == [[{}, {"b": 1}, {}], [{}, {"b": 1}, {}]]
     assert results["checksums"][0] == results["checksums"][1]

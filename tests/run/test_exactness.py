@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from support.exactness import BATCH, CASES, assert_equals_reference, reference
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.toy_run import LABELS, SIZES, run_toy
 
 SEVERAL_PROCESS_CASES = {
@@ -59,7 +59,6 @@ def test_order_of_tasks_changes_nothing(settings, tmp_path):
         assert mine["alpha"] == theirs["alpha"]
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 @pytest.mark.parametrize(("config", "num_processes"), [("ddp", 2), ("ddp", 4), ("fsdp2", 2)])
 def test_several_processes_equal_the_reference(config, num_processes, tmp_path):
@@ -71,7 +70,7 @@ def test_several_processes_equal_the_reference(config, num_processes, tmp_path):
         share = {"per_device_train_batch_size": settings["per_device_train_batch_size"] // num_processes}
         runs.append({"output_dir": str(tmp_path / case), **settings, **share})
         rules.append(rule)
-    results = launch_runs("toy_run.py", runs, tmp_path, num_processes, config)
+    results = fork_runs(run_toy, runs, config, num_processes)
     for run, rule in zip(results, rules, strict=True):
         assert_equals_reference(run, reference(**rule))
         assert len(run["rank_checksum"]) == num_processes

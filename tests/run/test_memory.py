@@ -2,15 +2,15 @@
 
 import json
 import logging
-import subprocess
-import sys
 
 import pytest
 import torch
 from transformers import TrainerCallback
 
+import memory
 from hf_alphavil.run.memory import extra_memory
-from support.launching import ROOT
+from support.driving import call_main
+from support.forking import fork
 from support.toy_run import toy_args, toy_trainer
 
 # In units of the parameters' memory, for five tasks: in the last phase θ0, four deltas, four optimizer states more
@@ -88,14 +88,22 @@ def test_a_run_holds_what_is_expected(dtype, tmp_path, caplog):
     assert f"beyond a plain run, with AdamW: {expected / 1e9:.2f} GB" in caplog.text
 
 
-@pytest.mark.slow
-def test_the_benchmark_measures_what_is_expected(tmp_path):
-    command = [sys.executable, "benchmarks/memory.py", "--random_size", "tiny", "--delta_device", "device"]
-    command += ["--output", str(tmp_path / "out.json")]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+# Each setting runs in a new process, which takes ten seconds.
+@pytest.mark.parametrize(
+    ("states", "dtypes"),
+    [
+        (["per_task"], ["bfloat16"]),
+        pytest.param(["per_task", "reset"], ["float32", "bfloat16"], marks=pytest.mark.slow),
+    ],
+    ids=["one setting", "all settings"],
+)
+def test_the_benchmark_measures_what_is_expected(states, dtypes, tmp_path):
+    arguments = ["--random_size", "tiny", "--delta_device", "device", "--output", str(tmp_path / "out.json")]
+    arguments += ["--phase_optimizer_state", *states, "--delta_dtype", *dtypes]
+    run = fork(call_main, memory.main, "benchmarks/memory.py", arguments, timeout=900)
     assert run.returncode == 0, run.stderr
     plain, *results = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["results"]
-    assert run.stdout.count("\n| per_task | ") == run.stdout.count("\n| reset | ") == 2
+    assert [run.stdout.count(f"\n| {state} | ") for state in states] == [len(dtypes)] * len(states)
     for result in results:
         # Embeddings are 9/10 of this model: sums that take one parameter at a time take about one model.
         over = (result["peak"] - plain["peak"]) / plain["parameters"]

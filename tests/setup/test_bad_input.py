@@ -12,7 +12,7 @@ from transformers import SchedulerType
 from hf_alphavil import MultitaskTrainer, load_tasks
 from hf_alphavil.distributed.refusals import check_setup
 from hf_alphavil.tasks import DataError
-from support.launching import refused_by_driver
+from support.driving import refused_by_driver
 from support.toy_run import LABELS, TARGET, toy_args, toy_data, toy_model
 
 

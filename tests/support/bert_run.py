@@ -1,7 +1,4 @@
-"""Runs of a tiny BERT with three heads that tests compare, in this process or as a script for `accelerate launch`.
-
-As a script: `bert_run.py RUNS.json RESULT.pt`, as `toy_run.py`.
-"""
+"""Runs of a tiny BERT with three heads that tests compare."""
 
 import copy
 
@@ -10,7 +7,6 @@ from transformers import BertConfig, TrainerCallback
 
 from hf_alphavil import MultitaskConfig, MultitaskModel
 from hf_alphavil.modeling.lora import LoraArguments, add_lora
-from support.launching import run_listed
 from support.toy_run import RecordingTrainer, toy_args
 
 TARGET = "a"
@@ -110,7 +106,3 @@ def run_bert(output_dir, lora=False, evaluate_first=False, **settings):
             torch.stack([p.double().sum() for p in model.parameters()]).sum().reshape(1)
         ).tolist(),
     }
-
-
-if __name__ == "__main__":
-    run_listed(run_bert)

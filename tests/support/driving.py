@@ -4,22 +4,45 @@ import json
 import subprocess
 import sys
 
-from support.launching import ROOT
+import run_glue_avil
+from support.forking import ROOT, fork
 
 SMALL = ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--disable_tqdm", "true"]
 
 
-def drive(*arguments, launcher=(), cwd=ROOT):
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        *launcher,
-        str(ROOT / "run_glue_avil.py"),
-        *arguments,
-    ]
+def drive(*arguments, config=None, num_processes=1):
+    """Runs the command line in new processes that have everything imported, on the CPU; see `support.forking`."""
+    variables = {"ACCELERATE_USE_CPU": "true"} if config is None else None
+    finished = fork(*command_line(arguments), config=config, num_processes=num_processes, variables=variables)
+    assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-6000:]
+    return finished
+
+
+def refused_by_driver(arguments, folder):
+    """Runs the command line with arguments that it must refuse, from a folder; returns its errors."""
+    finished = fork(*command_line(arguments), cwd=folder)
+    assert finished.returncode != 0
+    return finished.stderr
+
+
+def command_line(arguments):
+    """The arguments of `fork` that run the command line."""
+    return call_main, run_glue_avil.main, ROOT / "run_glue_avil.py", list(map(str, arguments))
+
+
+def call_main(main, script, arguments):
+    """Calls a script's `main` as if the script had been started with the arguments."""
+    sys.argv = [str(script), *arguments]
+    status = main()
+    if status:
+        sys.exit(status)
+
+
+def launch_driver(*arguments, launcher):
+    """Runs the command line by `accelerate launch`."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launcher, ROOT / "run_glue_avil.py", *arguments]
     finished = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, cwd=cwd, timeout=900
+        list(map(str, command)), capture_output=True, text=True, check=False, cwd=ROOT, timeout=900
     )
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-6000:]
     return finished

@@ -1,6 +1,9 @@
 """Short histories with numbers that are easy to follow."""
 
+import sys
 from typing import Any
+
+from hf_alphavil.reporting import plot_task_weights
 
 HISTORY: list[dict[str, Any]] = [
     {
@@ -42,3 +45,16 @@ WITHOUT_ALPHA: list[dict[str, Any]] = [
         "meta_loss": [],
     }
 ]
+
+
+def imports_matplotlib():
+    return "matplotlib" in sys.modules
+
+
+def plot_with_another_backend(path):
+    """Plots the history where the user has chosen a backend; returns the backend and whether pyplot was imported."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    plot_task_weights(HISTORY, "rte", path)
+    return matplotlib.get_backend(), "matplotlib.pyplot" in sys.modules

@@ -1,8 +1,7 @@
-"""Runs of the toy in processes that are killed: `forked_runs.py SCENARIOS.json REPORT.json FOLDER`.
+"""Runs of the toy in processes that are killed.
 
-Everything is imported once, here, and each run is a forked process (or two, with what torchrun puts into the
-environment): a kill costs a second and not the ten of a launch. SIGKILL comes at a counted event, drawn from a seed,
-of one of these kinds, or at a random moment:
+Each run is one forked process, or two with the environment that torchrun sets. SIGKILL comes at a counted event, drawn
+from a seed, of one of these kinds, or at a random moment:
 
 - `micro_batch`: after a forward and backward pass, so inside an accumulation window too;
 - `update`: between clipping and the optimizer's step;
@@ -11,11 +10,9 @@ of one of these kinds, or at a random moment:
 """
 
 import contextlib
-import json
 import os
 import random
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -26,6 +23,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 
 from hf_alphavil.objectives.loss import TaskObjective
 from support.comparing import run_differences
+from support.forking import free_port
 from support.toy_run import RecordingTrainer, run_toy
 
 KINDS = ("micro_batch", "update", "alpha", "file")
@@ -107,9 +105,7 @@ def run(world, folder, result, settings, deadly=None, deadly_rank=0, delay=None)
     Returns:
         Whether a rank was killed by SIGKILL before the run's end.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     pids = []
     for rank in range(world):
         pid = os.fork()
@@ -190,11 +186,11 @@ def scenario(name, world, settings, kills, seed, folder):
     return report
 
 
-if __name__ == "__main__":
-    scenarios = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+def report_scenarios(scenarios, folder):
+    """The report of each scenario."""
     reports = []
     for i, entry in enumerate(scenarios):
-        place = Path(sys.argv[3]) / str(i)
+        place = folder / str(i)
         place.mkdir(parents=True)
         reports.append(scenario(folder=place, **entry))
-    Path(sys.argv[2]).write_text(json.dumps(reports), encoding="utf-8")
+    return reports

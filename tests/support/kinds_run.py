@@ -1,7 +1,4 @@
-"""Runs of a tiny BERT with a task of every kind, in this process or as a script for `accelerate launch`.
-
-As a script: `kinds_run.py RUNS.json RESULT.pt`, as `toy_run.py`.
-"""
+"""Runs of a tiny BERT with a task of every kind."""
 
 import copy
 import random
@@ -12,7 +9,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from hf_alphavil import MultitaskConfig, MultitaskModel, MultitaskTrainer, Task
-from support.launching import run_listed
 from support.toy_run import toy_args
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -100,7 +96,3 @@ def run_kinds(output_dir, resume_from_checkpoint=None, **settings):
         "log_history": list(trainer.state.log_history),
         "scores": {name: trainer.evaluate(name) for name in trainer.eval_dataset},
     }
-
-
-if __name__ == "__main__":
-    run_listed(run_kinds)

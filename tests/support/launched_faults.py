@@ -10,24 +10,11 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import TrainerCallback
 
 from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.distributed.launch import end_process_group
-from support.toy_run import run_toy, toy_trainer
-
-
-class SignalAt(TrainerCallback):
-    """Sends a rank's process a signal between a step's backward pass and its update."""
-
-    def __init__(self, rank, step, number):
-        self.rank, self.step, self.number = rank, step, number
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        if args.process_index == self.rank and state.global_step + 1 == self.step:
-            if self.number == signal.SIGKILL:
-                print(f"rank {self.rank} dies", flush=True)
-            os.kill(os.getpid(), self.number)
+from support.faults import interrupted_run
+from support.toy_run import run_toy
 
 
 def names(folder):
@@ -38,12 +25,12 @@ def main(settings, folder):
     dying = folder / "dying"
     settings = settings | {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-        toy_trainer(dying, callbacks=[SignalAt(1, 5, signal.SIGKILL)], **settings).train()
+        interrupted_run(dying, 1, 5, signal.SIGKILL, settings)
         raise RuntimeError("rank 1 should have died")
     results = {"died_after": names(dying)}
     results["after_death"] = run_toy(dying, resume_from_checkpoint="auto", **settings)
     results["whole"] = run_toy(folder / "whole", **settings)
-    toy_trainer(folder / "told", callbacks=[SignalAt(1, 3, signal.SIGTERM)], **settings).train()
+    interrupted_run(folder / "told", 1, 3, signal.SIGTERM, settings)
     results["stopped_at"] = names(folder / "told")
     results["after_sigterm"] = run_toy(folder / "told", resume_from_checkpoint="auto", **settings)
     if os.environ["RANK"] == "0":

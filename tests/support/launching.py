@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import torch
 
 from hf_alphavil.distributed.launch import end_process_group
-
-ROOT = Path(__file__).parents[2]
+from support.forking import ROOT, free_port
 
 
 def launch(script, *arguments, config="ddp", num_processes=2, timeout=600, options=(), variables=None):
@@ -27,9 +25,7 @@ def launch(script, *arguments, config="ddp", num_processes=2, timeout=600, optio
         options: More flags of `accelerate launch`.
         variables: More environment variables.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "accelerate.commands.launch"]
     command += ["--config_file", str(ROOT / "configs" / f"{config}.yaml")]
     command += ["--num_processes", str(num_processes), "--main_process_port", str(port)]
@@ -41,16 +37,6 @@ def launch(script, *arguments, config="ddp", num_processes=2, timeout=600, optio
     )
     assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-8000:]
     return finished.stdout + finished.stderr
-
-
-def refused_by_driver(arguments, folder):
-    """Runs the command line with arguments that it is to refuse; returns what it says."""
-    finished = subprocess.run(
-        [sys.executable, str(ROOT / "run_glue_avil.py"), *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=folder,
-    )  # fmt: skip
-    assert finished.returncode != 0
-    return finished.stderr
 
 
 def launch_runs(script, runs, folder, num_processes=2, config="ddp"):

@@ -1,7 +1,4 @@
-"""A tiny BERT with three task heads, trained by `accelerate launch`: what DDP and FSDP2 must do alike.
-
-`sharded_run.py RUNS.json RESULT.pt` does every run of RUNS.json (see `run_bert`) and saves the list of results.
-"""
+"""A tiny BERT with three task heads: what DDP and FSDP2 must do alike."""
 
 from pathlib import Path
 
@@ -10,7 +7,6 @@ from transformers import BertConfig
 
 from hf_alphavil import MultitaskModel, MultitaskTrainingArguments
 from hf_alphavil.modeling import MultitaskConfig
-from support.launching import run_listed
 from support.toy_run import RecordingTrainer, whole
 
 ROWS = {"rte": 21, "sts-b": 16, "copa": 9}
@@ -90,7 +86,3 @@ def run_bert(output_dir, **settings):
             name for name, module in trainer.model.named_modules() if type(module).__name__.startswith("FSDP")
         ),
     }
-
-
-if __name__ == "__main__":
-    run_listed(run_bert)

@@ -136,7 +136,6 @@ def test_list_table_and_errors(tasks, capsys):
     assert "no such file" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_the_command(real_data):
     command = [sys.executable, "-m", "hf_alphavil.tasks", "check", "wsc", "--data_dir", str(real_data)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,8 +1,9 @@
 """
 Whatever the bytes, a reader gives the rows that are there or one `DataError` with file, line and reason.
 
-Files are written, damaged by hypothesis, read, and compared with an independent parse of the same bytes.
-`HF_ALPHAVIL_FUZZ=20` makes twenty times as many cases.
+Files are written, damaged by hypothesis, read, and compared with an independent parse of the same bytes. Every test
+has a few cases in `make test` and ten times as many in `make test-slow`; `HF_ALPHAVIL_FUZZ=20` makes twenty times as
+many of either.
 """
 
 import csv
@@ -23,6 +24,7 @@ from hf_alphavil.tasks.readers import READERS
 from support.official_miniatures import FOLDERS, miniature_lines, split_files
 
 TIMES = int(os.environ.get("HF_ALPHAVIL_FUZZ", "1"))
+FEW_AND_MANY = pytest.mark.parametrize("share", [1, pytest.param(10, marks=pytest.mark.slow)])
 
 
 def cases(number):
@@ -188,11 +190,12 @@ def check_error(error, file, content):
 FLAT = ("tsv", "csv", "jsonl", "json", "text", "parquet")
 
 
+@FEW_AND_MANY
 @pytest.mark.parametrize("form", FLAT)
-def test_damaged_files(form, tmp_path):
+def test_damaged_files(form, share, tmp_path):
     outcomes = {"rows": 0, "error": 0}
 
-    @cases(300)
+    @cases(30 * share)
     @given(seed=st.integers(0, 10_000), applied=damages)
     def check(seed, applied):
         content = written(form, random.Random(seed))
@@ -217,22 +220,26 @@ def test_damaged_files(form, tmp_path):
     assert min(outcomes.values()) > 0, outcomes  # neither refuses all nor takes all
 
 
+@FEW_AND_MANY
 @pytest.mark.parametrize("form", FLAT)
-@cases(40)
-@given(seed=st.integers(0, 10_000))
-def test_whole_files(form, seed, tmp_path):
-    content = written(form, random.Random(seed))
-    expected = parsed(form, content)
-    file = tmp_path / f"file.{form}"
-    file.write_bytes(content)
-    if form == "text" and not expected:
-        with pytest.raises(DataError):
-            list(READERS[form](file, ["text"]))
-        return
-    lines, rows = zip(*READERS[form](file, ["text"]), strict=True)
-    assert [row["text"] for row in rows] == [record["text"] for record in expected]
-    # Of a list that stands on one line every row begins there.
-    assert list(lines) == sorted(lines if form == "json" else set(lines))
+def test_whole_files(form, share, tmp_path):
+    @cases(4 * share)
+    @given(seed=st.integers(0, 10_000))
+    def check(seed):
+        content = written(form, random.Random(seed))
+        expected = parsed(form, content)
+        file = tmp_path / f"file.{form}"
+        file.write_bytes(content)
+        if form == "text" and not expected:
+            with pytest.raises(DataError):
+                list(READERS[form](file, ["text"]))
+            return
+        lines, rows = zip(*READERS[form](file, ["text"]), strict=True)
+        assert [row["text"] for row in rows] == [record["text"] for record in expected]
+        # A JSON list may be on one line: every row begins there.
+        assert list(lines) == sorted(lines if form == "json" else set(lines))
+
+    check()
 
 
 def test_every_reader_is_covered():
@@ -263,14 +270,15 @@ def records_in(name, content):
 TASKS = ("rte", "mrpc", "cola", "stsb", "sst2", "qnli", "cb", "copa", "boolq", "wic", "wsc", "multirc", "record")
 
 
+@FEW_AND_MANY
 @pytest.mark.parametrize("name", TASKS)
-def test_damaged_official_files(name, miniature):
+def test_damaged_official_files(name, share, miniature):
     data_dir = miniature(name)
     file = data_dir / FOLDERS[name] / split_files(name)["train"]
     whole = file.read_bytes()
     outcomes = {"rows": 0, "error": 0}
 
-    @cases(80)
+    @cases(8 * share)
     @given(applied=damages)
     def check(applied):
         content = whole

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -11,6 +9,7 @@ from transformers import EvalPrediction
 
 from hf_alphavil.tasks import Task, load_tasks
 from hf_alphavil.tasks.metrics import METRICS
+from support.forking import fork
 
 
 def classification(num_labels=2, **settings):
@@ -154,24 +153,16 @@ def test_metric_classes_by_themselves():
     assert metric.compute()["pearson"] == pytest.approx(-0.5)
 
 
-PARALLEL = """
-import numpy as np
-from transformers import EvalPrediction
-from hf_alphavil.tasks import Task
-task = Task("t", "sequence_classification", ("text",), ("a", "b"), metrics=("accuracy", "f1"))
-for size in range(2, 60):
-    references = np.arange(size) % 2
-    assert task.compute_metrics(EvalPrediction(np.eye(2)[references], references))["combined_score"] == 1.0
-"""
+def score_many_times():
+    task = classification(metrics=("accuracy", "f1"))
+    for size in range(2, 60):
+        references = np.arange(size) % 2
+        assert score(task, np.eye(2)[references], references)["combined_score"] == 1.0
 
 
-@pytest.mark.slow
-def test_two_processes_at_once(tmp_path):
-    import os
-
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    processes = [subprocess.Popen([sys.executable, "-c", PARALLEL], env=environment) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+def test_two_processes_at_once():
+    run = fork(score_many_times, config="ddp", num_processes=2)
+    assert run.returncode == 0, run.stderr
 
 
 def test_unused_rows_stay_unread():

@@ -199,7 +199,6 @@ for task in tasks:
 """
 
 
-@pytest.mark.slow
 def test_a_second_process_finds_the_cache(miniature, tmp_path):
     miniature("rte")
     source = PROCESS.format(data=str(miniature("copa")))
