@@ -1,1 +1,1 @@
-"""From the user's arguments to checked datasets, collators and metrics."""
+"""Set-up of a run: turns the user's arguments into checked datasets, collators and metrics."""

@@ -1,4 +1,4 @@
-"""By which score the best model is chosen."""
+"""The metric that selects the best model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 
 def choose_best_metric(args: MultitaskSettings, names: Sequence[str], target: Task | None) -> None:
     """
-    Resolves `metric_for_best_model` to a score of the target, `eval_<target>_<metric>`.
+    Resolves `metric_for_best_model` to the full name of a metric, `eval_<task>_<metric>`.
 
-    `None` and `loss` (which TrainingArguments fills in for `None`) become the target's main metric, or its loss where
-    no `Task` says which that is; a bare metric such as `accuracy` is the target's; a name that starts with a task's
-    stays. The direction of the main metric is the task's; a loss is better the smaller it is.
+    - `None`, or `loss`, which TrainingArguments sets instead of `None`: the target's main metric, or the target's loss
+      if there is no [`Task`] to define a main metric. The task defines whether a greater main metric is better.
+    - A metric without a task, such as `accuracy`: the target's metric. Greater is better, except for a loss.
+    - A metric that starts with the name of a task, with or without `eval_`: that task's metric. `greater_is_better`
+      does not change.
 
     Args:
         args (`MultitaskSettings`): Its `metric_for_best_model` and `greater_is_better` are set.
-        names (`Sequence[str]`): All tasks.
-        target (`Task`, *optional*): The target.
+        names (`Sequence[str]`): Names of all tasks.
+        target (`Task`, *optional*): The target, if the user passed [`Task`] objects.
     """
     metric = (args.metric_for_best_model or "loss").removeprefix("eval_")
     if any(metric.startswith(f"{name}_") for name in names):

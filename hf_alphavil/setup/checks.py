@@ -1,4 +1,4 @@
-"""Models, losses and precisions that would go wrong silently, refused or named before training starts."""
+"""Checks before training: models, loss functions and precisions that would otherwise go wrong silently."""
 
 from __future__ import annotations
 
@@ -21,74 +21,78 @@ logger = logging.getLogger(__name__)
 
 def check_precision(accelerator: Accelerator) -> None:
     """
-    Refuses fp16 where accelerate would train in float32 without a word.
+    Refuses fp16 on devices on which accelerate would silently train in float32.
 
     Args:
-        accelerator (`accelerate.Accelerator`): Trainer's.
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
 
     Raises:
         ValueError: For fp16 on a CPU.
     """
     if accelerator.mixed_precision == "fp16" and not accelerator.native_amp:
         raise ValueError(
-            f"fp16=True does nothing on the device {accelerator.device.type!r}: accelerate has fp16 autocast and a "
-            "gradient scaler for accelerators alone, and training would run in float32. Pass bf16=True, or neither"
+            f"fp16=True has no effect on the device {accelerator.device.type!r}: accelerate's fp16 autocast and "
+            "gradient scaler need a GPU or another accelerator, so training would run in float32. Pass bf16=True or "
+            "neither"
         )
 
 
 def check_method(accelerator: Accelerator, method: type[Method]) -> None:
     """
-    Refuses methods that look at whole gradients where a process has only its shards, or scaled ones.
+    Refuses methods that need whole, unscaled gradients if gradients are sharded (FSDP2) or scaled (fp16).
 
     Args:
-        accelerator (`accelerate.Accelerator`): Trainer's.
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         method (`type[Method]`): The method.
 
     Raises:
-        ValueError: For such a method under FSDP2 or with fp16.
+        ValueError: If such a method would run under FSDP2, or with fp16.
     """
     if not method.needs_whole_gradients:
         return
     if accelerator.is_fsdp2:
         raise ValueError(
-            f"method {method.name!r} compares whole gradients, of which each process has a shard under FSDP2: launch "
-            "with DDP (configs/ddp.yaml)"
+            f"method {method.name!r} compares whole gradients, but under FSDP2 each process has only its shard of "
+            "them: launch with DDP (configs/ddp.yaml)"
         )
     if accelerator.mixed_precision == "fp16" and issubclass(method, StepMethod):
-        raise ValueError(f"method {method.name!r} compares gradients, which fp16 scales: pass bf16=True, or neither")
+        raise ValueError(f"method {method.name!r} compares gradients, which fp16 scales: pass bf16=True or neither")
 
 
 def check_loss_function(args: MultitaskSettings, method: type[Method], compute_loss_func: Any) -> None:
     """
-    Refuses a loss function of the user's where Trainer would leave it to divide by the accumulation steps, without the
-    number of items to do so.
+    Refuses a user's loss function with gradient accumulation if steps carry a batch of every task.
+
+    Trainer expects such a function to divide by the number of items in the accumulated batches, but does not count the
+    items in a batch of several tasks.
 
     Args:
         args (`MultitaskSettings`): For the accumulation steps.
         method (`type[Method]`): The method.
-        compute_loss_func (`Callable`, *optional*): The function.
+        compute_loss_func (`Callable`, *optional*): The user's loss function.
 
     Raises:
-        ValueError: With accumulation, for methods whose steps carry a batch of every task.
+        ValueError: If there is a loss function, accumulation, and a method whose steps carry a batch of every task.
     """
     if compute_loss_func is not None and issubclass(method, StepMethod) and args.gradient_accumulation_steps > 1:
         raise ValueError(
             f"compute_loss_func with method {method.name!r} and gradient_accumulation_steps="
-            f"{args.gradient_accumulation_steps}: Trainer counts no items in a batch of several tasks, so that losses "
-            "would be that many times too large. Pass gradient_accumulation_steps=1, or let the model compute its loss"
+            f"{args.gradient_accumulation_steps} is not supported: Trainer does not count the items in a batch of "
+            f"several tasks, so losses would be {args.gradient_accumulation_steps} times too large. Pass "
+            "gradient_accumulation_steps=1, or let the model compute its loss"
         )
 
 
 def check_parameters(model: nn.Module) -> None:
     """
-    Refuses trainable parameters in half precision: deltas are often smaller than their last bit.
+    Refuses trainable parameters in half precision, because deltas are often smaller than their last bit.
 
     Args:
         model (`torch.nn.Module`): The model to train.
 
     Raises:
-        ValueError: If a trainable parameter is float16 or bfloat16 (of a [`MultitaskModel`], a frozen one too), or if
-            none is trainable.
+        ValueError: If no parameter is trainable, or if a trainable parameter is float16 or bfloat16. In a
+            [`MultitaskModel`] frozen parameters must not be float16 or bfloat16 either.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
@@ -96,27 +100,27 @@ def check_parameters(model: nn.Module) -> None:
     for name, parameter in trainable:
         if parameter.dtype in (torch.float16, torch.bfloat16):
             raise ValueError(
-                f"parameter {name} is {parameter.dtype}, in which deltas round away: load the model with "
-                "dtype=torch.float32, and pass bf16=True or fp16=True for mixed precision"
+                f"parameter {name} is {parameter.dtype}, in which small deltas are rounded to zero: load the model "
+                "with dtype=torch.float32, and pass bf16=True or fp16=True for mixed precision"
             )
     if isinstance(unwrap_peft(model), MultitaskModel):
-        # Its layers do not convert between types, and the α step has no autocast that would.
+        # Its layers do not convert between dtypes, and the α step runs without autocast, which would.
         for name, parameter in model.named_parameters():
             if parameter.dtype in (torch.float16, torch.bfloat16):
                 raise ValueError(
-                    f"the frozen parameter {name} is {parameter.dtype}, which the α step could not mix with float32 "
+                    f"the frozen parameter {name} is {parameter.dtype}, which the α step cannot combine with float32 "
                     "adapters and heads: load the model with dtype=torch.float32"
                 )
 
 
 def check_heads(model: MultitaskModel, wanted: Iterable[str], trained: Iterable[str]) -> None:
     """
-    Refuses tasks for which the model has no head, and warns of heads that training would leave as they are.
+    Checks that the model has a head for every task, and warns of heads that cannot train.
 
     Args:
         model (`MultitaskModel`): The model.
-        wanted (`Iterable[str]`): Tasks that are to be trained or evaluated.
-        trained (`Iterable[str]`): Tasks that are to be trained.
+        wanted (`Iterable[str]`): Tasks to train or evaluate.
+        trained (`Iterable[str]`): Tasks to train.
 
     Raises:
         ValueError: If a task has no head.
@@ -125,13 +129,13 @@ def check_heads(model: MultitaskModel, wanted: Iterable[str], trained: Iterable[
     missing = [name for name in wanted if name not in known]
     if missing:
         raise ValueError(
-            f"the model has no head for {', '.join(missing)}, only for {', '.join(known)}: build it with "
-            "MultitaskModel.from_encoder(..., tasks=tasks) from the same tasks"
+            f"the model has no head for {', '.join(missing)}, only for {', '.join(known)}: build it from the same "
+            "tasks with MultitaskModel.from_encoder(..., tasks=tasks)"
         )
     frozen = [name for name in trained if not any(p.requires_grad for p in model.tasks[name].parameters())]
     if frozen:
         logger.warning(
-            "The heads of %s have no trainable parameter and stay as they are. With adapters, let them train by "
-            "`modules_to_save=hf_alphavil.modeling.head_modules(model)` in the adapter's configuration.",
+            "The heads of %s have no trainable parameters, so training does not change them. With adapters, make them "
+            "trainable by `modules_to_save=hf_alphavil.modeling.head_modules(model)` in the adapter's configuration.",
             ", ".join(frozen),
         )

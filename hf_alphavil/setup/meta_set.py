@@ -28,21 +28,23 @@ def split_meta_set(
     tokenizer: Any = None,
 ) -> tuple[dict[str, TaskDataset], TaskDataset | None]:
     """
-    The meta set on which α is fitted, and the training sets without it.
+    Selects the meta set on which α is fitted, and removes a held-out slice from the training sets.
 
     Args:
         args (`MultitaskSettings`): For `method`, `alpha_data`, `alpha_holdout_fraction` and the data seed.
         target (`str`): The target task.
         train (`Mapping[str, TaskDataset]`): Training sets by task.
         validation (`Mapping[str, TaskDataset]`): Validation sets by task.
-        tasks (`Mapping[str, Task]`, *optional*): For the target's passages and its test rows.
+        tasks (`Mapping[str, Task]`, *optional*): For the target's group column, such as passages, and its test rows.
         tokenizer (`PreTrainedTokenizerBase`, *optional*): For `alpha_data="test"`.
 
     Returns:
-        `tuple[dict[str, TaskDataset], TaskDataset | None]`: Training sets; the meta set if the method needs one.
+        `tuple[dict[str, TaskDataset], TaskDataset | None]`: The training sets, and the meta set if the method needs
+        one.
 
     Raises:
-        ValueError: If the held-out slice is too small, or there is no validation or test set to take.
+        ValueError: If the held-out slice is too small, or the target lacks the validation or test set that
+            `alpha_data` asks for.
     """
     train = dict(train)
     if not METHODS[args.method].needs_meta_set:
@@ -53,23 +55,23 @@ def split_meta_set(
         if target not in validation:
             raise ValueError(
                 f"alpha_data='validation', but there is no validation set of the target {target!r}: pass it in "
-                "`eval_dataset`, or hold a slice of the training rows out with alpha_data='train_holdout'"
+                "`eval_dataset`, or hold out a slice of the training rows with alpha_data='train_holdout'"
             )
         logger.warning(
-            "The meta set is the target's validation rows (alpha_data='validation', the paper's way): scores on them "
-            "are optimistic. Report another set's, or hold out training rows with alpha_data='train_holdout'."
+            "The meta set is the target's validation set (alpha_data='validation', as in the paper), so scores on it "
+            "are optimistic. Report scores on another set, or hold out training rows with alpha_data='train_holdout'."
         )
         return train, validation[target]
     task = tasks.get(target) if tasks is not None else None
     if args.alpha_data == "test":
         if task is None or task.test is None:
             raise ValueError(
-                f"alpha_data='test', but there are no test rows of the target {target!r}: pass `tasks` of which it "
-                "has a test split, or take the text of a slice of the training rows with alpha_data='train_holdout'"
+                f"alpha_data='test', but there are no test rows of the target {target!r}: pass `tasks` in which the "
+                "target has a test split, or hold out a slice of the training rows with alpha_data='train_holdout'"
             )
         return train, TaskDataset(tokenized_split({target: task}, "test", tokenizer, args)[target], target)
     labels = train[target].labels()
-    # A slice is stratified by a class of every row; scores, and several labels of a row, are none.
+    # The slice is stratified by class. Rows with a score or with several labels have no single class.
     if (task is not None and not task.has_one_class) or (
         labels and (isinstance(labels[0], float) or np.ndim(labels[0]))
     ):
@@ -87,7 +89,5 @@ def split_meta_set(
     )
     meta = TaskDataset(Subset(train[target].dataset, held_out), target)
     train[target] = TaskDataset(Subset(train[target].dataset, rest), target)
-    logger.info(
-        "The meta set is %d held-out rows of the %d training rows of %s", len(meta), len(rest) + len(meta), target
-    )
+    logger.info("The meta set is %d of the %d training rows of %s, held out", len(meta), len(rest) + len(meta), target)
     return train, meta

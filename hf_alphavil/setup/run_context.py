@@ -1,4 +1,4 @@
-"""What a run may use of its trainer."""
+"""The parts of the trainer that a run may use."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RunContext:
     """
-    What one `train()` call may use of its trainer. Everything that trains, fits α or writes the state of a run takes
-    this and does not know the trainer.
+    The parts of the trainer that one `train()` call may use. Code that trains, fits α or writes the state of a run
+    takes a `RunContext` and does not know the trainer.
 
-    The optimizer and the learning-rate scheduler are not in it: Trainer makes them later, and the run gets them by
-    `attach(optimizer, scheduler)`.
+    It lacks the optimizer and the learning-rate scheduler, because Trainer creates them later. The run receives them
+    through `attach(optimizer, scheduler)`.
 
     Args:
         args (`MultitaskSettings`): The settings.
-        accelerator (`accelerate.Accelerator`): Trainer's.
-        model (`torch.nn.Module`): The model, bare: without DDP's wrapper. FSDP2 shards it in place.
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The bare model, without DDP's wrapper. FSDP2 shards it in place.
         setup (`TaskSetup`): Datasets, metrics and heads by task.
-        collate (`Callable`): Turns examples of one task, or of several, into a batch.
+        collate (`Callable`): Collates examples of one or more tasks into a batch.
         prepare_inputs (`Callable`): Moves a batch to the device.
-        training_loss (`Callable`): From a batch, the training loss of the bare model, with autocast and gradients.
+        training_loss (`Callable`): Computes the bare model's training loss on a batch, with autocast and gradients.
         preprocess_logits (`Callable`, *optional*): The user's `preprocess_logits_for_metrics`.
         batch_size (`int`): Rows per process and forward pass.
-        global_batch_size (`int`): Rows of a task per optimizer step, over accumulation and processes.
-        label_names (`Sequence[str]`): Inputs that hold labels; the first is the one that metrics read.
+        global_batch_size (`int`): Rows of a task per optimizer step: the sum over accumulation steps and processes.
+        label_names (`Sequence[str]`): Names of the inputs that hold labels. Metrics read the first one.
         folder (`Path`): The run's output folder.
     """
 

@@ -1,4 +1,4 @@
-"""The tasks of a trainer, checked: datasets, heads and metrics by task."""
+"""The trainer's tasks after all checks: datasets, heads and metrics by task."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TaskSetup:
     """
-    What a trainer of several tasks trains and evaluates.
+    The tasks that a trainer trains and evaluates, with their datasets and metrics.
 
     Args:
         target (`str`): The target task.
-        tasks (`Mapping[str, Task]`): The tasks that were given as such; empty where datasets were given by task.
-        names (`tuple[str, ...]`): All tasks that are trained or evaluated.
-        train_datasets (`Mapping[str, TaskDataset]`): What is trained on, without the held-out slice.
+        tasks (`Mapping[str, Task]`):
+            The user's [`Task`] objects by name. Empty if the user passed only datasets by task.
+        names (`tuple[str, ...]`): Names of all tasks that are trained or evaluated.
+        train_datasets (`Mapping[str, TaskDataset]`): The training sets, without the held-out slice.
         eval_datasets (`Mapping[str, TaskDataset]`): The validation sets.
-        meta_set (`TaskDataset`, *optional*): What α is fitted on.
-        metrics (`Mapping[str, Callable]`): `compute_metrics` of the tasks that have one.
-        kinds (`Mapping[str, str]`): The kind of every task that is known to have one.
+        meta_set (`TaskDataset`, *optional*): The rows on which α is fitted.
+        metrics (`Mapping[str, Callable]`): `compute_metrics` of every task that has one.
+        kinds (`Mapping[str, str]`): The kind of every task whose kind is known.
     """
 
     target: str
@@ -48,7 +49,7 @@ class TaskSetup:
 
     def with_heads_of(self, model: nn.Module) -> TaskSetup:
         """
-        The same set-up, which also knows the kinds of the model's heads.
+        Checks the model's heads, and returns a copy of this set-up that also has their kinds.
 
         Args:
             model (`torch.nn.Module`): The bare model, without adapters.
@@ -63,39 +64,42 @@ class TaskSetup:
         return replace(self, kinds={**of_heads, **self.kinds})
 
     def head_of(self, name: str) -> str:
-        """`str`: The task whose head scores a task: the task itself, unless it is for evaluation only."""
+        """`str`: The task whose head predicts task `name`: the task itself, unless it is evaluation-only."""
         return head_of(self.tasks, name)
 
     def num_rows(self, name: str) -> int:
-        """`int`: Rows of a task that are trained on; 0 where there are none."""
+        """`int`: Number of training rows of a task; 0 if it has no training set."""
         return len(self.train_datasets[name]) if name in self.train_datasets else 0
 
     def metrics_on(self, name: str, dataset: Any, rows: Sequence[int] | None = None) -> Callable | None:
         """
-        A task's `compute_metrics` for the predictions of a dataset's rows, whose columns it may read.
+        The `compute_metrics` of a task for predictions on rows of a dataset, whose columns it may read.
 
         Args:
             name (`str`): The task.
-            dataset (`Dataset`): What is predicted.
-            rows (`Sequence[int]`, *optional*): The numbers of the predicted rows. Defaults to all.
+            dataset (`Dataset`): The dataset of the predicted rows.
+            rows (`Sequence[int]`, *optional*): Indices of the predicted rows. Defaults to all rows.
+
+        Returns:
+            `Callable`, *optional*: The function, or `None` if the task has no metrics.
         """
         compute_metrics, task = self.metrics.get(name), self.tasks.get(name)
         if task is None or not task.score_columns or compute_metrics != task.compute_metrics or dataset is None:
             return compute_metrics
-        # The columns are read when there are labels to score: test rows may lack them.
+        # The columns are read only when there are labels to score, because test rows may lack them.
         return lambda prediction: task.compute_metrics(prediction, select_columns(dataset, task.score_columns, rows))
 
     def logits_reduction_of(self, name: str, preprocess_logits: Callable | None) -> Callable | None:
         """
-        What is done to a task's logits before they are gathered.
+        The function that reduces a task's logits before they are gathered, if there is one.
 
         Args:
             name (`str`): The task.
             preprocess_logits (`Callable`, *optional*): The user's `preprocess_logits_for_metrics`.
 
         Returns:
-            `Callable`, *optional*: The user's function. Without one, the kind's: a masked language model's logits
-            become the most likely tokens.
+            `Callable`, *optional*: The user's function. Without one, the function of the task's kind: masked language
+            modelling reduces logits to the most likely tokens.
         """
         if preprocess_logits is None and name in self.kinds:
             return find_kind(self.kinds[name]).reduce_logits
@@ -111,21 +115,21 @@ def make_task_setup(
     compute_metrics: Callable | Mapping[str, Callable] | None,
 ) -> TaskSetup:
     """
-    Tokenises and checks what the trainer was given, and holds the meta set out.
+    Tokenises and checks the trainer's arguments, and holds out the meta set.
 
     Args:
-        args (`MultitaskSettings`): The settings; an empty `target_task` is set where there is one task.
+        args (`MultitaskSettings`): The settings. If `target_task` is empty and there is one task, it is set.
         tasks (`Mapping[str, Task]`, *optional*): Tasks by name.
         train_dataset (`dict[str, Dataset]`, *optional*): Training sets by task. Defaults to the tasks' training rows.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
-            Validation sets by task, or the target's. Defaults to the tasks' validation rows.
+            Validation sets by task, or the target's validation set. Defaults to the tasks' validation rows.
         processing_class (`Any`): The tokenizer, if there is one.
         compute_metrics (`Callable` or `Mapping[str, Callable]`, *optional*):
-            One function for all tasks, or one by task. Defaults to the tasks' metrics.
+            One function for all tasks, or functions by task. Defaults to the tasks' metrics.
 
     Raises:
-        ValueError: For a missing target, an empty auxiliary, or a held-out slice that is too small.
-        TypeError: For an iterable dataset as one of several tasks.
+        ValueError: If the target is missing, a task has no training rows, or the held-out slice is too small.
+        TypeError: If a training set is iterable-style.
     """
     tasks = dict(tasks or {})
     check_head_tasks(tasks)
@@ -166,11 +170,11 @@ def make_task_setup(
 
 def head_of(tasks: Mapping[str, Task], name: str) -> str:
     """
-    The task whose head scores a task.
+    The task whose head predicts task `name`.
 
     Args:
         tasks (`Mapping[str, Task]`): The tasks.
-        name (`str`): The task; it need not be among them.
+        name (`str`): The task. It need not be one of `tasks`.
     """
     task = tasks.get(name)
     return name if task is None or task.head_task is None else task.head_task
@@ -179,7 +183,7 @@ def head_of(tasks: Mapping[str, Task], name: str) -> str:
 def _metrics(
     tasks: Mapping[str, Task], names: Sequence[str], compute_metrics: Callable | Mapping[str, Callable] | None
 ) -> dict[str, Callable]:
-    """The tasks' own metrics, and the user's in their place."""
+    """The tasks' metrics. The user's metrics override them."""
     metrics: dict[str, Callable] = {name: task.compute_metrics for name, task in tasks.items()}
     if isinstance(compute_metrics, Mapping):
         return metrics | dict(compute_metrics)

@@ -156,13 +156,13 @@ def test_scores_go_to_the_task_with_the_longest_name():
 def test_an_evaluation_only_task_needs_the_other(tmp_path):
     tasks = every_kind()
     trainer = kinds_trainer(tmp_path)
-    for lacking, reason in ((("pair",), "evaluated with the head of 'pair', which is not among"), ((), None)):
+    for lacking, reason in ((("pair",), "evaluated with the head of task 'pair', which is not one of"), ((), None)):
         kept = {name: task for name, task in tasks.items() if name not in lacking}
         if reason is None:
             kept["pair"] = kept["pair"].__class__(
                 "pair", "sequence_classification", ("text",), ("b", "a"), train=tasks["pair"].train
             )
-            reason = "whose labels are"
+            reason = "both need the same kind, problem type and labels"
         with pytest.raises(ValueError, match=reason):
             type(trainer)(model=trainer.model, args=trainer.args, tasks=kept, processing_class=word_tokenizer())
 

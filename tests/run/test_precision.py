@@ -72,7 +72,7 @@ def test_resume_under_bf16_is_bit_equal(tmp_path):
 
 
 def test_fp16_on_a_cpu_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"fp16=True does nothing on the device 'cpu'.*bf16=True"):
+    with pytest.raises(ValueError, match=r"fp16=True has no effect on the device 'cpu'.*bf16=True"):
         bert_trainer(tmp_path, fp16=True)
 
 

@@ -41,8 +41,8 @@ def trainer(tmp_path, model=None, train=None, **settings):
     ("settings", "message"),
     [
         ({"method": "alphaville"}, "unknown method 'alphaville': pass one of alphavil, multitask, single"),
-        ({"target_task": "rte"}, "target_task='rte' is not among the datasets, which are of a, b, c"),
-        ({"target_task": ""}, "which task is the target"),
+        ({"target_task": "rte"}, "target_task='rte' has no dataset; there are datasets of a, b, c"),
+        ({"target_task": ""}, r"there are several tasks: pass one of them as `target_task` \(a, b, c\)"),
         ({"delta_fraction": 0.0}, r"delta_fraction=0.0: pass a share in \(0, 1\]"),
         ({"joint_fraction": 1.0}, "joint_fraction=1.0: pass a share in"),
         ({"alpha_init": "0"}, "alpha_init='0': pass a number above 0, or 'mean'"),
