@@ -1,4 +1,4 @@
-"""Evaluation and prediction by task: the half of the trainer that takes no step."""
+"""Evaluation and prediction by task: the part of the trainer that takes no optimizer step."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .trainer_hooks import multitask_hook
 
 class EvaluationMixin(Trainer):
     """
-    A `transformers.Trainer` that, in multitask mode, evaluates and predicts a task by its name.
+    A `transformers.Trainer` that, in multitask mode, evaluates and predicts tasks by name.
 
-    [`MultitaskTrainer`] sets `is_multitask` and `task_setup`, and has `merged_parameters()`.
+    [`MultitaskTrainer`] sets `is_multitask` and `task_setup`, and provides `merged_parameters()`.
     """
 
-    # Trainer's own attributes; `args` are MultitaskTrainingArguments in multitask mode, any others in plain mode.
+    # Trainer's attributes. `args` is MultitaskTrainingArguments in multitask mode, any TrainingArguments otherwise.
     args: Any
     model: Any
     eval_dataset: Any
 
-    # Read while Trainer.__init__ runs.
+    # Class attributes, because Trainer.__init__ reads them.
     is_multitask: bool = False
     task_setup: TaskSetup
     _task_under_evaluation: str | None = None
@@ -44,21 +44,21 @@ class EvaluationMixin(Trainer):
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """
-        Evaluates a task: in multitask mode metrics are named `eval_<task>_<metric>`.
+        Evaluates one or more tasks. In multitask mode the names of metrics are `eval_<task>_<metric>`.
 
         Args:
             eval_dataset (`str`, `Dataset` or `dict[str, Dataset]`, *optional*):
-                A task's name, datasets by task, or a dataset of the target. Defaults to the target's validation set
-                and those of the evaluation-only tasks that are scored with its head, as MNLI's mismatched set (with
-                `eval_auxiliaries`, every task's).
-            ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
-            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Start of the metrics' names.
+                The name of a task, datasets by task, or a dataset of the target. Defaults to the validation sets of
+                the target and of the evaluation-only tasks that use its head, such as MNLI's mismatched set. With
+                `eval_auxiliaries`, defaults to the validation sets of all tasks.
+            ignore_keys (`list[str]`, *optional*): Outputs of the model to ignore.
+            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Prefix of the metrics' names.
 
         Returns:
-            `dict[str, float]`: Loss and metrics.
+            `dict[str, float]`: The losses and metrics.
 
         Raises:
-            ValueError: For an unknown task, or without a validation set.
+            ValueError: If a task is unknown or has no validation set.
         """
         if eval_dataset is None:
             target, known, setup = self.args.target_task, self.eval_dataset or {}, self.task_setup
@@ -69,7 +69,7 @@ class EvaluationMixin(Trainer):
             eval_dataset = {name: None if isinstance(eval_dataset, str) else eval_dataset}
         metrics: dict[str, float] = {}
         for name, dataset in eval_dataset.items():
-            # By name, Trainer keeps persistent workers' loaders apart.
+            # Trainer caches the loaders of persistent workers by this name.
             given = name if dataset is None else dataset
             with self._metrics_of(name, (self.eval_dataset or {}).get(name) if dataset is None else dataset):
                 metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
@@ -84,9 +84,15 @@ class EvaluationMixin(Trainer):
 
         Args:
             test_dataset (`str` or `Dataset`, *optional*):
-                In multitask mode a task's name, or a dataset of the target; defaults to the target's test set.
-            ignore_keys (`list[str]`, *optional*): Outputs of the model to leave out.
-            metric_key_prefix (`str`, *optional*, defaults to `"test"`): Start of the metrics' names.
+                In multitask mode, the name of a task or a dataset of the target. Defaults to the target's test set.
+            ignore_keys (`list[str]`, *optional*): Outputs of the model to ignore.
+            metric_key_prefix (`str`, *optional*, defaults to `"test"`): Prefix of the metrics' names.
+
+        Returns:
+            `PredictionOutput`: Predictions, labels if there are any, and metrics.
+
+        Raises:
+            ValueError: If the task is unknown or has no test rows.
         """
         name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
         given: Any = name if test_dataset is None else test_dataset
@@ -96,30 +102,34 @@ class EvaluationMixin(Trainer):
 
     @multitask_hook
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Trainer's loader; in multitask mode of a task's name, or a dataset of the task being evaluated."""
+        """
+        Trainer's loader. In multitask mode it takes the name of a task, or a dataset.
+
+        A dataset belongs to the task under evaluation, by default the target.
+        """
         name = self._task_of(self.args.target_task if eval_dataset is None else eval_dataset)
         if eval_dataset is None or isinstance(eval_dataset, str):
             if name not in (self.eval_dataset or {}):
-                raise ValueError(f"there is no validation set of {name!r}: pass it in `eval_dataset`")
+                raise ValueError(f"there is no validation set of task {name!r}: pass it in `eval_dataset`")
             return super().get_eval_dataloader(name)
-        # Trainer keeps a loader of persistent workers under one key for all datasets that come without a name.
+        # Trainer caches the loaders of persistent workers under one key, "eval", for all datasets without a name.
         getattr(self, "_eval_dataloaders", {}).pop("eval", None)
         return super().get_eval_dataloader(self._with_task(eval_dataset, name))
 
     @multitask_hook
     def get_test_dataloader(self, test_dataset: Any = None) -> DataLoader:
-        """Trainer's loader; in multitask mode of a task's name (its test rows), or a dataset of the target."""
+        """Trainer's loader. In multitask mode it takes the name of a task, for its test rows, or a dataset."""
         name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
         if test_dataset is None or isinstance(test_dataset, str):
             task = self.task_setup.tasks.get(name)
             if task is None or task.test is None:
-                raise ValueError(f"there are no test rows of {name!r}: pass a tokenised dataset")
+                raise ValueError(f"there are no test rows of task {name!r}: pass a tokenised dataset")
             test_dataset = tokenized_split({name: task}, "test", self.processing_class, self.args)[name]
         return super().get_test_dataloader(self._with_task(test_dataset, name))
 
     @multitask_hook
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's loop, at merged parameters: inside a plan of forks that is θ0."""
+        """Trainer's loop, with the last merged parameters: inside a plan that forks, θ0."""
         check_evaluation(self.accelerator, self.model)
         with self.merged_parameters():
             return super().evaluation_loop(*args, **kwargs)
@@ -140,7 +150,7 @@ class EvaluationMixin(Trainer):
 
     @contextlib.contextmanager
     def _metrics_of(self, name: str, dataset: Any) -> Iterator[None]:
-        """Trainer knows one compute_metrics: for the time of a task's evaluation it is the task's."""
+        """Trainer has one `compute_metrics`: sets it to the task's for a `with` block."""
         previous = self.compute_metrics, self.preprocess_logits_for_metrics
         setup = self.task_setup
         self._task_under_evaluation = name
@@ -154,5 +164,5 @@ class EvaluationMixin(Trainer):
 
     @multitask_hook
     def _get_collator_with_removed_columns(self, data_collator: Callable, description: str | None = None) -> Callable:
-        # The collator drops unused columns itself: it keeps the task's name.
+        # Our collator drops unused columns itself, because it must keep the task's name.
         return data_collator

@@ -75,7 +75,7 @@ def drop_gathered(model: nn.Module) -> None:
 
 
 @contextmanager
-def gradients_aside(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+def without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """Takes the parameters' `.grad` away for the time of a `with` block, and puts it back after."""
     kept = [parameter.grad for parameter in parameters]
     try:

@@ -1,1 +1,1 @@
-"""A task's loss or score on any rows."""
+"""Objectives: a task's loss, entropy or score on any rows."""

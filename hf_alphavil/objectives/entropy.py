@@ -12,18 +12,18 @@ from .loss import TaskObjective
 
 class EntropyObjective(TaskObjective):
     """
-    Mean entropy −Σ_c p_c log p_c of the head's predictions, in nats, in the place of the loss.
+    The mean entropy −Σ_c p_c log p_c of the head's predictions, in nats, instead of the loss.
 
-    AdaMerging's objective (arXiv 2310.02575), for αVIL our choice: low entropy stands for a low loss where there are
-    no labels. Labels of the rows are not passed to the model.
+    This is AdaMerging's objective (arXiv 2310.02575); its use in αVIL is our choice. Without labels, low entropy is a
+    proxy for a low loss. The rows' labels are not passed to the model.
 
     Args:
-        args (`Any`): As of [`TaskObjective`].
-        label_names (`Collection[str]`): Inputs that are not passed on.
-        kwargs (`Any`): As of [`TaskObjective`].
+        args (`Any`): Positional arguments of [`TaskObjective`].
+        label_names (`Collection[str]`): Names of the inputs that are not passed to the model.
+        kwargs (`Any`): Keyword arguments of [`TaskObjective`].
 
     Raises:
-        ValueError: For a head with one output, whose entropy is 0 whatever it says.
+        ValueError: If the head has one output, so that the entropy is always 0. Raised on the first loss.
     """
 
     def __init__(self, *args: Any, label_names: Collection[str], **kwargs: Any) -> None:
@@ -34,11 +34,11 @@ class EntropyObjective(TaskObjective):
         return {name: value for name, value in super()._inputs(rows).items() if name not in self.label_names}
 
     def _loss(self, outputs: Any) -> Tensor:
-        # Without labels no loss stands before the logits of a tuple.
+        # Without labels there is no loss, so a tuple starts with the logits.
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
         if logits.shape[-1] < 2:
             raise ValueError(
-                f"alpha_objective='entropy' needs a head of several classes, and the target's logits have the shape "
+                "alpha_objective='entropy' needs a head of several classes, but the target's logits have the shape "
                 f"{tuple(logits.shape)}: pass alpha_objective='loss'"
             )
         log_probabilities = logits.log_softmax(dim=-1)

@@ -19,11 +19,11 @@ from .loss import TaskObjective
 
 class RunObjectives:
     """
-    Makes the objectives of a run's tasks.
+    Creates the objectives of a run's tasks.
 
     Args:
-        context (`RunContext`): What the run may use of its trainer.
-        parameters (`Sequence[torch.nn.Parameter]`): What gradients are taken of.
+        context (`RunContext`): The parts of the trainer that the run may use.
+        parameters (`Sequence[torch.nn.Parameter]`): The parameters with respect to which gradients are taken.
     """
 
     def __init__(self, context: RunContext, parameters: Sequence[nn.Parameter]) -> None:
@@ -32,29 +32,29 @@ class RunObjectives:
 
     @property
     def meta(self) -> TaskObjective:
-        """`TaskObjective`: The target on the meta set."""
+        """`TaskObjective`: The target's loss and score on the meta set."""
         return self.on(self._meta_set)
 
     def meta_entropy(self) -> EntropyObjective:
         """
-        `EntropyObjective`: The target's predictions on the meta set, whose labels do not count.
+        `EntropyObjective`: The entropy of the target's predictions on the meta set, whose labels are not read.
 
         Raises:
-            ValueError: If the target has not one label among several.
+            ValueError: If the target does not predict one class of several.
         """
         self._check_target_has_classes()
         return EntropyObjective(**self._settings_of(self._meta_set), label_names=self.context.label_names)
 
     def training(self, task: str) -> TaskObjective:
-        """`TaskObjective`: A task on its training rows."""
+        """`TaskObjective`: A task's loss and score on its training rows."""
         return self.on(self.context.setup.train_datasets[task])
 
     def on(self, dataset: TaskDataset) -> TaskObjective:
         """
-        A task on any rows.
+        A task's loss and score on any rows.
 
         Args:
-            dataset (`TaskDataset`): The rows.
+            dataset (`TaskDataset`): The rows, and their task.
         """
         return TaskObjective(
             **self._settings_of(dataset),
@@ -67,7 +67,7 @@ class RunObjectives:
     def _meta_set(self) -> TaskDataset:
         meta_set = self.context.setup.meta_set
         if meta_set is None:
-            raise RuntimeError("there is no meta set: the method must say that it `needs_meta_set`")
+            raise RuntimeError("there is no meta set: the method must set `needs_meta_set = True`")
         return meta_set
 
     def _settings_of(self, dataset: TaskDataset) -> dict[str, Any]:
@@ -83,7 +83,11 @@ class RunObjectives:
         }
 
     def _check_target_has_classes(self) -> None:
-        """Refuses a regression and several labels at once, by the model's head or, of other models, by a label."""
+        """
+        Refuses targets that do not predict one class of several.
+
+        A [`MultitaskModel`] tells this by the target's head. For any other model, the first training label tells it.
+        """
         context, target = self.context, self.context.setup.target
         model = unwrap_peft(context.accelerator.unwrap_model(context.model))
         if isinstance(model, MultitaskModel):
@@ -94,13 +98,16 @@ class RunObjectives:
             suits = label.ndim == 0 and not label.is_floating_point()
         if not suits:
             raise ValueError(
-                f"alpha_objective='entropy' needs a target with one class of several, and {target!r} predicts scores, "
-                "several labels at once, or words, so that its predictions have no such entropy: pass "
-                "alpha_objective='loss'"
+                f"alpha_objective='entropy' needs a target that predicts one class of several, but {target!r} "
+                "predicts scores, several labels at once, or tokens: pass alpha_objective='loss'"
             )
 
     def _score_on(self, dataset: TaskDataset) -> Callable[[EvalPrediction, Sequence[int]], float] | None:
-        """The metric that chooses the target's best model, or a `Task`'s main metric; `None` where there is none."""
+        """
+        The function that computes a task's score on rows of a dataset, or `None` if the task has no metric.
+
+        The target's score is the metric that selects the best model; any other task's is its main metric.
+        """
         task, args, setup = dataset.task, self.context.args, self.context.setup
         known = setup.tasks.get(task)
         metric, sign = "", 1

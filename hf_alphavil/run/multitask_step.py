@@ -17,7 +17,8 @@ from ..distributed.gradient_exchange import Gradient, add_gradient, reduce_gradi
 from ..methods.gradients import TaskGradients
 from ..methods.step_method import StepMethod
 from ..objectives.factory import RunObjectives
-from ..objectives.loss import TaskObjective, deterministic_mode, loss_of, plain_forward
+from ..objectives.forward import deterministic_mode, loss_of, plain_forward
+from ..objectives.loss import TaskObjective
 from ..setup.run_context import RunContext
 from .state import RunState
 

@@ -41,7 +41,7 @@ def test_objectives_of_alpha(target, objective, tmp_path):
     if objective == "metric":
         settings |= {"alpha_optimizer": "gradient_free", "metric_for_best_model": METRICS[target]}
     if objective == "entropy" and target != "quiz":
-        with pytest.raises(ValueError, match="needs a target with one class of several"):
+        with pytest.raises(ValueError, match="needs a target that predicts one class of several"):
             run_kinds(tmp_path, target=target, **settings)
         return
     run = run_kinds(tmp_path, target=target, **settings)
