@@ -1,1 +1,1 @@
-"""Several processes: sharding, groups of processes, gradient exchange, launching."""
+"""Training on several processes: sharding, process groups, gradient exchange, launching."""

@@ -1,4 +1,4 @@
-"""FSDP2: a model whose parameters each process holds a shard of, and what else has to know it."""
+"""FSDP2: tensors of a sharded model, of which each process holds a shard, and accelerate's FSDP plugin."""
 
 from __future__ import annotations
 
@@ -20,35 +20,38 @@ if TYPE_CHECKING:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """`bool`: Whether FSDP2 has sharded the model, which happens when Trainer prepares it for training."""
+    """`bool`: Whether FSDP2 has sharded the model. Trainer shards it when it prepares it for training."""
     return isinstance(model, FSDPModule)
 
 
 def local_tensor(tensor: Tensor) -> Tensor:
-    """This process's shard of a sharded tensor, sharing its memory; any other tensor as it is."""
+    """`torch.Tensor`: This process's shard of a sharded tensor, a view of its memory. Returns other tensors as is."""
     return cast(DTensor, tensor.detach()).to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def sharded_like(local: Tensor, parameter: Tensor) -> Tensor:
     """
-    Inverse of [`local_tensor`] for what has a parameter's shape: optimizer state, deltas.
+    The inverse of [`local_tensor`], for tensors with the shape of a parameter: optimizer states and deltas.
 
     Args:
-        local (`torch.Tensor`): This process's shard, or the whole where `parameter` is not sharded.
-        parameter (`torch.Tensor`): Says how the tensor is sharded.
+        local (`torch.Tensor`): This process's shard, or the whole tensor if `parameter` is not sharded.
+        parameter (`torch.Tensor`): The parameter, whose sharding the result has.
+
+    Returns:
+        `torch.Tensor`: The sharded tensor, or `local` if `parameter` is not sharded.
 
     Raises:
-        ValueError: If `local` has not the shape of the parameter's shard.
+        ValueError: If the shape of `local` is not the shape of the parameter's shard.
     """
     if not isinstance(parameter, DTensor):
         return local
     if local.shape != local_tensor(parameter).shape:
         raise ValueError(
-            f"a shard of shape {tuple(local.shape)} does not fit this process's shard of a parameter, "
-            f"{tuple(local_tensor(parameter).shape)}: the model is sharded in another way than when it was saved"
+            f"expected a shard of shape {tuple(local_tensor(parameter).shape)}, got {tuple(local.shape)}: the model "
+            "is not sharded in the same way as when it was saved"
         )
     local = local.to(parameter.device)
-    # Without a check that would compare the shards of all processes: it is a collective per tensor.
+    # `run_check` would compare the shards of all processes, which needs a collective operation per tensor.
     return DTensor.from_local(
         local,
         parameter.device_mesh,
@@ -61,10 +64,10 @@ def sharded_like(local: Tensor, parameter: Tensor) -> Tensor:
 
 def drop_gathered(model: nn.Module) -> None:
     """
-    Makes the next forward pass of a sharded model gather its parameters anew; nothing to do for any other model.
+    Makes the next forward pass of a sharded model gather its parameters again. Does nothing to other models.
 
-    To be called before parameters are written: FSDP2 keeps the root's gathered parameters after a forward pass without
-    a backward pass, and the next forward pass would still compute with them.
+    Call it before parameters are written. After a forward pass without a backward pass, FSDP2 keeps the gathered
+    parameters of the root module, and the next forward pass would still use them.
 
     Args:
         model (`torch.nn.Module`): The model.
@@ -76,7 +79,7 @@ def drop_gathered(model: nn.Module) -> None:
 
 @contextmanager
 def without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Takes the parameters' `.grad` away for the time of a `with` block, and puts it back after."""
+    """Sets the parameters' `.grad` to `None` for a `with` block, and restores it at the end."""
     kept = [parameter.grad for parameter in parameters]
     try:
         for parameter in parameters:
@@ -89,10 +92,10 @@ def without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
 
 def check_all_sharded(named_parameters: Iterable[tuple[str, nn.Parameter]], num_processes: int) -> None:
     """
-    Refuses layouts in which a sum over processes would not meet every element of a parameter once.
+    Checks that every parameter is sharded over all processes, so that a sum over processes counts each element once.
 
     Args:
-        named_parameters (`Iterable[tuple[str, torch.nn.Parameter]]`): Trainable parameters of a sharded model.
+        named_parameters (`Iterable[tuple[str, torch.nn.Parameter]]`): The trainable parameters of a sharded model.
         num_processes (`int`): Number of processes.
 
     Raises:
@@ -101,12 +104,12 @@ def check_all_sharded(named_parameters: Iterable[tuple[str, nn.Parameter]], num_
     for name, parameter in named_parameters:
         if not isinstance(parameter, DTensor) or parameter.device_mesh.size() != num_processes:
             raise ValueError(
-                f"parameter {name} is not sharded over all {num_processes} processes: leave `fsdp_ignored_modules` "
-                "out and use no `parallelism_config`, or freeze the parameter"
+                f"parameter {name} is not sharded over all {num_processes} processes: remove `fsdp_ignored_modules` "
+                "and `parallelism_config`, or freeze the parameter"
             )
         if not all(placement.is_shard() for placement in parameter.placements):
             raise ValueError(
-                f"parameter {name} is replicated over groups of processes (HSDP), which is not supported: use no "
+                f"parameter {name} is replicated over process groups (HSDP), which is not supported: remove "
                 "`parallelism_config`"
             )
 
@@ -116,14 +119,14 @@ def check_all_sharded(named_parameters: Iterable[tuple[str, nn.Parameter]], num_
 
 def shard_on_cpus(args: TrainingArguments) -> None:
     """
-    Lets the `Accelerator` that is about to be created shard on CPUs too.
+    Makes FSDP work on CPUs too. Call it before the `Accelerator` is created.
 
-    accelerate 1.15 looks at its FSDP plugin for GPUs and the like alone: on CPUs the same launch is DDP, and nothing
-    says so. torch's `fully_shard`, which the plugin calls, runs on CPUs with gloo. So the processes bear the name
-    under which accelerate looks at the plugin; device and backend are set by then and stay.
+    On CPUs, accelerate 1.15 ignores its FSDP plugin and silently uses DDP, although torch's `fully_shard`, which the
+    plugin calls, runs on CPUs with gloo. So this function sets the distributed type to that of GPUs, with which
+    accelerate reads the plugin. By then, device and backend are set, and they do not change.
 
     Args:
-        args (`TrainingArguments`): They ask for FSDP, or `accelerate launch` does by the environment.
+        args (`TrainingArguments`): The settings. They ask for FSDP, or the environment of `accelerate launch` does.
     """
     asked_for = args.fsdp or str_to_bool(os.environ.get("ACCELERATE_USE_FSDP", "false"))
     state = args.distributed_state
@@ -133,18 +136,18 @@ def shard_on_cpus(args: TrainingArguments) -> None:
 
 def prepare_plugin(accelerator: Accelerator, model: nn.Module) -> None:
     """
-    Sets accelerate's FSDP plugin, if it is in use, for the model that is about to be sharded.
+    Configures accelerate's FSDP plugin, if it is in use, for the model that is about to be sharded.
 
-    Mixed precision is left to autocast, as under DDP: the plugin's policy would also round what the α step computes,
-    whose judgement hangs on the fourth digit of a loss.
+    It leaves mixed precision to autocast, as under DDP. The plugin's policy would also round the α step, which depends
+    on the fourth digit of a loss.
 
-    Where the user has not named the layers to wrap, the plugin is kept from sharding the input embeddings twice.
-    accelerate 1.15 gives the input embeddings a group of their own. Among the classes that the library names for the
-    other groups is, in BERT and its kin, the module around them (`BertEmbeddings`), and torch fails on the second
-    sharding ("Invariant encountered: value was None when it should not be").
+    Unless the user has set the layers to wrap, it also keeps the plugin from sharding the input embeddings twice.
+    accelerate 1.15 shards the input embeddings separately. In BERT and similar models, transformers also lists the
+    module around them (`BertEmbeddings`) as a layer to wrap, and torch fails on the second sharding ("Invariant
+    encountered: value was None when it should not be").
 
     Args:
-        accelerator (`accelerate.Accelerator`): Its plugin is changed.
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator. Its plugin is changed.
         model (`torch.nn.Module`): The model that is about to be sharded.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
@@ -160,5 +163,12 @@ def prepare_plugin(accelerator: Accelerator, model: nn.Module) -> None:
 
 
 def save_sharded_model(accelerator: Accelerator, model: nn.Module, output_dir: str) -> None:
-    """Writes a sharded model in the form in which Trainer loads it again. Called by all processes."""
+    """
+    Writes a sharded model in the format that Trainer loads. All processes must call it.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The sharded model.
+        output_dir (`str`): Folder to write to.
+    """
     save_fsdp_model(accelerator.state.fsdp_plugin, accelerator, model, output_dir, adapter_only=True)

@@ -1,4 +1,4 @@
-"""Gradients as lists of tensors: their sum over micro-batches and over ranks."""
+"""Gradients as lists of tensors: sums over micro-batches and over ranks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-#: One gradient per parameter; `None` where a loss does not reach.
+#: One gradient per parameter, or `None` where the loss does not depend on the parameter.
 Gradient = list[Tensor | None]
 
 
@@ -17,10 +17,10 @@ def add_gradient(total: Gradient, gradient: Sequence[Tensor | None], scale: floa
     Adds `scale · gradient` to a sum of gradients.
 
     Args:
-        total (`list[torch.Tensor | None]`): The sum. Its entries are replaced; its tensors, which may be others' too,
-            stay as they are.
-        gradient (`Sequence[torch.Tensor | None]`): What to add.
-        scale (`float`, *optional*, defaults to 1.0): Its factor.
+        total (`list[torch.Tensor | None]`):
+            The sum. Its entries are replaced, but its tensors are not changed, because they may be shared.
+        gradient (`Sequence[torch.Tensor | None]`): The gradient to add.
+        scale (`float`, *optional*, defaults to 1.0): Factor of the gradient.
     """
     for i, part in enumerate(gradient):
         so_far = total[i]
@@ -35,16 +35,16 @@ def reduce_gradient(
     gradient: Gradient, parameters: Sequence[nn.Parameter], accelerator: Accelerator, reduction: str
 ) -> Gradient:
     """
-    The sum or mean of a gradient over all ranks, in one exchange; called by all of them.
+    Computes the sum or mean of a gradient over all ranks, in one exchange. All ranks must call it.
 
     Args:
-        gradient (`list[torch.Tensor | None]`): This rank's. A loss may reach a parameter on another rank alone.
+        gradient (`list[torch.Tensor | None]`): This rank's gradient. Its `None` entries may differ from other ranks'.
         parameters (`Sequence[torch.nn.Parameter]`): The parameters.
-        accelerator (`accelerate.Accelerator`): For the exchange.
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         reduction (`str`): `"sum"` or `"mean"`.
 
     Returns:
-        `list[torch.Tensor | None]`: Equal on all ranks; `None` where the loss reaches on none.
+        `list[torch.Tensor | None]`: The same on all ranks: `None` where it is `None` on every rank.
     """
     if accelerator.num_processes == 1:
         return gradient

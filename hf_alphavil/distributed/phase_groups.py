@@ -1,4 +1,4 @@
-"""Task-parallel phases: groups of processes that run phases of their own side by side."""
+"""Task-parallel phases: process groups that run different phases at the same time."""
 
 from __future__ import annotations
 
@@ -21,54 +21,56 @@ if TYPE_CHECKING:
 
 def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, accelerator: Accelerator) -> int:
     """
-    How many groups of processes run phases side by side, by `phase_parallel` and `phase_group_size`.
+    The number of process groups that run phases in parallel, from `phase_parallel` and `phase_group_size`.
 
     Args:
         args (`MultitaskSettings`): The settings.
-        forks_by_task (`bool`): Whether the method's phases are independent of each other, one per task.
-        num_tasks (`int`): Tasks that are trained.
-        accelerator (`accelerate.Accelerator`): Trainer's.
+        forks_by_task (`bool`): Whether the method has one phase per task, independent of each other.
+        num_tasks (`int`): Number of tasks to train.
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
 
     Returns:
-        `int`: 1 where all processes run all phases together.
+        `int`: The number of groups. It is 1 if all processes run all phases together.
 
     Raises:
-        ValueError: If `phase_parallel="on"` cannot be had, with the reasons.
+        ValueError: If `phase_parallel="on"` is not possible. The message has the reasons.
     """
     if args.phase_parallel == "off":
         return 1
     num_processes = accelerator.num_processes
     size = args.phase_group_size or fewest_per_group(num_processes, num_tasks)
     obstacles = {
-        "one process runs; launch several": num_processes == 1,
-        f"method {args.method!r} has no phases that are independent of each other": not forks_by_task,
+        "there is only one process; launch several": num_processes == 1,
+        f"method {args.method!r} has no independent phases": not forks_by_task,
         "fewer than two tasks are trained": num_tasks < 2,
         f"the {num_processes} processes do not divide into groups of {size}; change their number or "
         "`phase_group_size`": num_processes % size != 0,
-        f"groups of {size} of the {num_processes} processes are one group; change their number or "
+        f"a group of {size} holds all {num_processes} processes; change their number or "
         "`phase_group_size`": num_processes > 1 and num_processes == size,
-        f"groups of {size} of the {num_processes} processes are more than the {num_tasks} tasks; launch fewer, or "
-        "raise `phase_group_size`": num_processes // size > max(num_tasks, 1),
-        "joint_fraction > 0 makes a phase that all tasks share": args.joint_fraction > 0,
-        "FSDP2 needs all processes for every step (configs/ddp.yaml does without it)": accelerator.is_fsdp2,
-        "auto_find_batch_size would change one group's batch alone": args.auto_find_batch_size,
+        f"the {num_processes} processes make {num_processes // size} groups of {size}, more than the {num_tasks} "
+        "tasks; launch fewer processes, or raise `phase_group_size`": num_processes // size > max(num_tasks, 1),
+        "joint_fraction > 0 adds a phase that all tasks share": args.joint_fraction > 0,
+        "FSDP2 needs all processes for every step (configs/ddp.yaml does not use it)": accelerator.is_fsdp2,
+        "auto_find_batch_size would change the batch size of only one group": args.auto_find_batch_size,
         "include_num_input_tokens_seen would wait for all processes at every batch": (
             args.include_num_input_tokens_seen not in (False, "no")
         ),
-        "save_on_each_node would leave out other nodes' phases": args.save_on_each_node,
-        "fp16's gradient scaler would see one group's gradients; use bf16": accelerator.mixed_precision == "fp16",
+        "save_on_each_node would leave out the phases of other nodes": args.save_on_each_node,
+        "fp16's gradient scaler would see the gradients of only one group; use bf16": (
+            accelerator.mixed_precision == "fp16"
+        ),
     }
     reasons = [reason for reason, is_met in obstacles.items() if is_met]
     if reasons:
         if args.phase_parallel == "on":
-            raise ValueError(f"phase_parallel='on' is not possible: {'; '.join(reasons)}. Pass 'off', or 'auto'")
+            raise ValueError(f"phase_parallel='on' is not possible: {'; '.join(reasons)}. Pass 'off' or 'auto'")
         return 1
     return num_processes // size
 
 
 def fewest_per_group(num_processes: int, num_tasks: int) -> int:
     """
-    The smallest size of equal groups of which none is without a task: the less is exchanged at every step.
+    The smallest size of equal groups that leaves no group without a task. Smaller groups exchange less at every step.
 
     Args:
         num_processes (`int`): Number of processes.
@@ -80,18 +82,18 @@ def fewest_per_group(num_processes: int, num_tasks: int) -> int:
 
 class PhaseGroups:
     """
-    Groups of equal size, each with a lane: the part of every epoch's plan that it runs.
+    Process groups of equal size. Each runs one lane, its part of every epoch's plan.
 
-    Within a group a step is data-parallel, as all processes' is in the sequential plan, which is the case of one
-    group. Between groups nothing is exchanged until all lanes have ended.
+    Inside a group, steps are data-parallel. Groups exchange nothing until all lanes of an epoch have ended. With one
+    group, all processes run the whole plan, one phase after another.
 
     Args:
-        num_groups (`int`): Number of groups; it divides the number of processes.
+        num_groups (`int`): Number of groups. It must divide the number of processes.
         sizes (`Mapping[str, float]`):
-            How much work every phase of the run is. They are dealt to groups once for the whole run, so that a phase's
-            optimizer state stays where it is; the largest first, each to the group with the least to do.
-        process_index (`int`): Number of this process.
-        num_processes (`int`): Number of all.
+            Amount of work of every phase of the run. Phases are assigned to groups once per run, so that a phase's
+            optimizer state stays with its group: the largest first, each to the group with the least work.
+        process_index (`int`): Index of this process.
+        num_processes (`int`): Number of processes.
     """
 
     def __init__(self, num_groups: int, sizes: Mapping[str, float], process_index: int, num_processes: int) -> None:
@@ -105,23 +107,23 @@ class PhaseGroups:
 
     @property
     def leads(self) -> bool:
-        """`bool`: Whether this process speaks for its group."""
+        """`bool`: Whether this process is the first of its group."""
         return self.process_index == self._own * self.size
 
     @property
     def are_several(self) -> bool:
-        """`bool`: Whether phases run side by side."""
+        """`bool`: Whether there are several groups, which run phases in parallel."""
         return self.num_groups > 1
 
     def connect(self, timeout: timedelta) -> dist.ProcessGroup | None:
         """
-        Connects the processes of each group; called by all processes, once.
+        Creates a torch process group for each group. All processes must call it, once.
 
         Args:
-            timeout (`datetime.timedelta`): How long one waits for another.
+            timeout (`datetime.timedelta`): How long a process waits for another.
 
         Returns:
-            `ProcessGroup`, *optional*: This process's; `None` where a group is one process, or all.
+            `ProcessGroup`, *optional*: This process's group, or `None` if a group is one process or all processes.
         """
         if self.are_several and self.size > 1:
             for group in range(self.num_groups):
@@ -132,7 +134,7 @@ class PhaseGroups:
         return self._process_group
 
     def lanes(self, plan: EpochPlan) -> list[EpochPlan]:
-        """`list[EpochPlan]`: The part of a plan that each group runs."""
+        """`list[EpochPlan]`: The lane of each group in a plan."""
         if not self.are_several:
             return [plan]
         return [
@@ -141,33 +143,33 @@ class PhaseGroups:
         ]
 
     def own_lane(self, plan: EpochPlan) -> EpochPlan:
-        """`EpochPlan`: The part of a plan that this process's group runs."""
+        """`EpochPlan`: The lane of this process's group in a plan."""
         return self.lanes(plan)[self._own]
 
     def num_steps(self, plan: EpochPlan) -> int:
-        """`int`: Optimizer steps until every group has run its part of a plan."""
+        """`int`: Optimizer steps of the longest lane of a plan."""
         return max(lane.num_steps for lane in self.lanes(plan))
 
     @property
     def layout(self) -> dict[str, Any]:
-        """`dict`: What a resumed run must have in common, ready for JSON; the lanes where there are several."""
+        """`dict`: The number of groups and their lanes, ready for JSON. A resumed run must have the same."""
         if not self.are_several:
             return {"groups": 1}
         return {"groups": self.num_groups, "processes": self.num_groups * self.size, "lanes": self._lane_of}
 
     def owner(self, phase: str) -> int:
-        """`int`: The process that speaks for the group which runs a phase."""
+        """`int`: The first process of the group that runs a phase."""
         return self._lane_of[phase] * self.size
 
     def gather(self, values: Tensor) -> Tensor:
         """
-        Concatenates a tensor over this process's group; called by all of its processes.
+        Concatenates a tensor over this process's group. All processes of the group must call it.
 
         Args:
-            values (`torch.Tensor`): Of shape `(n,)`.
+            values (`torch.Tensor`): This process's tensor, of shape `(n,)`.
 
         Returns:
-            `torch.Tensor`: Of shape `(n · size,)`.
+            `torch.Tensor`: The tensors of all processes, of shape `(n · size,)`.
         """
         if not self.are_several:
             return gather(values)
@@ -179,10 +181,13 @@ class PhaseGroups:
 
     def broadcast(self, tensor: Tensor) -> Tensor:
         """
-        The tensor of the group's first process; called by all of its processes.
+        Broadcasts a tensor from the group's first process. All processes of the group must call it.
 
         Args:
-            tensor (`torch.Tensor`): This process's; it may be changed.
+            tensor (`torch.Tensor`): This process's tensor. It may be overwritten.
+
+        Returns:
+            `torch.Tensor`: The tensor of the group's first process.
         """
         if not self.are_several:
             return broadcast(tensor)

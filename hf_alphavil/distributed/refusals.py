@@ -1,4 +1,4 @@
-"""Launches that multitask training does not support, refused before training starts."""
+"""Checks that refuse unsupported launches before training starts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 NO_DEEPSPEED = (
-    "DeepSpeed is not supported: it keeps float32 parameters of its own, which θ0 + Σ α δ would not reach. Launch "
-    "with DDP (`accelerate launch --config_file configs/ddp.yaml`) or, for a model too large for that, with FSDP2 "
-    "(configs/fsdp2.yaml) instead"
+    "DeepSpeed is not supported: it trains a separate float32 copy of the parameters, which θ0 + Σ α δ would not "
+    "update. Launch with DDP (`accelerate launch --config_file configs/ddp.yaml`) or, if the model is too large for "
+    "DDP, with FSDP2 (configs/fsdp2.yaml)"
 )
 
 
 def refuse_deepspeed_launch() -> None:
     """
-    Refuses `accelerate launch --use_deepspeed` before accelerate asks for the package.
+    Refuses `accelerate launch --use_deepspeed` before accelerate asks to install the package.
 
     Raises:
         ValueError: If the launcher asks for DeepSpeed.
@@ -38,21 +38,21 @@ def refuse_deepspeed_launch() -> None:
 
 def check_sharding(state: AcceleratorState) -> None:
     """
-    Refuses ways of sharding that multitask training does not support: all but accelerate's FSDP2 by itself.
+    Refuses all sharding except accelerate's FSDP2, without its options that are not tested with θ0 + Σ α δ.
 
     Args:
         state (`accelerate.state.AcceleratorState`): The state of the accelerator that is about to shard.
 
     Raises:
-        ValueError: Under FSDP1, and for options of FSDP2 under which θ0 + Σ α δ was never seen to be right.
+        ValueError: Under FSDP1, or with such an option of FSDP2.
     """
     plugin = getattr(state, "fsdp_plugin", None)
     if plugin is None:
         return
     if plugin.fsdp_version != 2:
         raise ValueError(
-            "FSDP1 is not supported: it flattens parameters, and deltas go by parameter. Use FSDP2: pass "
-            "`--fsdp_version 2` to `accelerate launch` (configs/fsdp2.yaml does)"
+            "FSDP1 is not supported: it flattens parameters, but deltas are per parameter. Use FSDP2: pass "
+            "`--fsdp_version 2` to `accelerate launch`, as configs/fsdp2.yaml does"
         )
     refused = {
         "fsdp_offload_params": isinstance(plugin.cpu_offload, CPUOffloadPolicy),
@@ -64,21 +64,21 @@ def check_sharding(state: AcceleratorState) -> None:
     }
     if unsupported := [name for name, is_on in refused.items() if is_on]:
         raise ValueError(
-            f"FSDP2 with {', '.join(unsupported)} is not supported: leave it off (configs/fsdp2.yaml does), or launch "
-            "with DDP (configs/ddp.yaml)"
+            f"FSDP2 with {', '.join(unsupported)} is not supported: turn it off, as configs/fsdp2.yaml does, or "
+            "launch with DDP (configs/ddp.yaml)"
         )
 
 
 def check_adapters(accelerator: Accelerator, model: nn.Module) -> None:
     """
-    Refuses adapters under FSDP2, which were never seen to be merged and exported right.
+    Refuses adapters under FSDP2, because merging and exporting them there is not tested.
 
     Args:
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         model (`torch.nn.Module`): The bare model.
 
     Raises:
-        ValueError: For a `peft.PeftModel` under FSDP2.
+        ValueError: If the model is a `peft.PeftModel` under FSDP2.
     """
     if accelerator.is_fsdp2 and unwrap_peft(model) is not model:
         raise ValueError("adapters are not supported under FSDP2: launch with DDP (configs/ddp.yaml)")
@@ -86,16 +86,16 @@ def check_adapters(accelerator: Accelerator, model: nn.Module) -> None:
 
 def check_tied_weights(accelerator: Accelerator, model: nn.Module) -> None:
     """
-    Refuses heads that share their weight with the input embeddings under FSDP2.
+    Refuses, under FSDP2, heads that share their weight with the input embeddings.
 
-    accelerate 1.15 gives the input embeddings a group of their own, and torch takes a weight into one group alone.
+    accelerate 1.15 shards the input embeddings separately, and torch can shard a weight only once.
 
     Args:
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         model (`torch.nn.Module`): The bare model.
 
     Raises:
-        ValueError: For a head of masked language modelling, tied to the embeddings, under FSDP2.
+        ValueError: If a head of masked language modelling is tied to the input embeddings under FSDP2.
     """
     if not accelerator.is_fsdp2 or not isinstance(model, PreTrainedModel):
         return
@@ -103,49 +103,50 @@ def check_tied_weights(accelerator: Accelerator, model: nn.Module) -> None:
     tied = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
     if len(tied) > 1:
         raise ValueError(
-            f"{tied[-1]} is the weight of the input embeddings, which FSDP2 shards by themselves: leave tasks of "
-            "masked language modelling out, or launch with DDP (configs/ddp.yaml)"
+            f"{tied[-1]} is the weight of the input embeddings, which FSDP2 shards separately: leave tasks of masked "
+            "language modelling out, or launch with DDP (configs/ddp.yaml)"
         )
 
 
 def check_evaluation(accelerator: Accelerator, model: nn.Module) -> None:
     """
-    Refuses to evaluate a model that FSDP2 is to shard and has not.
+    Refuses, under FSDP2, to evaluate a model that is not sharded yet.
 
     Args:
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         model (`torch.nn.Module`): The model to evaluate.
 
     Raises:
-        ValueError: Before `train()` under FSDP2.
+        ValueError: If it is called before `train()` under FSDP2.
     """
     if accelerator.is_fsdp2 and not is_sharded(model):
         raise ValueError(
-            "accelerate's FSDP2 shards a model only together with its optimizer, so it is evaluated after `train()` "
-            "in the same process. To evaluate or predict alone, launch with configs/single.yaml or configs/ddp.yaml"
+            "accelerate's FSDP2 shards a model only together with its optimizer, so evaluation works only after "
+            "`train()` in the same process. To evaluate or predict without training, launch with configs/single.yaml "
+            "or configs/ddp.yaml"
         )
 
 
 def check_setup(args: TrainingArguments) -> None:
     """
-    Refuses launch set-ups that multitask training does not support.
+    Refuses launches and settings that multitask training does not support.
 
     Args:
         args (`TrainingArguments`): The settings.
 
     Raises:
-        ValueError: Under DeepSpeed or `nn.DataParallel`, for processes that do not know of each other, and for
-            settings that would break a plan's order.
+        ValueError: Under DeepSpeed or `nn.DataParallel`, if the launched processes are not connected, or if a setting
+            would break the order of a plan.
     """
     if args.deepspeed or getattr(args, "deepspeed_plugin", None) is not None:
         raise ValueError(NO_DEEPSPEED)
     launched = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
     if launched > 1 and args.world_size == 1:
         raise ValueError(
-            f"{launched} processes were launched, but each would train on its own: they share no accelerator. On CPUs "
-            "pass --use_cpu to the script (`use_cpu=True`), which connects them with gloo"
+            f"{launched} processes were launched, but they are not connected, so each would train a separate model. "
+            "On CPUs pass --use_cpu to the script (`use_cpu=True`), which connects them with gloo"
         )
-    if args.n_gpu > 1:  # a distributed process sees one
+    if args.n_gpu > 1:  # in a distributed launch every process has one GPU
         raise ValueError(
             f"this process sees {args.n_gpu} GPUs and would use nn.DataParallel, which is not supported: use "
             "`accelerate launch`, or make one GPU visible with CUDA_VISIBLE_DEVICES=0"
@@ -153,8 +154,8 @@ def check_setup(args: TrainingArguments) -> None:
     config = args.accelerator_config
     for name in ("split_batches", "dispatch_batches"):
         if getattr(config, name, None):
-            raise ValueError(f"accelerator_config.{name} would mix the batches of a plan's step: leave it off")
+            raise ValueError(f"accelerator_config.{name} would mix the batches of the plan's steps: turn it off")
     if args.ignore_data_skip:
         raise ValueError(
-            "ignore_data_skip would resume at another place of the epoch's plan than the checkpoint's: leave it off"
+            "ignore_data_skip would resume the epoch's plan at its start instead of the checkpoint's step: turn it off"
         )

@@ -1,4 +1,4 @@
-"""DDP's wrapper around a model, over all processes or over those of a group."""
+"""DDP's wrapper around a model, over all processes or over one process group."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def mark_unprepared(model: nn.Module) -> None:
     """
-    Lets accelerate wrap a model in DDP although an evaluation before training has prepared it.
+    Makes accelerate wrap a model in DDP even if an evaluation before training has prepared it.
 
-    accelerate would take the bare model for prepared and leave it without DDP: ranks would drift apart silently.
+    Otherwise accelerate would not wrap the prepared model, and the ranks' parameters would silently diverge.
 
     Args:
         model (`torch.nn.Module`): The bare model.
@@ -30,21 +30,21 @@ def mark_unprepared(model: nn.Module) -> None:
 
 def wrap_for_group(model: nn.Module, groups: PhaseGroups, accelerator: Accelerator, timeout: timedelta) -> nn.Module:
     """
-    Prepares a model whose processes exchange gradients within their group alone. Called by all processes.
+    Prepares a model whose processes exchange gradients only within their group. All processes must call it.
 
     Args:
-        model (`torch.nn.Module`): The bare model; all processes take the first's parameters and buffers.
-        groups (`PhaseGroups`): Several groups.
-        accelerator (`accelerate.Accelerator`): Trainer's; it prepares all but DDP.
+        model (`torch.nn.Module`): The bare model. All processes receive the first one's parameters and buffers.
+        groups (`PhaseGroups`): The process groups, two or more.
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator. It prepares everything except DDP.
         timeout (`datetime.timedelta`): How long a process waits for another of its group.
 
     Returns:
-        `torch.nn.Module`: In DDP, or bare where a group is one process.
+        `torch.nn.Module`: The model wrapped in DDP, or the bare model if a group is one process.
     """
     model = accelerator.prepare_model(model, evaluation_mode=True)
     for tensor in [*model.parameters(), *model.buffers()]:
         sent = tensor.data.contiguous()
-        dist.broadcast(sent, 0)  # as DDP does, over all groups
+        dist.broadcast(sent, 0)  # as DDP does, but over all groups
         tensor.data.copy_(sent)
     process_group = groups.connect(timeout)
     if process_group is None:

@@ -123,7 +123,7 @@ def test_a_checkpoint_holds_the_last_merged_model(runs, tmp_path):
     ("variable", "value", "message"),
     [
         ("FSDP_VERSION", "1", "FSDP1 is not supported.*--fsdp_version 2"),
-        ("FSDP_OFFLOAD_PARAMS", "true", "fsdp_offload_params is not supported: leave it off"),
+        ("FSDP_OFFLOAD_PARAMS", "true", "fsdp_offload_params is not supported: turn it off"),
         ("FSDP_CPU_RAM_EFFICIENT_LOADING", "true", "fsdp_cpu_ram_efficient_loading is not supported"),
         ("FSDP_IGNORED_MODULES", "tasks.*", "fsdp_ignored_modules is not supported"),
         ("ACCELERATE_MIXED_PRECISION", "fp16", "mixed_precision fp16 is not supported"),

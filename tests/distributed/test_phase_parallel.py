@@ -167,13 +167,13 @@ def test_number_of_groups():
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"machine": accelerator(1)}, "one process runs"),
-        ({"method": "multitask"}, "no phases that are independent"),
+        ({"machine": accelerator(1)}, "there is only one process"),
+        ({"method": "multitask"}, "method 'multitask' has no independent phases"),
         ({"num_tasks": 1}, "fewer than two tasks"),
-        ({"machine": accelerator(7)}, "groups of 7 of the 7 processes are one group"),
-        ({"phase_group_size": 4}, "groups of 4 of the 4 processes are one group"),
+        ({"machine": accelerator(7)}, "a group of 7 holds all 7 processes"),
+        ({"phase_group_size": 4}, "a group of 4 holds all 4 processes"),
         ({"phase_group_size": 3}, "do not divide into groups of 3"),
-        ({"num_tasks": 2, "phase_group_size": 1}, "more than the 2 tasks"),
+        ({"num_tasks": 2, "phase_group_size": 1}, "the 4 processes make 4 groups of 1, more than the 2 tasks"),
         ({"auto_find_batch_size": True}, "auto_find_batch_size"),
         ({"include_num_input_tokens_seen": True}, "include_num_input_tokens_seen"),
         ({"save_on_each_node": True}, "save_on_each_node"),
