@@ -19,7 +19,7 @@ from .checkpointing.mixin import CheckpointingMixin
 from .checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback, ignore_sigterm_in_worker
 from .data import PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .data.loader import plan_loader
-from .distributed.fsdp import prepare_plugin, shard_on_cpus
+from .distributed.fsdp import configure_fsdp_plugin, enable_fsdp_on_cpus
 from .distributed.phase_groups import PhaseGroups, count_groups
 from .distributed.refusals import check_adapters, check_setup, check_sharding, check_tied_weights
 from .distributed.wrapping import mark_unprepared, wrap_for_group
@@ -154,7 +154,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
     @multitask_hook
     def create_accelerator_and_postprocess(self) -> None:
         """Trainer's accelerator; FSDP2 works on CPUs too, and other sharding is refused."""
-        shard_on_cpus(self.args)
+        enable_fsdp_on_cpus(self.args)
         super().create_accelerator_and_postprocess()
         check_sharding(self.accelerator.state)
 
@@ -193,7 +193,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
 
     def _preemption_is_agreed_now(self) -> bool:
         """Groups of processes that run phases side by side agree rarely, so that none waits for the slowest."""
-        return not self.runner.groups.are_several or self.runner.state.step % STEPS_BETWEEN_AGREEMENTS == 0
+        return not self.runner.groups.is_parallel or self.runner.state.step % STEPS_BETWEEN_AGREEMENTS == 0
 
     @shadowable_property
     def train_datasets(self) -> Mapping[str, TaskDataset]:
@@ -297,7 +297,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         compile_encoder(self.accelerator.unwrap_model(self.model), self.args, self.accelerator)
         if training and model is self.model and self.args.world_size > 1 and not self.is_fsdp_enabled:
             mark_unprepared(model)
-            if self.runner.groups.are_several:
+            if self.runner.groups.is_parallel:
                 # Losses of different tasks: no normaliser of one is another's too.
                 self.args.average_tokens_across_devices = False
                 return wrap_for_group(model, self.runner.groups, self.accelerator, self.args.ddp_timeout_delta)
@@ -317,7 +317,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         if self.args.auto_find_batch_size and batch_size is not None:
             self._train_batch_size = batch_size
         check_parameters(self.model)
-        prepare_plugin(self.accelerator, self.model)
+        configure_fsdp_plugin(self.accelerator, self.model)
         self._runner = None
         if not self.is_fsdp_enabled:
             self.model_wrapped = self.model  # each run wraps anew: groups of processes may have changed

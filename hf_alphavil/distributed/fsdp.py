@@ -62,7 +62,7 @@ def sharded_like(local: Tensor, parameter: Tensor) -> Tensor:
     )
 
 
-def drop_gathered(model: nn.Module) -> None:
+def reshard_parameters(model: nn.Module) -> None:
     """
     Makes the next forward pass of a sharded model gather its parameters again. Does nothing to other models.
 
@@ -117,7 +117,7 @@ def check_all_sharded(named_parameters: Iterable[tuple[str, nn.Parameter]], num_
 # ---- accelerate's plugin
 
 
-def shard_on_cpus(args: TrainingArguments) -> None:
+def enable_fsdp_on_cpus(args: TrainingArguments) -> None:
     """
     Makes FSDP work on CPUs too. Call it before the `Accelerator` is created.
 
@@ -134,7 +134,7 @@ def shard_on_cpus(args: TrainingArguments) -> None:
         state.distributed_type = DistributedType.MULTI_GPU
 
 
-def prepare_plugin(accelerator: Accelerator, model: nn.Module) -> None:
+def configure_fsdp_plugin(accelerator: Accelerator, model: nn.Module) -> None:
     """
     Configures accelerate's FSDP plugin, if it is in use, for the model that is about to be sharded.
 

@@ -38,7 +38,7 @@ def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, a
     if args.phase_parallel == "off":
         return 1
     num_processes = accelerator.num_processes
-    size = args.phase_group_size or fewest_per_group(num_processes, num_tasks)
+    size = args.phase_group_size or min_group_size(num_processes, num_tasks)
     obstacles = {
         "there is only one process; launch several": num_processes == 1,
         f"method {args.method!r} has no independent phases": not forks_by_task,
@@ -68,7 +68,7 @@ def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, a
     return num_processes // size
 
 
-def fewest_per_group(num_processes: int, num_tasks: int) -> int:
+def min_group_size(num_processes: int, num_tasks: int) -> int:
     """
     The smallest size of equal groups that leaves no group without a task. Smaller groups exchange less at every step.
 
@@ -106,12 +106,12 @@ class PhaseGroups:
         self._process_group: dist.ProcessGroup | None = None
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """`bool`: Whether this process is the first of its group."""
         return self.process_index == self._own * self.size
 
     @property
-    def are_several(self) -> bool:
+    def is_parallel(self) -> bool:
         """`bool`: Whether there are several groups, which run phases in parallel."""
         return self.num_groups > 1
 
@@ -125,7 +125,7 @@ class PhaseGroups:
         Returns:
             `ProcessGroup`, *optional*: This process's group, or `None` if a group is one process or all processes.
         """
-        if self.are_several and self.size > 1:
+        if self.is_parallel and self.size > 1:
             for group in range(self.num_groups):
                 ranks = range(group * self.size, (group + 1) * self.size)
                 connected = dist.new_group(list(ranks), timeout=timeout)
@@ -135,7 +135,7 @@ class PhaseGroups:
 
     def lanes(self, plan: EpochPlan) -> list[EpochPlan]:
         """`list[EpochPlan]`: The lane of each group in a plan."""
-        if not self.are_several:
+        if not self.is_parallel:
             return [plan]
         return [
             plan.only({name for name, lane in self._lane_of.items() if lane == group})
@@ -153,11 +153,11 @@ class PhaseGroups:
     @property
     def layout(self) -> dict[str, Any]:
         """`dict`: The number of groups and their lanes, ready for JSON. A resumed run must have the same."""
-        if not self.are_several:
+        if not self.is_parallel:
             return {"groups": 1}
         return {"groups": self.num_groups, "processes": self.num_groups * self.size, "lanes": self._lane_of}
 
-    def owner(self, phase: str) -> int:
+    def leader_of(self, phase: str) -> int:
         """`int`: The first process of the group that runs a phase."""
         return self._lane_of[phase] * self.size
 
@@ -171,7 +171,7 @@ class PhaseGroups:
         Returns:
             `torch.Tensor`: The tensors of all processes, of shape `(n · size,)`.
         """
-        if not self.are_several:
+        if not self.is_parallel:
             return gather(values)
         if self.size == 1:
             return values
@@ -189,7 +189,7 @@ class PhaseGroups:
         Returns:
             `torch.Tensor`: The tensor of the group's first process.
         """
-        if not self.are_several:
+        if not self.is_parallel:
             return broadcast(tensor)
         if self.size > 1:
             dist.broadcast(tensor, self._own * self.size, group=self._process_group)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..distributed.fsdp import drop_gathered, local_tensor
+from ..distributed.fsdp import local_tensor, reshard_parameters
 
 
 class TrainableParameters:
@@ -41,7 +41,7 @@ class TrainableParameters:
         Args:
             values (`Sequence[torch.Tensor]`): One tensor per parameter, of its shard's shape, on any device.
         """
-        drop_gathered(self.model)
+        reshard_parameters(self.model)
         for shard, value in zip(self.shards(), values, strict=True):
             shard.copy_(value)
 

@@ -57,7 +57,7 @@ class PhaseBoundaries:
         means, first_bad = state.losses.reduce(state.groups.gather)
         state.losses = PhaseLosses()
         state.phase_losses[phase.name] = means
-        if not state.groups.are_several:
+        if not state.groups.is_parallel:
             outcome.log_phase(means)
         if forks:
             state.synchronise_buffers()
@@ -70,7 +70,7 @@ class PhaseBoundaries:
             task, step = failed
             state.deltas.rewind()
             state.dropped[phase.name] = step
-            if state.groups.leads:
+            if state.groups.is_leader:
                 outcome.warnings.append(self.finite.dropped_phase(phase, task, step))
         elif phase.fork:
             state.deltas.record(phase.name, keep_buffers=state.method.gives_buffers(phase))
@@ -92,4 +92,4 @@ class PhaseBoundaries:
             outcome.log_phase(state.phase_losses[phase.name])
             if phase.name not in state.dropped:
                 keep_buffers = state.method.gives_buffers(phase)
-                state.deltas.share(phase.name, state.groups.owner(phase.name), keep_buffers)
+                state.deltas.share(phase.name, state.groups.leader_of(phase.name), keep_buffers)

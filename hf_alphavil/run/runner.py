@@ -209,7 +209,7 @@ class PlanRunner:
             DivergenceError: If the epoch left no finite model.
         """
         outcome, state, plan = StepOutcome(), self.state, self.plan
-        if self.groups.are_several:
+        if self.groups.is_parallel:
             self._phases.exchange(outcome)
         needed = [phase for phase in plan.phases if phase.fork] or plan.phases
         if all(phase.name in state.dropped for phase in needed):

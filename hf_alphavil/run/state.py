@@ -118,7 +118,7 @@ class RunState:
     @property
     def differs_by_process(self) -> bool:
         """`bool`: Whether θ, deltas and optimizer states differ between processes: shards, or other phases."""
-        return self.groups.are_several or is_sharded(self.context.model)
+        return self.groups.is_parallel or is_sharded(self.context.model)
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """
@@ -150,7 +150,7 @@ class RunState:
             "method": self.method.state_dict(),
             "history": self.history,
             "evaluation_pending": self.evaluation.pending,
-            "processes": gather_object([own]) if self.groups.are_several else [own],
+            "processes": gather_object([own]) if self.groups.is_parallel else [own],
         }
 
     def load_position(self, state: Mapping[str, Any]) -> None:
@@ -197,7 +197,7 @@ class RunState:
         self.losses.load_state_dict(own["losses"], self.context.args.device)
 
     def _own_part(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        return state["processes"][self.groups.process_index if self.groups.are_several else 0]
+        return state["processes"][self.groups.process_index if self.groups.is_parallel else 0]
 
     def _fingerprint(self) -> dict[str, Any]:
         """What the plans depend on; a resumed run must have the same."""

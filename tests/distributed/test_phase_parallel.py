@@ -201,5 +201,5 @@ def test_a_phase_stays_with_its_group():
     """Whatever phases a plan leaves out: its optimizer state is there."""
     sizes = {"a": 5, "b": 7, "c": 3}
     ranks = [PhaseGroups(2, sizes, rank, 4) for rank in range(4)]
-    assert [[group.owner(task) for task in "abc"] for group in ranks] == [[2, 0, 2]] * 4
-    assert [group.leads for group in ranks] == [True, False, True, False]
+    assert [[group.leader_of(task) for task in "abc"] for group in ranks] == [[2, 0, 2]] * 4
+    assert [group.is_leader for group in ranks] == [True, False, True, False]
