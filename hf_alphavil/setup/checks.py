@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..settings import MultitaskSettings
+
 logger = logging.getLogger(__name__)
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import IterableDataset
-from transformers import (
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedTokenizerBase
 
 from ..settings import MultitaskSettings
 
 if TYPE_CHECKING:
     from ..tasks import Task
-logger = logging.getLogger(__name__)
 
 
 def tokenized_split(tasks: Mapping[str, Task], split: str, tokenizer: Any, args: MultitaskSettings) -> dict[str, Any]:

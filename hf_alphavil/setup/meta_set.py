@@ -16,6 +16,7 @@ from .datasets import tokenized_split
 
 if TYPE_CHECKING:
     from ..tasks import Task
+
 logger = logging.getLogger(__name__)
 
 
@@ -24,8 +25,8 @@ def split_meta_set(
     target: str,
     train: Mapping[str, TaskDataset],
     validation: Mapping[str, TaskDataset],
-    tasks: Mapping[str, Task] | None,
-    tokenizer: Any = None,
+    tasks: Mapping[str, Task],
+    tokenizer: Any,
 ) -> tuple[dict[str, TaskDataset], TaskDataset | None]:
     """
     Selects the meta set on which α is fitted, and removes a held-out slice from the training sets.
@@ -35,8 +36,8 @@ def split_meta_set(
         target (`str`): The target task.
         train (`Mapping[str, TaskDataset]`): Training sets by task.
         validation (`Mapping[str, TaskDataset]`): Validation sets by task.
-        tasks (`Mapping[str, Task]`, *optional*): For the target's group column, such as passages, and its test rows.
-        tokenizer (`PreTrainedTokenizerBase`, *optional*): For `alpha_data="test"`.
+        tasks (`Mapping[str, Task]`): For the target's group column, such as passages, and its test rows.
+        tokenizer (`PreTrainedTokenizerBase`, or `None`): For `alpha_data="test"`.
 
     Returns:
         `tuple[dict[str, TaskDataset], TaskDataset | None]`: The training sets, and the meta set if the method needs
@@ -62,7 +63,7 @@ def split_meta_set(
             "are optimistic. Report scores on another set, or hold out training rows with alpha_data='train_holdout'."
         )
         return train, validation[target]
-    task = tasks.get(target) if tasks is not None else None
+    task = tasks.get(target)
     if args.alpha_data == "test":
         if task is None or task.test is None:
             raise ValueError(
@@ -70,24 +71,38 @@ def split_meta_set(
                 "target has a test split, or hold out a slice of the training rows with alpha_data='train_holdout'"
             )
         return train, TaskDataset(tokenized_split({target: task}, "test", tokenizer, args)[target], target)
-    labels = train[target].labels()
-    # The slice is stratified by class. Rows with a score or with several labels have no single class.
-    if (task is not None and not task.has_one_class) or (
-        labels and (isinstance(labels[0], float) or np.ndim(labels[0]))
-    ):
-        labels = None
+    train[target], meta = _hold_out(args, train[target], task)
+    return train, meta
+
+
+def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) -> tuple[TaskDataset, TaskDataset]:
+    """
+    Holds out `alpha_holdout_fraction` of a training set, stratified by class, and without splitting a group of rows.
+
+    Returns:
+        `tuple[TaskDataset, TaskDataset]`: The rest, and the held-out rows.
+    """
     groups = None
     if task is not None and task.group_column is not None and task.train is not None:
         groups = list(task.train[task.group_column])
-        groups = groups if len(groups) == len(train[target]) else None
+        groups = groups if len(groups) == len(dataset) else None
     rest, held_out = split_holdout(
-        len(train[target]),
-        args.alpha_holdout_fraction,
-        args.resolved_data_seed,
-        [label.item() if hasattr(label, "item") else label for label in labels] if labels is not None else None,
-        groups,
+        len(dataset), args.alpha_holdout_fraction, args.resolved_data_seed, _classes(dataset, task), groups
     )
-    meta = TaskDataset(Subset(train[target].dataset, held_out), target)
-    train[target] = TaskDataset(Subset(train[target].dataset, rest), target)
-    logger.info("The meta set is %d of the %d training rows of %s, held out", len(meta), len(rest) + len(meta), target)
-    return train, meta
+    logger.info(
+        "The meta set is %d of the %d training rows of %s, held out", len(held_out), len(dataset), dataset.task
+    )
+    return (
+        TaskDataset(Subset(dataset.dataset, rest), dataset.task),
+        TaskDataset(Subset(dataset.dataset, held_out), dataset.task),
+    )
+
+
+def _classes(dataset: TaskDataset, task: Task | None) -> list[Any] | None:
+    """The class of every row, or `None` if rows have no label, a score, or several labels."""
+    labels = dataset.labels()
+    if labels is None or (task is not None and not task.has_one_class):
+        return None
+    if isinstance(labels[0], float) or np.ndim(labels[0]):
+        return None
+    return [label.item() if hasattr(label, "item") else label for label in labels]
