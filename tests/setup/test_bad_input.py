@@ -142,7 +142,9 @@ def test_schedule_driven_by_a_metric(tmp_path):
         eval_strategy="epoch",
         load_best_model_at_end=False,
     )
-    with pytest.raises(ValueError, match=r"ReduceLROnPlateau.*pass an `lr_scheduler_type` that is a function of the step"):
+    with pytest.raises(
+        ValueError, match=r"ReduceLROnPlateau.*pass an `lr_scheduler_type` that is a function of the step"
+    ):
         wrong.train()
 
 
