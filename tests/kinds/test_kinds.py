@@ -222,7 +222,7 @@ def test_some_token_is_always_masked():
         assert batch["labels"][row, column] == tokenizer.convert_tokens_to_ids(f"w{row * 2 + column}")
         assert batch["input_ids"][row, column] == tokenizer.mask_token_id
     assert places == {(0, 1), (0, 2), (1, 1)}  # no word more than another
-    # Of unknown words alone any token but padding.
+    # In rows of unknown words alone, any token but padding may be masked.
     tokenizer.padding_side = "left"
     for seed in range(20):
         batch = MaskedLMCollator(tokenizer, mlm_probability=1e-9, seed=seed)([tokenizer("?"), tokenizer("? ? ?")])

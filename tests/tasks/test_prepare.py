@@ -54,7 +54,7 @@ def test_every_real_row_of_wsc(real_data, split):
         assert words(" ".join(pronouns)) == words(official["target"]["span2_text"])
         if len(candidates) == 1:
             assert words(candidates[0]) == words(official["target"]["span1_text"])
-        else:  # "A and B" whose names do not stand together
+        else:  # "A and B" whose names are apart
             apart += 1
             assert set(words(" ".join(candidates))) <= set(words(official["target"]["span1_text"]))
     assert apart <= len(rows) * 0.02
@@ -111,7 +111,7 @@ def test_the_head_of_a_diagnostic_set(miniature):
     assert load_tasks(["superglue_rte", "axb"], data_dir=data_dir)["axb"].head_task == "superglue_rte"
     assert load_tasks(["rte", "axb"], data_dir=data_dir)["axb"].head_task == "rte"
     assert load_tasks("axb", data_dir=data_dir)["axb"].head_task == "rte"
-    both = ["superglue_rte", "rte", "axb"]  # of two the target's, which stands first
+    both = ["superglue_rte", "rte", "axb"]  # the head of the target, which is first
     assert load_tasks(both, data_dir=data_dir)["axb"].head_task == "superglue_rte"
 
 
@@ -126,7 +126,7 @@ def test_short_rows_of_qqp_are_counted(miniature, caplog):
     task = load_tasks("qqp", data_dir=miniature("qqp", "train.tsv", lines))["qqp"]
     assert task.train["question1"][:] == ["a", "c"]
     assert "2 rows have fewer than 6 fields and are left out, the first on line 3" in caplog.text
-    # Of a test set none is left out: every later prediction would stand at the wrong index.
+    # In a test set no row is left out: every later prediction would have the wrong index.
     blind = [line.rpartition("\t")[0] if line.count("\t") == 5 else line for line in lines]
     with pytest.raises(DataError, match=r"test.tsv, line 3: expected 5 .* found 4"):
         load_tasks("qqp", data_dir=miniature("qqp", "test.tsv", blind))

@@ -148,7 +148,7 @@ def test_words_are_tokenised_as_in_a_text(family):
     row = words_task([{"words": words, "label": [1, 0, 0, 0, 0, 0, 2]}]).tokenize("train", tokenizer)[0]
     text = tokenizer(" ".join(words), return_offsets_mapping=True)
     assert row["input_ids"] == text["input_ids"]
-    # Of each word the first token that holds something of it, and not the space before it alone.
+    # For each word, the first token with a part of the word, not the space before it alone.
     starts = [sum(map(len, words[:number])) + number for number in range(len(words))]
     tokens = tokenizer.convert_ids_to_tokens(text["input_ids"])
     ends = [end if token.strip("Ġ▁") else 0 for token, (_, end) in zip(tokens, text["offset_mapping"], strict=True)]
