@@ -1,8 +1,8 @@
 """
 The kinds of task, one file each: settings, inputs, head, metrics and predictions of all tasks of a kind.
 
-The rooms above call the methods of [`TaskKind`]; none of them asks which kind a task is. Nothing here knows a model,
-a trainer or a file of rows.
+Other rooms call the methods of [`TaskKind`]; none of them asks which kind a task is. Nothing here knows the multitask
+model, training or files of rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Multiple choice where the library has none: by a one-label sequence classifier, and with rows of unequal numbers."""
+"""Multiple choice beyond the library: by a one-label sequence classifier, and with unequal numbers of choices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOICE_INPUTS = {"input_ids": 3, "attention_mask": 3, "token_type_ids": 3, "posi
 
 def score_choices(native: PreTrainedModel, inputs: dict[str, Any]) -> MultipleChoiceModelOutput | tuple:
     """
-    Score every choice by itself and compare the scores of one example.
+    Scores every choice by itself and compares the scores of one example.
 
     Args:
         native (`PreTrainedModel`): A sequence classifier with one label.
@@ -57,20 +57,20 @@ def score_present_choices(
     score: Callable[[PreTrainedModel, dict[str, Any]], Any], native: PreTrainedModel, inputs: dict[str, Any]
 ) -> MultipleChoiceModelOutput | tuple:
     """
-    Score rows that have fewer choices than others.
+    Scores rows that have fewer choices than others.
 
-    Only choices that are there run through the model. Filled up with empty texts instead, attention over nothing would
-    make NaN gradients.
+    Only the choices that are there run through the model. Padding with empty texts would make NaN gradients, by
+    attention over nothing.
 
     Args:
         score (`Callable`): Runs a native model on a batch of multiple-choice inputs.
         native (`PreTrainedModel`): The native model.
         inputs (`dict`): The inputs of a multiple-choice model, `(batch, choices, length)`, and `choice_mask`, a
-            boolean tensor of shape `(batch, choices)`: which choices are there. `labels` name choices that are.
+            boolean tensor of shape `(batch, choices)`: which choices are there. `labels` refer to those.
 
     Returns:
         `MultipleChoiceModelOutput` or, with `return_dict=False`, a `tuple`: The cross entropy over each row's choices
-        (if `labels` are given) and logits of shape `(batch, choices)`, the dtype's lowest number for no choice.
+        (if `labels` are given) and logits of shape `(batch, choices)`; missing choices have the dtype's lowest number.
     """
     inputs = dict(inputs)
     present, labels = inputs.pop("choice_mask"), inputs.pop("labels", None)
@@ -86,9 +86,9 @@ def score_present_choices(
 def _output_of(
     logits: torch.Tensor, labels: torch.Tensor | None, outputs: Any, return_dict: bool
 ) -> MultipleChoiceModelOutput | tuple:
-    """The output of a multiple choice, of its logits and the outputs of the model that scored each choice."""
+    """The output of a multiple choice from its logits and the outputs of the model that scored each choice."""
     loss = None if labels is None else F.cross_entropy(logits, labels)
-    # Encoder-decoder models have these under other names, one for each half.
+    # Encoder-decoder models have these under other names, for each half.
     result = MultipleChoiceModelOutput(
         loss=loss, logits=logits, hidden_states=outputs.get("hidden_states"), attentions=outputs.get("attentions")
     )

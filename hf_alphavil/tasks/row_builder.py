@@ -37,7 +37,7 @@ class SplitBuilder:
         definition (`TaskDefinition`):
             The task.
         columns (`dict[str, str]`):
-            The source's column for each of ours, where they differ.
+            The source's column for each of ours, if they differ.
         written_labels (`tuple`, *optional*):
             What the source writes for each label id.
         label_names (`tuple[str, ...]`, *optional*):
