@@ -16,7 +16,7 @@ from transformers import ProgressCallback, TrainingArguments
 from transformers.trainer_utils import seed_worker
 
 from .checkpointing.mixin import CheckpointingMixin
-from .checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback, ignore_sigterm_in_worker
+from .checkpointing.preemption import PreemptionCallback, ignore_sigterm_in_worker
 from .data import PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .data.loader import plan_loader
 from .distributed.fsdp import configure_fsdp_plugin, enable_fsdp_on_cpus
@@ -124,8 +124,8 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
             eval_dataset = dict(self.task_setup.eval_datasets) or None
             data_collator = None if isinstance(data_collator, Mapping) else data_collator
             compute_metrics = None
-            # A step leaves the other tasks' heads without gradient, under gradient checkpointing too, where Trainer
-            # would turn this off.
+            # A step gives a gradient only to its own task's head. Under gradient checkpointing Trainer would turn this
+            # off.
             if args.ddp_find_unused_parameters is None:
                 args.ddp_find_unused_parameters = True
             # Trainer's own callback for it is not exact; see PreemptionCallback.
@@ -159,16 +159,10 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         check_sharding(self.accelerator.state)
 
     def _finish_setup(self, data_collator: Callable | Mapping[str, Callable] | None) -> None:
-        """What needs the model: checks, collator, best metric, callbacks."""
-        args, bare = self.args, self.accelerator.unwrap_model(self.model)
-        model, method = unwrap_peft(bare), METHODS[self.args.method]
+        """The part of the set-up that needs the model."""
+        args = self.args
+        model = self._checked_model()
         self.task_setup = setup = self.task_setup.with_heads_of(model)
-        check_parameters(model)
-        check_precision(self.accelerator)
-        check_adapters(self.accelerator, bare)
-        check_tied_weights(self.accelerator, bare)
-        check_method(self.accelerator, method)
-        check_loss_function(args, method, self.compute_loss_func)
         self.run_dir = Path(str(args.output_dir))
         self.data_collator = make_collator(
             args, model, setup.names, setup.kinds, setup.tasks, data_collator, self.processing_class
@@ -178,9 +172,24 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         self.model_accepts_loss_kwargs = False
         if not self.label_names:
             self.label_names = ["labels"]
+        self._connect_callbacks()
+
+    def _checked_model(self) -> nn.Module:
+        """The bare model without adapters; refused if the run could not train it."""
+        bare, method = self.accelerator.unwrap_model(self.model), METHODS[self.args.method]
+        model = unwrap_peft(bare)
+        check_parameters(model)
+        check_precision(self.accelerator)
+        check_adapters(self.accelerator, bare)
+        check_tied_weights(self.accelerator, bare)
+        check_method(self.accelerator, method)
+        check_loss_function(self.args, method, self.compute_loss_func)
+        return model
+
+    def _connect_callbacks(self) -> None:
         callbacks = self.callback_handler.callbacks
         callbacks.insert(0, PlanCallback(lambda: self.runner, self.log, callbacks))
-        if args.enable_jit_checkpoint:
+        if self.args.enable_jit_checkpoint:
             self._preemption = PreemptionCallback(
                 gather=lambda flag: self.accelerator.gather(flag),
                 agreement_is_due=self._preemption_is_agreed_now,
@@ -190,10 +199,6 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         for i, callback in enumerate(callbacks):
             if type(callback) is ProgressCallback:
                 callbacks[i] = PlanProgressCallback(callback.max_str_len)
-
-    def _preemption_is_agreed_now(self) -> bool:
-        """Groups of processes that run phases side by side agree rarely, so that none waits for the slowest."""
-        return not self.runner.groups.is_parallel or self.runner.state.step % STEPS_BETWEEN_AGREEMENTS == 0
 
     @shadowable_property
     def train_datasets(self) -> Mapping[str, TaskDataset]:
@@ -298,7 +303,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         if training and model is self.model and self.args.world_size > 1 and not self.is_fsdp_enabled:
             mark_unprepared(model)
             if self.runner.groups.is_parallel:
-                # Losses of different tasks: no normaliser of one is another's too.
+                # Groups train different tasks: token counts must not be averaged over them.
                 self.args.average_tokens_across_devices = False
                 return wrap_for_group(model, self.runner.groups, self.accelerator, self.args.ddp_timeout_delta)
         return super()._wrap_model(model, training, dataloader)
@@ -338,7 +343,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
             return
         card = Path(str(self.args.output_dir)) / "README.md"
         if self.state.global_step == 0 and card.is_file():
-            logger.warning("%s stays as it is: this trainer has not trained, and knows less than it says", card)
+            logger.warning("%s is kept: this trainer has not trained, so its card would say less", card)
             return
         model = self.accelerator.unwrap_model(self.model)
         write_run_card(

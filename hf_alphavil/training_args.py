@@ -37,16 +37,16 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         alpha_steps (`int`, *optional*, defaults to 10): Steps on α per epoch.
         alpha_learning_rate (`float`, *optional*, defaults to 0.1): Step size, in units that fit any scale of the loss.
-        alpha_optimizer (`str`, *optional*, defaults to `"sgd"`): The paper's; or adam, lbfgs, gradient_free.
-        alpha_objective (`str`, *optional*, defaults to `"loss"`): The paper's; or metric, entropy.
-        alpha_granularity (`str`, *optional*, defaults to `"task"`): The paper's; or layer.
+        alpha_optimizer (`str`, *optional*, defaults to `"sgd"`): The paper's; or `adam`, `lbfgs`, `gradient_free`.
+        alpha_objective (`str`, *optional*, defaults to `"loss"`): The paper's; or `metric`, `entropy`.
+        alpha_granularity (`str`, *optional*, defaults to `"task"`): The paper's; or `layer`.
         alpha_l1, alpha_l2 (`float`, *optional*, defaults to 0.0): Penalties on α's distance from its start.
-        alpha_init (`str`, *optional*, defaults to `"1"`): Start of α: the plain sum of deltas; or a number, mean.
+        alpha_init (`str`, *optional*, defaults to `"1"`): Start of α: the plain sum of deltas; or a number, `mean`.
         alpha_batch_size (`int`, *optional*, defaults to 64): Rows of the meta set per α step.
-        alpha_data (`str`, *optional*, defaults to `"train_holdout"`): Keeps validation scores honest; or train,
-            validation (the paper's), test.
+        alpha_data (`str`, *optional*, defaults to `"train_holdout"`): What α is fitted on. The default keeps
+            validation scores honest; or `train`, `validation` (the paper's), `test`.
         alpha_holdout_fraction (`float`, *optional*, defaults to 0.1): Fraction of the target's rows held out for α.
-        alpha_applies_to (`str`, *optional*, defaults to `"all"`): The paper's; or encoder.
+        alpha_applies_to (`str`, *optional*, defaults to `"all"`): The paper's; or `encoder`.
 
         > Task weights (`settings/weights.py`)
 
@@ -63,17 +63,17 @@ class MultitaskTrainingArguments(MultitaskSettings):
         delta_fraction (`float`, *optional*, defaults to 1.0): Fraction of rows that an epoch samples.
         max_phase_steps (`int`, *optional*): Maximum steps of a task in an epoch.
         joint_fraction (`float`, *optional*, defaults to 0.0): Fraction of steps in a joint phase; the paper has none.
-        phase_optimizer_state (`str`, *optional*, defaults to `"per_task"`): No task moves another's; or reset.
-        delta_device (`str`, *optional*, defaults to `"device"`): Where deltas are kept: no copies; or cpu.
-        delta_dtype (`str`, *optional*, defaults to `"float32"`): No rounding; or bfloat16.
-        phase_parallel (`str`, *optional*, defaults to `"off"`): Data-parallel; or auto, on.
+        phase_optimizer_state (`str`, *optional*, defaults to `"per_task"`): Every task keeps its own; or `reset`.
+        delta_device (`str`, *optional*, defaults to `"device"`): Where deltas are kept; or `cpu`.
+        delta_dtype (`str`, *optional*, defaults to `"float32"`): What deltas are kept in; or `bfloat16`, rounded.
+        phase_parallel (`str`, *optional*, defaults to `"off"`): All processes train each task; or `auto`, `on`.
         phase_group_size (`int`, *optional*): Processes per group of `phase_parallel`.
 
         > Task sampling (`settings/sampling.py`)
 
-        task_sampling (`str`, *optional*, defaults to `"proportional"`): Of joint phases; or uniform, temperature,
-            weights.
-        sampling_temperature (`float`, *optional*, defaults to 2.0): Of `task_sampling="temperature"`.
+        task_sampling (`str`, *optional*, defaults to `"proportional"`): How joint phases mix tasks: by their rows; or
+            `uniform`, `temperature`, `weights`.
+        sampling_temperature (`float`, *optional*, defaults to 2.0): For `task_sampling="temperature"`.
 
     Raises:
         ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.

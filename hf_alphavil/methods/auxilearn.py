@@ -97,9 +97,9 @@ class AuxiLearn(StepMethod):
             return [None] * len(vector)
         epsilon = 0.01 / length
         with step.gradients.moved(vector, epsilon):
-            difference = step.gradient_again(self._weights())
+            difference = step.recomputed_gradient(self._weights())
         with step.gradients.moved(vector, -epsilon):
-            add_gradient(difference, step.gradient_again(self._weights()), -1.0)
+            add_gradient(difference, step.recomputed_gradient(self._weights()), -1.0)
         return [None if g is None else g / (2 * epsilon) for g in difference]
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def cosines_with_first(gramian: Tensor) -> Tensor:
     """
     norms = gramian.diagonal().clamp(min=0).sqrt()
     lengths = norms[0] * norms
-    return torch.where(lengths > 0, gramian[0] / torch.where(lengths > 0, lengths, torch.ones_like(lengths)), 0.0)
+    return torch.where(lengths > 0, gramian[0] / lengths, 0.0)
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,11 @@ class Step(Protocol):
         """Rows of the meta set drawn for this step without replacement; all of them if there are fewer."""
         ...
 
-    def losses_again(self) -> dict[str, float]:
+    def recomputed_losses(self) -> dict[str, float]:
         """The losses of the step's batches at the present parameters, in training mode."""
         ...
 
-    def gradient_again(self, weights: Mapping[str, float]) -> Gradient:
+    def recomputed_gradient(self, weights: Mapping[str, float]) -> Gradient:
         """∇ Σ w_t L_t of the step's batches at the present parameters, without dropout."""
         ...
 

@@ -139,7 +139,7 @@ class TorchJDMethod(StepMethod):
 
     def after_step(self, step: Step) -> None:
         if hasattr(self._module, "update"):
-            again = step.losses_again()
+            again = step.recomputed_losses()
             self._module.update(torch.tensor([again[task] for task in self.order], dtype=torch.float64))
 
     def merge(

@@ -22,17 +22,17 @@ class DeferredEvaluation:
         self.pending = False
         self._warned = False
 
-    def settle(self, control: TrainerControl, args: TrainingArguments, in_plan: bool, is_saved: bool) -> None:
+    def settle(self, control: TrainerControl, args: TrainingArguments, is_forking: bool, is_saved: bool) -> None:
         """
         Changes Trainer's flags after all callbacks have set theirs.
 
         Args:
             control (`TrainerControl`): The flags.
             args (`TrainingArguments`): The settings.
-            in_plan (`bool`): Whether a plan of forks has begun and is not merged yet.
+            is_forking (`bool`): Whether a plan of forks has begun and is not merged yet.
             is_saved (`bool`): Whether this step's checkpoint has been written already.
         """
-        if in_plan:
+        if is_forking:
             if control.should_evaluate:
                 control.should_evaluate = False
                 self.pending = True

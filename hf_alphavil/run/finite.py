@@ -86,7 +86,7 @@ class FiniteCheck:
         what = f"its δ is dropped, task {task!r} keeps its weight" if phase.fork else "it is undone"
         return (
             f"The loss of task {task!r} became NaN or infinite at step {step + 1} of {phase.num_steps} of the phase "
-            f"{phase.name!r} in epoch {self.state.epoch + 1}: {what}, its optimizer state is put back and the run "
+            f"{phase.name!r} in epoch {self.state.epoch + 1}: {what}, its optimizer state is restored and the run "
             "goes on. Should this happen again, lower `learning_rate`, clip gradients (`max_grad_norm`), or look at "
             "the task's rows."
         )

@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from ..checkpointing.preemption import PreemptionCallback
+from ..checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback
 from ..checkpointing.run_state import load_run_state
 from ..trainer_hooks import multitask_hook, shadowable_property
 from .callbacks import restore_callbacks
@@ -39,6 +39,10 @@ class TrainingLoopMixin(Trainer):
     def preempted(self) -> bool:
         """`bool`: Whether SIGTERM ended the last `train()`, with `enable_jit_checkpoint`."""
         return self._preemption is not None and self._preemption.preempted
+
+    def _preemption_is_agreed_now(self) -> bool:
+        """Groups of processes that run phases side by side agree rarely, so that none waits for the slowest."""
+        return not self.runner.groups.is_parallel or self.runner.state.step % STEPS_BETWEEN_AGREEMENTS == 0
 
     @multitask_hook
     def num_examples(self, dataloader: DataLoader) -> int:
@@ -105,7 +109,7 @@ class TrainingLoopMixin(Trainer):
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         state = self.runner.state
         is_saved = self.saved_steps[-1:] == [self.state.global_step]
-        state.evaluation.settle(self.control, self.args, state.in_plan, is_saved)
+        state.evaluation.settle(self.control, self.args, state.is_forking, is_saved)
         saved_before = len(self.saved_steps)
         super()._maybe_log_save_evaluate(*args, **kwargs)
         if self._preemption is not None and self._preemption.save_due:

@@ -118,7 +118,7 @@ class MultitaskStep:
         seed = derive_seed(data_seed, self.state.epoch, self.state.step, "meta")
         return torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed))[:count].tolist()
 
-    def losses_again(self) -> dict[str, float]:
+    def recomputed_losses(self) -> dict[str, float]:
         """`dict[str, float]`: The losses of the step's batches at the current parameters, in training mode."""
         context = self.context
         sums = {task: torch.zeros((), dtype=torch.float64, device=context.args.device) for task in self.losses}
@@ -133,7 +133,7 @@ class MultitaskStep:
         mean = context.accelerator.reduce(torch.stack(list(sums.values())), reduction="mean")
         return dict(zip(sums, mean.tolist(), strict=True))
 
-    def gradient_again(self, weights: Mapping[str, float]) -> Gradient:
+    def recomputed_gradient(self, weights: Mapping[str, float]) -> Gradient:
         """
         ∇ Σ w_t L_t of the step's batches at the current parameters, without dropout; equal on all ranks.
 

@@ -35,7 +35,7 @@ class PhaseBoundaries:
         if state.deltas.is_open:
             state.deltas.rewind()
         elif state.method.forks:
-            # A joint phase too: its start is what checkpoints hold, and what is left if it diverges.
+            # Joint phases too: checkpoints hold their start, and one that diverges goes back to it.
             state.deltas.open()
         if state.optimizer_states is not None:
             state.optimizer_states.begin_phase(phase.name)

@@ -141,7 +141,7 @@ class PlanRunner:
         """
         if self.is_idle:
             return "waits for other processes"
-        phase, step_in_phase = self.state.lane.locate(self.state.step)
+        phase, step_in_phase = self.state.position
         if step_in_phase == 0:
             self._phases.begin(phase)
         return f"{phase.name} {step_in_phase + 1}/{phase.num_steps}"
@@ -154,7 +154,7 @@ class PlanRunner:
             task (`str`): The micro-batch's task.
             loss (`torch.Tensor`): Its loss, divided by the accumulation steps; it stays on the device.
         """
-        phase, step_in_phase = self.state.lane.locate(self.state.step)
+        phase, step_in_phase = self.state.position
         planned = phase.step_tasks[step_in_phase]
         if task not in planned:
             raise RuntimeError(f"expected a batch of task {', '.join(map(repr, planned))} at this step, got {task!r}")
@@ -164,7 +164,7 @@ class PlanRunner:
         """Sets the step's learning rate and applies the task weight, after gradients were clipped."""
         if self.is_idle:
             return
-        phase, step_in_phase = self.state.lane.locate(self.state.step)
+        phase, step_in_phase = self.state.position
         tasks = phase.step_tasks[step_in_phase]
         for task in tasks:
             self.state.losses.count_step(task)
@@ -190,7 +190,7 @@ class PlanRunner:
         if self.is_idle:
             self.state.step += 1
             return outcome
-        phase, step_in_phase = self.state.lane.locate(self.state.step)
+        phase, step_in_phase = self.state.position
         if self.multitask_step is not None:
             self.multitask_step.finish()
         self.state.step += 1

@@ -9,7 +9,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from ..data import EpochPlan
+from ..data import EpochPlan, Phase
 from ..distributed.fsdp import is_sharded
 from ..distributed.phase_groups import PhaseGroups
 from ..methods import Method
@@ -25,7 +25,8 @@ RUNNING_OPTIMIZER = "running_optimizer/"
 
 class RunState:
     """
-    What a run has to remember, and what a checkpoint holds of it. [`PlanRunner`] owns and changes it.
+    What a run has to remember, and what a checkpoint holds of it. [`PlanRunner`] owns it and moves it from step to
+    step; Trainer's side reads it, and writes and loads it with checkpoints.
 
     What differs between processes (shards under FSDP2, phases with `phase_parallel`) is written by each process; the
     rest is equal on all of them.
@@ -84,7 +85,12 @@ class RunState:
         return self.groups.own_lane(self.plan)
 
     @property
-    def in_plan(self) -> bool:
+    def position(self) -> tuple[Phase, int]:
+        """`tuple[Phase, int]`: The phase that this process runs, and the step within it, from 0."""
+        return self.lane.locate(self.step)
+
+    @property
+    def is_forking(self) -> bool:
         """`bool`: Whether a plan of forks has begun and is not merged yet."""
         return self.method.forks and self.step > 0
 

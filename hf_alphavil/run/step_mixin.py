@@ -20,7 +20,7 @@ from .runner import PlanRunner
 
 class TrainingStepMixin(Trainer):
     """
-    A `transformers.Trainer` whose steps, in multitask mode, are of one task each, or of a batch of every task.
+    A `transformers.Trainer` whose steps, in multitask mode, train one task each, or take a batch of every task.
 
     [`MultitaskTrainer`] sets `runner` and `task_setup`.
     """
@@ -59,6 +59,7 @@ class TrainingStepMixin(Trainer):
     @multitask_hook
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Trainer's estimate; for a batch of every task, the sum of theirs."""
+        # The short form of super() does not work inside a generator.
         return sum(super(TrainingStepMixin, self).floating_point_ops(part) for part in _parts(inputs))
 
     @multitask_hook
@@ -84,7 +85,7 @@ class TrainingStepMixin(Trainer):
 
     @multitask_hook
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> contextlib.AbstractContextManager:
-        """Trainer's hook; accelerate, which autocasts the forward pass of any other model, leaves FSDP2's as it is."""
+        """Trainer's hook; accelerate does not autocast a model that FSDP2 has sharded, so that this does."""
         if is_sharded(self.model):
             return self.accelerator.autocast()
         return super().autocast_smart_context_manager(cache_enabled)

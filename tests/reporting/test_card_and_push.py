@@ -75,7 +75,7 @@ def test_a_trainer_that_has_not_trained_leaves_a_card_alone(trained, caplog):
     )  # fmt: skip
     fresh.create_model_card()
     assert file.read_text(encoding="utf-8") == card
-    assert "README.md stays as it is: this trainer has not trained" in caplog.text
+    assert "README.md is kept: this trainer has not trained" in caplog.text
     file.unlink()
     fresh.create_model_card()
     assert file.is_file()
