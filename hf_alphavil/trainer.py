@@ -230,8 +230,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         steps = steps_per_task(num_rows, self.global_batch_size, args.delta_fraction, args.max_phase_steps)
         sizes: dict[str, float] = dict(steps)
         if self._num_groups > 1:
-            # What a phase costs is its tokens, as far as they are known beforehand; all processes take the first
-            # one's numbers, as rows may be drawn anew each time.
+            # A phase costs its tokens. Rows may be drawn anew each time: all processes take the first one's numbers.
             for name, dataset in datasets.items():
                 sizes[name] *= padded_tokens(dataset, self._train_batch_size)
             (sizes,) = broadcast_object_list([sizes])
