@@ -27,7 +27,7 @@ class TaskObjective:
     L_t, the mean loss of a task's rows at the model's current parameters. On the target's meta set it is L_*.
 
     The loss has no dropout, task weight, label smoothing or autocast. Batch-norm statistics are frozen, and the model
-    is not compiled. Passes run on the bare module, because DDP's wrapper would wait for a backward pass through it.
+    is not compiled. Passes run on the bare module, because DDP's reducer would wait for their backward pass.
 
     Rank r of n takes the micro-batches r, r + n, … Unless the model is sharded, ranks exchange only the loss and the T
     inner products of each micro-batch. These are summed in the order of the micro-batches, so the sum is the same, to
@@ -93,7 +93,7 @@ class TaskObjective:
             `float`: The loss, equal on all ranks.
         """
         with torch.no_grad():
-            shares = {number: loss.double().reshape(1) for number, loss in self._losses(rows)}
+            shares = {index: loss.double().reshape(1) for index, loss in self._losses(rows)}
         return self._sum_in_order(rows, shares, 1)[0]
 
     def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, Tensor]:
@@ -113,8 +113,8 @@ class TaskObjective:
         shape = products([None] * len(self.parameters)).shape  # a rank without rows has no gradient
         shares: dict[int, Tensor] = {}
         products_of = self._products_of_shards if is_sharded(self.model) else self._products
-        for number, loss, of_gradient in products_of(rows, products):
-            shares[number] = torch.cat([loss.double().reshape(1), of_gradient.to(loss.device).flatten()])
+        for index, loss, product in products_of(rows, products):
+            shares[index] = torch.cat([loss.double().reshape(1), product.to(loss.device).flatten()])
         loss_value, *values = self._sum_in_order(rows, shares, 1 + shape.numel())
         return loss_value, torch.tensor(values, dtype=torch.float64).reshape(shape)
 
@@ -136,16 +136,16 @@ class TaskObjective:
         """
         if is_sharded(self.model):
             raise NotImplementedError("whole gradients of a sharded model are not supported")
-        numbers = range(len(self.parameters)) if wanted is None else wanted
-        parameters = [self.parameters[i] for i in numbers]
+        indices = range(len(self.parameters)) if wanted is None else wanted
+        parameters = [self.parameters[i] for i in indices]
         total: Gradient = [None] * len(parameters)
         losses: dict[int, Tensor] = {}
-        for number, loss in self._losses(rows):
-            losses[number] = loss.detach().double().reshape(1)
+        for index, loss in self._losses(rows):
+            losses[index] = loss.detach().double().reshape(1)
             add_gradient(total, torch.autograd.grad(loss, parameters, allow_unused=True))
         value = self._sum_in_order(rows, losses, 1)[0]
         whole: Gradient = [None] * len(self.parameters)
-        for i, part in zip(numbers, reduce_gradient(total, parameters, self.accelerator, "sum"), strict=True):
+        for i, part in zip(indices, reduce_gradient(total, parameters, self.accelerator, "sum"), strict=True):
             whole[i] = part
         return value, whole
 
@@ -163,15 +163,15 @@ class TaskObjective:
             return -self.loss(rows)
         with torch.no_grad():
             own = [
-                (number, self._predictions(inputs, outputs)[:length], _to_numpy(inputs[self.label_name])[:length])
-                for number, inputs, outputs, length in self._outputs(rows)
+                (index, self._predictions(inputs, outputs)[:length], _to_numpy(inputs[self.label_name])[:length])
+                for index, inputs, outputs, length in self._outputs(rows)
             ]
-        everywhere = sorted(gather_object(own), key=lambda part: part[0])
+        gathered = sorted(gather_object(own), key=lambda part: part[0])
         # If the model is sharded, a rank without micro-batches left only joins the forward pass: it has no rows.
         logits, labels = (
             # Token rows are padded to the longest of their micro-batch. Concatenation pads them as Trainer does.
             reduce(nested_concat, parts)
-            for parts in zip(*((logits, labels) for _, logits, labels in everywhere if len(labels)), strict=True)
+            for parts in zip(*((logits, labels) for _, logits, labels in gathered if len(labels)), strict=True)
         )
         return self.compute_score(EvalPrediction(predictions=logits, label_ids=labels), rows)
 
@@ -183,9 +183,9 @@ class TaskObjective:
 
     def _products(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yields for every micro-batch of this rank its index, share of the mean loss, and gradient's products."""
-        for number, loss in self._losses(rows):
+        for index, loss in self._losses(rows):
             # Not backward(), which would change .grad and call DDP's hooks. Only one gradient is in memory at a time.
-            yield number, loss.detach(), products(torch.autograd.grad(loss, self.parameters, allow_unused=True))
+            yield index, loss.detach(), products(torch.autograd.grad(loss, self.parameters, allow_unused=True))
 
     def _products_of_shards(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yields once: 0, this rank's share of the mean loss, and the products of its shards of the mean gradient."""
@@ -203,8 +203,8 @@ class TaskObjective:
 
     def _losses(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yields for every micro-batch of this rank its index and share of the mean loss."""
-        for number, _, outputs, length in self._outputs(rows):
-            yield number, self._loss(outputs) * (length / len(rows))
+        for index, _, outputs, length in self._outputs(rows):
+            yield index, self._loss(outputs) * (length / len(rows))
 
     def _loss(self, outputs: Any) -> Tensor:
         """The mean loss of a micro-batch."""
@@ -217,27 +217,29 @@ class TaskObjective:
     def _outputs(self, rows: Sequence[int]) -> Iterator[tuple[int, Any, Any, int]]:
         """Yields for every micro-batch of this rank its index, inputs, outputs, and number of rows that count."""
         num_ranks = self.accelerator.num_processes
-        passes = self._num_chunks(rows)
+        passes = self._num_micro_batches(rows)
         if is_sharded(self.model):
             # Passes are collective, so a rank without micro-batches left joins with a weight of 0.
             passes = math.ceil(passes / num_ranks) * num_ranks
         with deterministic_mode(self.model):
-            for number in range(self.accelerator.process_index, passes, num_ranks):
-                chunk = rows[number * self.micro_batch_size :][: self.micro_batch_size]
-                inputs = self._inputs(chunk or rows[:1])
-                yield number, inputs, plain_forward(self.model, self.accelerator, inputs), len(chunk)
+            for index in range(self.accelerator.process_index, passes, num_ranks):
+                micro_batch = rows[index * self.micro_batch_size :][: self.micro_batch_size]
+                inputs = self._inputs(micro_batch or rows[:1])
+                yield index, inputs, plain_forward(self.model, self.accelerator, inputs), len(micro_batch)
 
-    def _num_chunks(self, rows: Sequence[int]) -> int:
+    def _num_micro_batches(self, rows: Sequence[int]) -> int:
         return math.ceil(len(rows) / self.micro_batch_size)
 
     def _sum_in_order(self, rows: Sequence[int], shares: Mapping[int, Tensor], width: int) -> list[float]:
         """Sums a vector of shape `(width,)` per micro-batch over all ranks, in the order of the micro-batches."""
-        by_chunk = torch.zeros(self._num_chunks(rows), width, dtype=torch.float64, device=self.accelerator.device)
-        for number, share in shares.items():
-            if number < len(by_chunk):
-                by_chunk[number] = share
+        by_micro_batch = torch.zeros(
+            self._num_micro_batches(rows), width, dtype=torch.float64, device=self.accelerator.device
+        )
+        for index, share in shares.items():
+            if index < len(by_micro_batch):
+                by_micro_batch[index] = share
         # Unless the model is sharded, every entry is nonzero on one rank only, so the order of ranks does not matter.
-        return self.accelerator.reduce(by_chunk, reduction="sum").sum(dim=0).tolist()
+        return self.accelerator.reduce(by_micro_batch, reduction="sum").sum(dim=0).tolist()
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""SIGKILL: a run that goes on from its last whole checkpoint ends as the undisturbed one, bit for bit."""
+"""SIGKILL: a run that resumes from its latest intact checkpoint equals the uninterrupted run, bit for bit."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Exact resume: from a checkpoint at any step, the run ends bit for bit as the one that was never stopped."""
+"""Exact resume: a run that resumes from any step's checkpoint equals the uninterrupted run, bit for bit."""
 
 import shutil
 
@@ -64,7 +64,7 @@ def three_of(found):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_resume(variant, tmp_path):
-    """At every step where the plan has forks, with and without a joint phase; elsewhere at three."""
+    """Resumes at every step if the plan forks, with and without a joint phase; at three steps otherwise."""
     settings = RUN | VARIANTS[variant]
     whole = run_toy(tmp_path / "whole", **settings)
     found = checkpoints(tmp_path / "whole")
@@ -79,7 +79,7 @@ def test_resume(variant, tmp_path):
 
 
 def test_the_variants_reach_every_kind_of_phase(tmp_path):
-    """A plan with a skipped task is shorter, and the noisy toy does depend on its generators."""
+    """A plan with a skipped task is shorter, and the noisy toy depends on its random generators."""
     skipping = run_toy(tmp_path / "skip", **RUN | VARIANTS["loss_weights_skip"] | {"save_strategy": "no"})
     assert 0.0 in skipping["history"][0]["task_weights"].values()
     pruned = run_toy(tmp_path / "prune", **RUN | VARIANTS["pruned"] | {"save_strategy": "no"})
@@ -102,7 +102,7 @@ def test_resume_with_workers(tmp_path):
 
 
 def test_every_checkpoint_is_a_merged_model(tmp_path):
-    """`model.safetensors` holds the last merged parameters, in whatever phase it was written."""
+    """`model.safetensors` holds the last merged parameters, whatever the phase in which it was written."""
     settings = RUN | {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
     run = run_toy(tmp_path, **settings)
     steps_per_plan = len(checkpoints(tmp_path)) // 2

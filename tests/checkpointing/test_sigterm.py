@@ -1,4 +1,4 @@
-"""SIGTERM: the running step is finished, a checkpoint is written, and the run goes on from it as if undisturbed."""
+"""SIGTERM: the current step is finished and a checkpoint is saved. The resumed run equals the uninterrupted one."""
 
 import json
 import os
@@ -46,7 +46,7 @@ class Terminate(TrainerCallback):
 
 @pytest.mark.parametrize("settings", [{}, {"joint_fraction": 0.3}, {"method": "multitask"}], ids=str)
 def test_a_run_is_stopped_and_goes_on(settings, tmp_path):
-    """At every step where the plan has forks; elsewhere at three."""
+    """Stops at every step if the plan forks; at three steps otherwise."""
     every_step = not settings
     settings = RUN | settings
     whole = run_toy(tmp_path / "whole", **settings)
@@ -85,7 +85,7 @@ KEEPING = {
 
 @pytest.mark.parametrize("settings", KEEPING.values(), ids=KEEPING)
 def test_the_checkpoint_stays_whatever_else_is_kept(settings, tmp_path):
-    """Neither a limit nor a strategy that looks at scores takes it away, and it is written once."""
+    """Neither `save_total_limit` nor a strategy that reads scores deletes it, and it is written once."""
     settings = RUN | {"num_train_epochs": 3, "learning_rate": 1.0} | settings
     whole = run_toy(tmp_path / "whole", **settings)
     for step in (8, 11, 12):
@@ -137,7 +137,7 @@ def test_an_error_in_training_gives_the_handler_back(tmp_path):
 
 @pytest.mark.distributed
 def test_one_of_two_processes_is_told(tmp_path):
-    """Both stop at one step, and go on; then a rank dies by SIGKILL and the launcher starts both anew."""
+    """Both ranks stop at the same step, and resume. Then SIGKILL ends one rank, and the launcher restarts both."""
     settings = RUN | {"per_device_train_batch_size": 2}
     (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     output = launch(

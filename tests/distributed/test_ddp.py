@@ -1,4 +1,4 @@
-"""αVIL of a model with native heads under DistributedDataParallel: idle heads, checkpointing, compilation, LoRA."""
+"""αVIL under DistributedDataParallel, on a model with native heads: idle heads, checkpointing, compilation, LoRA."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ WATCHED = RUNS | {"adam": ADAM, "adam_accumulation": ADAM | RUNS["accumulation"]
 
 
 def assert_close_runs(one, other, atol=2e-5):
-    """Equal but for the order of sums."""
+    """Runs are equal except for rounding, because sums are in another order."""
     for mine, theirs in zip(one["epochs"], other["epochs"], strict=True):
         assert mine["delta"].keys() == theirs["delta"].keys() == HEADS.keys()
         for task, delta in theirs["delta"].items():
@@ -66,7 +66,7 @@ def test_gradient_checkpointing_equals_none(on_two_processes):
 
 @pytest.mark.parametrize("name", WATCHED)
 def test_idle_heads_keep_their_bits(name, on_two_processes):
-    """Weight decay and old momentum must not reach the head of a task that does not step, on any rank."""
+    """On no rank do weight decay and old momentum change the head of a task that takes no step."""
     steps = on_two_processes[name]["moved_heads"]
     assert {task for task, _ in steps} == HEADS.keys()
     for task, moved in steps:

@@ -1,4 +1,4 @@
-"""FSDP2 on two processes: the run of DDP, in shards. The toy is in test_exactness.py and resume/test_resume.py."""
+"""FSDP2 on two processes equals DDP. The toy model's runs are in test_exactness.py and test_resume.py."""
 
 import os
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ TOLERANCE = 1e-6  # float32: ranks' gradients are summed in another order
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The same runs under both launch files, in float32 and (`_bf16`) in mixed precision; `folder` is the output."""
+    """The same runs under both launch files, in float32 and in mixed precision (`_bf16`). `folder` is the output."""
     results = {}
     for config in ("ddp", "fsdp2"):
         folder = tmp_path_factory.mktemp(config)
@@ -65,7 +65,7 @@ def test_equals_ddp(runs):
 
 @pytest.mark.distributed
 def test_idle_heads_keep_their_bits(runs):
-    """Weight decay included: a head whose task did not step has a δ of exactly 0."""
+    """A head whose task takes no step has a δ of exactly 0, even with weight decay."""
     for epoch in runs["fsdp2"]["epochs"]:
         for task, delta in epoch["delta"].items():
             moved = {name.split(".")[1] for name, tensor in delta.items() if "tasks." in name and tensor.any()}
@@ -74,7 +74,7 @@ def test_idle_heads_keep_their_bits(runs):
 
 @pytest.mark.distributed
 def test_mixed_precision_is_that_of_ddp(runs):
-    """Training in bf16, with gradient checkpointing; float32 shards; α fitted on float32 losses."""
+    """Training is in bf16 with gradient checkpointing, shards are float32, and α is fitted on float32 losses."""
     mixed, ddp, exact = runs["fsdp2_bf16"], runs["ddp_bf16"], runs["fsdp2"]
     assert {tensor.dtype for tensor in mixed["state"].values()} == {torch.float32}
     for mine, theirs, full in zip(mixed["epochs"], ddp["epochs"], exact["epochs"], strict=False):
@@ -105,7 +105,7 @@ def test_what_is_saved_is_whole(runs):
 
 @pytest.mark.distributed
 def test_a_checkpoint_holds_the_last_merged_model(runs, tmp_path):
-    """In FSDP's own form, in whatever phase it was written."""
+    """The model is saved in FSDP's format, and does not depend on the phase in which the checkpoint was written."""
     run = runs["fsdp2"]
     steps_per_plan = 3 + 2 + 2
     for step in (3, 6, 9, 12):
@@ -131,7 +131,7 @@ def test_a_checkpoint_holds_the_last_merged_model(runs, tmp_path):
     ],
 )
 def test_refused_ways_of_sharding(variable, value, message, monkeypatch):
-    """As `accelerate launch` asks for them: through the environment, which accelerate's own plugins read."""
+    """`accelerate launch` sets these environment variables, and accelerate's plugins read them."""
 
     def state():
         return SimpleNamespace(

@@ -1,4 +1,4 @@
-"""What the driver does around a run: reading the launch command, and leaving a process group."""
+"""What the driver does before and after a run: reading the launch command, and destroying the process group."""
 
 import os
 import sys
@@ -65,6 +65,6 @@ def test_requested_processes():
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads Linux's list of threads")
 def test_a_process_group_ends_with_its_threads(tmp_path):
-    """Now and then a thread that is left aborts the process at its end, and one that waits for the GIL hangs it."""
+    """A thread that outlives its group sometimes aborts the process at exit; one that waits for the GIL hangs it."""
     run = fork(leave_groups, tmp_path, config="ddp", num_processes=2, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]

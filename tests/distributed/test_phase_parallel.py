@@ -1,4 +1,4 @@
-"""Task-parallel phases: side by side, the same run as one after another, and what it refuses."""
+"""Task-parallel phases: in parallel they give the same run as one after another; unsupported settings are refused."""
 
 import signal
 from types import SimpleNamespace
@@ -63,7 +63,7 @@ def test_two_processes_equal_one_to_the_last_bit(tmp_path):
 
 @pytest.mark.distributed
 def test_groups_of_processes_equal_the_reference(tmp_path):
-    """Four processes in two groups of two: each task's step has the rows of both processes of its group."""
+    """Four processes form two groups of two. A step of a task has the rows of both processes of its group."""
     cases = ("share_learning_rate", "clipping_learning_rate_accumulation", "few_meta_rows", "skipped_task")
     runs = []
     for case in cases:
@@ -114,7 +114,7 @@ def test_resume_at_every_step(tmp_path):
 
 @pytest.mark.distributed
 def test_sigterm_and_a_rank_that_dies(tmp_path):
-    """All stop at the next step at which they agree, here the plan's end, and go on; see test_sigterm.py."""
+    """All processes stop at the next step where they agree, here the end of the plan. See test_sigterm.py."""
     settings = RUN | PARALLEL | {"enable_jit_checkpoint": True, "eval_strategy": "epoch"}
     settings |= {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
     stops = {"told": (1, 3, signal.SIGTERM), "dying": (1, 5, signal.SIGKILL)}
@@ -134,7 +134,7 @@ def test_sigterm_and_a_rank_that_dies(tmp_path):
 
 @pytest.mark.distributed
 def test_a_diverged_phase_is_dropped_everywhere(tmp_path):
-    """Rank 1 trains tasks a and c: its NaN costs one phase of it, and rank 0 learns of it when they exchange."""
+    """Rank 1 trains tasks a and c. A NaN drops one of its phases, and rank 0 learns so when the ranks exchange."""
     settings = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_phase_steps": 9, **PARALLEL}
     run = fork(diverging_run, tmp_path, config="ddp", num_processes=2, **settings)
     results = run.result
@@ -198,7 +198,7 @@ def test_bad_settings():
 
 
 def test_a_phase_stays_with_its_group():
-    """Whatever phases a plan leaves out: its optimizer state is there."""
+    """It stays even if a plan leaves phases out, because the group holds the phase's optimizer state."""
     sizes = {"a": 5, "b": 7, "c": 3}
     ranks = [PhaseGroups(2, sizes, rank, 4) for rank in range(4)]
     assert [[group.leader_of(task) for task in "abc"] for group in ranks] == [[2, 0, 2]] * 4
