@@ -88,7 +88,7 @@ def test_layers_of_an_encoder_that_is_not_there(tmp_path):
 
 
 def test_the_entropy_of_a_regression(tmp_path):
-    message = "'a' predicts scores, several labels at once, or words"
+    message = "'a' predicts scores, several labels at once, or tokens"
     with pytest.raises(ValueError, match=message):
         toy_with(tmp_path, NeverTrained(LABELS | {"a": 1}), n_labels=1, alpha_objective="entropy").train()
 
@@ -115,7 +115,7 @@ def test_the_entropy_of_a_head_without_classes(head, tmp_path):
     trainer = MultitaskTrainer(
         model=model, args=toy_args(tmp_path, alpha_objective="entropy", alpha_data="train"), train_dataset={"a": train}
     )
-    with pytest.raises(ValueError, match="'a' predicts scores, several labels at once, or words"):
+    with pytest.raises(ValueError, match="'a' predicts scores, several labels at once, or tokens"):
         trainer.train()
 
 
