@@ -39,12 +39,11 @@ def test_method_all_is_for_the_demo_only(tmp_path):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in DEMO_METHODS])
 def test_every_method_trains_the_demo_suite(method, tmp_path):
-    """Four of the demo's six epochs are enough to beat chance on the target; all weights are finite."""
+    """Two epochs at a higher learning rate are enough to beat chance on the target; all weights are finite."""
     tasks = demo_tasks(0)
     demo_encoder(tmp_path / "encoder", 0)
-    score, history = run_demo_method(
-        method, tasks, tmp_path / "encoder", tmp_path, num_train_epochs=4, seed=0, use_cpu=True, disable_tqdm=True
-    )
+    settings = {"num_train_epochs": 2, "learning_rate": 2e-3, "seed": 0, "use_cpu": True, "disable_tqdm": True}
+    score, history = run_demo_method(method, tasks, tmp_path / "encoder", tmp_path, **settings)
     assert score > 0.55  # 2,000 test rows: chance is 0.5 ± 0.022
     for entry in history:
         assert entry["task_weights"].keys() == tasks.keys()

@@ -10,6 +10,7 @@ import pytest
 from support.driving import drive, read
 
 SHORT = ["--max_seq_length", "24", "--disable_tqdm", "true", "--save_strategy", "no", "--do_train", "--do_eval"]
+SHORT += ["--alpha_steps", "2"]
 ANIMALS = ("cat", "dog", "horse", "cow", "goat", "duck", "frog", "bee", "wolf", "owl")
 NAMES = ("Mary", "John", "Peter", "Susan", "Paul", "Anna")
 
