@@ -1,1 +1,1 @@
-"""Saving and resuming: checkpoints that are complete or absent, and the run's state in them."""
+"""Saves and resumes runs: checkpoints are written atomically and hold the run's full state."""

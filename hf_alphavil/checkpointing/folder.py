@@ -1,4 +1,4 @@
-"""Checkpoint folders, complete or absent: written to a staging folder, given a manifest, then moved into place."""
+"""Atomic checkpoint folders: written to a staging folder, given a manifest, then moved into place."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .run_state import STATE_NAME
 logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.json"
-#: Staging folder, in which a checkpoint is written before it is moved. Trainer does not take it for a checkpoint, and
-#: does not push it, as it ignores `_*`.
+#: Staging folder, in which a checkpoint is written before it is moved into place. Trainer does not mistake it for a
+#: checkpoint, and does not push it to the Hub, because its pushes ignore `_*`.
 STAGING_NAME = "_incomplete"
 
 _REPLACED = "replaced-"
@@ -43,7 +43,7 @@ def write_manifest(folder: str | os.PathLike[str]) -> None:
 
 def move_into_place(folder: str | os.PathLike[str], place: str | os.PathLike[str]) -> None:
     """
-    Moves a complete checkpoint to its final path. It replaces a checkpoint of an earlier run at that path.
+    Moves a complete checkpoint to its final path. A checkpoint of an earlier run at that path is replaced.
 
     Args:
         folder (`str` or `os.PathLike`):
@@ -64,7 +64,7 @@ def restore_replaced(output_dir: str | os.PathLike[str]) -> None:
     Restores a checkpoint that [`move_into_place`] was replacing when the run was killed.
 
     Args:
-        output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
+        output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
     """
     for replaced in (Path(output_dir) / STAGING_NAME).glob(f"{_REPLACED}*"):
         place = Path(output_dir) / replaced.name.removeprefix(_REPLACED)
@@ -79,7 +79,7 @@ def clear_staging(output_dir: str | os.PathLike[str]) -> None:
     A checkpoint that was being replaced is restored first.
 
     Args:
-        output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
+        output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
     """
     restore_replaced(output_dir)
     shutil.rmtree(Path(output_dir) / STAGING_NAME, ignore_errors=True)
@@ -87,14 +87,15 @@ def clear_staging(output_dir: str | os.PathLike[str]) -> None:
 
 def find_corruption(folder: str | os.PathLike[str]) -> str | None:
     """
-    Compares every file of a checkpoint with its manifest. Reads all files in full.
+    Checks every file of a checkpoint against its manifest. All files are read in full.
 
     Args:
         folder (`str` or `os.PathLike`): The checkpoint folder.
 
     Returns:
-        `str`, *optional*: The first corrupt file and what is wrong with it, or `None` for an intact checkpoint. Files
-        that are not in the manifest, such as those that a user's callback added later, are ignored.
+        `str`, *optional*: A message with the first corrupt file and what is wrong with it, or `None` for an intact
+        checkpoint. Files that are not in the manifest, such as those that a user's callback added later, are
+        ignored.
     """
     try:
         return _find_corruption(Path(folder))
@@ -127,7 +128,7 @@ def checkpoints(output_dir: str | os.PathLike[str]) -> list[Path]:
     Lists the checkpoint folders of a run, latest first.
 
     Args:
-        output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
+        output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
     """
     prefix = f"{PREFIX_CHECKPOINT_DIR}-"
     folders = [path for path in Path(output_dir).glob(f"{prefix}*") if path.is_dir()]
@@ -140,7 +141,7 @@ def intact_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
     Yields the intact checkpoints of a run, latest first. Skips corrupt ones with a warning.
 
     Args:
-        output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
+        output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
     """
     for folder in checkpoints(output_dir):
         problem = find_corruption(folder)
@@ -152,10 +153,10 @@ def intact_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
 
 def resumable_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
     """
-    Yields the intact checkpoints from which a run can resume, latest first. Skips those that hold only the model.
+    Yields the intact checkpoints that a run can resume from, latest first. Skips those that hold only the model.
 
     Args:
-        output_dir (`str` or `os.PathLike`): The run's output folder; it may not exist.
+        output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
     """
     for folder in intact_checkpoints(output_dir):
         if (folder / STATE_NAME).is_file():
@@ -170,16 +171,16 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
 
     Args:
         wanted (`str` or `bool`):
-            A folder; `True` for the latest checkpoint in `output_dir`; or `"auto"` for the latest one from which the
-            run can resume.
+            A folder; `True` for the latest checkpoint in `output_dir`; or `"auto"` for the latest intact one that a
+            run can resume from.
         output_dir (`str` or `os.PathLike`, *optional*): The run's output folder. Defaults to the current folder.
 
     Returns:
         `str`, *optional*: The folder, or `None` if `"auto"` finds none.
 
     Raises:
-        ValueError: If there is no such folder, or if it is corrupt. The message has the corrupt file and what is wrong
-            with it.
+        ValueError: If there is no such folder, or if the checkpoint is corrupt. The message gives the corrupt file and
+            what is wrong with it.
     """
     output_dir = output_dir or "."
     restore_replaced(output_dir)

@@ -1,4 +1,4 @@
-"""Saving and resuming: the part of the trainer that lets a run be stopped at any step."""
+"""The part of the trainer that saves checkpoints and resumes from them, so that a run can stop at any step."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 
 class CheckpointingMixin(Trainer):
     """
-    A `transformers.Trainer` whose checkpoints, in multitask mode, hold merged parameters and are complete or absent.
+    A `transformers.Trainer` whose checkpoints, in multitask mode, are atomic and hold merged parameters.
 
-    [`MultitaskTrainer`] sets `runner`, whose state this class saves and loads. When a run begins, it empties
-    `saved_steps`, to which this class adds the step of every checkpoint that it writes.
+    [`MultitaskTrainer`] sets `runner`, whose state this class saves and loads, and empties `saved_steps` when a run
+    begins. This class appends the step of every checkpoint that it writes to `saved_steps`.
     """
 
     runner: Any
@@ -54,18 +54,20 @@ class CheckpointingMixin(Trainer):
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
         """
-        Trainer's `train`. In multitask mode it checks a checkpoint's files before it loads anything.
+        Trains the model, as `Trainer.train` does. In multitask mode, a checkpoint's files are checked before anything
+        is loaded.
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*):
-                A checkpoint folder, or `True` for the latest one in `output_dir`. In multitask mode also `"auto"`, for
-                the latest one in `output_dir` from which the run can resume; if there is none, training starts from
+                A checkpoint folder, or `True` for the latest one in `output_dir`. Multitask mode also takes `"auto"`:
+                the latest one in `output_dir` that the run can resume from. If there is none, training starts from
                 scratch.
             trial (`optuna.Trial` or `dict`, *optional*): The trial of a hyper-parameter search.
             ignore_keys_for_eval (`list[str]`, *optional*): Outputs of the model that evaluations ignore.
 
         Raises:
-            ValueError: If the checkpoint is corrupt (the message has the file), or if its run had other settings.
+            ValueError: If the checkpoint is corrupt (the message gives the file), or if its run had different
+                settings.
             DivergenceError: If losses became NaN or infinite and no finite model is left.
         """
         if resume_from_checkpoint:
@@ -88,7 +90,7 @@ class CheckpointingMixin(Trainer):
 
     @contextlib.contextmanager
     def merged_parameters(self) -> Iterator[None]:
-        """Puts the last merged parameters into the model for a `with` block: inside a plan that forks, θ0."""
+        """Puts the last merged parameters (inside a plan with forks: θ0) into the model for a `with` block."""
         has_run = self.is_multitask and self._runner is not None
         with self.runner.state.deltas.start_in_model() if has_run else contextlib.nullcontext():
             yield
@@ -96,7 +98,7 @@ class CheckpointingMixin(Trainer):
     @multitask_hook
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """
-        Saves the model with the last merged parameters: inside a plan that forks, θ0.
+        Saves the model with the last merged parameters. Between a fork and the next merge, these are θ0.
 
         A model that FSDP2 has sharded is gathered and saved in full, except in a run's checkpoints, which hold its
         shards.
@@ -113,7 +115,7 @@ class CheckpointingMixin(Trainer):
 
     def export_task(self, name: str, path: str | Path) -> None:
         """
-        Exports one task of a [`MultitaskModel`] to a folder that its Auto class loads, with adapters merged.
+        Exports one task of a [`MultitaskModel`], with adapters merged, to a folder that the task's Auto class loads.
 
         All processes must call it.
 
@@ -134,7 +136,7 @@ class CheckpointingMixin(Trainer):
 
     @multitask_hook
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Trainer's checkpoint, complete or absent: written to the staging folder, given a manifest, then moved."""
+        """Saves Trainer's checkpoint atomically: to the staging folder, then, with a manifest, to its final path."""
         self.runner.require_finite()
         run_dir = Path(self._get_output_dir(trial))
         staging = run_dir / STAGING_NAME
@@ -152,7 +154,7 @@ class CheckpointingMixin(Trainer):
             self.state.best_model_checkpoint = self._best_checkpoint(run_dir, name, best_before)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
-                # Trainer wrote this file before, but looked for the best checkpoint in the staging folder.
+                # Trainer has already written this file, but it looked for the best checkpoint in the staging folder.
                 self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
                 write_manifest(staging / name)
                 move_into_place(staging / name, run_dir / name)
@@ -188,7 +190,7 @@ class CheckpointingMixin(Trainer):
             super()._push_from_checkpoint(checkpoint_folder)
 
     def _best_checkpoint(self, run_dir: Path, name: str, before: str | None) -> str | None:
-        """Trainer's rule: the folder of the best step, if it exists or is being written; else the best one before."""
+        """Trainer's rule: the folder of the best step if it exists or is being written, else the previous best."""
         best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
         if self.state.best_global_step and (best == name or (run_dir / best).is_dir()):
             return str(run_dir / best)
@@ -196,16 +198,16 @@ class CheckpointingMixin(Trainer):
 
     @property
     def _shard(self) -> tuple[int, int] | None:
-        """Index of this process and number of processes, if θ, deltas and optimizer states differ by process."""
+        """Process index and number of processes, or `None` if all processes hold the same state."""
         return (self.args.process_index, self.args.world_size) if self.runner.state.differs_by_process else None
 
     @multitask_hook
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if is_sharded(self.model):
-            # Trainer would save the model and the optimizer here, but its form of the optimizer cannot be loaded while
-            # some heads have no state yet. So the run's state holds the optimizer's shards.
+            # Trainer would save the model and the optimizer here, but an optimizer in its format cannot be loaded
+            # while some heads have no state yet. So the optimizer's shards are part of the run's state.
             with self.merged_parameters():
-                self.runner.state.synchronise_buffers()  # one process saves each of them, not always the first one
+                self.runner.state.synchronise_buffers()  # each buffer is saved by one process, not always the first
                 save_sharded_model(self.accelerator, self.model, output_dir)
             if self.args.should_save:
                 torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)

@@ -1,4 +1,4 @@
-"""Preemption: on SIGTERM, which schedulers send before they take a machine away, save a checkpoint and stop."""
+"""Saves a checkpoint and stops on SIGTERM, which cluster schedulers send before they take a machine away."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
 
-#: With `phase_parallel`, processes check for SIGTERM together only every so many steps, because every check makes all
-#: groups wait for the slowest.
+#: With `phase_parallel`, processes check for SIGTERM together only once in this number of steps, because every check
+#: makes all groups wait for the slowest.
 STEPS_BETWEEN_AGREEMENTS = 10
 
 
@@ -30,7 +30,8 @@ class PreemptionCallback(TrainerCallback):
 
     Args:
         gather (`Callable[[torch.Tensor], torch.Tensor]`): Concatenates a tensor over all processes.
-        agreement_is_due (`Callable[[], bool]`): Whether the processes exchange that number at the current step.
+        agreement_is_due (`Callable[[], bool]`):
+            Whether the processes exchange their stop requests at the current step.
         is_inside_epoch (`Callable[[], bool]`): Whether the current step is not the last of its epoch.
 
     Attributes:
@@ -59,7 +60,7 @@ class PreemptionCallback(TrainerCallback):
             logger.warning("save_only_model=True: no run can resume from the checkpoint that is saved on SIGTERM")
         if threading.current_thread() is not threading.main_thread():
             logger.warning("SIGTERM will not save a checkpoint: only the main thread of a process can handle signals")
-        elif self._previous is None:  # auto_find_batch_size begins training again
+        elif self._previous is None:  # auto_find_batch_size may begin training again
             self._previous = signal.signal(signal.SIGTERM, self._catch)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
@@ -92,16 +93,16 @@ class PreemptionCallback(TrainerCallback):
             return
         self.save_due = not self._saved
         if self._saved:
-            # Trainer takes a stop inside an epoch for the epoch's end, but nothing is due yet.
+            # Trainer treats a stop inside an epoch as the epoch's end, but nothing is due yet.
             control.should_log = control.should_evaluate = control.should_save = False
 
 
 def ignore_sigterm_in_worker(worker_id: int, initialise: Callable[[int], None]) -> None:
     """
-    Initialises a data loader's worker that ignores SIGTERM.
+    Initialises a worker of a data loader and makes it ignore SIGTERM.
 
-    A scheduler sends SIGTERM to all processes of a job. A worker that died of it would end the training process before
-    its checkpoint is saved.
+    A scheduler sends SIGTERM to all processes of a job. A worker that SIGTERM kills would end the training process
+    before that process has saved its checkpoint.
 
     Args:
         worker_id (`int`): The worker's number.

@@ -1,4 +1,4 @@
-"""The run's state in a checkpoint: one JSON file, and safetensors."""
+"""The run's state in a checkpoint: a JSON file and safetensors files."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def save_run_state(
     Args:
         directory (`str` or `Path`): The checkpoint folder. It is created if it does not exist.
         tensors (`Mapping[str, Tensor]`): Tensors by name. No two may share memory.
-        state (`Mapping`): Everything else, as JSON can hold it.
+        state (`Mapping`): Everything else, JSON-serialisable.
         shard (`tuple[int, int]`, *optional*): See [`tensors_name`]. Only the first process writes `state`.
     """
     folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)  # another process may write its file before the first one does
+    folder.mkdir(parents=True, exist_ok=True)  # the first process is not always the first to write
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / tensors_name(shard))
     if shard is not None and shard[0] > 0:
         return
@@ -78,8 +78,8 @@ def load_run_tensors(directory: str | Path, shard: tuple[int, int] | None = None
         shard (`tuple[int, int]`, *optional*): See [`tensors_name`].
 
     Raises:
-        ValueError: If a different number of processes wrote the checkpoint, or if it has a file per process and this
-            run does not, or the reverse.
+        ValueError: If a different number of processes wrote the checkpoint, or if the checkpoint has a file per
+            process and this run does not, or the reverse.
     """
     path = Path(directory) / tensors_name(shard)
     if not path.is_file():

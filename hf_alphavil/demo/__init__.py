@@ -1,1 +1,1 @@
-"""A suite of generated tasks whose relations are known, and a run of it."""
+"""The demo: generated tasks whose effect on the target is known, and runs that compare methods on them."""

@@ -1,4 +1,4 @@
-"""The demo suite: generated tasks for which it is known what helps the target, and a tiny encoder to train on them."""
+"""The demo suite: generated tasks whose effect on the target is known, and a tiny encoder to train on them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NUM_LAYERS = 2
 INITIALIZER_RANGE = 0.1
 #: Heads start near 0, so that they learn the direction in the data instead of keeping a random one.
 HEAD_INITIALIZER_RANGE = 0.002
-#: How far its group moves a word's embedding, in standard deviations of one dimension.
+#: How far a group shifts the embeddings of its words, in standard deviations of one dimension.
 SIGNAL = 1.5
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -60,7 +60,7 @@ class DemoLexicon:
 
 def demo_lexicon(seed: int = 0) -> DemoLexicon:
     """
-    The words of the demo suite and their groups.
+    Draws the words of the demo suite and their groups.
 
     Args:
         seed (`int`, *optional*, defaults to 0): Seed of the suite.
@@ -80,7 +80,7 @@ def demo_lexicon(seed: int = 0) -> DemoLexicon:
 
 def demo_tasks(seed: int = 0) -> dict[str, Task]:
     """
-    Four text classification tasks over the same nonsense words, whose use for the target is known.
+    Generates four text classification tasks over the same nonsense words, whose effect on the target is known.
 
     | task        | training rows | label                                      | effect on the target        |
     |-------------|---------------|--------------------------------------------|-----------------------------|
@@ -120,7 +120,7 @@ def demo_encoder(directory: str | Path, seed: int = 0) -> None:
     Saves a tiny BERT encoder and its word-level tokenizer to a folder for `AutoModel` and `AutoTokenizer`.
 
     The weights are random with one exception: each word's embedding carries a weak signal of its two groups, not much
-    longer than the noise in one dimension. The signal stands in for pretraining. In a fully random encoder every
+    larger than the noise in one dimension. The signal stands in for pretraining. In a fully random encoder every
     task's head would read a different direction. A step on one task would then not affect another task's loss, and α
     would have nothing to weigh until the heads agree.
 
@@ -160,7 +160,7 @@ def demo_encoder(directory: str | Path, seed: int = 0) -> None:
 
 
 def _make_rows(words: tuple[str, ...], group: np.ndarray | None, rows: int, rng: np.random.Generator) -> Dataset:
-    """Makes `rows` sentences with balanced labels in random order. Without a `group`, labels ignore the words."""
+    """Makes `rows` sentences with balanced labels in random order. Without `group`, labels are random."""
     labels = rng.permutation(np.arange(rows) % 2)
     draw = _random_sentence if group is None else _sentence_with_lead(group)
     texts = [" ".join(words[word] for word in draw(label, rng)) for label in labels]

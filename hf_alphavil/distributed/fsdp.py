@@ -1,4 +1,4 @@
-"""FSDP2: tensors of a sharded model, of which each process holds a shard, and accelerate's FSDP plugin."""
+"""FSDP2: the tensors of a sharded model, and the configuration of accelerate's FSDP plugin."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """`bool`: Whether FSDP2 has sharded the model. Trainer shards it when it prepares it for training."""
+    """`bool`: Whether FSDP2 has sharded the model. Trainer shards a model when it prepares it for training."""
     return isinstance(model, FSDPModule)
 
 
 def local_tensor(tensor: Tensor) -> Tensor:
-    """`torch.Tensor`: This process's shard of a sharded tensor, a view of its memory. Returns other tensors as is."""
+    """`torch.Tensor`: This process's shard of a sharded tensor, as a view. Other tensors are returned unchanged."""
     return cast(DTensor, tensor.detach()).to_local() if isinstance(tensor, DTensor) else tensor
 
 
@@ -35,7 +35,7 @@ def sharded_like(local: Tensor, parameter: Tensor) -> Tensor:
 
     Args:
         local (`torch.Tensor`): This process's shard, or the whole tensor if `parameter` is not sharded.
-        parameter (`torch.Tensor`): The parameter, whose sharding the result has.
+        parameter (`torch.Tensor`): The parameter whose sharding the result takes over.
 
     Returns:
         `torch.Tensor`: The sharded tensor, or `local` if `parameter` is not sharded.
@@ -66,7 +66,7 @@ def reshard_parameters(model: nn.Module) -> None:
     """
     Makes the next forward pass of a sharded model gather its parameters again. Does nothing to other models.
 
-    Call it before parameters are written. After a forward pass without a backward pass, FSDP2 keeps the gathered
+    Call it before parameters are overwritten. After a forward pass without a backward pass, FSDP2 keeps the gathered
     parameters of the root module, and the next forward pass would still use them.
 
     Args:
@@ -122,11 +122,12 @@ def enable_fsdp_on_cpus(args: TrainingArguments) -> None:
     Makes FSDP work on CPUs too. Call it before the `Accelerator` is created.
 
     On CPUs, accelerate 1.15 ignores its FSDP plugin and silently uses DDP, although torch's `fully_shard`, which the
-    plugin calls, runs on CPUs with gloo. So this function sets the distributed type to that of GPUs, with which
-    accelerate reads the plugin. By then, device and backend are set, and they do not change.
+    plugin calls, runs on CPUs with gloo. So this function sets the distributed type to that of GPUs, for which
+    accelerate reads the plugin. Device and backend are already set at this point and do not change.
 
     Args:
-        args (`TrainingArguments`): The settings. They ask for FSDP, or the environment of `accelerate launch` does.
+        args (`TrainingArguments`):
+            The settings. Nothing changes unless they or the environment of `accelerate launch` ask for FSDP.
     """
     asked_for = args.fsdp or str_to_bool(os.environ.get("ACCELERATE_USE_FSDP", "false"))
     state = args.distributed_state

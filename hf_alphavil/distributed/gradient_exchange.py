@@ -1,4 +1,4 @@
-"""Gradients as lists of tensors: sums over micro-batches and over ranks."""
+"""Sums gradients, as lists of tensors, over micro-batches and over ranks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def add_gradient(total: Gradient, gradient: Sequence[Tensor | None], scale: floa
 
     Args:
         total (`list[torch.Tensor | None]`):
-            The sum. Its entries are replaced, but its tensors are not changed, because they may be shared.
+            The sum, updated in place. Entries are replaced, but their tensors do not change, because they may be
+            shared.
         gradient (`Sequence[torch.Tensor | None]`): The gradient to add.
         scale (`float`, *optional*, defaults to 1.0): Factor of the gradient.
     """
@@ -39,12 +40,13 @@ def reduce_gradient(
 
     Args:
         gradient (`list[torch.Tensor | None]`): This rank's gradient. Its `None` entries may differ from other ranks'.
-        parameters (`Sequence[torch.nn.Parameter]`): The parameters.
+        parameters (`Sequence[torch.nn.Parameter]`): The parameters, in the order of the gradient's entries.
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         reduction (`str`): `"sum"` or `"mean"`.
 
     Returns:
-        `list[torch.Tensor | None]`: The same on all ranks: `None` where it is `None` on every rank.
+        `list[torch.Tensor | None]`: The sum or mean, the same on all ranks. Entries that are `None` on every rank stay
+        `None`.
     """
     if accelerator.num_processes == 1:
         return gradient

@@ -1,4 +1,4 @@
-"""Starts the processes that `accelerate launch --cpu --num_processes n` leaves out, and ends a process cleanly."""
+"""Starts the processes that `accelerate launch --cpu --num_processes n` does not start, and ends a process cleanly."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 
 def start_missing_processes() -> None:
     """
-    Replaces this process by `n` processes if `accelerate launch --cpu --num_processes n` started only this one.
+    Replaces this process with `n` processes if `accelerate launch --cpu --num_processes n` started only this one.
 
     accelerate starts several processes on CPUs only through MPI. Without MPI it silently starts one
     (huggingface/accelerate#2741, seen in 1.15). This function starts all `n` with torch's launcher, as accelerate does
-    for GPUs. It does nothing after any other launch, and nothing in the processes that it starts.
+    for GPUs. It does nothing after any other launch or in the processes that it starts.
 
     Raises:
         ValueError: If the command asks for several processes, but their number cannot be read.

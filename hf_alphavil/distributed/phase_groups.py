@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, accelerator: Accelerator) -> int:
     """
-    The number of process groups that run phases in parallel, from `phase_parallel` and `phase_group_size`.
+    Computes how many process groups run phases in parallel, from `phase_parallel` and `phase_group_size`.
 
     Args:
         args (`MultitaskSettings`): The settings.
-        forks_by_task (`bool`): Whether the method has one phase per task, independent of each other.
+        forks_by_task (`bool`): Whether the method has one independent phase per task.
         num_tasks (`int`): Number of tasks to train.
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
 
@@ -33,7 +33,7 @@ def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, a
         `int`: The number of groups. It is 1 if all processes run all phases together.
 
     Raises:
-        ValueError: If `phase_parallel="on"` is not possible. The message has the reasons.
+        ValueError: If `phase_parallel="on"` is not possible. The message lists the reasons.
     """
     if args.phase_parallel == "off":
         return 1
@@ -70,7 +70,7 @@ def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, a
 
 def min_group_size(num_processes: int, num_tasks: int) -> int:
     """
-    The smallest size of equal groups that leaves no group without a task. Smaller groups exchange less at every step.
+    Finds the smallest size of equal groups that leaves no group without a task. Small groups exchange less per step.
 
     Args:
         num_processes (`int`): Number of processes.
@@ -82,7 +82,7 @@ def min_group_size(num_processes: int, num_tasks: int) -> int:
 
 class PhaseGroups:
     """
-    Process groups of equal size. Each runs one lane, its part of every epoch's plan.
+    Process groups of equal size. Each group runs one lane: its part of every epoch's plan.
 
     Inside a group, steps are data-parallel. Groups exchange nothing until all lanes of an epoch have ended. With one
     group, all processes run the whole plan, one phase after another.
@@ -152,7 +152,7 @@ class PhaseGroups:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """`dict`: The number of groups and their lanes, ready for JSON. A resumed run must have the same."""
+        """`dict`: The groups and their lanes, JSON-serialisable. A resumed run must have the same layout."""
         if not self.is_parallel:
             return {"groups": 1}
         return {"groups": self.num_groups, "processes": self.num_groups * self.size, "lanes": self._lane_of}

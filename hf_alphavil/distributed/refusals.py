@@ -38,13 +38,13 @@ def refuse_deepspeed_launch() -> None:
 
 def check_sharding(state: AcceleratorState) -> None:
     """
-    Refuses all sharding except accelerate's FSDP2, without its options that are not tested with θ0 + Σ α δ.
+    Refuses all sharding except accelerate's FSDP2, and options of FSDP2 that are not tested with θ0 + Σ α δ.
 
     Args:
         state (`accelerate.state.AcceleratorState`): The state of the accelerator that is about to shard.
 
     Raises:
-        ValueError: Under FSDP1, or with such an option of FSDP2.
+        ValueError: Under FSDP1, or with an untested option of FSDP2.
     """
     plugin = getattr(state, "fsdp_plugin", None)
     if plugin is None:

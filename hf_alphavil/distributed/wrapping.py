@@ -1,4 +1,4 @@
-"""DDP's wrapper around a model, over all processes or over one process group."""
+"""Wraps a model in DDP, over all processes or over one process group."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def mark_unprepared(model: nn.Module) -> None:
     """
-    Makes accelerate wrap a model in DDP even if an evaluation before training has prepared it.
+    Makes accelerate wrap a model in DDP even if an evaluation before training has already prepared it.
 
-    Otherwise accelerate would not wrap the prepared model, and the ranks' parameters would silently diverge.
+    Otherwise accelerate would leave the prepared model unwrapped, and the ranks' parameters would silently diverge.
 
     Args:
         model (`torch.nn.Module`): The bare model.

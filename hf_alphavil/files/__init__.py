@@ -1,1 +1,1 @@
-"""How every room writes files: completely or not at all, and tables in Markdown. This room knows no other."""
+"""Helpers for output files: atomic writes and Markdown tables. They import nothing else of hf_alphavil."""

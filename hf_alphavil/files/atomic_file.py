@@ -1,4 +1,4 @@
-"""Files that are complete or absent."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 def atomic_write(path: Path, content: str | bytes) -> None:
     """
-    Writes a temporary file and moves it into place.
+    Writes a file atomically: it writes a temporary file and moves that into place.
 
     A reader never sees half a file. If writing fails, the old file stays.
 

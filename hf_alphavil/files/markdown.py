@@ -1,4 +1,4 @@
-"""Markdown, as model cards, pages and reports need it."""
+"""Markdown tables for model cards, pages and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters of the `peft` library on a multitask model."""
+"""Helpers for `peft` adapters on a multitask model."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def unwrap_peft(model: Any) -> Any:
 
 def head_modules(model: MultitaskModel) -> list[str]:
     """
-    The modules to pass as `modules_to_save` of an adapter, so that heads train fully and are saved with the adapter.
+    Lists the modules to pass as `modules_to_save` of an adapter, so that heads train fully and are saved with it.
 
-    These are the innermost modules that own the parameters of the heads and of the encoder's pooler. The pooler is
+    These are the modules that directly own the parameters of the heads and of the encoder's pooler. The pooler is
     included because a checkpoint that was pretrained without one leaves it at random values, which an adapter file
     would not store.
 
@@ -52,10 +52,10 @@ def _owners(module: nn.Module, name: str) -> Iterator[str]:
 
 def merge_adapters(model: Any) -> Any:
     """
-    Returns a copy of the model with its adapters merged into the weights, and a model without adapters unchanged.
+    Merges adapters into the weights of a copy of the model. A model without adapters is returned unchanged.
 
     Args:
-        model (`torch.nn.Module`): A model that is not wrapped for distributed training. It keeps its adapters.
+        model (`torch.nn.Module`): A model that is not wrapped for distributed training. It is not changed.
 
     Returns:
         `torch.nn.Module`: A model whose `export_task` and `save_pretrained` write ordinary weights.

@@ -92,7 +92,7 @@ def take_ties(native: PreTrainedModel, task: str) -> dict[str, str]:
         task (`str`): The native model's task.
 
     Returns:
-        `dict[str, str]`: The name of each tied weight and that of its source, as names in the multitask model. For
+        `dict[str, str]`: From the name of each tied weight to the name of its source, both in the multitask model. For
         example `{"tasks.mlm.cls.predictions.decoder.weight": "encoder.embeddings.word_embeddings.weight"}`. Ties
         inside the encoder are not included, since the encoder declares them itself.
     """
@@ -113,7 +113,7 @@ def name_in_model(native: PreTrainedModel, task: str, name: str) -> str:
 
 
 def meta_native(native_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
-    """A complete native model on the meta device: its structure without memory for weights."""
+    """Builds a complete native model on the meta device, where its weights take no memory."""
     with torch.device("meta"):
         return native_class(config)
 

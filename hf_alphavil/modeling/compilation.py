@@ -14,9 +14,9 @@ def compile_encoder(model: nn.Module, args: TrainingArguments, accelerator: Acce
     """
     Compiles the encoder in place, and keeps accelerate from compiling the whole model.
 
-    torch would compile a whole model once per task, and silently stop compiling after eight. The encoder does not
-    depend on the task. Compiling in place keeps the names of the parameters. Heads are not compiled. If the model has
-    no `encoder`, accelerate compiles it whole as usual. Without `torch_compile`, this does nothing.
+    torch would compile a whole model once per task, and silently stop compiling after eight tasks. The encoder does
+    not depend on the task. Compiling in place keeps the names of the parameters. Heads are not compiled. If the model
+    has no `encoder`, accelerate compiles it whole as usual. Without `torch_compile`, this does nothing.
 
     Args:
         model (`torch.nn.Module`): The bare model.

@@ -83,7 +83,7 @@ class MultitaskConfig(PreTrainedConfig):
         # A list keeps the order of the heads, since JSON configurations have sorted keys. The order of the heads is
         # the order of the parameters, on which the optimizer's state depends.
         output["tasks"] = [{"name": name, **head} for name, head in copy.deepcopy(self.tasks).items()]
-        # Removed as at the top level: it may be a path on the machine that trained.
+        # Removed here too, as at the top level: it may be a path on the machine that trained the model.
         output["encoder"].pop("_name_or_path", None)
         return output
 
@@ -97,7 +97,7 @@ class MultitaskConfig(PreTrainedConfig):
             )
         return super().from_dict(config_dict, **kwargs)
 
-    # Trainer and the base classes read and write these on the model's configuration. They belong to the encoder.
+    # These belong to the encoder's configuration, but Trainer and the base classes read and write them on the model's.
 
     @property
     def tie_word_embeddings(self) -> bool:

@@ -12,8 +12,8 @@ class EncoderReference:
     Replaces the base model of a native task model without owning the encoder.
 
     A reference is not an `nn.Module`, so the encoder is registered only once, in [`MultitaskModel`], no matter how
-    many native models use it. Calls go to the encoder, so that its hooks run. Reading and writing attributes go to the
-    encoder too; some native models set the embeddings by assigning an attribute of their base model.
+    many native models use it. Calls go to the encoder, so its hooks run. Attributes are read from and written to the
+    encoder too, because some native models set the embeddings by assigning an attribute of their base model.
 
     Args:
         encoder (`nn.Module`): The shared encoder.
@@ -26,7 +26,7 @@ class EncoderReference:
         self.rebind(encoder)
 
     def rebind(self, encoder: nn.Module) -> None:
-        """Refers to another encoder module, for example a compiled or wrapped one."""
+        """Points this reference to another encoder module, for example a compiled or wrapped one."""
         object.__setattr__(self, "_encoder", encoder)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -54,7 +54,7 @@ class EncoderReference:
 
 
 def rebind_references(module: nn.Module, encoder: nn.Module) -> None:
-    """Makes every [`EncoderReference`] inside `module` refer to `encoder`."""
+    """Points every [`EncoderReference`] inside `module` to `encoder`."""
     for submodule in module.modules():
         for value in vars(submodule).values():
             if isinstance(value, EncoderReference):

@@ -1,4 +1,4 @@
-"""Label smoothing by task: over the classes that a row has, and none for tasks without classes."""
+"""Label smoothing per task, over the classes that each row has. Tasks without classes are not smoothed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..kinds.base import TaskKind
 
 def smoother_for(smoother: Any, kind: str | None, inputs: Mapping[str, Any]) -> Any:
     """
-    The label smoother of one batch.
+    Finds the label smoother for one batch.
 
     Args:
-        smoother (`LabelSmoother`, *optional*): Trainer's.
-        kind (`str`, *optional*): The task's kind, where it is known.
+        smoother (`LabelSmoother`, *optional*): Trainer's label smoother, if label smoothing is on.
+        kind (`str`, *optional*): The task's kind, if known.
         inputs (`Mapping[str, Any]`): The batch.
 
     Returns:
-        `Callable`, *optional*: `None` without a smoother, for scores, and for several labels at once, which are not
-        one class.
+        `Callable`, *optional*: The smoother. `None` without label smoothing, and for regression and multi-label tasks,
+        because their rows do not have one class each.
     """
     if smoother is None:
         return None

@@ -67,7 +67,7 @@ def load_language_head(
 
     Args:
         native (`PreTrainedModel`): The native model, with an [`EncoderReference`] as its base model.
-        config (`PreTrainedConfig`): Its configuration.
+        config (`PreTrainedConfig`): The native model's configuration.
         name_or_path (`str` or `os.PathLike`): The checkpoint.
         kwargs (`dict`, *optional*): The arguments of `from_encoder`. Only those that locate files are used.
     """
@@ -116,7 +116,7 @@ def _report(name: str, encoder: PreTrainedModel, missing: list[str], unexpected:
             + (", ..." if len(missing) > 4 else "")
         )
     elif unexpected:
-        # Usually the head that the checkpoint was pretrained with. This is expected, so it is no warning.
+        # Usually the head that the checkpoint was pretrained with. This is expected, so it is not a warning.
         logger.info(f"{len(unexpected)} weights of {name} are not part of the encoder and were not loaded")
 
 

@@ -74,7 +74,7 @@ def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None 
     Args:
         path (`str`): Hub id or folder.
         tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks, for new heads.
-        args (`LoraArguments`): Settings of new adapters. A folder with adapters keeps those it has.
+        args (`LoraArguments`): Settings of new adapters. Ignored for a folder that already has adapters.
         revision (`str`, *optional*): Revision on the Hub.
 
     Returns:

@@ -41,7 +41,7 @@ class MultitaskModel(PreTrainedModel):
     # Native models take **kwargs, so Trainer would expect them to divide their loss by num_items_in_batch. They ignore
     # that argument: without this line, losses and gradients would be multiplied by the accumulation steps.
     accepts_loss_kwargs = False
-    # The encoder decides on these, and its error messages contain its own name.
+    # The encoder checks these itself, and its error messages contain its own name.
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -54,8 +54,8 @@ class MultitaskModel(PreTrainedModel):
             encoder = base_class(config.encoder, **arguments)
         elif not isinstance(encoder, base_class):
             raise ValueError(f"these tasks need a {base_class.__name__} as encoder, got a {type(encoder).__name__}")
-        # One object, so that changes to the configuration reach the layers. Its attention implementation, which the
-        # copies for native models need, is only set by the encoder's constructor.
+        # The same object, so that changes to the configuration reach the layers. Only the encoder's constructor sets
+        # its attention implementation, which the copies for native models need.
         config.encoder = encoder.config
         config._attn_implementation = encoder.config._attn_implementation
 
@@ -175,9 +175,11 @@ class MultitaskModel(PreTrainedModel):
                 Of shape `(batch, length)`, or `(batch, choices, length)` for multiple choice.
             inputs_embeds (`torch.Tensor`, *optional*):
                 Of the shape of `input_ids`, with the hidden size as an additional last dimension.
-            labels (`torch.Tensor`, *optional*): Labels for the task's native model, mostly of shape `(batch,)`.
+            labels (`torch.Tensor`, *optional*):
+                Labels for the task's native model, of shape `(batch,)`; `(batch, labels)` for multi-label
+                classification; `(batch, length)` for token classification and masked language modelling.
             choice_mask (`torch.Tensor` of shape `(batch, choices)`, *optional*):
-                For multiple choice whose rows have unequal numbers of choices: which choices exist.
+                Boolean mask of the choices that exist, for multiple choice whose rows have unequal numbers of choices.
             kwargs (`dict`, *optional*): Passed on to the native model.
 
         Returns:
@@ -227,7 +229,8 @@ class MultitaskModel(PreTrainedModel):
                 The full weights of this model. Needed if the model's own weights are sharded.
 
         Raises:
-            ValueError: If there is no such task, or if its weights have other names, as with unmerged adapters.
+            ValueError: If there is no such task, or if some of its weights are missing, as in a model with unmerged
+                adapters.
         """
         state_dict = self.state_dict() if state_dict is None else state_dict
         export_native(self.config, name, path, state_dict, dtype=self.dtype, processing_class=processing_class)
@@ -258,8 +261,8 @@ class MultitaskModel(PreTrainedModel):
 
     def initialize_weights(self) -> None:
         # The base class regards modules of classes outside transformers as initialised if they own no parameters. It
-        # would skip what a native class does for its head as a whole (ModernBERT, T5). So every native model starts
-        # its own initialisation. Weights that are loaded or already initialised are marked and stay unchanged.
+        # would skip what a native class does for its head as a whole (ModernBERT, T5). So every native model runs its
+        # own initialisation. Weights that are loaded or already initialised are marked and stay unchanged.
         for model in (self.encoder, *self._natives.values()):
             model.initialize_weights()
         super().initialize_weights()

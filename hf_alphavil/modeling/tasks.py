@@ -1,4 +1,4 @@
-"""Checks of the head descriptions that a model is built from."""
+"""Checks the head descriptions that a model is built from."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
     Checks the tasks of a model and completes every head description.
 
     Args:
-        tasks (`dict[str, dict]` or `dict[str, Task]` or `list[dict]`): Name to head description `{"kind", "labels",
-            "problem_type"}`, or to an object whose `head` is one; or a list of descriptions with their `name`, as a
-            saved configuration holds them (a list, because configuration files sort the keys of dicts). A task with a
-            `head_task` has no head: it is evaluated with that task's.
+        tasks (`dict[str, dict]` or `dict[str, Task]` or `list[dict]`):
+            From task name to head description, `{"kind", "labels", "problem_type"}`, or to an object whose `head` is
+            one. A saved configuration has a list of descriptions instead, each with its `name`, because configuration
+            files sort the keys of dicts. A task with a `head_task` has no head: it is evaluated with the head of that
+            task.
 
     Returns:
         `dict[str, dict]`: Name to `{"kind": str, "labels": list[str] or None, "problem_type": str or None}`, in order.
 
     Raises:
-        `TypeError`: If `tasks` or one of its values is of another type.
+        `TypeError`: If `tasks` or one of its values has the wrong type.
         `ValueError`: If a name, a kind, the labels or the problem type are wrong.
     """
     if isinstance(tasks, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The model card of a trainer's run."""
+"""Writes the model card of a trainer's run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from ..settings import MultitaskSettings
     from ..setup.task_setup import TaskSetup
 
-#: What Trainer logs in an evaluation besides scores.
+#: Values that Trainer logs in an evaluation besides scores.
 NOT_SCORES = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
-#: Settings that a reader needs to repeat the run.
+#: Settings that a reader needs to reproduce the run.
 SETTINGS = (
     "learning_rate",
     "num_train_epochs",
@@ -27,7 +27,7 @@ SETTINGS = (
     "lr_scheduler_type",
     "seed",
 )
-#: Settings that only act in methods with separate phases, with a meta set, and with a fitted α.
+#: Settings that affect only methods with separate phases, only methods with a meta set, and only methods that fit α.
 PHASE_SETTINGS = ("delta_fraction", "phase_optimizer_state", "task_sampling", "weight_applies_to")
 META_SETTINGS = ("alpha_data",)
 ALPHA_SETTINGS = (
@@ -50,7 +50,7 @@ ALPHA_SETTINGS = (
 
 def settings_of(method: type[Method]) -> tuple[str, ...]:
     """
-    The training arguments that act on a method and that a reader needs to repeat its run.
+    Lists the training arguments that affect a method and that a reader needs to reproduce its run.
 
     Args:
         method (`type[Method]`): The method.
@@ -65,7 +65,7 @@ def settings_of(method: type[Method]) -> tuple[str, ...]:
 
 def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[CardScore]:
     """
-    The last validation scores of every task in the log of a Trainer.
+    Collects the last validation scores of every task from Trainer's log.
 
     Args:
         log_history (`list[dict]`): `trainer.state.log_history`.
@@ -100,7 +100,7 @@ def write_run_card(
         setup (`TaskSetup`): The run's tasks.
         history (`list[dict]`): `trainer.history`.
         log_history (`list[dict]`): `trainer.state.log_history`.
-        model (`torch.nn.Module`): The bare model, whose encoder the card names.
+        model (`torch.nn.Module`): The bare model. The card gives the name of its encoder.
         model_name (`str`, *optional*): Defaults to the output folder's name.
     """
     target = setup.target

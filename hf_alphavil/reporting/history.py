@@ -13,7 +13,7 @@ from ..files.atomic_file import atomic_write
 
 HISTORY_FILE = "alphavil_history.json"
 
-#: One epoch: `epoch`, `alpha`, `task_weights`, `task_weights_used`, `meta_loss` and the like.
+#: The record of one epoch, with keys such as `epoch`, `alpha`, `task_weights`, `task_weights_used` and `meta_loss`.
 HistoryEntry = dict[str, Any]
 
 
@@ -64,7 +64,7 @@ def read_history(path: str | os.PathLike[str]) -> list[HistoryEntry]:
 
 def tasks_of(history: Iterable[HistoryEntry], target: str) -> list[str]:
     """
-    The tasks of a history: the target first, then the others in order of appearance.
+    Lists the tasks of a history: the target first, then the others in order of appearance.
 
     Args:
         history (`Iterable[dict]`): The history of a run.

@@ -170,7 +170,7 @@ def _label_ends(panel: Axes, xs: list[int], lines: dict[str, list[float]], targe
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """
-    Moves sorted positions apart until neighbours are at least `gap` apart, and keeps them near where they were.
+    Moves sorted positions apart until neighbours are at least `gap` apart, and keeps them close to their old places.
 
     Args:
         places (`Sequence[float]`): Positions in ascending order.

@@ -1,4 +1,4 @@
-"""States in words how far a score can be trusted."""
+"""Describes in words how far a score can be trusted."""
 
 from __future__ import annotations
 

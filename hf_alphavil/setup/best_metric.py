@@ -22,7 +22,8 @@ def choose_best_metric(args: MultitaskSettings, names: Sequence[str], target: Ta
       does not change.
 
     Args:
-        args (`MultitaskSettings`): Its `metric_for_best_model` and `greater_is_better` are set.
+        args (`MultitaskSettings`):
+            The settings. Their `metric_for_best_model` and `greater_is_better` are set in place.
         names (`Sequence[str]`): Names of all tasks.
         target (`Task`, *optional*): The target, if the user passed [`Task`] objects.
     """

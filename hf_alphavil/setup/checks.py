@@ -1,4 +1,4 @@
-"""Checks before training: models, loss functions and precisions that would otherwise go wrong silently."""
+"""Checks before training, for models, loss functions and precisions that would otherwise fail silently."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def check_parameters(model: nn.Module) -> None:
                 "with dtype=torch.float32, and pass bf16=True or fp16=True for mixed precision"
             )
     if isinstance(unwrap_peft(model), MultitaskModel):
-        # Its layers do not convert between dtypes, and the α step runs without autocast, which would.
+        # Its layers do not convert between dtypes, and the α step runs without autocast, which would convert.
         for name, parameter in model.named_parameters():
             if parameter.dtype in (torch.float16, torch.bfloat16):
                 raise ValueError(
@@ -116,7 +116,7 @@ def check_parameters(model: nn.Module) -> None:
 
 def check_heads(model: MultitaskModel, wanted: Iterable[str], trained: Iterable[str]) -> None:
     """
-    Checks that the model has a head for every task, and warns of heads that cannot train.
+    Checks that the model has a head for every task, and warns about heads that cannot train.
 
     Args:
         model (`MultitaskModel`): The model.

@@ -1,4 +1,4 @@
-"""The collator of all tasks."""
+"""Builds the collator that all tasks share."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ def make_collator(
     processing_class: Any,
 ) -> TaskCollator:
     """
-    One collator for the batches of all tasks.
+    Builds one collator for the batches of all tasks.
 
     Args:
         args (`MultitaskSettings`): For `remove_unused_columns` and `label_names`.
-        model (`torch.nn.Module`): The model; its `forward` names the columns that it takes.
+        model (`torch.nn.Module`): The model. The parameters of its `forward` are the columns that it takes.
         names (`Sequence[str]`): The tasks.
-        kinds (`Mapping[str, str]`): The kinds of the tasks that are known to have one.
-        tasks (`Mapping[str, Task]`): Those that were given as tasks.
-        data_collator (`Callable` or `Mapping[str, Callable]`, *optional*): The user's, for all tasks or by task.
+        kinds (`Mapping[str, str]`): The kind of every task whose kind is known.
+        tasks (`Mapping[str, Task]`): The user's [`Task`] objects by name.
+        data_collator (`Callable` or `Mapping[str, Callable]`, *optional*):
+            The user's collator for all tasks, or collators by task.
         processing_class (`Any`): The tokenizer, if there is one.
 
     Raises:
@@ -65,7 +66,7 @@ def make_collator(
     parameters = inspect.signature(model.forward).parameters
     columns = set(parameters) | {"label", "label_ids", "labels"} | set(args.label_names or ())
     columns |= set(getattr(processing_class, "model_input_names", ()))
-    # A PreTrainedModel names what it takes; anything else with **inputs may take any tensor.
+    # The parameters of a PreTrainedModel are all that it takes. Any other model with **kwargs may take any tensor.
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     open_ended = open_ended and not isinstance(model, PreTrainedModel)
     return TaskCollator(collators, columns, keep_unknown_tensors=open_ended, dropped=dropped)

@@ -65,7 +65,7 @@ def check_target(args: MultitaskSettings, names: Sequence[str]) -> str:
 
 def check_head_tasks(tasks: Mapping[str, Task]) -> None:
     """
-    Checks that every evaluation-only task has the head of another task to be evaluated with.
+    Checks that every evaluation-only task can use the head of the task that it refers to.
 
     Args:
         tasks (`Mapping[str, Task]`): The available tasks.

@@ -37,7 +37,7 @@ def split_meta_set(
         train (`Mapping[str, TaskDataset]`): Training sets by task.
         validation (`Mapping[str, TaskDataset]`): Validation sets by task.
         tasks (`Mapping[str, Task]`): For the target's group column, such as passages, and its test rows.
-        tokenizer (`PreTrainedTokenizerBase`, or `None`): For `alpha_data="test"`.
+        tokenizer (`PreTrainedTokenizerBase`, or `None`): The encoder's tokenizer. Only `alpha_data="test"` needs it.
 
     Returns:
         `tuple[dict[str, TaskDataset], TaskDataset | None]`: The training sets, and the meta set if the method needs

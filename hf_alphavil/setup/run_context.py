@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class RunContext:
     """
     The parts of the trainer that one `train()` call may use. Code that trains, fits α or writes the state of a run
-    takes a `RunContext` and does not know the trainer.
+    takes a `RunContext` and does not depend on the trainer.
 
     It lacks the optimizer and the learning-rate scheduler, because Trainer creates them later. The run receives them
     through `attach(optimizer, scheduler)`.

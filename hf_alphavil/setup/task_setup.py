@@ -49,7 +49,7 @@ class TaskSetup:
 
     def with_heads_of(self, model: nn.Module) -> TaskSetup:
         """
-        Checks the model's heads, and returns a copy of this set-up that also has their kinds.
+        Checks the model's heads, and returns a copy of this set-up whose `kinds` include those of the heads.
 
         Args:
             model (`torch.nn.Module`): The bare model, without adapters.
@@ -73,7 +73,7 @@ class TaskSetup:
 
     def metrics_on(self, name: str, dataset: Any, rows: Sequence[int] | None = None) -> Callable | None:
         """
-        The `compute_metrics` of a task for predictions on rows of a dataset, whose columns it may read.
+        The `compute_metrics` of a task for predictions on a dataset. Some metrics also read columns of the dataset.
 
         Args:
             name (`str`): The task.
