@@ -44,7 +44,7 @@ class EvaluationMixin(Trainer):
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """
-        Evaluates one or more tasks. In multitask mode the names of metrics are `eval_<task>_<metric>`.
+        Evaluates one or more tasks. In multitask mode, metrics are named `eval_<task>_<metric>`.
 
         Args:
             eval_dataset (`str`, `Dataset` or `dict[str, Dataset]`, *optional*):
@@ -69,7 +69,7 @@ class EvaluationMixin(Trainer):
             eval_dataset = {name: None if isinstance(eval_dataset, str) else eval_dataset}
         metrics: dict[str, float] = {}
         for name, dataset in eval_dataset.items():
-            # Trainer caches the loaders of persistent workers by this name.
+            # Trainer caches loaders with persistent workers under this name.
             given = name if dataset is None else dataset
             with self._metrics_of(name, (self.eval_dataset or {}).get(name) if dataset is None else dataset):
                 metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
@@ -103,33 +103,49 @@ class EvaluationMixin(Trainer):
     @multitask_hook
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """
-        Trainer's loader. In multitask mode it takes the name of a task, or a dataset.
+        Trainer's loader. In multitask mode it takes the name of a task or a dataset.
 
-        A dataset belongs to the task under evaluation, by default the target.
+        Args:
+            eval_dataset (`str` or `Dataset`, *optional*):
+                A task, for its validation set, or a dataset of the task under evaluation (by default the target).
+                Defaults to the target's validation set.
+
+        Raises:
+            ValueError: If a task is unknown or has no validation set.
         """
         name = self._task_of(self.args.target_task if eval_dataset is None else eval_dataset)
         if eval_dataset is None or isinstance(eval_dataset, str):
             if name not in (self.eval_dataset or {}):
-                raise ValueError(f"there is no validation set of task {name!r}: pass it in `eval_dataset`")
+                raise ValueError(f"task {name!r} has no validation set: pass one in `eval_dataset`")
             return super().get_eval_dataloader(name)
-        # Trainer caches the loaders of persistent workers under one key, "eval", for all datasets without a name.
+        # Trainer caches loaders with persistent workers under one key, "eval", for all datasets without a name.
         getattr(self, "_eval_dataloaders", {}).pop("eval", None)
         return super().get_eval_dataloader(self._with_task(eval_dataset, name))
 
     @multitask_hook
     def get_test_dataloader(self, test_dataset: Any = None) -> DataLoader:
-        """Trainer's loader. In multitask mode it takes the name of a task, for its test rows, or a dataset."""
+        """
+        Trainer's loader. In multitask mode it takes the name of a task or a dataset.
+
+        Args:
+            test_dataset (`str` or `Dataset`, *optional*):
+                A task, for its test rows, or a dataset of the task being predicted (by default the target). Defaults
+                to the target's test rows.
+
+        Raises:
+            ValueError: If a task is unknown or has no test rows.
+        """
         name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
         if test_dataset is None or isinstance(test_dataset, str):
             task = self.task_setup.tasks.get(name)
             if task is None or task.test is None:
-                raise ValueError(f"there are no test rows of task {name!r}: pass a tokenised dataset")
+                raise ValueError(f"task {name!r} has no test rows: pass a tokenised dataset")
             test_dataset = tokenized_split({name: task}, "test", self.processing_class, self.args)[name]
         return super().get_test_dataloader(self._with_task(test_dataset, name))
 
     @multitask_hook
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's loop, with the last merged parameters: inside a plan that forks, θ0."""
+        """Trainer's loop, with the last merged parameters (inside a plan with forks, these are θ0)."""
         check_evaluation(self.accelerator, self.model)
         with self.merged_parameters():
             return super().evaluation_loop(*args, **kwargs)
@@ -150,7 +166,7 @@ class EvaluationMixin(Trainer):
 
     @contextlib.contextmanager
     def _metrics_of(self, name: str, dataset: Any) -> Iterator[None]:
-        """Trainer has one `compute_metrics`: sets it to the task's for a `with` block."""
+        """Sets Trainer's `compute_metrics` and logits preprocessing to the task's for a `with` block."""
         previous = self.compute_metrics, self.preprocess_logits_for_metrics
         setup = self.task_setup
         self._task_under_evaluation = name

@@ -50,23 +50,23 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
     """
     A `transformers.Trainer` that trains a target task with the help of auxiliary tasks, by αVIL or another method.
 
-    With one plain `train_dataset` and no `tasks` it *is* `transformers.Trainer`. With several tasks, each epoch is a
-    plan of phases, which Trainer's own loop runs: mixed precision, accumulation, clipping, logging and checkpoints are
-    Hugging Face's.
+    With one plain `train_dataset` and no `tasks` (plain mode) it *is* `transformers.Trainer`. With several tasks, each
+    epoch is a plan of phases. Trainer's own loop runs it, so mixed precision, gradient accumulation, clipping, logging
+    and checkpoints are Hugging Face's.
 
     Args:
         model (`PreTrainedModel` or `torch.nn.Module`, *optional*):
-            A [`MultitaskModel`], or any module whose `forward(task="name", **inputs)` returns a dict with a `loss`, or
-            a tuple whose first entry is the loss; or a `peft.PeftModel` around one, whose trainable parameters have δ.
+            A [`MultitaskModel`], or any module whose `forward(task="name", **inputs)` returns a dict with a `loss` or
+            a tuple that starts with it. In a `peft.PeftModel` around either, only trainable parameters have deltas.
         args (`MultitaskTrainingArguments`, *optional*): The settings; plain `TrainingArguments` in plain mode.
         data_collator (`Callable` or `dict[str, Callable]`, *optional*):
-            One collator for all tasks or one by task. Defaults to padding by the tokenizer.
+            One collator for all tasks, or collators by task. Defaults to the collator of each task's kind.
         train_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
             Tokenised map-style datasets by task, target included. Defaults to `tasks`' training rows.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
             Tokenised map-style datasets by task. Defaults to `tasks`' validation rows.
         compute_metrics (`Callable` or `dict[str, Callable]`, *optional*):
-            One function for all tasks or one by task. Defaults to `tasks`' metrics.
+            One function for all tasks, or functions by task. Defaults to `tasks`' metrics.
         tasks (`dict[str, Task]`, *optional*): Tasks by name, from [`load_tasks`].
 
     All other arguments are `transformers.Trainer`'s.
@@ -76,14 +76,14 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
             One entry per finished epoch: `epoch` (from 1), `alpha`, `task_weights` (after the update),
             `task_weights_used` (before it), `meta_loss` (S+1 values; `meta_metric` or `meta_entropy` for those
             objectives), and what the method or a setting adds (docs/methods.md).
-        train_datasets (`dict[str, TaskDataset]`): What is trained on, without the held-out slice.
-        meta_set (`TaskDataset`, *optional*): What α is fitted on.
-        preempted (`bool`): Whether SIGTERM ended the last `train()`, with `enable_jit_checkpoint`.
+        train_datasets (`dict[str, TaskDataset]`): The training rows by task, without the held-out slice.
+        meta_set (`TaskDataset`, *optional*): The target's rows on which α is fitted or task weights are measured.
+        preempted (`bool`): Whether SIGTERM ended the last `train()`. Only with `enable_jit_checkpoint`.
 
     Raises:
-        ValueError: Before any training, for a missing target, an empty auxiliary, a held-out slice that is too small,
-            half-precision parameters, DeepSpeed, FSDP1, `nn.DataParallel`, or fp16 on a CPU.
-        TypeError: For an iterable dataset as one of several tasks.
+        ValueError: For a missing target, an empty auxiliary, a held-out slice that is too small, half-precision
+            parameters, DeepSpeed, FSDP1, `nn.DataParallel`, or fp16 on a CPU. Raised before training starts.
+        TypeError: If the dataset of one of several tasks is iterable-style.
     """
 
     # Read while Trainer.__init__ runs, and in plain mode.
@@ -112,8 +112,8 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         if self.is_multitask:
             if not isinstance(args, MultitaskTrainingArguments):
                 raise TypeError(
-                    f"several tasks need MultitaskTrainingArguments, got {type(args).__name__}: they take all "
-                    "fields of TrainingArguments and add `target_task`, `method` and the like"
+                    f"several tasks need MultitaskTrainingArguments, got {type(args).__name__}: pass them instead; "
+                    "they have all fields of TrainingArguments, and `target_task`, `method` and others"
                 )
             check_setup(args)
             self.task_setup = make_task_setup(
@@ -124,11 +124,11 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
             eval_dataset = dict(self.task_setup.eval_datasets) or None
             data_collator = None if isinstance(data_collator, Mapping) else data_collator
             compute_metrics = None
-            # A step gives a gradient only to its own task's head. Under gradient checkpointing Trainer would turn this
-            # off.
+            # A step gives a gradient only to its own task's head. By default, Trainer turns this off under gradient
+            # checkpointing.
             if args.ddp_find_unused_parameters is None:
                 args.ddp_find_unused_parameters = True
-            # Trainer's own callback for it is not exact; see PreemptionCallback.
+            # A run cannot resume exactly from the checkpoint of Trainer's own callback; see PreemptionCallback.
             saves_on_sigterm, args.enable_jit_checkpoint = args.enable_jit_checkpoint, False
         super().__init__(
             model=model,
@@ -153,13 +153,13 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
 
     @multitask_hook
     def create_accelerator_and_postprocess(self) -> None:
-        """Trainer's accelerator; FSDP2 works on CPUs too, and other sharding is refused."""
+        """Creates Trainer's accelerator, lets FSDP2 run on CPUs too, and refuses any other sharding."""
         enable_fsdp_on_cpus(self.args)
         super().create_accelerator_and_postprocess()
         check_sharding(self.accelerator.state)
 
     def _finish_setup(self, data_collator: Callable | Mapping[str, Callable] | None) -> None:
-        """The part of the set-up that needs the model."""
+        """Does the part of the set-up that needs the model."""
         args = self.args
         model = self._checked_model()
         self.task_setup = setup = self.task_setup.with_heads_of(model)
@@ -168,14 +168,14 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
             args, model, setup.names, setup.kinds, setup.tasks, data_collator, self.processing_class
         )
         choose_best_metric(args, setup.names, setup.tasks.get(setup.target))
-        # The loss of a task-pure batch is a mean over its rows; there is no token count to divide by.
+        # A batch's loss is a mean over its rows, so there is no token count to divide by.
         self.model_accepts_loss_kwargs = False
         if not self.label_names:
             self.label_names = ["labels"]
         self._connect_callbacks()
 
     def _checked_model(self) -> nn.Module:
-        """The bare model without adapters; refused if the run could not train it."""
+        """Returns the bare model without adapters, after checking that the run can train it."""
         bare, method = self.accelerator.unwrap_model(self.model), METHODS[self.args.method]
         model = unwrap_peft(bare)
         check_parameters(model)
@@ -202,24 +202,24 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
 
     @shadowable_property
     def train_datasets(self) -> Mapping[str, TaskDataset]:
-        """`Mapping[str, TaskDataset]`: What is trained on, by task, without the held-out slice."""
+        """`Mapping[str, TaskDataset]`: The training rows by task, without the held-out slice."""
         return self.task_setup.train_datasets
 
     @shadowable_property
     def meta_set(self) -> TaskDataset | None:
-        """`TaskDataset`, *optional*: What α is fitted on."""
+        """`TaskDataset`, *optional*: The target's rows on which α is fitted or task weights are measured."""
         return self.task_setup.meta_set
 
     @shadowable_property
     def history(self) -> list[dict[str, Any]]:
-        """`list[dict]`: What every finished epoch did: α, task weights and meta loss."""
+        """`list[dict]`: One entry per finished epoch: α, task weights, meta loss and more."""
         return self._runner.state.history if self._runner is not None else []
 
     # ---- The run of a `train()` call
 
     @shadowable_property
     def runner(self) -> PlanRunner:
-        """`PlanRunner`: The state of the running (or next) `train()` call."""
+        """`PlanRunner`: The runner of the current (or next) `train()` call."""
         if self._runner is None:
             self._runner = self._new_runner()
         return self._runner
@@ -230,7 +230,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         steps = steps_per_task(num_rows, self.global_batch_size, args.delta_fraction, args.max_phase_steps)
         sizes: dict[str, float] = dict(steps)
         if self._num_groups > 1:
-            # A phase costs its tokens. Rows may be drawn anew each time: all processes take the first one's numbers.
+            # A phase's cost is its tokens. Reading rows may be random, so all processes use the first one's counts.
             for name, dataset in datasets.items():
                 sizes[name] *= padded_tokens(dataset, self._train_batch_size)
             (sizes,) = broadcast_object_list([sizes])
@@ -259,13 +259,13 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
 
     @shadowable_property
     def global_batch_size(self) -> int:
-        """`int`: Rows per optimizer step of a task: per-device batch × accumulation steps × processes of a group."""
+        """`int`: Rows per optimizer step of a task: per-device batch × accumulation steps × processes per group."""
         processes_per_group = self.args.world_size // self._num_groups
         return self._train_batch_size * self.args.gradient_accumulation_steps * processes_per_group
 
     @multitask_hook
     def get_total_train_batch_size(self, args: TrainingArguments) -> int:
-        """Trainer's rows per optimizer step; in multitask mode [`global_batch_size`]."""
+        """`int`: Rows per optimizer step; in multitask mode [`global_batch_size`]."""
         return self.global_batch_size
 
     @property
@@ -277,7 +277,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
 
     @multitask_hook
     def get_train_dataloader(self) -> DataLoader:
-        """Trainer's loader; in multitask mode over all tasks, in the order of the running epoch's plan."""
+        """Trainer's loader. In multitask mode it covers all tasks, in the order of the current epoch's plan."""
         if self.train_dataset is None:
             return super().get_train_dataloader()
         args = self.args
@@ -302,7 +302,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         if training and model is self.model and self.args.world_size > 1 and not self.is_fsdp_enabled:
             mark_unprepared(model)
             if self.runner.groups.is_parallel:
-                # Groups train different tasks: token counts must not be averaged over them.
+                # Groups train different tasks, so token counts must not be averaged across them.
                 self.args.average_tokens_across_devices = False
                 return wrap_for_group(model, self.runner.groups, self.accelerator, self.args.ddp_timeout_delta)
         return super()._wrap_model(model, training, dataloader)
@@ -316,7 +316,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
-        """Trainer's loop, with a new run: batch-size search and hyper-parameter search enter it again."""
+        """Trainer's loop with a new runner, because batch-size and hyper-parameter search call it repeatedly."""
         check_setup(self.args)
         if self.args.auto_find_batch_size and batch_size is not None:
             self._train_batch_size = batch_size
@@ -324,7 +324,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         configure_fsdp_plugin(self.accelerator, self.model)
         self._runner = None
         if not self.is_fsdp_enabled:
-            self.model_wrapped = self.model  # each run wraps anew: groups of processes may have changed
+            self.model_wrapped = self.model  # wrap again in each run: process groups may have changed
         self.run_dir = Path(self._get_output_dir(trial))
         self.saved_steps = []
         try:
@@ -337,12 +337,12 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
 
     @multitask_hook
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Trainer's card; in multitask mode one that shows the tasks, their weights and how honest the scores are."""
+        """Writes Trainer's card, or one that shows the tasks, their weights and how honest the scores are."""
         if not self.is_world_process_zero():
             return
         card = Path(str(self.args.output_dir)) / "README.md"
         if self.state.global_step == 0 and card.is_file():
-            logger.warning("%s is kept: this trainer has not trained, so its card would say less", card)
+            logger.warning("%s is kept: this trainer has not trained, so a new card would show less", card)
             return
         model = self.accelerator.unwrap_model(self.model)
         write_run_card(

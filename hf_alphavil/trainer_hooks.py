@@ -1,4 +1,4 @@
-"""How a multitask trainer overrides `transformers.Trainer`, which it is in plain mode."""
+"""How the multitask trainer overrides `transformers.Trainer` without changing plain mode."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     def multitask_hook(method: F) -> F:
         """
-        Makes a method of a `transformers.Trainer` act in multitask mode alone; in plain mode Trainer's own runs.
+        Makes an override of a `transformers.Trainer` method act only in multitask mode; in plain mode Trainer's runs.
 
         Args:
-            method (`Callable`): A method with the name and the signature of Trainer's.
+            method (`Callable`): The override, with the name and signature of Trainer's method.
         """
         return method
 
@@ -44,7 +44,7 @@ else:
 
 class shadowable_property:  # noqa: N801 - used as a decorator, like property
     """
-    A read-only property that an attribute of the instance may shadow: `self.name = value` in a user's subclass works.
+    A read-only property that an instance attribute may shadow, so that a user's subclass can set `self.name = value`.
 
     A `property` would turn such an assignment, which works on `transformers.Trainer`, into an AttributeError.
 

@@ -1,7 +1,7 @@
 """
 Plans and phases, task sampling, batches and the held-out slice.
 
-This room knows nothing about models and parameters.
+This package knows nothing about models and parameters.
 """
 
 from .batch_sampler import PlanBatchSampler

@@ -13,7 +13,7 @@ from .sampling import epoch_streams
 
 class PlanBatchSampler(Sampler[list[int]]):
     """
-    Yields batches of row numbers of a `ConcatDataset`, in the order of the current epoch's plan. A batch has rows of
+    Yields batches of row indices into a `ConcatDataset`, in the order of the current epoch's plan. A batch has rows of
     one task; in a multi-task step it has rows of every task, one task after the other.
 
     All batches are full. Each optimizer step yields the batches of all ranks and of the whole accumulation window in
@@ -28,7 +28,7 @@ class PlanBatchSampler(Sampler[list[int]]):
         current_lanes (`Callable[[], Sequence[EpochPlan]]`):
             Returns the lanes of the epoch that is about to run: the parts of its plan that run in parallel, or the
             whole plan as the only lane.
-        max_steps (`int`): Optimizer steps of the longest lane of the run.
+        max_steps (`int`): Optimizer steps of the run's longest lane.
         num_rows (`Mapping[str, int]`): Rows per task, in the order in which the datasets are concatenated.
         rows_per_task (`int`): Rows per device and batch, for each task of a step.
         accumulation_steps (`int`): Batches per optimizer step and rank.
@@ -38,7 +38,7 @@ class PlanBatchSampler(Sampler[list[int]]):
     """
 
     drop_last = False
-    #: With `None`, accelerate accepts batches of any length. Multi-task steps have longer ones.
+    #: `None` makes accelerate accept batches of any length. Those of multi-task steps are longer.
     batch_size = None
 
     def __init__(
@@ -62,7 +62,7 @@ class PlanBatchSampler(Sampler[list[int]]):
         self.data_seed = data_seed
 
     def __len__(self) -> int:
-        """Batches of the longest plan, over all ranks. A shorter plan ends early."""
+        """Number of batches of the longest plan, over all ranks. Iteration over a shorter plan ends early."""
         return self.max_steps * self.accumulation_steps * self.ranks_per_lane * len(self.current_lanes())
 
     def __iter__(self) -> Iterator[list[int]]:

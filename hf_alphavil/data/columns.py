@@ -1,4 +1,4 @@
-"""Columns of datasets, also of wrapped ones."""
+"""Selection of columns from datasets, including wrapped ones."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .task_dataset import TaskDataset
 
 def select_columns(dataset: Any, columns: Sequence[str], rows: Sequence[int] | None = None) -> datasets.Dataset:
     """
-    Some columns of any map-style dataset.
+    Selects columns and rows of any map-style dataset.
 
     Args:
         dataset (`Dataset`): A map-style dataset, a `TaskDataset` or a torch `Subset` of one.
         columns (`Sequence[str]`): The names of the columns.
-        rows (`Sequence[int]`, *optional*): Row numbers. Defaults to all.
+        rows (`Sequence[int]`, *optional*): Row indices. Defaults to all rows.
 
     Returns:
-        `datasets.Dataset`: Its columns, in the order of `rows`.
+        `datasets.Dataset`: The columns, with rows in the order of `rows`.
 
     Raises:
-        ValueError: For a missing column.
+        ValueError: If a column is missing.
     """
     if isinstance(dataset, TaskDataset):
         return select_columns(dataset.dataset, columns, rows)

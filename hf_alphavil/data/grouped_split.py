@@ -21,7 +21,7 @@ def split_groups(groups: Sequence[Hashable], fraction: float, seed: int) -> tupl
         seed (`int`): Seed of the draw.
 
     Returns:
-        `tuple[list[int], list[int]]`: Sorted row numbers to train on, and sorted row numbers to hold out.
+        `tuple[list[int], list[int]]`: Sorted indices of the rows to train on, and of the rows to hold out.
     """
     sizes = Counter(groups)
     names = list(sizes)

@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from .grouped_split import split_groups
 
-#: Fewer held-out rows than this carry no signal for α.
+#: Smallest allowed size of the slice. Fewer rows carry too little signal for α.
 MIN_HOLDOUT_ROWS = 8
 
 
@@ -33,7 +33,7 @@ def split_holdout(
             (with labels: `StratifiedGroupKFold` with round(1/fraction) folds).
 
     Returns:
-        `tuple[list[int], list[int]]`: Sorted row numbers to train on, and sorted row numbers to hold out.
+        `tuple[list[int], list[int]]`: Sorted indices of the rows to train on, and of the rows to hold out.
 
     Raises:
         ValueError: If the slice is too small: fewer than 8 rows, or no row of some class.

@@ -1,4 +1,4 @@
-"""Task-parallel plans: which phases run in parallel."""
+"""Lanes of task-parallel plans: which phases run in parallel."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def assign_lanes(sizes: Mapping[str, float], num_lanes: int) -> dict[str, int]:
 
 def padded_tokens(dataset: Any, batch_size: int, max_batches: int = 16) -> float:
     """
-    Mean number of tokens per row, if every row is padded to the longest of its batch.
+    Mean number of tokens per row when every row is padded to the longest of its batch.
 
-    All choices of a multiple-choice row count together.
+    The tokens of all choices of a multiple-choice row are added up.
 
     Args:
         dataset (`Dataset`): A map-style dataset.

@@ -17,12 +17,12 @@ class MaskedLMCollator(DataCollatorForLanguageModeling):
     """
     transformers' `DataCollatorForLanguageModeling` with masks that are a function of the batch's tokens and `seed`.
 
-    Neither resuming nor the number of workers changes the masks. Every evaluation of a validation set in batches of
-    one size has the same masks (with several processes the last batch is filled up, and has others). Between epochs
-    the masks change as the rows of a batch change. Batches of the same rows have the same masks, so a batch of one row
-    always has the same. (The library draws masks from the global generator, or from one that no checkpoint holds.)
+    Neither resuming nor the number of workers changes the masks. Every evaluation with the same batch size sees the
+    same masks, except in a last batch that is filled up because there are several processes. Training batches have
+    other rows in every epoch and therefore other masks; a batch of a single row always has the same masks.
+    (transformers draws masks from the global generator, or from one that no checkpoint holds.)
 
-    At least one token of a batch is masked: without any, the loss would be NaN.
+    At least one token of a batch is masked, because without any the loss would be NaN.
 
     Args:
         seed (`int`, *optional*, defaults to 0): Seeds the masks, together with the batch's tokens.

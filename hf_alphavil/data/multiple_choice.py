@@ -15,12 +15,13 @@ class MultipleChoiceCollator(DataCollatorForMultipleChoice):
     transformers' `DataCollatorForMultipleChoice`, extended to rows without labels (test splits) and to rows that have
     fewer choices than others.
 
-    A batch with such a row has a `choice_mask`, a boolean tensor of shape `(batch, choices)`.
+    A batch in which some row has fewer choices gets a `choice_mask`, a boolean tensor of shape `(batch, choices)` that
+    is true for real choices.
 
     Args:
         num_choices (`int`, *optional*):
-            The choices of every batch, so that the logits of all batches have one width. Defaults to the longest row
-            of a batch.
+            Choices to which every batch is padded, so that the logits of all batches have the same width. Defaults to
+            the most choices of any row of the batch.
     """
 
     num_choices: int | None = None
@@ -34,7 +35,7 @@ class MultipleChoiceCollator(DataCollatorForMultipleChoice):
         width = max([*counts, self.num_choices or 0])
         if min(counts) == width:
             return super().torch_call(examples)
-        # Filled with the first choice, which makes no row longer. The mask keeps it out of the model.
+        # Copies of the first choice fill up the row without making any sequence longer. The mask hides them.
         whole = [
             {
                 name: [*value, *[value[0]] * (width - count)] if name in self.tokenizer.model_input_names else value

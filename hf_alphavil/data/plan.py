@@ -27,10 +27,10 @@ class Phase:
             Whether the task weight w_t applies to the phase's steps.
         schedule_range (`tuple[float, float]`, *optional*, defaults to `(0.0, 1.0)`):
             The part of the epoch's learning-rate schedule that the phase runs through. All forks of an epoch share it,
-            so that a delta does not depend on the order of the tasks. It exceeds [0, 1] if a stage of a few epochs
-            runs through the schedule of the whole run.
+            so that a delta does not depend on the order of the tasks. It may reach outside [0, 1]: a stage of a few
+            epochs may run through the schedule of the whole run.
         is_last (`bool`, *optional*, defaults to `False`):
-            Whether no later phase of the run has this name. The phase's optimizer state is then freed.
+            Whether no later phase of the run has this name. The phase's optimizer state is then freed when it ends.
     """
 
     name: str

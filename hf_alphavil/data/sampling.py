@@ -26,14 +26,14 @@ def steps_per_task(
     num_rows: Mapping[str, int], global_batch_size: int, fraction: float = 1.0, max_phase_steps: int | None = None
 ) -> dict[str, int]:
     """
-    Optimizer steps in which every task sees its sampled rows once, K_t.
+    Number of optimizer steps K_t in which every task sees its sampled rows once.
 
     Args:
         num_rows (`Mapping[str, int]`): Training rows per task.
         global_batch_size (`int`):
             Rows per optimizer step: per-device batch × accumulation steps × the ranks that share the step.
         fraction (`float`, *optional*, defaults to 1.0): The share ρ of a task's rows that an epoch samples.
-        max_phase_steps (`int`, *optional*): Upper limit of a task's steps, so that no task dominates an epoch.
+        max_phase_steps (`int`, *optional*): Maximum steps of a task, so that no task dominates an epoch.
 
     Returns:
         `dict[str, int]`: Steps per task. An incomplete last step counts and is filled by wrapping around.
@@ -46,7 +46,7 @@ def steps_per_task(
 
 class RowStream:
     """
-    The rows of one task in one epoch: a random share ρ, in random order, repeated when all are used.
+    The rows of one task in one epoch: a random share ρ, in random order, from the start again when all are used.
 
     Args:
         num_rows (`int`): Training rows of the task.
@@ -60,7 +60,7 @@ class RowStream:
         self._taken = 0
 
     def take(self, count: int) -> list[int]:
-        """Returns the next `count` rows. It wraps around at the end of the share."""
+        """Returns the indices of the next `count` rows, wrapping around at the end of the share."""
         rows = [self._rows[(self._taken + i) % len(self._rows)] for i in range(count)]
         self._taken += count
         return rows

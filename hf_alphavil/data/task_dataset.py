@@ -1,4 +1,4 @@
-"""Datasets whose examples carry the name of their task, and batches that do the same."""
+"""Datasets and batches that carry the name of their task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TaskDataset(Dataset):
         if not hasattr(dataset, "__getitem__") or not isinstance(dataset, Sized):
             raise TypeError(
                 f"the dataset of task {task!r} is a {type(dataset).__name__}, which has no length or no random "
-                "access: multitask training needs a map-style dataset. Convert a `datasets.IterableDataset` by "
+                "access: multitask training needs a map-style dataset. Convert a `datasets.IterableDataset` with "
                 "`datasets.Dataset.from_list(list(iterable))`"
             )
         self.dataset: Any = dataset
@@ -53,7 +53,7 @@ class TaskDataset(Dataset):
         return None
 
 
-#: Key of the batches by task in the batch of a multi-task step.
+#: Key under which the batch of a multi-task step holds one batch per task.
 BATCHES_KEY = "batches_by_task"
 
 
@@ -68,8 +68,8 @@ class TaskCollator:
         columns (`set[str]`, *optional*):
             The columns that the model takes. All others are dropped. `None` keeps every column.
         keep_unknown_tensors (`bool`, *optional*, defaults to `False`):
-            Whether to also keep columns that are not in `columns`, unless they are text. For models whose `forward`
-            takes `**inputs`.
+            Whether to also keep columns that are not in `columns` if they hold numbers or tensors. For models whose
+            `forward` takes `**inputs`.
         dropped (`Collection[str]`, *optional*, defaults to none):
             Columns that are never inputs, such as those that only metrics read.
     """

@@ -23,7 +23,7 @@ class EntropyObjective(TaskObjective):
         kwargs (`Any`): Keyword arguments of [`TaskObjective`].
 
     Raises:
-        ValueError: If the head has one output, so that the entropy is always 0. Raised on the first loss.
+        ValueError: If the head has one output, whose entropy is always 0. Raised when the first loss is computed.
     """
 
     def __init__(self, *args: Any, label_names: Collection[str], **kwargs: Any) -> None:

@@ -86,7 +86,7 @@ class RunObjectives:
         """
         Refuses targets that do not predict one class of several.
 
-        A [`MultitaskModel`] tells this by the target's head. For any other model, the first training label tells it.
+        For a [`MultitaskModel`], the target's head decides; for any other model, the first training label.
         """
         context, target = self.context, self.context.setup.target
         model = unwrap_peft(context.accelerator.unwrap_model(context.model))
@@ -104,7 +104,7 @@ class RunObjectives:
 
     def _score_on(self, dataset: TaskDataset) -> Callable[[EvalPrediction, Sequence[int]], float] | None:
         """
-        The function that computes a task's score on rows of a dataset, or `None` if the task has no metric.
+        Returns the function that computes a task's score on rows of a dataset, or `None` if the task has no metric.
 
         The target's score is the metric that selects the best model; any other task's is its main metric.
         """

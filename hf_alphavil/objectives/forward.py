@@ -1,4 +1,4 @@
-"""Forward passes that compare parameters: without dropout, autocast or compilation."""
+"""Forward passes for comparing parameters: without dropout, autocast or compilation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plain_forward(model: nn.Module, accelerator: Accelerator, inputs: Mapping[st
     Returns:
         `Any`: The model's outputs.
     """
-    # accelerate patches autocast into `forward`, and keeps the original here.
+    # accelerate patches autocast into `forward` and keeps the original under this name.
     forward = getattr(model, "_original_forward", model)
     with (
         torch.autocast(accelerator.device.type, enabled=False),
@@ -43,11 +43,11 @@ def plain_forward(model: nn.Module, accelerator: Accelerator, inputs: Mapping[st
 
 @contextmanager
 def deterministic_mode(model: nn.Module) -> Iterator[None]:
-    """Turns off dropout and batch-norm updates for a `with` block. Gradient checkpointing stays on where it is on."""
+    """Turns off dropout and batch-norm updates for a `with` block. Gradient checkpointing stays as it is."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     for module in model.modules():
-        # Layers checkpoint only in training mode. Their children stay in evaluation mode.
+        # A layer checkpoints only in training mode. Its children stay in evaluation mode.
         if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
             module.training = True
     try:

@@ -30,8 +30,8 @@ class TaskObjective:
     is not compiled. Passes run on the bare module, because DDP's reducer would wait for their backward pass.
 
     Rank r of n takes the micro-batches r, r + n, … Unless the model is sharded, ranks exchange only the loss and the T
-    inner products of each micro-batch. These are summed in the order of the micro-batches, so the sum is the same, to
-    the last bit, on any number of ranks.
+    inner products of each micro-batch. These are summed in the order of the micro-batches, so the sum is the same, bit
+    for bit, on any number of ranks.
 
     Args:
         model (`torch.nn.Module`): The bare model.
@@ -103,7 +103,7 @@ class TaskObjective:
         Args:
             rows (`Sequence[int]`): Indices of the rows, the same on all ranks.
             products (`Callable`):
-                A linear map to one tensor from gradients: one per parameter, or `None`. Under FSDP2 the gradients are
+                A linear map from gradients, one per parameter or `None`, to one tensor. Under FSDP2 the gradients are
                 this process's shards.
 
         Returns:
@@ -167,7 +167,7 @@ class TaskObjective:
                 for index, inputs, outputs, length in self._outputs(rows)
             ]
         gathered = sorted(gather_object(own), key=lambda part: part[0])
-        # If the model is sharded, a rank without micro-batches left only joins the forward pass: it has no rows.
+        # If the model is sharded, a rank with no micro-batches left joins the forward pass but contributes no rows.
         logits, labels = (
             # Token rows are padded to the longest of their micro-batch. Concatenation pads them as Trainer does.
             reduce(nested_concat, parts)
@@ -182,7 +182,7 @@ class TaskObjective:
         return _to_numpy(logits)
 
     def _products(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yields for every micro-batch of this rank its index, share of the mean loss, and gradient's products."""
+        """Yields each micro-batch's index, share of the mean loss, and products of its gradient, on this rank."""
         for index, loss in self._losses(rows):
             # Not backward(), which would change .grad and call DDP's hooks. Only one gradient is in memory at a time.
             yield index, loss.detach(), products(torch.autograd.grad(loss, self.parameters, allow_unused=True))
@@ -202,7 +202,7 @@ class TaskObjective:
         yield 0, total, products(gradients)
 
     def _losses(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yields for every micro-batch of this rank its index and share of the mean loss."""
+        """Yields the index and share of the mean loss of each micro-batch of this rank."""
         for index, _, outputs, length in self._outputs(rows):
             yield index, self._loss(outputs) * (length / len(rows))
 
@@ -215,11 +215,11 @@ class TaskObjective:
         return self.prepare_inputs(self.collator([self.dataset[row] for row in rows]))
 
     def _outputs(self, rows: Sequence[int]) -> Iterator[tuple[int, Any, Any, int]]:
-        """Yields for every micro-batch of this rank its index, inputs, outputs, and number of rows that count."""
+        """Yields the index, inputs, outputs and number of rows that count of each micro-batch of this rank."""
         num_ranks = self.accelerator.num_processes
         passes = self._num_micro_batches(rows)
         if is_sharded(self.model):
-            # Passes are collective, so a rank without micro-batches left joins with a weight of 0.
+            # Passes are collective, so a rank with no micro-batches left joins with a weight of 0.
             passes = math.ceil(passes / num_ranks) * num_ranks
         with deterministic_mode(self.model):
             for index in range(self.accelerator.process_index, passes, num_ranks):
@@ -238,7 +238,8 @@ class TaskObjective:
         for index, share in shares.items():
             if index < len(by_micro_batch):
                 by_micro_batch[index] = share
-        # Unless the model is sharded, every entry is nonzero on one rank only, so the order of ranks does not matter.
+        # Unless the model is sharded, only one rank has a nonzero row for each micro-batch, so the sum over ranks is
+        # exact.
         return self.accelerator.reduce(by_micro_batch, reduction="sum").sum(dim=0).tolist()
 
 

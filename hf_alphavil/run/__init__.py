@@ -1,1 +1,1 @@
-"""One `train()` call: what happens at its steps, phase boundaries and epochs."""
+"""One `train()` call: what happens at its steps, phase boundaries and epoch ends."""

@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 class PlanCallback(TrainerCallback):
     """
-    Passes the events of Trainer's loop to the run, and does for it what only Trainer's side may do: log, move the
-    progress bar, set Trainer's flags.
+    Passes the events of Trainer's loop to the runner, and does what the runner asks for: logs, updates the progress
+    bar and sets Trainer's flags.
 
-    It is the first of all callbacks: at a plan's last step the merge is done before anything is logged, evaluated or
-    saved, and before a user's callback looks at the parameters.
+    It runs before all other callbacks, so that at a plan's last step the deltas are merged before anything is logged,
+    evaluated or saved, and before a user's callback sees the parameters.
 
     Args:
-        current_run (`Callable[[], PlanRunner]`): Returns the run of the present `train()` call.
+        current_run (`Callable[[], PlanRunner]`): Returns the runner of the current `train()` call.
         log (`Callable[[dict[str, float]], None]`): `Trainer.log`.
         callbacks (`Sequence[TrainerCallback]`): All callbacks of the trainer; progress bars are among them.
     """
@@ -59,7 +59,7 @@ class PlanCallback(TrainerCallback):
 
     def _act_on(self, outcome: StepOutcome, args: Any, control: Any) -> None:
         for logs in outcome.logs if args.logging_strategy != IntervalStrategy.NO else ():
-            # The run's logs must not use up the flag by which a callback asked for Trainer's.
+            # Logging clears `should_log`, by which another callback may have asked for Trainer's own log.
             should_log = control.should_log
             self.log(logs)
             control.should_log = should_log
@@ -94,7 +94,7 @@ def restore_callbacks(callbacks: Iterable[TrainerCallback], stored: Mapping[str,
     Trainer restores them only with `restore_callback_states_from_checkpoint`, and then replaces the objects.
 
     Args:
-        callbacks (`Iterable[TrainerCallback]`): The run's callbacks, changed in place; their settings stay.
+        callbacks (`Iterable[TrainerCallback]`): The run's callbacks, changed in place. They keep their arguments.
         stored (`Mapping`): `stateful_callbacks` of the checkpoint's `TrainerState`.
     """
     taken: dict[str, int] = {}
@@ -102,7 +102,7 @@ def restore_callbacks(callbacks: Iterable[TrainerCallback], stored: Mapping[str,
         name = type(callback).__name__
         if not isinstance(callback, ExportableState) or name not in stored:
             continue
-        # A list of entries if the class has several objects, else the entry itself.
+        # Trainer stores a list if there are several callbacks of the class, else a single entry.
         states = stored[name] if isinstance(stored[name], list) else [stored[name]]
         number = taken[name] = taken.get(name, -1) + 1
         if number < len(states):

@@ -24,7 +24,7 @@ class DeferredEvaluation:
 
     def settle(self, control: TrainerControl, args: TrainingArguments, is_forking: bool, is_saved: bool) -> None:
         """
-        Changes Trainer's flags after all callbacks have set theirs.
+        Adjusts Trainer's flags after all callbacks have set them.
 
         Args:
             control (`TrainerControl`): The flags.
@@ -43,7 +43,7 @@ class DeferredEvaluation:
                         "deferred to the plan's last step (this warning appears once; `eval_strategy='epoch'` avoids "
                         "it)."
                     )
-            # Trainer takes the stop for the epoch's end and asks again at the same step.
+            # After a stop, Trainer also runs its end-of-epoch actions at this step; `is_saved` avoids a second save.
             if control.should_training_stop and args.save_strategy != SaveStrategy.NO and not is_saved:
                 control.should_save = True
         elif self.pending:

@@ -15,14 +15,14 @@ from ..setup.run_context import RunContext
 
 def make_delta_bank(context: RunContext, method: Method) -> DeltaBank:
     """
-    The bank for θ0 and the deltas of a run.
+    Creates the bank for θ0 and the deltas of a run.
 
     Args:
         context (`RunContext`): The run's model and settings.
-        method (`Method`): The method; where it fits no α, all parameters are merged alike.
+        method (`Method`): The method. If it does not fit α, all parameters share one coefficient per phase.
 
     Raises:
-        ValueError: If a setting of α needs a model with an attribute `encoder`, and the model has none.
+        ValueError: If a setting of α needs a model with an attribute `encoder` and the model has none.
     """
     args = context.args
     unscaled = unscaled_parameters(context) if method.fits_alpha else ()
@@ -32,7 +32,7 @@ def make_delta_bank(context: RunContext, method: Method) -> DeltaBank:
 
 def make_sharded_bank(context: RunContext, method: Method, optimizer: Optimizer) -> DeltaBank:
     """
-    The bank of a run whose parameters FSDP2 has sharded.
+    Creates the bank of a run whose parameters FSDP2 has sharded.
 
     Args:
         context (`RunContext`): The run's model and settings.
@@ -40,13 +40,13 @@ def make_sharded_bank(context: RunContext, method: Method, optimizer: Optimizer)
         optimizer (`torch.optim.Optimizer`): The optimizer of the shards.
 
     Raises:
-        ValueError: If a parameter is not sharded, or the optimizer's state cannot be.
+        ValueError: If a parameter is not sharded, or the optimizer keeps state that cannot be sharded.
     """
     bank = make_delta_bank(context, method)
     check_all_sharded(zip(bank.names, bank.parameters, strict=True), context.accelerator.num_processes)
     if isinstance(optimizer, Adafactor):
         raise ValueError(
-            "Adafactor keeps sums over rows and columns, which have no shard of the parameter's shape: under "
+            "Adafactor keeps sums over rows and columns, which cannot be sharded like their parameter: under "
             "FSDP2 choose another `optim` (for example `optim='adamw_torch'`)"
         )
     return bank
@@ -73,6 +73,6 @@ def _encoder(context: RunContext, setting: str, otherwise: str) -> nn.Module:
     if not isinstance(encoder, nn.Module):
         raise ValueError(
             f"{setting}={getattr(context.args, setting)!r} needs a model whose shared part is its attribute "
-            f"`encoder`, as MultitaskModel has it: pass such a model, or {setting}={otherwise!r}"
+            f"`encoder`, as in MultitaskModel: pass such a model, or {setting}={otherwise!r}"
         )
     return encoder

@@ -10,18 +10,18 @@ from ..checkpointing.run_state import load_run_state
 
 
 class DivergenceError(RuntimeError):
-    """Losses became NaN or infinite, and no finite model is left to continue from."""
+    """Raised when losses or parameters became NaN or infinite and no finite model is left to continue from."""
 
 
 def diverged(what: str, output_dir: str | os.PathLike[str], epoch: int, step: int) -> DivergenceError:
     """
-    The error of a run that diverged, with the last good checkpoint in its message.
+    Creates the error of a run that diverged. Its message gives the last good checkpoint.
 
     Args:
         what (`str`): What became NaN or infinite, and where.
         output_dir (`str` or `os.PathLike`): The run's output folder.
         epoch (`int`): The epoch that failed, from 0.
-        step (`int`): The last step within it, from 0, at whose start the parameters were finite.
+        step (`int`): The last step of that epoch, from 0, that started from finite parameters.
     """
     good = last_checkpoint_before(output_dir, epoch, step)
     resume = (
@@ -35,12 +35,15 @@ def diverged(what: str, output_dir: str | os.PathLike[str], epoch: int, step: in
 
 def last_checkpoint_before(output_dir: str | os.PathLike[str], epoch: int, step: int) -> Path | None:
     """
-    The last intact checkpoint that was written at a step of a run or before it.
+    Finds the last intact checkpoint that was written at or before a step of a run.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder.
         epoch (`int`): The epoch, from 0.
         step (`int`): The step within the epoch, from 0.
+
+    Returns:
+        `Path`, *optional*: The checkpoint's folder, or `None` if there is no such checkpoint.
     """
     for folder in resumable_checkpoints(output_dir):
         state = load_run_state(folder)

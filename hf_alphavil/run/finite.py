@@ -1,4 +1,4 @@
-"""Losses and parameters that became NaN or infinite."""
+"""Checks for losses and parameters that became NaN or infinite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FiniteCheck:
 
     Args:
         context (`RunContext`): The run's device and folder.
-        state (`RunState`): Where the run is, and its parameters.
+        state (`RunState`): The run's position and parameters.
     """
 
     def __init__(self, context: RunContext, state: RunState) -> None:
@@ -27,13 +27,14 @@ class FiniteCheck:
 
     def failure(self, first_bad: Mapping[str, int]) -> tuple[str, int] | None:
         """
-        Where the phase that has just taken its last step went wrong. Called on every rank of the group.
+        Finds where the running phase diverged. Called on every rank of the group, after a step.
 
         Args:
-            first_bad (`Mapping[str, int]`): By task the first step of the phase with a bad loss, from 0.
+            first_bad (`Mapping[str, int]`): By task, the phase's first step with a NaN or infinite loss, from 0.
 
         Returns:
-            `tuple[str, int]`, *optional*: Task and step within the phase; parameters may go wrong without a loss.
+            `tuple[str, int]`, *optional*: Task and step within the phase: those of the first such loss or, if only
+            parameters are NaN or infinite, of the step just taken. `None` if everything is finite.
         """
         if first_bad:
             return min(first_bad.items(), key=lambda item: item[1])
@@ -49,7 +50,7 @@ class FiniteCheck:
 
     def require(self, first_bad: Mapping[str, int]) -> None:
         """
-        Stops a run whose only model has gone wrong. Called on every rank of the group.
+        Stops a run whose only model has diverged. Called on every rank of the group.
 
         Args:
             first_bad (`Mapping[str, int]`): As in [`failure`].
@@ -62,12 +63,12 @@ class FiniteCheck:
             task, step = failed
             epoch = self.state.epoch
             what = f"the loss of task {task!r} became NaN or infinite at step {step + 1} of epoch {epoch + 1}"
-            # Every checkpoint was found finite when it was written.
+            # The model was checked before every checkpoint, so any checkpoint up to this step is good.
             raise diverged(what, self.context.folder, epoch, self.state.step)
 
     def lost_epoch(self, what: str) -> DivergenceError:
         """
-        The error of an epoch that left no finite model.
+        Creates the error of an epoch that left no finite model.
 
         Args:
             what (`str`): What became NaN or infinite.
@@ -76,17 +77,17 @@ class FiniteCheck:
 
     def dropped_phase(self, phase: Phase, task: str, step: int) -> str:
         """
-        The warning for a phase that was undone.
+        Creates the warning about a phase that was undone.
 
         Args:
             phase (`Phase`): The phase.
-            task (`str`): The task whose loss went wrong.
+            task (`str`): The task whose loss became NaN or infinite.
             step (`int`): The step within the phase, from 0.
         """
-        what = f"its δ is dropped, task {task!r} keeps its weight" if phase.fork else "it is undone"
+        what = f"its δ is dropped, the weight of task {task!r} stays" if phase.fork else "it is undone"
         return (
             f"The loss of task {task!r} became NaN or infinite at step {step + 1} of {phase.num_steps} of the phase "
             f"{phase.name!r} in epoch {self.state.epoch + 1}: {what}, its optimizer state is restored and the run "
-            "goes on. Should this happen again, lower `learning_rate`, clip gradients (`max_grad_norm`), or look at "
+            "continues. If this happens again, lower `learning_rate`, clip gradients (`max_grad_norm`), or look at "
             "the task's rows."
         )

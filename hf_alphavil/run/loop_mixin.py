@@ -41,22 +41,22 @@ class TrainingLoopMixin(Trainer):
         return self._preemption is not None and self._preemption.preempted
 
     def _preemption_is_agreed_now(self) -> bool:
-        """Groups of processes that run phases side by side agree rarely, so that none waits for the slowest."""
+        """Groups that run phases in parallel agree only every few steps, so that none waits for the slowest."""
         return not self.runner.groups.is_parallel or self.runner.state.step % STEPS_BETWEEN_AGREEMENTS == 0
 
     @multitask_hook
     def num_examples(self, dataloader: DataLoader) -> int:
-        """Rows of an epoch: in multitask training those of the plan, not of the datasets."""
+        """Rows of an epoch. In multitask mode these are the plan's, not the datasets'."""
         if self.train_dataset is None or dataloader.dataset is not self.train_dataset:
             return super().num_examples(dataloader)
         plan = self.runner.plan
-        # Batches per step: one, or one of every task; a plan that leaves a task out is shorter than its nominal.
+        # A step has one batch, or one of every task. A plan that leaves out a task is shorter than `nominal_steps`.
         batches_per_step = sum(map(len, plan)) / plan.num_steps
         return round(plan.nominal_steps * batches_per_step * self.global_batch_size)
 
     @multitask_hook
     def set_initial_training_values(self, args: TrainingArguments, dataloader: DataLoader) -> tuple:
-        """Trainer's values; methods of several phases round a run up to whole plans, with a warning."""
+        """Trainer's values. Methods with several phases round a run up to whole plans, with a warning."""
         values = super().set_initial_training_values(args, dataloader)
         self.runner.begin_run(values[0])
         if not self.runner.method.separates_phases:
@@ -75,10 +75,10 @@ class TrainingLoopMixin(Trainer):
 
     @multitask_hook
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Trainer's scheduler, over all plans' steps; methods that fork check that it can be read by position."""
+        """Trainer's scheduler over the steps of all plans. The runner checks that the method can work with it."""
         if not self.is_in_train:
             return super().create_scheduler(num_training_steps, optimizer)
-        # Side by side, phases take fewer steps of Trainer's loop than they have.
+        # Phases that run in parallel take fewer steps of Trainer's loop than they have in total.
         runner = self.runner
         num_training_steps = num_training_steps * runner.plan.nominal_steps // runner.max_steps
         scheduler = super().create_scheduler(num_training_steps, optimizer)
@@ -99,7 +99,7 @@ class TrainingLoopMixin(Trainer):
         )
         if resume_from_checkpoint is None:
             return epochs, batches
-        # Plans may be shorter than the longest, so global_step does not tell the place; the run's state does.
+        # Plans may be shorter than the longest one, so the position comes from the run's state, not global_step.
         state = self.runner.state
         state.load_position(load_run_state(resume_from_checkpoint))
         restore_callbacks(self.callback_handler.callbacks, self.state.stateful_callbacks or {})  # type: ignore[arg-type]
@@ -115,17 +115,17 @@ class TrainingLoopMixin(Trainer):
         if self._preemption is not None and self._preemption.save_due:
             self._preemption.save_due = False
             if len(self.saved_steps) == saved_before:
-                # Trainer's flag would not do: with save_strategy="best" an evaluation overrides it.
+                # Trainer's flag is not enough: with save_strategy="best" an evaluation overrides it.
                 self._save_checkpoint(self.model, kwargs.get("trial", args[3] if len(args) > 3 else None))
                 self.control = self.callback_handler.on_save(self.args, self.state, self.control)
 
     @multitask_hook
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
         self.runner.require_finite()
-        # Before the best model is loaded, which θ0 must not overwrite.
+        # This must come before Trainer loads the best model, which θ0 would overwrite.
         self.runner.abandon()
         limit, load_best = self.args.save_total_limit, self.args.load_best_model_at_end
-        # Trainer deletes all but the best checkpoint here under a limit of 1: not what a stopped run goes on from.
+        # With a limit of 1, Trainer deletes all but the best checkpoint here, but a preempted run needs its last one.
         self.args.load_best_model_at_end = load_best and not self.preempted
         self.args.save_total_limit = limit if self.args.load_best_model_at_end else None
         try:

@@ -20,14 +20,14 @@ def extra_memory(
     """
     Peak memory of an epoch beyond a plain run, with AdamW, whose state is twice the size of the parameters.
 
-    The peak is in the last phase, before its δ is recorded, or in the α step, after the copy of the phase's start has
-    been freed.
+    The peak is in the last phase, before its δ is recorded, or in the α step, after the copy of the optimizer's state
+    at the phase's start has been freed.
 
     Args:
         parameters (`Iterable[torch.Tensor]`): The trainable parameters, or this process's shards of them.
         num_tasks (`int`): Number of tasks, T.
         args (`MultitaskSettings`): `delta_device`, `delta_dtype` and `phase_optimizer_state`.
-        num_own (`int`, *optional*): Tasks whose phases this process runs, and whose states it keeps. Defaults to all.
+        num_own (`int`, *optional*): Number of tasks whose phases this process runs. Defaults to all.
 
     Returns:
         `tuple[float, float]`: Bytes on the parameters' device, and bytes in CPU memory if that is another device.
@@ -54,10 +54,10 @@ def log_expected_memory(parameters: Iterable[Tensor], num_tasks: int, args: Mult
     Logs the memory that [`extra_memory`] expects.
 
     Args:
-        parameters (`Iterable[torch.Tensor]`): As of [`extra_memory`].
-        num_tasks (`int`): As of [`extra_memory`].
-        args (`MultitaskSettings`): As of [`extra_memory`].
-        num_own (`int`): As of [`extra_memory`].
+        parameters (`Iterable[torch.Tensor]`): As in [`extra_memory`].
+        num_tasks (`int`): As in [`extra_memory`].
+        args (`MultitaskSettings`): As in [`extra_memory`].
+        num_own (`int`): As in [`extra_memory`].
     """
     on_device, on_cpu = extra_memory(parameters, num_tasks, args, num_own)
     logger.info(

@@ -30,9 +30,9 @@ class MultitaskStep:
     The method sees it as its `Step` (hf_alphavil/methods/step_method.py).
 
     Args:
-        context (`RunContext`): What the run may use of its trainer.
+        context (`RunContext`): The parts of the trainer that the run may use.
         method (`StepMethod`): The run's method.
-        state (`RunState`): Where the run is, and its parameters.
+        state (`RunState`): The run's position and parameters.
         objectives (`RunObjectives`): The target's loss on the meta set.
     """
 
@@ -62,7 +62,7 @@ class MultitaskStep:
         self._batches.append(batch)
 
     def take(self) -> None:
-        """Averages over ranks and weights the gradients, after the last micro-batch."""
+        """Averages the gradients over ranks and weights them. Called after the step's last micro-batch."""
         accelerator = self.context.accelerator
         self.gradients.exchange(partial(self._over_ranks, reduction="mean"))
         self.state.synchronise_buffers()
@@ -71,7 +71,7 @@ class MultitaskStep:
         # A step with a loss that is not finite stays unweighted: the runner will stop the run.
         self._is_finite = all(map(math.isfinite, self.losses.values()))
         weights = self.method.weigh(self) if self._is_finite else dict.fromkeys(self.losses, 1.0)
-        # All ranks take the first one's weights: a last bit that differs must not cross a threshold on one rank alone.
+        # All ranks take the first one's weights, lest a rounding difference cross a threshold on one rank only.
         agreed = broadcast(torch.tensor([weights[task] for task in self.losses], dtype=torch.float64).to(mean.device))
         weights = dict(zip(self.losses, agreed.tolist(), strict=True))
         self.gradients.put(weights, weights if self.method.weighs_heads else dict.fromkeys(weights, 1.0))
@@ -80,7 +80,7 @@ class MultitaskStep:
         self._is_weighed = True
 
     def finish(self) -> None:
-        """Calls the method's `after_step`, when the optimizer has taken the step."""
+        """Calls the method's `after_step` once the optimizer has taken the step."""
         if self._is_finite:
             self.method.after_step(self)
 
@@ -109,7 +109,7 @@ class MultitaskStep:
         Rows of the meta set, drawn for this step without replacement.
 
         Args:
-            count (`int`): How many; if there are fewer, all of them in order.
+            count (`int`): Number of rows. If the meta set does not have more, all its rows are returned in order.
         """
         num_rows = self.meta.num_rows
         if count >= num_rows:
@@ -122,7 +122,7 @@ class MultitaskStep:
         """`dict[str, float]`: The losses of the step's batches at the current parameters, in training mode."""
         context = self.context
         sums = {task: torch.zeros((), dtype=torch.float64, device=context.args.device) for task in self.losses}
-        # The training pass has counted these batches in batch norm's statistics already.
+        # The training pass has already updated batch-norm statistics with these batches.
         kept = {name: buffer.clone() for name, buffer in context.model.named_buffers()}
         for batch in self._batches:
             with torch.no_grad():

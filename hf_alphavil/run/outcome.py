@@ -1,4 +1,4 @@
-"""What a step of a run leaves for Trainer's side to do."""
+"""What the runner asks its callback to do after a step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 @dataclass
 class StepOutcome:
     """
-    What the run asks its callback to do after a step.
+    Logs, warnings and a checkpoint that are due after a step.
 
     Args:
         logs (`list[dict[str, float]]`, *optional*): Entries for `Trainer.log`, in order.
         warnings (`list[str]`, *optional*): Warnings for the user.
-        must_save (`bool`, *optional*, defaults to `False`): Whether a checkpoint is due that Trainer would not write.
+        must_save (`bool`, *optional*, defaults to `False`): Whether to save a checkpoint that Trainer would not.
     """
 
     logs: list[dict[str, float]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class StepOutcome:
 
     def warn_of_pruned(self, tasks: Sequence[str], plan: EpochPlan, args: MultitaskSettings) -> None:
         """
-        Adds a warning for the tasks that have left the plan; on one process.
+        Adds a warning about the tasks that have left the plan, on the first process only.
 
         Args:
             tasks (`Sequence[str]`): The tasks.
@@ -50,6 +50,6 @@ class StepOutcome:
         steps = sum(phase.num_steps for phase in plan.phases if phase.name in tasks)
         self.warnings.append(
             f"{', '.join(tasks)} left the plan after epoch {plan.epoch + 1}: the weight was at or below "
-            f"prune_below={args.prune_below:g} after {args.prune_patience} epochs in a row. Of the {plan.num_steps} "
-            f"optimizer steps of an epoch, the {steps} of {'its' if len(tasks) == 1 else 'their'} phases are saved."
+            f"prune_below={args.prune_below:g} after {args.prune_patience} epochs in a row. This saves {steps} of the "
+            f"{plan.num_steps} optimizer steps of an epoch."
         )

@@ -14,7 +14,7 @@ class PhaseLosses:
     """
     Mean loss per task of the running phase, and the first step at which one was NaN or infinite.
 
-    Everything stays on the device until a phase ends or a checkpoint is written: no step synchronises.
+    Everything stays on the device until a phase ends or a checkpoint is written, so that no step synchronises.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class PhaseLosses:
 
     def reduce(self, gather: Callable[[Tensor], Tensor]) -> tuple[dict[str, float], dict[str, int]]:
         """
-        Means and failures over all ranks; called on every rank.
+        Mean losses and first failures over all ranks. Called on every rank.
 
         Args:
             gather (`Callable[[torch.Tensor], torch.Tensor]`): Concatenates a tensor of shape `(n,)` over the ranks.

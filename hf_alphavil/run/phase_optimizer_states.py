@@ -26,7 +26,7 @@ SWAPPABLE: tuple[type[Optimizer], ...] = (
     Adafactor,
 )
 
-#: The checkpoint's name for the copy of a phase's start; task names have no parentheses.
+#: Key of the copy of the running phase's start in checkpoints. Task names have no parentheses.
 _AT_START = "(start)"
 
 
@@ -34,13 +34,13 @@ class PerPhaseOptimizerState:
     """
     Swaps the state of an optimizer between phases, so that no task's momentum moves another task's parameters.
 
-    Swapping exchanges references. Every phase's state costs the memory of one optimizer state, and so does the copy of
-    the running phase's start, to which a phase that diverged is rolled back.
+    Swapping only exchanges references. Every phase's state takes the memory of one optimizer state. So does the copy
+    of the state at the running phase's start, to which a phase that diverged is rolled back.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The bare optimizer (not accelerate's wrapper).
         keep (`bool`): `True` keeps every phase's state over the epochs, `False` starts each phase without state.
-        rolls_back (`bool`, *optional*, defaults to `True`): Whether a copy of each phase's start is kept at all.
+        rolls_back (`bool`, *optional*, defaults to `True`): Whether to keep a copy of the state at a phase's start.
 
     Raises:
         ValueError: If the optimizer keeps state that cannot be swapped.
@@ -78,11 +78,11 @@ class PerPhaseOptimizerState:
 
     def end_phase(self, roll_back: bool = False, forget: bool = False) -> None:
         """
-        Drops the copy of the phase's start.
+        Drops the copy of the state at the phase's start.
 
         Args:
-            roll_back (`bool`, *optional*, defaults to `False`): Whether the optimizer's state becomes that copy again.
-            forget (`bool`, *optional*, defaults to `False`): Whether the state is no longer needed, and is freed.
+            roll_back (`bool`, *optional*, defaults to `False`): Whether to restore the state from that copy first.
+            forget (`bool`, *optional*, defaults to `False`): Whether to free the phase's state.
         """
         if roll_back and self._at_start is not None:
             self.optimizer.state = self._at_start
@@ -94,7 +94,7 @@ class PerPhaseOptimizerState:
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """
         The states of the phases that are not running, and the running phase's state at its start. The running phase's
-        present state is in the optimizer, hence in Trainer's own file.
+        present state is in the optimizer, which Trainer saves.
 
         Returns:
             `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<phase>/<parameter number>/<key>`, and the other
@@ -178,5 +178,5 @@ def load_optimizer_state(
             # A scalar, such as Adam's step, is never sharded.
             value = sharded_like(tensor, parameters[int(number)]) if tensor.dim() else tensor
             state[int(number)][key] = value
-    # The optimizer's own loading knows which entries follow the parameter's device and dtype.
+    # The optimizer's own method knows which entries must have the parameter's device and dtype.
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,4 +1,4 @@
-"""What happens where a phase begins and where it ends."""
+"""What happens when a phase begins and when it ends."""
 
 from __future__ import annotations
 
@@ -30,12 +30,17 @@ class PhaseBoundaries:
         self.finite = finite
 
     def begin(self, phase: Phase) -> None:
-        """Goes back to θ0, switches the optimizer's state and seeds every generator."""
+        """
+        Goes back to θ0, switches the optimizer's state and seeds every generator.
+
+        Args:
+            phase (`Phase`): The phase that is about to take its first step.
+        """
         state = self.state
         if state.deltas.is_open:
             state.deltas.rewind()
         elif state.method.forks:
-            # Joint phases too: checkpoints hold their start, and one that diverges goes back to it.
+            # Also before a joint phase: a checkpoint holds its start as the model, to which it returns if it diverges.
             state.deltas.open()
         if state.optimizer_states is not None:
             state.optimizer_states.begin_phase(phase.name)
@@ -48,7 +53,7 @@ class PhaseBoundaries:
 
         Args:
             phase (`Phase`): The phase, whose last step has been taken.
-            outcome (`StepOutcome`): Gets the phase's losses, and a warning if it diverged.
+            outcome (`StepOutcome`): Receives the phase's losses, and a warning if it diverged.
 
         Raises:
             DivergenceError: If the only model of a method without forks became NaN or infinite.
@@ -79,10 +84,10 @@ class PhaseBoundaries:
 
     def exchange(self, outcome: StepOutcome) -> None:
         """
-        Gives every process what the phases of all processes have left: losses, failures, deltas.
+        Gives every process the losses, failures and deltas of all processes' phases.
 
         Args:
-            outcome (`StepOutcome`): Gets the losses of all phases.
+            outcome (`StepOutcome`): Receives the losses of all phases.
         """
         state = self.state
         everywhere = gather_object([(state.phase_losses, state.dropped)])

@@ -28,20 +28,20 @@ from .state import RunState
 
 class PlanRunner:
     """
-    What happens in one `train()` call at its steps, phase boundaries and epoch ends.
+    Runs the plans of one `train()` call: acts at its steps, phase boundaries and epoch ends.
 
-    The callback calls the methods below in their order. They return what is to be logged or shown; they neither log
-    nor change Trainer's flags.
+    The callback calls the methods below, in their order. They return what to log or show, but neither log nor change
+    Trainer's flags.
 
     Args:
-        context (`RunContext`): What the run may use of its trainer.
+        context (`RunContext`): The parts of the trainer that the run may use.
         method (`Method`): Makes the plans and merges the deltas.
         groups (`PhaseGroups`): Which processes run which phases.
         steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once, K_t.
 
     Attributes:
-        state (`RunState`): Where the run is; what a checkpoint holds.
-        max_steps (`int`): Optimizer steps of the longest plan of the run, as Trainer's loop counts them.
+        state (`RunState`): The run's position and everything else that a checkpoint holds.
+        max_steps (`int`): Optimizer steps of the run's longest plan, as Trainer's loop counts them.
         multitask_step (`MultitaskStep`, *optional*): For methods whose steps carry a batch of every task.
 
     Raises:
@@ -79,7 +79,7 @@ class PlanRunner:
 
     @property
     def learning_rate(self) -> float | None:
-        """`float`, *optional*: The last step's, unweighted; `None` where Trainer's scheduler decides it."""
+        """`float`, *optional*: The last step's rate without task weight; `None` if Trainer's scheduler sets it."""
         return None if self._schedule is None else self._schedule.learning_rate
 
     @property
@@ -91,7 +91,7 @@ class PlanRunner:
 
     def begin_run(self, num_epochs: int) -> None:
         """
-        Before training, when the number of epochs is known: plans may depend on it.
+        Called before training, once the number of epochs is known: plans may depend on it.
 
         Args:
             num_epochs (`int`): Epochs of the run.
@@ -105,14 +105,14 @@ class PlanRunner:
 
     def attach(self, optimizer: Any, scheduler: Any) -> None:
         """
-        Takes what Trainer has prepared. Only the first call of a run acts.
+        Takes what Trainer has prepared. Only a run's first call has an effect.
 
         Args:
             optimizer (`torch.optim.Optimizer`): The optimizer, with or without accelerate's wrapper.
             scheduler (`LambdaLR`): The learning-rate scheduler.
 
         Raises:
-            ValueError: For an optimizer or a scheduler with which the method cannot work.
+            ValueError: If the method cannot work with the optimizer or the scheduler.
         """
         if self._is_attached:
             return
@@ -134,13 +134,13 @@ class PlanRunner:
 
     def begin_step(self) -> str:
         """
-        At a phase's first step: goes back to θ0, switches the optimizer's state, seeds every generator.
+        At a phase's first step, goes back to θ0, switches the optimizer's state and seeds every generator.
 
         Returns:
             `str`: The running phase and step, for the progress bar.
         """
         if self.is_idle:
-            return "waits for other processes"
+            return "waiting for other processes"
         phase, step_in_phase = self.state.position
         if step_in_phase == 0:
             self._phases.begin(phase)
@@ -161,27 +161,27 @@ class PlanRunner:
         self.state.losses.observe(task, loss, step_in_phase)
 
     def before_optimizer_step(self) -> None:
-        """Sets the step's learning rate and applies the task weight, after gradients were clipped."""
+        """Sets the step's learning rate and applies the task weight, after gradient clipping."""
         if self.is_idle:
             return
         phase, step_in_phase = self.state.position
         tasks = phase.step_tasks[step_in_phase]
         for task in tasks:
             self.state.losses.count_step(task)
-        # Where a step carries several tasks, the method has weighted their gradients.
+        # In a step of several tasks, the method has already weighted their gradients.
         weight = self.method.task_weights[tasks[0]] if phase.weighted else 1.0
         on_learning_rate = self.context.args.weight_applies_to == "learning_rate"
         if self._schedule is not None:
             position = self.state.lane.schedule_position(self.state.step)
             self._schedule.apply(self.state.optimizer, position, weight if on_learning_rate else 1.0)
         if not on_learning_rate and weight != 1.0:
-            # The loss's weight as a factor of its clipped gradient: clipping the weighted one would cancel it.
+            # The weight scales the clipped gradient, because clipping a weighted one would cancel the weight.
             gradients = [local_tensor(p.grad) for p in self.state.deltas.parameters if p.grad is not None]
             torch._foreach_mul_(gradients, weight)
 
     def end_step(self) -> StepOutcome:
         """
-        At a phase's last step: records δ.
+        Counts the step and, at a phase's last step, records δ or undoes a phase that diverged.
 
         Raises:
             DivergenceError: If the only model of a method without forks became NaN or infinite.
@@ -200,7 +200,7 @@ class PlanRunner:
 
     def end_plan(self, progress: Callable[[int], None]) -> StepOutcome:
         """
-        When [`plan_is_done`]: merges the deltas and begins the next epoch.
+        Merges the deltas and begins the next epoch. Called when [`plan_is_done`].
 
         Args:
             progress (`Callable[[int], None]`): Called with the number of every finished α step.
@@ -234,16 +234,16 @@ class PlanRunner:
 
     def require_finite(self) -> None:
         """
-        Called on every rank before a checkpoint is written and at training's end.
+        Checks a method without forks before a checkpoint and at the end of training. Called on every rank.
 
         Raises:
-            DivergenceError: If the only model of a method without forks has diverged. Forks are undone at their end.
+            DivergenceError: If its only model has diverged. (A fork that diverges is undone when it ends.)
         """
         if not self.method.forks and self.state.step > 0:
             self._finite.require(self.state.losses.reduce(self.groups.gather)[1])
 
     def abandon(self) -> None:
-        """Leaves θ0 in the model where a plan was stopped before its merge."""
+        """Restores θ0 if a plan was stopped before its merge."""
         if self.state.deltas.is_open:
             self.state.deltas.rewind()
             self.state.deltas.close()

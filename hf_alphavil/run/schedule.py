@@ -16,7 +16,7 @@ class PositionedSchedule:
         scheduler (`LambdaLR`): The Trainer's scheduler. Its own step counter is not used.
 
     Raises:
-        ValueError: If the scheduler is not a function of the step.
+        ValueError: If the scheduler is not a `LambdaLR`, whose rate is a function of the step alone.
     """
 
     def __init__(self, scheduler: Any) -> None:
@@ -39,7 +39,7 @@ class PositionedSchedule:
             weight (`float`, *optional*, defaults to 1.0): Task weight; the logged `learning_rate` stays unweighted.
         """
         rates = [
-            float(base) * factor(position)  # type: ignore[arg-type]  # a fraction of a step is meant
+            float(base) * factor(position)  # type: ignore[arg-type]  # fractional steps are intended
             for base, factor in zip(self.scheduler.base_lrs, self.scheduler.lr_lambdas, strict=True)
         ]
         for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -1,4 +1,4 @@
-"""The state of a run: where it is, what it has measured, and how a checkpoint holds it."""
+"""The state of a run: its position, what it has measured, and how a checkpoint holds both."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RUNNING_OPTIMIZER = "running_optimizer/"
 
 class RunState:
     """
-    What a run has to remember, and what a checkpoint holds of it. [`PlanRunner`] owns it and moves it from step to
-    step; Trainer's side reads it, and writes and loads it with checkpoints.
+    Everything that a run has to remember and a checkpoint has to hold. [`PlanRunner`] owns it and moves it from step
+    to step. The trainer reads it, saves it with checkpoints and loads it from them.
 
-    What differs between processes (shards under FSDP2, phases with `phase_parallel`) is written by each process; the
-    rest is equal on all of them.
+    Each process writes what differs between processes: shards under FSDP2, phases with `phase_parallel`. The rest is
+    equal on all of them.
 
     Args:
-        context (`RunContext`): What the run may use of its trainer.
+        context (`RunContext`): The parts of the trainer that the run may use.
         method (`Method`): Makes the plans; its state is part of the run's.
         groups (`PhaseGroups`): Which processes run which phases.
         steps (`Mapping[str, int]`): Steps in which every task sees its sampled rows once, K_t.
@@ -42,8 +42,8 @@ class RunState:
         step (`int`): The optimizer step within the epoch's plan, from 0.
         history (`list[dict]`): One entry per finished epoch.
         deltas (`DeltaBank`): θ0 and the finished deltas of the running epoch.
-        optimizer (`torch.optim.Optimizer`): The optimizer, without accelerate's wrapper; set when Trainer has made it.
-        optimizer_states (`PerPhaseOptimizerState`, *optional*): For methods whose phases have their own.
+        optimizer (`torch.optim.Optimizer`): The optimizer without accelerate's wrapper, once Trainer has created it.
+        optimizer_states (`PerPhaseOptimizerState`, *optional*): Only for methods that separate phases.
         losses (`PhaseLosses`): Losses of the running phase.
         phase_losses (`dict[str, dict[str, float]]`): Mean loss by task of the epoch's finished phases.
         dropped (`dict[str, int]`): Phases of the epoch that diverged, with the step at which they did.
@@ -76,12 +76,12 @@ class RunState:
         return self._plan
 
     def make_plan(self) -> None:
-        """Makes the running epoch's plan anew: what the method plans by has changed."""
+        """Makes the running epoch's plan again, after something that it depends on has changed."""
         self._plan = self.method.plan(self.epoch, self.steps)
 
     @property
     def lane(self) -> EpochPlan:
-        """`EpochPlan`: The part of the plan that this process runs: all of it, unless phases run side by side."""
+        """`EpochPlan`: The part of the plan that this process runs: all of it, unless phases run in parallel."""
         return self.groups.own_lane(self.plan)
 
     @property
@@ -95,7 +95,7 @@ class RunState:
         return self.method.forks and self.step > 0
 
     def idle_loss(self) -> Tensor:
-        """What a step without work adds to Trainer's mean loss: the mean of the phases that this process has run."""
+        """The loss that an idle step adds to Trainer's mean: the mean over the phases that this process has run."""
         args = self.context.args
         losses = [loss for means in self.phase_losses.values() for loss in means.values()]
         mean = sum(losses) / max(1, len(losses))
@@ -115,8 +115,8 @@ class RunState:
 
     def synchronise_buffers(self) -> None:
         """
-        Gives every rank the buffers of its group's first process, as DDP does at each pass: batch-norm statistics
-        differ by rank.
+        Gives every rank the buffers of its group's first process, as DDP does in each forward pass. Otherwise,
+        batch-norm statistics would differ between ranks.
         """
         for buffer in self.deltas.buffers.values():
             buffer.copy_(self.groups.broadcast(buffer))
@@ -128,10 +128,10 @@ class RunState:
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """
-        All that a resumed run needs beside Trainer's own files. Called on every rank.
+        Everything that a resumed run needs besides Trainer's own files. Called on every rank.
 
         Returns:
-            `tuple[dict[str, Tensor], dict]`: Tensors, and what is ready for JSON.
+            `tuple[dict[str, Tensor], dict]`: Tensors, and other values, ready for JSON.
         """
         states = self.optimizer_states
         tensors, phase_optimizer_states = states.state_dict() if states is not None else ({}, None)
@@ -173,8 +173,8 @@ class RunState:
             theirs = state["run"].get(name)
             if theirs != mine:
                 raise ValueError(
-                    f"the checkpoint was written with {name}={theirs}, this run has {mine}: its plan would differ, "
-                    f"and the run could not go on exactly. Resume with {name}={theirs}, or start anew from the "
+                    f"the checkpoint was written with {name}={theirs}, this run has {mine}: the plans would differ, "
+                    f"so the run cannot resume exactly. Resume with {name}={theirs}, or start a new run from the "
                     "checkpoint's weights"
                 )
         self.epoch, self.step = state["epoch"], state["step"]
@@ -206,11 +206,11 @@ class RunState:
         return state["processes"][self.groups.process_index if self.groups.is_parallel else 0]
 
     def _fingerprint(self) -> dict[str, Any]:
-        """What the plans depend on; a resumed run must have the same."""
+        """Everything that plans depend on. A resumed run must have the same values."""
         context = self.context
         return {
-            # `phase_parallel`, `phase_group_size` and the number of processes decide it; first, as what follows
-            # depends on it.
+            # Follows from `phase_parallel`, `phase_group_size` and the number of processes. It comes first, because
+            # the entries below depend on it.
             "phase_parallel": self.groups.layout,
             "method": self.method.name,
             "target_task": context.setup.target,

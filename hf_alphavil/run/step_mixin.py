@@ -20,7 +20,7 @@ from .runner import PlanRunner
 
 class TrainingStepMixin(Trainer):
     """
-    A `transformers.Trainer` whose steps, in multitask mode, train one task each, or take a batch of every task.
+    A `transformers.Trainer` whose steps, in multitask mode, take a batch of one task or a batch of every task.
 
     [`MultitaskTrainer`] sets `runner` and `task_setup`.
     """
@@ -32,7 +32,7 @@ class TrainingStepMixin(Trainer):
 
     @multitask_hook
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """Trainer's step; the unweighted loss is also added to its task's mean."""
+        """Trainer's step. It also adds the unweighted loss to the mean of its task."""
         if self.runner.is_idle:
             return self.runner.state.idle_loss()
         if BATCHES_KEY in inputs:
@@ -43,12 +43,12 @@ class TrainingStepMixin(Trainer):
         return loss
 
     def _multitask_training_step(self, batches: Mapping[str, dict[str, Any]], num_items: Any) -> torch.Tensor:
-        """Trainer's step for a batch of every task in turn, with gradients apart; returns the mean of their losses."""
+        """Runs Trainer's step on each task's batch, with separate gradients. Returns the mean of the losses."""
         step, losses = self.runner.multitask_step, []
         assert step is not None
         for task, inputs in batches.items():
             with step.gradients.of(task):
-                # Not through DDP, which would attribute the parameters of another task's batch to this one.
+                # The bare model: DDP would attribute the parameters of another task's batch to this one.
                 losses.append(super().training_step(self.model, inputs, num_items))
             self.runner.observe_loss(task, losses[-1])
             step.observe(task, losses[-1], inputs)
@@ -58,7 +58,7 @@ class TrainingStepMixin(Trainer):
 
     @multitask_hook
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Trainer's estimate; for a batch of every task, the sum of theirs."""
+        """Trainer's estimate, summed over the batches of a multi-task step."""
         # The short form of super() does not work inside a generator.
         return sum(super(TrainingStepMixin, self).floating_point_ops(part) for part in _parts(inputs))
 
@@ -75,7 +75,7 @@ class TrainingStepMixin(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Trainer's loss, unweighted; label smoothing acts on tasks with classes alone."""
+        """Trainer's loss, unweighted. Label smoothing acts only on tasks with classes."""
         smoother = self.label_smoother
         self.label_smoother = smoother_for(smoother, self.task_setup.kinds.get(inputs[TASK_KEY]), inputs)
         try:
@@ -85,7 +85,7 @@ class TrainingStepMixin(Trainer):
 
     @multitask_hook
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> contextlib.AbstractContextManager:
-        """Trainer's hook; accelerate does not autocast a model that FSDP2 has sharded, so that this does."""
+        """Trainer's context. Autocasts a model that FSDP2 has sharded, because accelerate does not."""
         if is_sharded(self.model):
             return self.accelerator.autocast()
         return super().autocast_smart_context_manager(cache_enabled)

@@ -1,7 +1,7 @@
 """
-The settings of multitask training: one group a file, each field with its help text, choices and checks.
+The settings of multitask training: one group per file, each field with its help text, choices and checks.
 
-This room knows no method. `training_args.py` adds the checks that need the registry of methods.
+This package does not know the methods. `training_args.py` adds the checks that need them.
 """
 
 from .alpha import AlphaArguments

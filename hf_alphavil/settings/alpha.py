@@ -14,16 +14,17 @@ class AlphaArguments:
     alpha_steps: int = field(
         default=10,
         metadata={
-            "help": "S: steps on α in every epoch. The maximum number of iterations with `lbfgs`; about S·(n + 1) "
-            "evaluations with `gradient_free` and n values of α, as many as finite differences would take."
+            "help": "S: steps on α in every epoch. With `lbfgs`, the maximum number of iterations; with "
+            "`gradient_free`, about S·(n + 1) evaluations for n values of α, as many as finite differences would take."
         },
     )
     alpha_learning_rate: float = field(
         default=0.1,
         metadata={
-            "help": "Step size of α. With `sgd` the unit is the largest first gradient of an epoch so far: the first "
-            "step of an epoch moves α by at most this much, whatever the scale of the loss. `gradient_free` searches "
-            "α within S times this distance of its start. `lbfgs` chooses its step sizes itself."
+            "help": "Step size of α. With `sgd`, gradients are divided by the largest first gradient of any epoch so "
+            "far: the first step of an epoch moves α by at most this much, whatever the scale of the loss. "
+            "`gradient_free` searches α within S times this distance of its start. `lbfgs` chooses its step sizes "
+            "itself."
         },
     )
     alpha_optimizer: str = field(
@@ -47,16 +48,16 @@ class AlphaArguments:
         default="task",
         metadata={
             "help": "One α per `task` (as in the paper), or one per task and transformer `layer` of the encoder. With "
-            "`layer`, each other child of the encoder (such as the embeddings) and all heads together are groups like "
-            "a layer, and a task's weight follows the mean over the encoder's groups.",
+            "`layer`, each other child module of the encoder (such as the embeddings) has an α too, all heads "
+            "together have one, and a task's weight follows the mean over the encoder's groups.",
             "choices": ("task", "layer"),
         },
     )
     alpha_l1: float = field(
         default=0.0,
         metadata={
-            "help": "Penalty on α's distance from its start: this times Σ|α − start| over tasks (the mean over a "
-            "task's layers) is added to the objective. Not with `lbfgs`."
+            "help": "Penalty on α's distance from its start: this times Σ|α − start|, summed over tasks and averaged "
+            "over layers, is added to the objective. Not with `lbfgs`."
         },
     )
     alpha_l2: float = field(default=0.0, metadata={"help": "The same penalty with Σ(α − start)²."})
@@ -101,7 +102,7 @@ class AlphaArguments:
         require(self, "alpha_holdout_fraction", 0 < self.alpha_holdout_fraction < 1, "a share in (0, 1)")
         require(self, "alpha_init", _is_start(self.alpha_init), "a number above 0, or 'mean' for 1/T")
         for name, penalty in (("alpha_l1", self.alpha_l1), ("alpha_l2", self.alpha_l2)):
-            require(self, name, penalty >= 0, "0 or more: a negative penalty would push α away from its start")
+            require(self, name, penalty >= 0, "0 or more: a negative penalty would reward distance from α's start")
         require(
             self,
             "alpha_optimizer",
@@ -112,7 +113,7 @@ class AlphaArguments:
             self,
             "alpha_l1",
             self.alpha_l1 == 0 or self.alpha_optimizer != "lbfgs",
-            "alpha_l2 instead: alpha_optimizer='lbfgs' cannot work with the kink of |α − start|",
+            "alpha_l2 instead: alpha_optimizer='lbfgs' cannot handle the kink of |α − start|",
         )
 
 

@@ -1,4 +1,4 @@
-"""How a group of settings refuses a value: one error that names the field, the value and what to pass instead."""
+"""Checks of settings. Errors name the field, its value and what to pass instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 def require(settings: Any, name: str, valid: bool, wanted: str) -> None:
     """
-    Refuses the value of a setting.
+    Checks the value of a setting.
 
     Args:
         settings (`Any`): The settings.
@@ -27,15 +27,15 @@ def require_choices(settings: Any, group: type) -> None:
     """
     Checks every field of a group that lists its choices in its metadata.
 
-    `HfArgumentParser` makes the same check on the command line; this one covers settings made in Python or read from
-    a file.
+    `HfArgumentParser` makes the same check on the command line; this one covers values that come from Python code or
+    from a file.
 
     Args:
         settings (`Any`): The settings.
         group (`type`): The dataclass whose fields are checked.
 
     Raises:
-        ValueError: If a value is none of its field's choices.
+        ValueError: If a value is not one of its field's choices.
     """
     for entry in fields(group):
         if choices := entry.metadata.get("choices"):

@@ -1,4 +1,4 @@
-"""The command line of a script: flags, or one YAML or JSON file in their place."""
+"""The command line of a script: flags, or one YAML or JSON file instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parse_command_line(classes: Sequence[type]) -> tuple[Any, ...]:
     """
     Parses `sys.argv` into dataclasses.
 
-    A single argument that ends in `.yaml`, `.yml` or `.json` is a file of flags.
+    A single argument that ends in `.yaml`, `.yml` or `.json` is read as a file of flags.
 
     Args:
         classes (`Sequence[type]`): Dataclasses whose fields are the flags.
@@ -53,7 +53,7 @@ def read_flags_file(file: Path, classes: Sequence[type]) -> dict[str, Any]:
     read = json.loads if file.suffix == ".json" else yaml.safe_load
     given = read(file.read_text(encoding="utf-8-sig"))
     if not isinstance(given, dict):
-        raise ValueError(f"{file} is not a mapping from flags to values")
+        raise ValueError(f"{file} is not a mapping from flags to values: write one `flag: value` per line")
     known = [entry for one in classes for entry in fields(one)]
     names = {alias.lstrip("-"): entry.name for entry in known for alias in entry.metadata.get("aliases", ())}
     floats = {entry.name for entry in known if entry.type in (float, "float", "float | None")}

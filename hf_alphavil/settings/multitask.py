@@ -1,4 +1,4 @@
-"""All settings of a multitask run that can be checked without knowing the methods."""
+"""All settings of a multitask run, with the checks that do not need the methods."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class MultitaskSettings(
     """
     `transformers.TrainingArguments` and the groups of multitask settings.
 
-    Modules below the registry of methods take this class. Users make a [`MultitaskTrainingArguments`], which also
-    checks what depends on the method.
+    Modules that must not import the registry of methods use this class. Users create a
+    [`MultitaskTrainingArguments`], which also checks what depends on the method.
 
     Raises:
         ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.
@@ -38,7 +38,7 @@ class MultitaskSettings(
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.alpha_init = str(self.alpha_init)  # files of settings may hold a number
+        self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
         self.check_tasks()
         self.check_alpha()
         self.check_weights()

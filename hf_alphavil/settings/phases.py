@@ -9,7 +9,7 @@ from .checks import require, require_choices
 
 @dataclass
 class PhaseArguments:
-    """How long phases are, what each keeps, and whether processes run different phases at once."""
+    """How long phases are, what is kept of each, and whether processes run different phases at once."""
 
     delta_fraction: float = field(
         default=1.0,

@@ -15,7 +15,7 @@ class SamplingArguments:
         default="proportional",
         metadata={
             "help": "How joint phases mix tasks: `proportional` to rows, `uniform`, by `temperature`, or by task "
-            "`weights` (the steps are then not weighted again).",
+            "`weights` (which then do not scale the steps as well).",
             "choices": ("proportional", "uniform", "temperature", "weights"),
         },
     )

@@ -1,4 +1,4 @@
-"""Settings of the tasks: the target, the length of its inputs, what is evaluated."""
+"""Settings of the tasks: the target, the length of inputs, and what is evaluated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TaskArguments:
     """The target, the length of the inputs, and whether the auxiliaries are evaluated too."""
 
     target_task: str = field(
-        default="", metadata={"help": "The task that the auxiliaries are to help. Required with several tasks."}
+        default="", metadata={"help": "The task that the auxiliaries should help. Required with several tasks."}
     )
     max_length: int | None = field(
         default=128,
@@ -31,6 +31,6 @@ class TaskArguments:
         Checks the range of `max_length`. The trainer checks `target_task`, because it knows the datasets.
 
         Raises:
-            ValueError: If a value is not allowed.
+            ValueError: If `max_length` is not positive.
         """
         require(self, "max_length", self.max_length is None or self.max_length > 0, "a positive number of tokens")

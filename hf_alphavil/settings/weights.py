@@ -1,4 +1,4 @@
-"""Settings of the task weights: where they act, their bounds, their average, and when a task is pruned."""
+"""Settings of the task weights: what they scale, their bounds and moving average, and when a task is pruned."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class WeightArguments:
     prune_below: float | None = field(
         default=None,
         metadata={
-            "help": "An auxiliary task is pruned for good when its weight, before normalisation, was at or below this "
-            "value after `prune_patience` epochs in a row: it has no phases any more and weight 0. Default: no "
+            "help": "An auxiliary task is pruned for good once its weight, before normalisation, has been at or below "
+            "this value after `prune_patience` epochs in a row: it gets weight 0 and no more phases. Default: no "
             "pruning."
         },
     )
@@ -59,7 +59,7 @@ class WeightArguments:
         """
         require_choices(self, WeightArguments)
         low, high = self.min_task_weight, self.max_task_weight
-        require(self, "min_task_weight", low >= 0, "0 or more: a negative weight would be ascent")
+        require(self, "min_task_weight", low >= 0, "0 or more: a negative weight would raise the task's loss")
         require(
             self,
             "max_task_weight",
@@ -80,5 +80,5 @@ class WeightArguments:
             self,
             "prune_below",
             threshold > low or self.weight_average == 0,
-            f"more than min_task_weight={low}, which a moving average (weight_average) approaches but never reaches",
+            f"more than min_task_weight={low}: a moving average (weight_average) never quite reaches that bound",
         )
