@@ -1,8 +1,8 @@
 """
 The kinds of task, one file each: settings, inputs, head, metrics and predictions of all tasks of a kind.
 
-Other rooms call the methods of [`TaskKind`]; none of them asks which kind a task is. Nothing here knows the multitask
-model, training or files of rows.
+The rest of the package calls the methods of [`TaskKind`] and never asks which kind a task is. Nothing here depends on
+the multitask model, on training or on files of rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .spec import TaskSpec
 from .submission_format import SubmissionFormat
 from .token_classification import TokenClassification
 
-#: Every kind by its name. Another kind is one more line here, or one call of [`register_kind`].
+#: Every kind by its name. To add a kind, add a line here or call [`register_kind`].
 KINDS: dict[str, TaskKind] = {
     kind.name: kind
     for kind in (
@@ -33,13 +33,13 @@ KINDS: dict[str, TaskKind] = {
 
 def register_kind(kind: TaskKind) -> None:
     """
-    Adds a kind, which tasks and heads then name by its `name`.
+    Registers a kind, so that tasks and heads can refer to it by its `name`.
 
     Args:
         kind (`TaskKind`): The kind.
 
     Raises:
-        `ValueError`: if another kind has the name.
+        ValueError: If another kind has the name.
     """
     if kind.name in KINDS:
         raise ValueError(f"there is a kind {kind.name!r} already; give yours another name")
@@ -48,14 +48,14 @@ def register_kind(kind: TaskKind) -> None:
 
 def find_kind(name: str, problem_type: str | None = None) -> TaskKind:
     """
-    A kind by its name and problem type.
+    Finds a kind by its name and problem type.
 
     Args:
         name (`str`): A key of `KINDS`.
         problem_type (`str`, *optional*): A task's or a head's problem type.
 
     Raises:
-        `ValueError`: for an unknown name.
+        ValueError: If the name is unknown.
     """
     if name not in KINDS:
         raise ValueError(f"unknown kind {name!r}; pass one of {', '.join(KINDS)}")

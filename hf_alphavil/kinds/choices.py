@@ -1,4 +1,4 @@
-"""Multiple choice beyond the library: by a one-label sequence classifier, and with unequal numbers of choices."""
+"""Multiple choice beyond transformers: with a one-label sequence classifier, and with unequal numbers of choices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOICE_INPUTS = {"input_ids": 3, "attention_mask": 3, "token_type_ids": 3, "posi
 
 def score_choices(native: PreTrainedModel, inputs: dict[str, Any]) -> MultipleChoiceModelOutput | tuple:
     """
-    Scores every choice by itself and compares the scores of one example.
+    Scores every choice separately, then compares the scores of each row's choices.
 
     Args:
         native (`PreTrainedModel`): A sequence classifier with one label.
@@ -29,7 +29,7 @@ def score_choices(native: PreTrainedModel, inputs: dict[str, Any]) -> MultipleCh
         `labels` are given) and logits of shape `(batch, choices)`.
 
     Raises:
-        `ValueError`: If an input has no choice dimension.
+        ValueError: If an input has no choice dimension.
     """
     inputs = dict(inputs)
     labels = inputs.pop("labels", None)
@@ -59,14 +59,15 @@ def score_present_choices(
     """
     Scores rows that have fewer choices than others.
 
-    Only the choices that are there run through the model. Padding with empty texts would make NaN gradients, by
-    attention over nothing.
+    Only the choices that exist run through the model. Padding with empty texts would give NaN gradients, because
+    attention would have no tokens.
 
     Args:
         score (`Callable`): Runs a native model on a batch of multiple-choice inputs.
         native (`PreTrainedModel`): The native model.
-        inputs (`dict`): The inputs of a multiple-choice model, `(batch, choices, length)`, and `choice_mask`, a
-            boolean tensor of shape `(batch, choices)`: which choices are there. `labels` refer to those.
+        inputs (`dict`):
+            The inputs of a multiple-choice model, `(batch, choices, length)`, and `choice_mask`, a boolean tensor of
+            shape `(batch, choices)`: which choices exist. `labels` count only those.
 
     Returns:
         `MultipleChoiceModelOutput` or, with `return_dict=False`, a `tuple`: The cross entropy over each row's choices
@@ -86,9 +87,9 @@ def score_present_choices(
 def _output_of(
     logits: torch.Tensor, labels: torch.Tensor | None, outputs: Any, return_dict: bool
 ) -> MultipleChoiceModelOutput | tuple:
-    """The output of a multiple choice from its logits and the outputs of the model that scored each choice."""
+    """Builds the multiple-choice output from the logits and the outputs of the model that scored each choice."""
     loss = None if labels is None else F.cross_entropy(logits, labels)
-    # Encoder-decoder models have these under other names, for each half.
+    # Encoder-decoder models have these under other names, for encoder and decoder.
     result = MultipleChoiceModelOutput(
         loss=loss, logits=logits, hidden_states=outputs.get("hidden_states"), attentions=outputs.get("attentions")
     )
@@ -98,14 +99,14 @@ def _output_of(
 @dataclass
 class ChoiceSmoother:
     """
-    Label smoothing over each row's own choices: (1 − ε)·(−log p_y) + ε·mean_c(−log p_c), the mean of a batch's rows.
+    Label smoothing over each row's choices: the mean over rows of (1 − ε)·(−log p_y) + ε·mean_c(−log p_c).
 
     transformers' `LabelSmoother` takes the mean over all columns, but the logit of a missing choice is the dtype's
     lowest number.
 
     Args:
         epsilon (`float`): Label smoothing factor.
-        choice_mask (`torch.Tensor` of shape `(batch, choices)`): Which choices are there.
+        choice_mask (`torch.Tensor` of shape `(batch, choices)`): Which choices exist.
     """
 
     epsilon: float

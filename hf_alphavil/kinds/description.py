@@ -1,4 +1,4 @@
-"""How a kind of task describes itself to people: in reports on data, on the model card, in tables."""
+"""How a kind of task is described to people: in reports on data, on the model card and in tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .spec import TaskSpec
 
 
 class KindDescription:
-    """A kind's name and words: a part of [`TaskKind`]."""
+    """A kind's name and its descriptions: a part of [`TaskKind`]."""
 
     #: The kind's name in settings, YAML files and head descriptions.
     name: ClassVar[str]
@@ -19,7 +19,7 @@ class KindDescription:
     hub_task: ClassVar[str]
     #: Whether `pipeline()` runs models of this kind.
     has_pipeline: ClassVar[bool] = True
-    #: An example of a pipeline's use on the model card, its other options, and a remark below.
+    #: The model card's example of a pipeline call, further options of the pipeline, and a remark below the example.
     pipeline_call: ClassVar[str] = (
         'classify({"text": "The first text.", "text_pair": "The second text, if the task has two."})'
     )
@@ -45,12 +45,12 @@ class KindDescription:
         return ""
 
     def warning_about(self, spec: TaskSpec, rows: Dataset) -> str | None:
-        """What is odd about some rows but may be meant so, for a report on the data."""
+        """A warning about rows that look odd but may be intended, for a report on the data."""
         return None
 
     def usage(self, name: str, place: str) -> str:
         """
-        How to use an exported task, in Markdown for the model card.
+        Explains how to use an exported task, in Markdown for the model card.
 
         Args:
             name (`str`): The task.

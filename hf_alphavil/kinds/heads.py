@@ -1,4 +1,4 @@
-"""The head of a kind of task: the native Hugging Face class that a kind uses, and how it is configured and run."""
+"""The head of a kind of task: its native Hugging Face class, and how that is configured and run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class KindHead(KindDescription):
 
     #: Whether the encoder's checkpoint may hold a trained head of this kind.
     has_pretrained_head: ClassVar[bool] = False
-    #: What evaluation keeps of a batch's logits: a function of logits and labels; `None` keeps the logits.
+    #: Reduces a batch's logits in evaluation, given logits and labels. `None` keeps the logits.
     reduce_logits: ClassVar[Callable[..., Tensor] | None] = None
 
     def check_head(self, labels: list[str] | None, problem_type: str | None) -> str | None:
@@ -24,7 +24,7 @@ class KindHead(KindDescription):
         Checks a head description and returns its full problem type.
 
         Raises:
-            `ValueError`: if `labels` or `problem_type` do not fit this kind.
+            ValueError: If `labels` or `problem_type` do not fit this kind.
         """
         if labels is None or len(labels) < 2:
             raise ValueError(f"{self.words} needs at least two labels, got {labels}")
@@ -34,10 +34,10 @@ class KindHead(KindDescription):
 
     def native_class(self, encoder_config: PreTrainedConfig) -> type[PreTrainedModel]:
         """
-        The architecture's own class for this kind of task.
+        The architecture's native class for this kind of task.
 
         Raises:
-            `ValueError`: if the architecture has none.
+            ValueError: If the architecture has none.
         """
         raise NotImplementedError
 
@@ -51,14 +51,15 @@ class KindHead(KindDescription):
 
     def label_smoother(self, smoother: Any, inputs: Mapping[str, Any]) -> Any:
         """
-        The label smoother of one batch.
+        Finds the label smoother for one batch.
 
         Args:
-            smoother (`LabelSmoother`): Trainer's.
+            smoother (`LabelSmoother`): Trainer's label smoother.
             inputs (`Mapping[str, Any]`): The batch.
 
         Returns:
-            `Callable`, *optional*: `None` for scores and for several labels at once, which are not one class.
+            `Callable`, *optional*: The smoother. `None` for float labels (regression and multi-label), because their
+            rows do not have one class each.
         """
         labels = inputs.get("labels")
         return None if isinstance(labels, Tensor) and labels.is_floating_point() else smoother
@@ -66,7 +67,7 @@ class KindHead(KindDescription):
 
 def native_class_in(mapping: Any, config: PreTrainedConfig, what: str) -> type[PreTrainedModel]:
     """
-    An architecture's own class for a kind of task.
+    Finds an architecture's native class for a kind of task.
 
     Args:
         mapping (`dict`): One of transformers' `MODEL_FOR_..._MAPPING`.
@@ -74,7 +75,7 @@ def native_class_in(mapping: Any, config: PreTrainedConfig, what: str) -> type[P
         what (`str`): The kind of task, for the message.
 
     Raises:
-        `ValueError`: if the architecture has none.
+        ValueError: If the architecture has none.
     """
     if type(config) not in mapping:
         raise ValueError(f"the architecture {config.model_type!r} has no native class for {what} in transformers")
@@ -82,6 +83,6 @@ def native_class_in(mapping: Any, config: PreTrainedConfig, what: str) -> type[P
 
 
 def set_labels(config: PreTrainedConfig, labels: list[str]) -> None:
-    """Writes the labels' names, in id order, into a configuration."""
+    """Writes label names, in id order, into a configuration."""
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}

@@ -25,7 +25,7 @@ class KindInputs(KindDescription):
     has_one_class: ClassVar[bool] = False
     #: Whether a row's label is a list of ids.
     has_label_lists: ClassVar[bool] = False
-    #: Whether the labels of a task that names none are those of its training rows.
+    #: Whether a task without `labels` takes them from its training rows.
     learns_labels: ClassVar[bool] = True
     #: Whether a row's label may be a flag for each label of the task.
     reads_flags: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class KindInputs(KindDescription):
         Checks which columns and templates a task reads.
 
         Raises:
-            `ValueError`: for anything but one or two texts.
+            ValueError: If the task does not read one or two texts.
         """
         if spec.context_template is not None or spec.choice_columns or spec.choices_column:
             raise ValueError(f"choices and context_template are for the kind 'multiple_choice', not {self.name!r}")
@@ -54,29 +54,29 @@ class KindInputs(KindDescription):
 
     def labels_of(self, spec: TaskSpec, splits: Sequence[Dataset] = ()) -> tuple[str, ...] | None:
         """
-        The names of a task's labels, in id order; `None` if nothing names them.
+        Finds the names of a task's labels, in id order. Returns `None` if there are none.
 
         Args:
             spec (`TaskSpec`): The task's settings.
-            splits (`Sequence[Dataset]`, *optional*): Its rows, if they are loaded.
+            splits (`Sequence[Dataset]`, *optional*): The task's rows, if they are loaded.
 
         Raises:
-            `ValueError`: for rows that need more labels than there are names.
+            ValueError: If rows need more labels than there are names.
         """
         return spec.labels
 
     # ---- Rows: from a source to a task's columns
 
     def wanted_text(self, spec: TaskSpec, column: str, value: Any) -> str | None:
-        """What a column of texts should hold instead of `value`; `None` where `value` is valid."""
+        """Says what a text column should hold instead of `value`. Returns `None` if `value` is valid."""
         return None if isinstance(value, str) else "a string"
 
     def check_texts_of_row(self, spec: TaskSpec, row: Mapping[str, Any]) -> None:
         """
-        Checks that a row's texts are what the model can read.
+        Checks that the model can read a row's texts.
 
         Raises:
-            `ValueError`: naming the column and what it holds.
+            ValueError: If it cannot. The message gives the column and its value.
         """
         for column in spec.input_columns:
             value, known = row[column], spec.value_maps.get(column)
@@ -86,21 +86,21 @@ class KindInputs(KindDescription):
                 raise ValueError(f"the column {column!r} holds {value!r:.80}; known are {', '.join(known)}.")
 
     def split_labels(self, value: Any, separator: str) -> list[Any]:
-        """The labels that a source writes for one row: one, or those of a list or of a string with separators."""
+        """Splits a row's label, as the source writes it, into single labels: one, or those of a list or a string."""
         return [value]
 
     def read_label(self, reader: LabelReader, spec: TaskSpec, value: Any, row: Mapping[str, Any]) -> Any:
         """
-        A row's label as a task's rows hold it: an id, a float, or a list of ids.
+        Reads a row's label and returns it in the form that a task's rows have: an id, a float, or a list of ids.
 
         Args:
-            reader (`LabelReader`): Knows how the source writes labels.
+            reader (`LabelReader`): Reader of the source's labels.
             spec (`TaskSpec`): The task's settings.
-            value (`Any`): What the source writes.
+            value (`Any`): The label as the source writes it.
             row (`dict[str, Any]`): The row's other columns.
 
         Raises:
-            `ValueError`: for another number of labels, and for a value that is not a label of the task.
+            ValueError: If the number of labels is wrong, or a value is not a label of the task.
         """
         return reader.id(value)
 
@@ -111,17 +111,14 @@ class KindInputs(KindDescription):
     # ---- Inputs: from a task's rows to the model
 
     def texts(self, spec: TaskSpec, row: Mapping[str, Any]) -> list[tuple[str, ...]]:
-        """The texts, or pairs of texts, that the encoder reads of a row: one here, one for each choice of several."""
+        """The texts, or pairs of texts, that the encoder reads: one per row, or one per choice for multiple choice."""
         if spec.text_templates:
             return [tuple(fill_template(template, spec.value_maps, row) for template in spec.text_templates)]
         return [tuple(row[column] for column in spec.text_columns)]
 
     def check_label(self, label: Any, num_labels: int | None) -> None:
         """
-        Checks one label of a task's rows.
-
-        Raises:
-            `ValueError`: saying what the label is not.
+        Checks one label of a task's rows. Raises: ValueError: If the label is invalid.
         """
         if not is_id(label, num_labels):
             raise ValueError(f"is not an id from 0 to {(num_labels or 0) - 1}")
@@ -131,7 +128,7 @@ class KindInputs(KindDescription):
         Checks a valid label against its row. It is called only if `checks_labels_of_rows`.
 
         Raises:
-            `ValueError`: saying what the label does not fit.
+            ValueError: If the label does not fit. The message says what it does not fit.
         """
 
     def check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -139,11 +136,11 @@ class KindInputs(KindDescription):
         Checks that a tokenizer can make this kind's inputs.
 
         Raises:
-            `ValueError`: saying what the tokenizer lacks.
+            ValueError: If it cannot. The message says what the tokenizer lacks.
         """
 
     def encode_label(self, label: Any, num_labels: int | None) -> Any:
-        """A row's label as the model's loss takes it."""
+        """Converts a row's label to the form that the model's loss takes."""
         return int(label)
 
     def tokenize(
@@ -155,21 +152,21 @@ class KindInputs(KindDescription):
         cut: Mapping[str, Any],
     ) -> dict[str, list[Any]]:
         """
-        Makes model inputs of some rows.
+        Makes model inputs from rows.
 
         Args:
             spec (`TaskSpec`): The task's settings.
             rows (`Sequence[dict]`): Raw rows.
-            labels (`Sequence`, *optional*): Their labels, if they have some.
+            labels (`Sequence`, *optional*): The rows' labels, if they have any.
             tokenizer (`PreTrainedTokenizerBase`): The tokenizer.
-            cut (`dict[str, Any]`): `truncation` and `max_length` of the tokenizer's call.
+            cut (`dict[str, Any]`): The tokenizer's arguments `truncation` and `max_length`.
 
         Returns:
-            `dict[str, list]`: a value for each row: the tokenizer's model inputs, unpadded, `extra_columns`, and
+            `dict[str, list]`: A value for each row: the tokenizer's model inputs, unpadded, `extra_columns`, and
             `labels`, if they are given.
 
         Raises:
-            `ValueError`: for a row that gives no token at all.
+            ValueError: If a row gives no tokens.
         """
         inputs = encode_texts([self.texts(spec, row)[0] for row in rows], tokenizer, cut)
         if labels is not None:
@@ -180,14 +177,14 @@ class KindInputs(KindDescription):
         self, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec | None = None, seed: int | None = None
     ) -> Callable[[list[dict[str, Any]]], Any]:
         """
-        The function that makes a batch of tokenised rows.
+        Builds the function that collates tokenised rows into a batch.
 
         Args:
             tokenizer (`PreTrainedTokenizerBase`): The tokenizer.
             spec (`TaskSpec`, *optional*): The task's settings, if they are known.
-            seed (`int`, *optional*): Seeds what is drawn at random.
+            seed (`int`, *optional*): Seed of random draws, such as the masks of masked language modelling.
 
         Raises:
-            `ValueError`: for a tokenizer that lacks what this kind needs.
+            ValueError: If the tokenizer lacks what this kind needs.
         """
         return DataCollatorWithPadding(tokenizer)

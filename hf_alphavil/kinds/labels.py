@@ -1,4 +1,4 @@
-"""Readers of labels: from what a source writes to label ids."""
+"""Reads labels: from what a source writes to label ids."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class LabelReader:
         separator (`str`, *optional*, defaults to `","`):
             What separates several labels in one string.
         label_format (`list[str]`, *optional*):
-            The form of the source's first label, `"name"`, `"id"` or `"flags"`, once it is read: all others must have
-            it too. All readers of a source share this list.
+            The form of the source's first label, `"name"`, `"id"` or `"flags"`; empty until it is read. All other
+            labels must have the same form. All readers of a source share this list.
     """
 
     labels: Sequence[str] | None = None
@@ -35,7 +35,7 @@ class LabelReader:
 
     def limited_to(self, number: int) -> LabelReader:
         """
-        A reader of the first `number` labels alone. Labels without names are called "0", "1", ...
+        Returns a reader of only the first `number` labels. Labels without names are called "0", "1", ...
 
         Args:
             number (`int`): The number of labels.
@@ -48,7 +48,7 @@ class LabelReader:
         The id of one label.
 
         Raises:
-            `ValueError`: for a value that is not a label of the task, and for a label in another form than the first.
+            ValueError: If the value is not a label of the task, or has another form than the source's first label.
         """
         assert self.labels is not None
         names = self.labels if self.written is None else self.written
@@ -65,10 +65,10 @@ class LabelReader:
 
     def id_set(self, value: Any) -> list[int]:
         """
-        The ids of a row that has any number of labels at once: names, ids, or a flag for each label.
+        The ids of a multi-label row, whose labels are names, ids, or a flag for each label.
 
         Raises:
-            `ValueError`: as for [`~LabelReader.id`], and for a label that is there twice.
+            ValueError: As for [`~LabelReader.id`], and if a label occurs twice.
         """
         parts = split_list(value, self.separator)
         if parts and self._are_flags(parts):
@@ -81,7 +81,7 @@ class LabelReader:
         return ids
 
     def _are_flags(self, parts: list[Any]) -> bool:
-        """Whether a row has a flag for each label, as `[1, 0, 1]`, which cannot be a list of three ids."""
+        """Whether a row has a flag for each label, such as `[1, 0, 1]`, which cannot be a list of three ids."""
         assert self.labels is not None
         if self.written is not None or self.label_format not in ([], ["flags"]) or len(parts) != len(self.labels):
             return False
@@ -104,14 +104,14 @@ class LabelReader:
 
 def split_list(value: Any, separator: str | None) -> list[Any]:
     """
-    The labels of one row.
+    Splits the labels of one row.
 
     Args:
         value (`Any`): A list, or a string of labels.
-        separator (`str`, *optional*): What separates the labels of a string. `None` is white space.
+        separator (`str`, *optional*): What separates the labels of a string. `None` splits at white space.
 
     Raises:
-        `ValueError`: for a value that is neither.
+        ValueError: If the value is neither.
     """
     if isinstance(value, list):
         return value
@@ -134,7 +134,7 @@ def is_id(label: Any, num_labels: int | None) -> bool:
 
 
 def number_of(value: Any) -> int | None:
-    """The whole number that a value is, or that its digits write; `None` for anything else."""
+    """A value as a whole number, if it is one or a string of its digits; `None` otherwise."""
     if type(value) is int:
         return value
     if type(value) is str and value.isascii() and value.removeprefix("-").isdecimal() and len(value) < 10:
@@ -143,6 +143,6 @@ def number_of(value: Any) -> int | None:
 
 
 def listed(names: Sequence[Any]) -> str:
-    """The first ten of some labels, for messages."""
+    """Lists the first ten labels, for messages."""
     shown = ", ".join(map(repr, names[:10]))
     return f"{shown}, ... ({len(names)} labels)" if len(names) > 10 else shown

@@ -1,4 +1,4 @@
-"""Masked language modelling: the words at masks, in plain text without labels."""
+"""Masked language modelling: predicts masked tokens of plain text without labels."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def most_likely(logits: Tensor | tuple[Tensor, ...], labels: Any) -> Tensor:
 
 
 class MaskedLM(TaskKind):
-    """The token at each mask, by the architecture's own language model head, with its ties to the embeddings."""
+    """Predicts the token at each mask with the architecture's own language model head, tied to the embeddings."""
 
     name = "masked_lm"
     metrics = default_metrics = ("accuracy",)
     reads_labels = has_classes = learns_labels = has_predictions = False
     has_pretrained_head = True
-    # No process can hold a score of every word for every token of an evaluation set.
+    # Memory cannot hold the logits of the whole vocabulary for every token of an evaluation set.
     reduce_logits = staticmethod(most_likely)
     hub_task = "fill-mask"
     pipeline_call = 'fill(f"The words of a {fill.tokenizer.mask_token}.")'

@@ -1,4 +1,4 @@
-"""Multiple choice: one of a row's own texts, each read beside a common context."""
+"""Multiple choice: selects one of a row's texts, each read together with a common context."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from .texts import encode_texts, fill_template, is_text_list
 
 class MultipleChoice(TaskKind):
     """
-    One of several texts for each row.
+    Selects one of several texts for each row.
 
     An architecture without a multiple-choice class, such as a decoder, gets a sequence classifier with one label,
-    which scores every choice by itself.
+    which scores every choice separately.
     """
 
     name = "multiple_choice"
@@ -130,7 +130,7 @@ class MultipleChoice(TaskKind):
         config.problem_type = None
         if not _has_choice_class(config):
             labels = ["LABEL_0"]  # the score of one choice
-        # A choice model has one output whatever its labels; two unnamed ones are the library's default.
+        # A choice model has one output, however many labels there are. Two unnamed labels are transformers' default.
         set_labels(config, labels or ["LABEL_0", "LABEL_1"])
 
     def forward(self, native: PreTrainedModel, inputs: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""From a model's outputs to what metrics and prediction files read."""
+"""Converts a model's outputs to what metrics and prediction files read."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-#: The label of a token that has nothing to predict: losses and metrics leave it out.
+#: The label of a token with nothing to predict. Losses and metrics ignore it.
 IGNORED = -100
 
 
 def first_output(predictions: Any) -> np.ndarray:
-    """The logits of a model's output, alone or first in a tuple."""
+    """The first of a model's outputs, its logits. The outputs are a tuple or a single array."""
     return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
 
 
 def classification_predictions(predictions: Any) -> np.ndarray:
     """The predicted ids, shape `(rows,)`, from logits `(rows, labels)`, alone or first in a tuple."""
     logits = _logits(predictions)
-    # argmax refuses rows of no length, which empty predictions may be.
+    # Empty predictions may have rows of length 0, which argmax refuses.
     return logits.argmax(axis=-1) if len(logits) else np.zeros(0, dtype=np.int64)
 
 
@@ -61,10 +61,10 @@ def token_predictions(predictions: Any) -> np.ndarray:
 
 def check_finite(scores: np.ndarray) -> np.ndarray:
     """
-    The scores, all of them finite.
+    Returns the scores if all of them are finite.
 
     Raises:
-        `ValueError`: for NaN and infinity.
+        ValueError: If a score is NaN or infinite.
     """
     if not np.isfinite(scores).all():
         raise ValueError("a prediction is not a finite number: has training diverged?")
@@ -80,10 +80,10 @@ def scored_tokens(predictions: Any, references: np.ndarray) -> tuple[np.ndarray,
         references (`np.ndarray`): Ids of shape `(rows, tokens)`, -100 where nothing is scored.
 
     Returns:
-        `tuple[np.ndarray, np.ndarray]`: ids and booleans of shape `(rows, tokens)`.
+        `tuple[np.ndarray, np.ndarray]`: Ids and booleans of shape `(rows, tokens)`.
 
     Raises:
-        `ValueError`: for another number of rows.
+        ValueError: If predictions and references differ in their number of rows.
     """
     predicted = token_predictions(predictions)
     if len(predicted) != len(references):

@@ -16,7 +16,7 @@ from .sequence_classification import SequenceClassification
 from .spec import TaskSpec
 from .submission_format import SubmissionFormat
 
-#: The largest float32, the type of scores: a larger score would become infinity, and the loss NaN.
+#: The largest float32. Scores are float32, so a larger score would become infinity and make the loss NaN.
 MAX_SCORE = (2 - 2**-23) * 2.0**127
 
 

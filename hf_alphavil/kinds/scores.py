@@ -17,31 +17,31 @@ from .submission_format import SubmissionFormat
 class KindScores(KindDescription):
     """A kind's metrics and prediction files: a part of [`TaskKind`]."""
 
-    #: Keys of `METRICS` that can score this kind, and those that do by default.
+    #: Keys of `METRICS` that can score this kind, and those that are used by default.
     metrics: ClassVar[tuple[str, ...]]
     default_metrics: ClassVar[tuple[str, ...]]
     #: The configuration of the `evaluate.Metric` that scores this kind.
     metric_config: ClassVar[str | None] = None
-    #: Whether there is something to predict about a test row.
+    #: Whether there is something to predict for a test row.
     has_predictions: ClassVar[bool] = True
 
     def metric_inputs(
         self, reads: str, predictions: Any, references: np.ndarray, labels: Sequence[str] | None
     ) -> tuple[Any, Any]:
         """
-        Predictions and references as a metric reads them.
+        Converts predictions and references to the form that a metric reads.
 
         Args:
             reads (`str`): What the metric reads, see [`PackagedMetric`].
-            predictions (`np.ndarray`): The model's, as in [`Task.compute_metrics`].
+            predictions (`np.ndarray`): The model's predictions, as in [`Task.compute_metrics`].
             references (`np.ndarray`): The labels.
             labels (`Sequence[str]`, *optional*): The labels' names in id order.
 
         Returns:
-            `tuple`: predictions and references, one of each for everything that is scored.
+            `tuple`: Predictions and references, one of each per scored item.
 
         Raises:
-            `ValueError`: for predictions of another shape.
+            ValueError: If predictions have the wrong shape.
         """
         return classification_predictions(predictions), references.reshape(-1)
 
@@ -54,17 +54,17 @@ class KindScores(KindDescription):
         tokenized: Dataset | None,
     ) -> list[Any]:
         """
-        What a prediction file says about each row.
+        Finds the value that a prediction file holds for each row.
 
         Args:
             predictions (`np.ndarray`): Logits of shape `(rows, labels)` or label ids of shape `(rows,)`.
             names (`Sequence[str | int]`): What to write for each label id; nothing for a kind without classes.
             spec (`TaskSpec`): The task's settings.
             form (`SubmissionFormat`): The file's form.
-            tokenized (`datasets.Dataset`, *optional*): What was predicted.
+            tokenized (`datasets.Dataset`, *optional*): The tokenised rows that were predicted.
 
         Raises:
-            `ValueError`: for predictions that cannot be written.
+            ValueError: If predictions cannot be written.
         """
         array = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
         ids = array if array.ndim == 1 else classification_predictions(array)
@@ -74,9 +74,9 @@ class KindScores(KindDescription):
         return [names[int(label)] for label in ids]
 
     def is_prediction(self, value: Any, names: Sequence[str | int], spec: TaskSpec) -> bool:
-        """Whether a leaderboard knows a value of a prediction file; `names` as in [`predicted_values`]."""
+        """Whether a leaderboard accepts a value of a prediction file. `names` is as in [`predicted_values`]."""
         return any(type(value) is type(name) and value == name for name in names)
 
     def placeholder(self, names: Sequence[str | int], spec: TaskSpec, form: SubmissionFormat) -> Any:
-        """A legal value for every row of a prediction file that predicts nothing."""
+        """A legal value for every row of a placeholder file, which predicts nothing."""
         return names[0]

@@ -44,7 +44,7 @@ class SequenceClassification(TaskKind):
                 f"classification needs at least two labels, got {labels}; for one number per example use the kind "
                 "'regression'"
             )
-        # Always explicit: without it, native models guess the type from their first batch and keep the guess.
+        # Always set, because native models would otherwise guess the type from their first batch and keep the guess.
         problem_type = problem_type or "single_label_classification"
         if problem_type not in self.problem_types:
             raise ValueError(f"problem_type must be one of {self.problem_types} or None, got {problem_type!r}")
@@ -133,7 +133,7 @@ def check_id_list(label: Any, num_labels: int | None) -> None:
     Checks a list of label ids.
 
     Raises:
-        `ValueError`: saying what the label is not.
+        ValueError: If it is invalid. The message says what it is not.
     """
     if not isinstance(label, list) or not all(is_id(part, num_labels) for part in label):
         raise ValueError(f"is not a list of ids from 0 to {(num_labels or 0) - 1}")

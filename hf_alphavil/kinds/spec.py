@@ -1,4 +1,4 @@
-"""A task's settings, declared once: `Task`'s arguments, the keys of its YAML file, their checks and their table."""
+"""A task's settings, declared once for `Task`'s arguments, the keys of its YAML file, their checks and their table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ class TaskSpec:
     The settings of a task, without its rows.
 
     Args:
-        name (`str`):
-            The task's name, such as `"rte"`: its head, its logs and its files carry it.
+        name (`str`): The task's name, such as `"rte"`. It is part of the names of its head, its logs and its files.
         kind (`str`):
             A key of `KINDS`: `"sequence_classification"`, `"regression"`, `"multiple_choice"`,
             `"token_classification"` or `"masked_lm"`.
@@ -29,8 +28,8 @@ class TaskSpec:
         labels (`tuple[str, ...]`, *optional*):
             Label names in id order, the Hub's order. `None` for regression and masked language modelling.
         metrics (`tuple[str, ...]`, *optional*):
-            Keys of `METRICS` that fit the kind. Defaults to accuracy; to both correlations for regression, to
-            `f1_micro` for several labels at once, to `span_f1` for token classification.
+            Keys of `METRICS` that fit the kind. Defaults to accuracy; to both correlations for regression; to
+            `f1_micro` for multi-label classification; to `span_f1` for token classification.
         main_metric (`str`, *optional*):
             The key of [`~Task.compute_metrics`]'s result that chooses the best model. Defaults to the only metric, or
             to `"combined_score"`, the mean, if there are several.
@@ -61,10 +60,10 @@ class TaskSpec:
         mlm_probability (`float`, *optional*, defaults to 0.15):
             Masked language modelling only: the share of tokens to predict.
         submission (`SubmissionFormat`, *optional*):
-            The leaderboard's form; [`write_submission`] has a default.
+            The format of the leaderboard's prediction file. [`write_submission`] has a default.
         head_task (`str`, *optional*):
-            The task whose head this one is evaluated with, as MNLI's for its mismatched rows and for GLUE's AX. Such a
-            task is never trained.
+            The task whose head this task is evaluated with, such as MNLI for its mismatched rows and for GLUE's AX. A
+            task with a `head_task` is never trained.
     """
 
     name: str

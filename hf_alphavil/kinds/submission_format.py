@@ -21,7 +21,7 @@ class SubmissionFormat:
 
     Args:
         file_name (`str`):
-            Such as `RTE.tsv`; the suffix (`.tsv` or `.jsonl`) chooses GLUE's or SuperGLUE's form.
+            The file's name, such as `RTE.tsv`. Its suffix (`.tsv` or `.jsonl`) selects GLUE's or SuperGLUE's format.
         labels (`tuple`, *optional*):
             What to write for each label id, in id order. Defaults to the task's label names.
         decimals (`int`, *optional*, defaults to 3):
@@ -34,8 +34,8 @@ class SubmissionFormat:
             highest score.
 
     Raises:
-        `ValueError`: for a file name without one of these suffixes, decimals below 0 or above 17, and an unknown
-            layout.
+        ValueError: If the file name has neither of these suffixes, decimals are below 0 or above 17, or the layout is
+            unknown.
     """
 
     file_name: str = field(metadata=yaml_key(TEXT, "the prediction file's name, `.tsv` or `.jsonl`", required=True))

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 
 def template_columns(template: str) -> list[str]:
-    """The columns that a template names, as `["premise", "question"]` for `"{premise} {question}"`."""
+    """The columns in a template, such as `["premise", "question"]` for `"{premise} {question}"`."""
     return [name for _, name, _, _ in Formatter().parse(template) if name]
 
 
@@ -20,7 +20,7 @@ def check_template(template: str) -> None:
     Checks that a template uses only plain column names, not the rest of `str.format`'s language.
 
     Raises:
-        `ValueError`: saying what is wrong.
+        ValueError: If it uses anything else. The message says what.
     """
     for _, name, specification, conversion in Formatter().parse(template):
         if name is None:
@@ -37,7 +37,7 @@ def check_template(template: str) -> None:
 
 def fill_template(template: str, value_maps: Mapping[str, Mapping[str, str]], row: Mapping[str, Any]) -> str:
     """
-    A template's text for one row.
+    Fills a template with the values of one row.
 
     Args:
         template (`str`): Such as `"{premise} {question}"`.
@@ -61,13 +61,13 @@ def encode_texts(
     Args:
         texts (`Sequence[tuple[str, ...]]`): Tuples of one text each, or of two.
         tokenizer (`PreTrainedTokenizerBase`): The tokenizer.
-        cut (`dict[str, Any]`): `truncation` and `max_length` of the tokenizer's call.
+        cut (`dict[str, Any]`): The tokenizer's arguments `truncation` and `max_length`.
 
     Returns:
-        `dict[str, list]`: the tokenizer's model inputs, unpadded.
+        `dict[str, list]`: The tokenizer's model inputs, unpadded.
 
     Raises:
-        `ValueError`: for a text that gives no token at all.
+        ValueError: If a text gives no tokens.
     """
     inputs = dict(tokenizer(*map(list, zip(*texts, strict=True)), **cut))
     for parts, ids in zip(texts, inputs["input_ids"], strict=True):

@@ -75,7 +75,7 @@ class TokenClassification(TaskKind):
 
     def check_label_of_row(self, spec: TaskSpec, label: Any, row: Mapping[str, Any]) -> None:
         words = words_of(spec, row)
-        # A row of no words has no loss: alone in a batch it would make NaN.
+        # A row without words has no loss. Alone in a batch, it would make the loss NaN.
         if not words or len(label) != len(words):
             raise ValueError(f"does not fit {len(words)} words")
 
@@ -97,14 +97,14 @@ class TokenClassification(TaskKind):
         words = [words_of(spec, row) for row in rows]
         inputs = encode_words(words, labels, tokenizer, cut)
         for row, ids, positions in zip(words, inputs["input_ids"], inputs[WORD_POSITIONS], strict=True):
-            if not ids or (labels is not None and max(positions) < 0):  # like a row of no words
+            if not ids or (labels is not None and max(positions) < 0):  # like a row without words
                 raise ValueError(no_token(f"words {row!r:.80}"))
         return inputs
 
     def collator(
         self, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec | None = None, seed: int | None = None
     ) -> Callable[[list[dict[str, Any]]], Any]:
-        # `word_positions` count from a row's first token: padding on the left would move every word.
+        # `word_positions` count from a row's first token, and padding on the left would shift every token.
         padding_right = copy.deepcopy(tokenizer)
         padding_right.padding_side = "right"
         return DataCollatorForTokenClassification(padding_right)

@@ -1,4 +1,4 @@
-"""The tokenisation of rows of words, with labels at each word's first sub-word."""
+"""Tokenises rows of words, with each word's label at its first sub-word."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def encode_words(
     Tokenises rows of words.
 
     A word that leaves no token, because it is cut off or unknown to the tokenizer, has no position and moves no other
-    word's label. A token that holds only the space before a word is passed over: there a decoder has not read the word
-    yet.
+    word's label. A token that holds only the space before a word is skipped, because a decoder has not read the word
+    there yet.
 
     Args:
         rows (`Sequence[list[str]]`): The words of each row.
         labels (`Sequence[list[int]]`, *optional*): An id for each word.
         tokenizer (`PreTrainedTokenizerBase`): A fast tokenizer.
-        cut (`dict[str, Any]`): `truncation` and `max_length` of the tokenizer's call.
+        cut (`dict[str, Any]`): The tokenizer's arguments `truncation` and `max_length`.
 
     Returns:
-        `dict[str, list]`: the tokenizer's model inputs, unpadded; `word_positions`, a place in `input_ids` for each
+        `dict[str, list]`: The tokenizer's model inputs, unpadded; `word_positions`, a place in `input_ids` for each
         word or -1; and, with labels, `labels`: the id at each word's first sub-word and -100 elsewhere.
     """
     marks = "".join(mark for mark in SPACE_MARKS if any(mark in token for token in tokenizer.tokenize("a a")))
@@ -62,5 +62,5 @@ def encode_words(
 
 
 def _separates_words(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a list of words is tokenised as the words of a text: RoBERTa and its relatives run them together."""
+    """Whether a list of words gives the tokens of the same text. RoBERTa and similar tokenizers join the words."""
     return tokenizer(["a", "a"], is_split_into_words=True)["input_ids"] == tokenizer("a a")["input_ids"]

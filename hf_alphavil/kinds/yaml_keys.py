@@ -18,7 +18,7 @@ class YamlKey:
         help (`str`): The key's meaning, for the table of keys in `docs/tasks.md`.
         required (`bool`, *optional*, defaults to `False`): Whether the key must be there.
         packaged_only (`bool`, *optional*, defaults to `False`):
-            Whether only the benchmark tasks of this package may have the key: it belongs to code that knows their
+            Whether only the benchmark tasks of this package may have the key, because it belongs to code for their
             files.
     """
 
@@ -46,7 +46,7 @@ Check = tuple[Callable[[Any], bool], str]
 
 
 def is_a(*types: type) -> Callable[[Any], bool]:
-    """A check for a value of exactly one of these types: `True` is no `int`."""
+    """A check for a value of exactly one of these types. `True` does not count as an `int`."""
     return lambda value: type(value) in types
 
 

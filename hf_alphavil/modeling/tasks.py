@@ -30,8 +30,8 @@ def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
         `dict[str, dict]`: Name to `{"kind": str, "labels": list[str] or None, "problem_type": str or None}`, in order.
 
     Raises:
-        `TypeError`: If `tasks` or one of its values has the wrong type.
-        `ValueError`: If a name, a kind, the labels or the problem type are wrong.
+        TypeError: If `tasks` or one of its values has the wrong type.
+        ValueError: If a name, a kind, the labels or the problem type are wrong.
     """
     if isinstance(tasks, (list, tuple)):
         tasks = {task["name"]: {key: task[key] for key in task if key != "name"} for task in tasks}

@@ -1,4 +1,4 @@
-"""Tasks: what the trainer knows of a benchmark task or of a user's own."""
+"""Tasks of the benchmarks and of the user: their settings, rows, metrics and prediction files."""
 
 from ..kinds import SubmissionFormat, TaskSpec
 from .errors import DataError

@@ -16,11 +16,10 @@ def main(arguments: list[str] | None = None) -> int:
     Entry point.
 
     Args:
-        arguments (`list[str]`, *optional*):
-            The command line. Defaults to the process's.
+        arguments (`list[str]`, *optional*): The command line. Defaults to that of the process.
 
     Returns:
-        `int`: 0; 1 where a check found problems; 2 where something else cannot be done.
+        `int`: The exit status: 0, 1 if a check found problems, or 2 for any other error.
     """
     parser = argparse.ArgumentParser(prog="python -m hf_alphavil.tasks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -41,17 +41,15 @@ class TaskCheck:
         data_dir (`str` or `Path`, *optional*):
             The folder of the official files; without it a benchmark's rows come from the Hub.
         tokenizer (`PreTrainedTokenizerBase`, *optional*):
-            Shows inputs as the model gets them, and lengths in tokens. Without it both are in words.
+            If given, the report shows inputs as the model gets them, and lengths in tokens. Otherwise, both are in
+            words.
         max_length (`int`, *optional*):
             The longest input in tokens; the report counts the inputs that may be cut.
 
     Attributes:
-        problems (`list[DataError]`):
-            Faults that make the data unusable: loading would stop at the first.
-        warnings (`list[str]`):
-            What is odd but may be intended.
-        report (`str`):
-            All of it, for a terminal.
+        problems (`list[DataError]`): Faults that make the data unusable. Loading would stop at the first one.
+        warnings (`list[str]`): Oddities that may be intended.
+        report (`str`): Everything that was found, for a terminal.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from .metrics import columns_of
 from .sources import FileSource, HubSource
 from .yaml_file import YamlFile
 
-# Names become parts of parameter names, of metric names and of file names.
+# Task names become parts of parameter names, metric names and file names.
 TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
 #: Every key of a task, and the keys below those that are mappings.
 KEYS = keys_of(TaskSpec) | keys_of(TaskDefinition)
@@ -22,7 +22,7 @@ PARTS = {"hub": keys_of(HubSource), "files": keys_of(FileSource), "submission": 
 
 
 def packaged_keys() -> list[str]:
-    """Keys that only the packaged definitions may have, with dots: `"prepare"`, `"files.folder"`."""
+    """Keys that only the packaged definitions may have, such as `"prepare"` and `"files.folder"`."""
     nested = {f"{part}.{name}": key for part, keys in PARTS.items() for name, key in keys.items()}
     return [name for name, key in (KEYS | nested).items() if key.packaged_only]
 
@@ -38,13 +38,12 @@ def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
             The task's name.
         content (`Any`):
             The task's entry in the file.
-        place (`tuple[str, ...]`):
-            The keys that lead to it.
+        place (`tuple[str, ...]`): The keys that lead to the entry.
         is_own (`bool`):
             Whether it is a user's task, not a benchmark's.
 
     Raises:
-        [`DataError`]: naming file and line, what is allowed and the nearest spelling.
+        DataError: If the definition is faulty. The message gives file, line, what is allowed and the nearest spelling.
     """
     if not TASK_NAME.fullmatch(key):
         raise source.fault(f"the task name {key!r} is not made of A-Z a-z 0-9 _ and -.", *place)
@@ -80,7 +79,7 @@ def check_columns(spec: TaskSpec, columns: Mapping[str, str]) -> None:
             The source's column by ours.
 
     Raises:
-        `ValueError`: for a column with two roles, and a name for a column that the task does not read.
+        ValueError: If a column has two roles, or if `columns` has a column that the task does not read.
     """
     texts, label, group = spec.input_columns, spec.label_column, spec.group_column
     place = f"task {spec.name!r}"

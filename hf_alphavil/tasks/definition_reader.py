@@ -1,4 +1,4 @@
-"""From YAML files to task definitions."""
+"""Reads task definitions from YAML files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFINITIONS_DIR = Path(__file__).parent / "definitions"
 
 @functools.cache
 def benchmark_keys() -> dict[str, str]:
-    """The names of the benchmarks' tasks, sorted, by themselves without case and punctuation."""
+    """From the simplified name of each benchmark task to its name, in order of name. See [`simplified`]."""
     return {simplified(key): key for key in sorted(file.stem for file in DEFINITIONS_DIR.glob("*.yaml"))}
 
 
@@ -30,10 +30,10 @@ def simplified(name: str) -> str:
 
 def read_definitions(file: Path) -> dict[str, TaskDefinition]:
     """
-    The tasks of one YAML file: one task, if `kind` is at its top, else a mapping from names to tasks.
+    Reads the tasks of one YAML file: one task if `kind` is at its top, else a mapping from names to tasks.
 
     Raises:
-        [`DataError`]: naming file and line.
+        DataError: If the file or a definition is faulty. The message gives file and line.
     """
     source = YamlFile(file)
     if "kind" in source.content:
@@ -47,7 +47,7 @@ def read_definitions(file: Path) -> dict[str, TaskDefinition]:
 
 @functools.cache
 def read_benchmark_task(key: str) -> TaskDefinition:
-    """The definition of a benchmark's task, by its file's name."""
+    """Reads the definition of a benchmark task, given its file's name without suffix."""
     source = YamlFile(DEFINITIONS_DIR / f"{key}.yaml")
     return _read_definition(source, key, source.content, ())
 

@@ -1,4 +1,4 @@
-"""The one error of task data, and what is done with it."""
+"""The error for unusable task data, and its default handler."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ Report = Callable[[DataError], None]
 
 
 def raise_error(error: DataError) -> None:
-    """Raises: when tasks are loaded, the first faulty row ends it, so that no row is left out silently."""
+    """Raises the error. Loading thus stops at the first faulty row, so that no row is left out silently."""
     raise error

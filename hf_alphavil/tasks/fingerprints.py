@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def hash_of(*parts: Any) -> str:
-    """A hash of `parts` (bytes, or anything that JSON can write), 16 hexadecimal digits."""
+    """A hash of `parts` (bytes, or anything that is JSON-serialisable) of 16 hexadecimal digits."""
     digest = xxhash.xxh64()
     for part in parts:
         content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()

@@ -17,7 +17,7 @@ from .row_builder import SplitBuilder
 from .sources import HubSource
 from .task import SPLITS
 
-# Part of the rows' fingerprint: raise it when the code makes other rows of the same dataset.
+# Part of the rows' fingerprint. Increase it when the code makes other rows from the same dataset.
 VERSION = 1
 
 
@@ -30,7 +30,7 @@ def load_from_hub(
     report: Report = raise_error,
 ) -> dict[str, Dataset]:
     """
-    Loads a task's rows by the full id of its dataset.
+    Loads a task's rows from the Hub.
 
     Args:
         definition (`TaskDefinition`):
@@ -48,10 +48,10 @@ def load_from_hub(
             Called with the error of every faulty row. Raises it by default.
 
     Returns:
-        `dict[str, Dataset]`: the rows by split.
+        `dict[str, Dataset]`: The rows by split.
 
     Raises:
-        [`DataError`]: if the dataset cannot be loaded, or its labels are not the task's.
+        DataError: If the dataset cannot be loaded, or if its labels differ from the task's.
     """
     hub = definition.hub
     assert hub is not None
@@ -71,12 +71,12 @@ def load_from_hub(
     datasets = {split: loaded[name] for split, name in _source_splits(definition, hub, loaded, place).items()}
     label_column = definition.spec.label_column
     names = _check_label_names(definition, datasets, hub.columns.get(label_column, label_column), place)
-    # Where one split is two of ours, as in AX-b and AX-g, the labels of the test rows must be hidden.
+    # If one split serves as two of ours, as in AX-b and AX-g, the labels of the test rows must be hidden.
     is_apart = len(set(hub.splits.values())) == len(hub.splits)
     if definition.benchmark is not None and definition.prepare is None and is_apart:
         return {split: rows for split, rows in datasets.items() if split in splits}  # they are the task's rows already
 
-    # Where labels are named, the rows hold ids whatever the names look like: the name "1" may belong to the id 0.
+    # If the dataset names its labels, the rows hold ids, whatever the names look like: the name "1" may have the id 0.
     ids = tuple(range(len(names))) if names is not None else None
     builder = SplitBuilder(definition, _hub_columns(definition, hub), written_labels=ids, label_names=names)
 
@@ -98,7 +98,7 @@ def load_from_hub(
     return {
         split: builder.build(
             split,
-            # These columns alone: others may hold pictures, which would be decoded.
+            # Only these columns, because others may hold images, which would be decoded.
             enumerate(rows.select_columns(_top_level(builder.columns.values(), rows.column_names))),
             fault,
             report,

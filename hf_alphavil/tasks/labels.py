@@ -29,7 +29,7 @@ def check_label_value(value: Any) -> None:
     Checks that a value may be a label.
 
     Raises:
-        `ValueError`: for a value that is not a string, a whole number or a truth value, and for half a character.
+        ValueError: If the value is not a string, a whole number or a truth value, or contains half a character.
     """
     if value == "":
         raise ValueError("the label is empty.")
@@ -50,10 +50,10 @@ def infer_labels(values: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Any, ...
             The label of every row, or of every word.
 
     Returns:
-        `tuple[tuple[str, ...], tuple[Any, ...]]`: their names, and what the source writes for each.
+        `tuple[tuple[str, ...], tuple[Any, ...]]`: Their names, and what the source writes for each.
 
     Raises:
-        `ValueError`: for more than a thousand, fewer than two, and labels that differ only in type.
+        ValueError: If there are more than a thousand or fewer than two, or if labels differ only in type.
     """
     found: dict[tuple[type, Any], None] = {}
     for value in values:

@@ -1,4 +1,4 @@
-"""From names to tasks."""
+"""Loads tasks by name."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def load_tasks(
             The splits to load.
 
     Returns:
-        `dict[str, Task]`: the tasks by name, in the order of `names`, followed by the evaluation-only sets that belong
+        `dict[str, Task]`: The tasks by name, in the order of `names`, followed by the evaluation-only sets that belong
         to them (`"mnli"` brings `"mnli_mismatched"`).
 
     Raises:
-        `ValueError`: for an unknown task.
-        [`DataError`]: for a faulty definition, and for data that cannot be used.
+        ValueError: If a task is unknown.
+        DataError: If a definition is faulty or data cannot be used.
 
     Example:
 
@@ -97,7 +97,8 @@ def load_tasks(
                 raise
             logger.warning("%s is not evaluated: %s", key, error)
             continue
-        # Several heads may score it: the one of the first task in `names`, which may be the target, does.
+        # Several heads may be able to score it. The head of the first such task in `names` does, which may be the
+        # target.
         heads = [name for name in definitions if name in definition.head_tasks] or definition.head_tasks
         tasks[key] = make_task(definition, rows, head_task=heads[0] if heads else None)
     return tasks
@@ -113,14 +114,14 @@ def load_splits(
     report: Report = raise_error,
 ) -> dict[str, Dataset]:
     """
-    Loads the rows of one task, from files if there are some. See [`load_tasks`] for the arguments and errors.
+    Loads the rows of one task, from files if there are any. See [`load_tasks`] for the arguments and errors.
 
     Args:
         report (`Callable`, *optional*):
             Called with the error of every faulty row. Raises it by default.
     """
     is_own, fraction = definition.benchmark is None, definition.validation_fraction
-    # The whole source decides whether validation rows are held out, and which, not the splits that are loaded.
+    # Whether validation rows are held out, and which, depends on the whole source, not on the splits that are loaded.
     needed = {*splits, "train", "validation"} if fraction is not None else splits
     if definition.files is not None and (is_own or data_dir is not None):
         rows = load_files(definition, data_dir, needed, report)
@@ -133,10 +134,10 @@ def load_splits(
 
 def make_task(definition: TaskDefinition, rows: Mapping[str, Dataset], head_task: str | None = None) -> Task:
     """
-    The task that a definition and its rows make.
+    Makes a task from its definition and rows.
 
     Raises:
-        [`DataError`]: for settings that do not fit together, with the definition's file.
+        DataError: If settings do not fit together. The message gives the definition's file.
     """
     spec = replace(definition.spec, head_task=head_task)
     if kind_of(spec).has_classes:

@@ -17,7 +17,7 @@ from .readers.lines import read_bytes
 from .row_builder import SplitBuilder
 from .sources import FileSource
 
-# Part of the rows' fingerprint: raise it when the code reads other rows from the same files.
+# Part of the rows' fingerprint. Increase it when the code reads other rows from the same files.
 VERSION = 2
 
 
@@ -46,10 +46,10 @@ def load_files(
             Called with the error of every faulty row. Raises it by default.
 
     Returns:
-        `dict[str, Dataset]`: the rows by split. The test split's labels are -1, as on the Hub.
+        `dict[str, Dataset]`: The rows by split. The test split's labels are -1, as on the Hub.
 
     Raises:
-        [`DataError`]: with the file, the line, what is wrong and what to do.
+        DataError: If a file cannot be used. The message gives the file, the line, what is wrong and what to do.
     """
     files = definition.files
     assert files is not None
@@ -78,10 +78,10 @@ def load_files(
 
 def find_task_folder(definition: TaskDefinition, data_dir: Path) -> Path:
     """
-    The folder that holds a benchmark task's official files.
+    Finds the folder with a benchmark task's official files.
 
     Raises:
-        [`DataError`]: if a folder or a file is missing, with the names that were looked for.
+        DataError: If a folder or a file is missing, with the names that were looked for.
     """
     files, hub = definition.files, definition.hub
     assert files is not None

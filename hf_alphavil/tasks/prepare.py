@@ -1,5 +1,5 @@
 """
-From one raw row, in the Hub's columns, to rows on which an ordinary head can be trained.
+Turns one raw row, in the Hub's columns, into rows on which an ordinary head can be trained.
 
 A definition chooses a function by its key `prepare`. A function takes a row and returns a list of rows with the
 original columns and new ones. It raises `ValueError` with the reason for a row that it cannot use.
@@ -89,7 +89,7 @@ PREPARE: dict[str, Callable[[Row], list[Row]]] = {
 
 
 def _find_span(text: str, span: str, index: int) -> list[tuple[int, int]]:
-    """The place, in characters, of `span` nearest to the word `index`; the places of its names if they are apart."""
+    """Finds the characters of `span` nearest to the word `index`, or those of its names if they are apart."""
     places = _occurrences(text, span)
     if places:
         return [_nearest(text, places, index)]

@@ -45,7 +45,7 @@ def benchmark_definitions(benchmark: str) -> list[TaskDefinition]:
 
 def get_definition(name: str, own: Mapping[str, TaskDefinition] | None = None) -> TaskDefinition:
     """
-    The definition of a task.
+    Finds the definition of a task.
 
     Args:
         name (`str`):
@@ -54,7 +54,7 @@ def get_definition(name: str, own: Mapping[str, TaskDefinition] | None = None) -
             The user's tasks by name.
 
     Raises:
-        `ValueError`: for an unknown task, with the known ones.
+        ValueError: If the task is unknown. The message lists the known ones.
     """
     own = own or {}
     if name in own:
@@ -77,7 +77,7 @@ def own_definitions(include_path: Any) -> dict[str, TaskDefinition]:
             YAML files, or folders whose `.yaml` and `.yml` files are all read, at any depth.
 
     Raises:
-        [`DataError`]: for a missing path, a faulty definition, and two tasks of one name.
+        DataError: If a path is missing, a definition is faulty, or two tasks have the same name.
     """
     paths = [] if include_path is None else include_path
     paths = [paths] if isinstance(paths, (str, Path)) else list(paths)

@@ -1,4 +1,4 @@
-"""From a source's rows to a split of a task, the same for every source."""
+"""Turns a source's rows into a split of a task, in the same way for every source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWER_COLUMNS = ("answers",)
 
 #: A place in the source (a line or a row number) and the row.
 Place = tuple[int, Mapping[str, Any]]
-#: From a place, if there is one, and a reason to the error.
+#: Makes an error from a place, if there is one, and a reason.
 Fault = Callable[[int | None, str], DataError]
 
 
@@ -69,10 +69,10 @@ class SplitBuilder:
 
     def learn_labels(self, rows: Iterable[Place], fault: Fault) -> None:
         """
-        Takes the labels from training rows, if nothing names them.
+        Takes the labels from training rows if neither the task nor the source names them.
 
         Raises:
-            [`DataError`]: for values that cannot be labels.
+            DataError: If values cannot be labels.
         """
         if not self._lacks_labels:
             return
@@ -100,22 +100,21 @@ class SplitBuilder:
 
     def build(self, split: str, rows: Iterable[Place], fault: Fault, report: Report, fingerprint: str) -> Dataset:
         """
-        A split's rows.
+        Builds a split.
 
         Args:
             split (`str`):
                 `"train"`, `"validation"` or `"test"`, whose labels are not read.
             rows (`Iterable[tuple[int, dict]]`):
                 Places and rows in the source's columns.
-            fault (`Callable`):
-                Makes an error of a place and a reason.
+            fault (`Callable`): Makes an error from a place and a reason.
             report (`Callable`):
                 Called with the error of every faulty row.
             fingerprint (`str`):
                 A hash of the source's content.
 
         Returns:
-            `datasets.Dataset`: the rows in the task's columns.
+            `datasets.Dataset`: The rows in the task's columns.
         """
         if self._lacks_labels and split != "test":
             raise self.definition.source.fault(
@@ -138,7 +137,7 @@ class SplitBuilder:
                 for name, value in values.items():
                     columns.setdefault(name, []).append(value)
         features = self._features(columns)
-        # Not `from_dict`: a fingerprint of the content lets the next run find what this one cached.
+        # Not `from_dict`, because a fingerprint of the content lets the next run find what this run cached.
         return Dataset(
             InMemoryTable.from_pydict(columns, schema=features.arrow_schema),
             info=DatasetInfo(features=features),
@@ -226,7 +225,7 @@ def check_types(values: Mapping[str, Any], types: dict[str, type]) -> None:
     Checks that all values of a column have the type of its first.
 
     Raises:
-        `ValueError`: for a value of another type, and for a number of more than 64 bits.
+        ValueError: If a value has another type, or is a number of more than 64 bits.
     """
     for name, value in values.items():
         if value is None:
@@ -251,7 +250,7 @@ def checked_text(value: Any, column: str) -> Any:
     The value, after a check that every text in it can be written as UTF-8.
 
     Raises:
-        `ValueError`: for half a character, as JSON can write it (`"\\\\ud800"`).
+        ValueError: If it contains half a character, which JSON can encode (`"\\\\ud800"`).
     """
     parts: Iterable[Any] = ()
     if isinstance(value, list):

@@ -25,10 +25,8 @@ class HubSource:
     A dataset on the Hub, or anything else that `datasets.load_dataset` takes.
 
     Args:
-        path (`str`):
-            Its full id, or a folder.
-        name (`str`, *optional*):
-            Its configuration.
+        path (`str`): The dataset's full id, or a folder.
+        name (`str`, *optional*): The dataset's configuration.
         splits (`dict[str, str]`, *optional*):
             The dataset's split for each of ours. Defaults to equal names.
         columns (`dict[str, str]`, *optional*):

@@ -21,10 +21,10 @@ def checked_spec(spec: TaskSpec) -> TaskSpec:
             The settings. Labels may be missing: the rows may name them.
 
     Returns:
-        `TaskSpec`: the settings with problem type, metrics, main metric and its direction filled in.
+        `TaskSpec`: The settings with problem type, metrics, main metric and its direction filled in.
 
     Raises:
-        `ValueError`: for an unknown kind, and for settings that do not fit the kind or each other.
+        ValueError: If the kind is unknown, or settings do not fit the kind or each other.
     """
     try:
         base = find_kind(spec.kind)
@@ -57,7 +57,7 @@ def checked_labels(labels: tuple[str, ...] | None) -> tuple[str, ...]:
     Labels' names as strings.
 
     Raises:
-        `ValueError`: for fewer than two, for equal ones, and for a name with a tab or a line end.
+        ValueError: If there are fewer than two, if two are equal, or if a name has a tab or a line end.
     """
     labels = tuple(map(str, labels or ()))
     if len(labels) < 2 or len(set(labels)) != len(labels):
@@ -72,7 +72,7 @@ def check_submission(kind: TaskKind, spec: TaskSpec) -> None:
     Checks the form of a task's prediction file.
 
     Raises:
-        `ValueError`: for a form that cannot hold the task's predictions.
+        ValueError: If the form cannot hold the task's predictions.
     """
     form = spec.submission
     if form is None:

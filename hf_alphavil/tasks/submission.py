@@ -1,4 +1,4 @@
-"""Test predictions in the form that the GLUE and SuperGLUE leaderboards take."""
+"""Writes test predictions in the format of the GLUE and SuperGLUE leaderboards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GLUE_HEADER = "index\tprediction"
 
 def write_submission(task: Task, predictions: Any, directory: str | Path, tokenized: Dataset | None = None) -> Path:
     """
-    Writes the predictions for a task's test split. The file is never there in part.
+    Writes the predictions for a task's test split. The file is written atomically.
 
     Args:
         task (`Task`):
@@ -34,18 +34,17 @@ def write_submission(task: Task, predictions: Any, directory: str | Path, tokeni
             `(rows, labels)`: the labels with a logit above 0 apply. For token classification logits of shape
             `(rows, tokens, labels)` or ids of shape `(rows, tokens)`. ReCoRD needs logits, which it compares. Of a
             tuple, only the first entry is read.
-        directory (`str` or `Path`):
-            The folder to write to; made if it is not there.
+        directory (`str` or `Path`): The folder to write to. It is created if missing.
         tokenized (`datasets.Dataset`, *optional*):
             Token classification only: the tokenised test split that was predicted. Its column `word_positions` gives
             the place of each word's label; a word that was cut off gets `null`.
 
     Returns:
-        `Path`: the file: `index<TAB>prediction` lines under a header (`.tsv`) or JSON objects (`.jsonl`).
+        `Path`: The file: `index<TAB>prediction` lines under a header (`.tsv`) or JSON objects (`.jsonl`).
 
     Raises:
-        `ValueError`: if there are more or fewer predictions than test rows, for values that cannot be written, and for
-            a kind that predicts nothing about a row, such as masked language modelling.
+        ValueError: If there are more or fewer predictions than test rows, if values cannot be written, or if the kind
+            predicts nothing for a row, such as masked language modelling.
     """
     kind = kind_of(task)
     if not kind.has_predictions:

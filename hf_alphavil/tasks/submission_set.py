@@ -49,18 +49,17 @@ def make_submission(
             Files that [`write_submission`] wrote, or folders of them, such as the `predictions` of several runs. Files
             of the other benchmark are ignored.
         output (`str` or `Path`):
-            The zip file, or an existing folder for `<benchmark>.zip`. It is never there in part.
+            The zip file, or an existing folder for `<benchmark>.zip`. The file is written atomically.
         data_dir (`str` or `Path`, *optional*):
             The folder of the official files. A placeholder of MultiRC needs the ids of its test questions; without
             this folder they come from the Hub.
 
     Returns:
-        `dict[str, str]`: the origin of each file in the zip: its path, or `"placeholder"`.
+        `dict[str, str]`: The origin of each file in the zip: its path, or `"placeholder"`.
 
     Raises:
-        `ValueError`: for an unknown benchmark, and two files of one name.
-        [`DataError`]: for a prediction file that the leaderboard would refuse, and for test questions that cannot
-            be loaded.
+        ValueError: If the benchmark is unknown or two files have the same name.
+        DataError: If the leaderboard would refuse a prediction file, or if test questions cannot be loaded.
     """
     definitions = _definitions(benchmark)
     output = Path(output)
@@ -72,7 +71,7 @@ def make_submission(
             raise DataError("no such file or folder.", source, advice="Pass prediction files, or folders of them.")
     found = {
         definition.key: _find(definition, sources) for definition in definitions
-    }  # first, so that a faulty one ends it
+    }  # first, so that a faulty file stops it
     contents: dict[str, bytes] = {}
     origins: dict[str, str] = {}
     for definition in definitions:
@@ -100,8 +99,8 @@ def check_test_sets(benchmark: str, tasks: Mapping[str, Task], data_dir: str | P
             As for [`make_submission`].
 
     Raises:
-        `ValueError`: for an unknown benchmark, and a task whose file has the name of one of the benchmark's.
-        [`DataError`]: for a test set that is not the official one, and a placeholder that cannot be made.
+        ValueError: If the benchmark is unknown, or a task's file has the name of one of the benchmark's files.
+        DataError: If a test set is not the official one, or a placeholder cannot be made.
     """
     definitions = _definitions(benchmark)
     keys = {_form(definition).file_name: definition.key for definition in definitions}
@@ -135,7 +134,7 @@ def _form(definition: TaskDefinition) -> SubmissionFormat:
 
 
 def _names(definition: TaskDefinition) -> tuple[str | int, ...]:
-    """What the leaderboard calls each label id; nothing for scores."""
+    """The leaderboard's name for each label id; empty for scores."""
     labels = _form(definition).labels
     return labels if labels is not None else kind_of(definition.spec).labels_of(definition.spec) or ()
 
@@ -153,7 +152,7 @@ def _find(definition: TaskDefinition, sources: list[Path]) -> Path | None:
 
 
 def describe_submission(origins: dict[str, str], output: str | Path) -> str:
-    """A report on what [`make_submission`] did, for a terminal."""
+    """Reports what [`make_submission`] did, for a terminal."""
     width = max(map(len, origins))
     lines = [
         f"{name:<{width}}  {'PLACEHOLDER' if origin == PLACEHOLDER else origin}" for name, origin in origins.items()
@@ -171,7 +170,7 @@ def check_predictions(definition: TaskDefinition, file: Path) -> None:
     Checks that a leaderboard would take a prediction file.
 
     Raises:
-        [`DataError`]: with file, line and what is wrong.
+        DataError: If it would not. The message gives file, line and what is wrong.
     """
     form = _form(definition)
     lines = read_lines(file)

@@ -1,4 +1,4 @@
-"""A task: its settings and its rows, and what becomes of them."""
+"""A task: its settings, its rows, and their tokenisation and metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Task(TaskSpec):
     """
     One task: its settings ([`TaskSpec`], whose arguments come first) and its raw rows per split.
 
-    A task does not change: [`~Task.select`] and `dataclasses.replace` make new ones.
+    A task is immutable: [`~Task.select`] and `dataclasses.replace` return new ones.
 
     Args:
         train, validation, test (`datasets.Dataset`, *optional*):
@@ -33,8 +33,8 @@ class Task(TaskSpec):
             absent, or all -1 as in GLUE's test sets, is unlabelled.
 
     Raises:
-        `ValueError`: for settings that do not fit together.
-        [`DataError`]: for a split that lacks a column that the task reads.
+        ValueError: If settings do not fit together.
+        DataError: If a split lacks a column that the task reads.
 
     Example:
 
@@ -66,7 +66,7 @@ class Task(TaskSpec):
     @classmethod
     def from_spec(cls, spec: TaskSpec, **rows: Dataset) -> Task:
         """
-        A task of these settings.
+        Makes a task from its settings and rows.
 
         Args:
             spec (`TaskSpec`): The settings.
@@ -120,7 +120,7 @@ class Task(TaskSpec):
         The raw rows of the split `name`.
 
         Raises:
-            `ValueError`: if there is no such split.
+            ValueError: If there is no such split.
         """
         dataset = getattr(self, name) if name in SPLITS else None
         if dataset is None:
@@ -142,15 +142,14 @@ class Task(TaskSpec):
                 first. Defaults to the tokenizer's own limit, which holds in any case.
 
         Returns:
-            `datasets.Dataset`: the tokenizer's model inputs, unpadded (for multiple choice, one list per choice), and
+            `datasets.Dataset`: The tokenizer's model inputs, unpadded (for multiple choice, one list per choice), and
             `labels` where the split is labelled: an id, a float, for several labels at once a float 0 or 1 for each
             label, for token classification an id at each word's first sub-word and -100 elsewhere. Beside them the
             columns that the metrics read, and for token classification `word_positions`, the place of each word's
             first sub-word in `input_ids` (-1 where it was cut off).
 
         Raises:
-            [`DataError`]: for a text that is not a string, a label that is not the task's, and training rows without
-            labels.
+            DataError: If a text is not a string, a label is not the task's, or training rows have no labels.
         """
         tokenized = tokenize_dataset(
             self.split(split), tokenizer, max_length, self.spec, f"{self.name}-{split}", self.score_columns
@@ -176,10 +175,10 @@ class Task(TaskSpec):
                 match over all answers to a question. Defaults to the validation split.
 
         Returns:
-            `dict[str, float]`: fractions, not percentages; NaN throughout when there are no rows.
+            `dict[str, float]`: Fractions, not percentages; NaN throughout when there are no rows.
 
         Raises:
-            `ValueError`: if rows are needed and there are more or fewer of them than predictions.
+            ValueError: If rows are needed and there are more or fewer of them than predictions.
         """
         references = eval_prediction.label_ids
         references = references[0] if isinstance(references, tuple) else references
@@ -197,14 +196,13 @@ class Task(TaskSpec):
                 Training rows to draw at random; a smaller draw is the beginning of a larger one.
             max_eval_samples (`int`, *optional*):
                 Rows to keep of the validation and of the test split: the first ones, as `run_glue.py` does.
-            seed (`int`, *optional*, defaults to 42):
-                Seeds the draw.
+            seed (`int`, *optional*, defaults to 42): Seed of the draw.
 
         Returns:
-            `Task`: a new task; this one stays as it is.
+            `Task`: A new task; this one stays as it is.
 
         Raises:
-            `ValueError`: for a number below 1.
+            ValueError: If a number is below 1.
         """
         for name, number in (("max_train_samples", max_train_samples), ("max_eval_samples", max_eval_samples)):
             if number is not None and number < 1:

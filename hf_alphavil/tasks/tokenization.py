@@ -1,4 +1,4 @@
-"""From raw rows to model inputs, cached on disk between runs."""
+"""Tokenises raw rows to model inputs, cached on disk between runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .fingerprints import hash_of, tokenizer_identity
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Part of every cache key: raise it when tokenisation writes other columns.
+# Part of every cache key. Increase it when tokenisation writes other columns.
 VERSION = 4
 
 #: The settings that decide how a row becomes model inputs.
@@ -53,11 +53,11 @@ def tokenize_dataset(
             Columns to keep beside the inputs, where `rows` have them: those that the metrics read.
 
     Returns:
-        `datasets.Dataset`: the tokenizer's model inputs, `labels` where `rows` are labelled, the kind's
+        `datasets.Dataset`: The tokenizer's model inputs, `labels` where `rows` are labelled, the kind's
         `extra_columns` and `kept_columns`.
 
     Raises:
-        [`DataError`]: for rows that cannot be used.
+        DataError: If rows cannot be used.
     """
     if rows.format["type"] is not None:  # a tokenizer reads neither torch nor numpy values
         rows = rows.with_format(None)
@@ -102,7 +102,7 @@ def has_labels(rows: Dataset, spec: TaskSpec, name: str) -> bool:
     Whether `rows` are labelled. A label column of nothing but -1 or null, as in GLUE's test sets, holds no labels.
 
     Raises:
-        [`DataError`]: for a label that is not the task's, and where only some rows are labelled.
+        DataError: If a label is not the task's, or if only some rows are labelled.
     """
     kind, column = kind_of(spec), spec.label_column
     if not kind.reads_labels or column not in rows.column_names:
@@ -127,10 +127,10 @@ def has_labels(rows: Dataset, spec: TaskSpec, name: str) -> bool:
 
 def check_texts(rows: Dataset, spec: TaskSpec, name: str) -> None:
     """
-    Checks that every text is a string, and that every value that a value map reads is in it.
+    Checks that every text is a string, and that value maps contain every value that they replace.
 
     Raises:
-        [`DataError`]: naming the row.
+        DataError: If they are not. The message gives the row.
     """
     kind = kind_of(spec)
     for number, row in enumerate(rows.select_columns(spec.input_columns)):

@@ -11,7 +11,7 @@ from ..data.grouped_split import split_groups
 from ..kinds import TaskSpec, kind_of
 from .definition import TaskDefinition
 
-#: Seeds the draw: the held-out rows must be the same in every run, or scores could not be compared.
+#: Seed of the draw. It is fixed, because scores can be compared only if all runs hold out the same rows.
 SEED = 0
 
 
@@ -30,7 +30,7 @@ def hold_out_validation(rows: Dataset, definition: TaskDefinition) -> dict[str, 
         `dict[str, Dataset]`: `train` and `validation`, each in the order of `rows`; the same in every run.
 
     Raises:
-        [`DataError`]: for too few rows.
+        DataError: If there are too few rows.
     """
     spec, fraction = definition.spec, definition.validation_fraction
     assert fraction is not None

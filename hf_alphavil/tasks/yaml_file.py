@@ -24,7 +24,7 @@ class YamlFile:
             The mapping.
 
     Raises:
-        [`DataError`]: for a file that cannot be read, is not YAML, is not a mapping, or has a key twice.
+        DataError: If the file cannot be read, is not YAML, is not a mapping, or has a key twice.
     """
 
     def __init__(self, file: Path) -> None:
@@ -34,7 +34,7 @@ class YamlFile:
         try:
             loader = yaml.SafeLoader(text)
             root = loader.get_single_node()
-            self._walk(root, ())  # first: construction merges what `<<` refers to into the nodes
+            self._walk(root, ())  # before construction, which merges what `<<` refers to into the nodes
             self.content: Any = loader.construct_document(root) if root is not None else None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)

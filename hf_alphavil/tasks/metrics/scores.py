@@ -73,7 +73,7 @@ def compute_scores(
         `dict[str, float]`: NaN throughout when there are no rows.
 
     Raises:
-        `ValueError`: for predictions of another shape, or another number of predictions, references and rows.
+        ValueError: If predictions have the wrong shape, or the numbers of predictions, references and rows differ.
     """
     scores: dict[str, float] = {}
     for name in names:

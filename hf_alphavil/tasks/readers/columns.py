@@ -19,7 +19,7 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
     Checks the column names of a file.
 
     Raises:
-        [`DataError`]: for a column that is missing, or there twice.
+        DataError: If a column is missing or occurs twice.
     """
     for column in columns:
         if column not in names:

@@ -37,7 +37,7 @@ def read_csv(
         column.
 
     Raises:
-        [`DataError`]: for a missing column, a row with too few or too many fields, quotes that do not close or are
+        DataError: For a missing column, a row with too few or too many fields, quotes that do not close or are
             followed by text, and a file without rows.
     """
     csv.field_size_limit(FIELD_LIMIT)

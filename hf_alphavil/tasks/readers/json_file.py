@@ -35,7 +35,7 @@ def read_json(
         key.
 
     Raises:
-        [`DataError`]: for a file that is not such a list or has no rows, and for keys that are missing or there twice.
+        DataError: If the file is not such a list or has no rows, or if keys are missing or occur twice.
     """
     text = read_file_text(file)
     try:

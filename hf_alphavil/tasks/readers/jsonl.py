@@ -32,7 +32,7 @@ def read_jsonl(
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by key.
 
     Raises:
-        [`DataError`]: for a line that is not a JSON object, and a key that is missing or is there twice.
+        DataError: If a line is not a JSON object, or if a key is missing or occurs twice.
     """
     for number, line in enumerate(read_lines(file), start=1):
         try:
@@ -54,7 +54,7 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     A JSON object's values by key, for `json.loads`, which alone would silently keep the last of two values.
 
     Raises:
-        `ValueError`: for a key that is there twice.
+        ValueError: If a key occurs twice.
     """
     values = dict(pairs)
     if len(values) < len(pairs):

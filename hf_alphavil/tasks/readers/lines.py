@@ -12,7 +12,7 @@ def read_bytes(file: Path) -> bytes:
     A file's content.
 
     Raises:
-        [`DataError`]: for a file that is missing or unreadable.
+        DataError: If the file is missing or unreadable.
     """
     try:
         return file.read_bytes()
@@ -27,7 +27,7 @@ def read_file_text(file: Path) -> str:
     The text of a UTF-8 file, without a byte order mark.
 
     Raises:
-        [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty, or holds a NUL.
+        DataError: If the file is missing, unreadable, not UTF-8 or empty, or holds a NUL.
     """
     content = read_bytes(file)
     try:
@@ -51,6 +51,6 @@ def read_lines(file: Path) -> list[str]:
     line: `str.splitlines` would also split at characters inside sentences, such as U+2028 or U+0085.
 
     Raises:
-        [`DataError`]: for a file that is missing, unreadable, not UTF-8 or empty, or holds a NUL.
+        DataError: If the file is missing, unreadable, not UTF-8 or empty, or holds a NUL.
     """
     return [line.removesuffix("\r") for line in read_file_text(file).rstrip("\r\n").split("\n")]

@@ -32,7 +32,7 @@ def read_multirc(
         `idx` (`{"paragraph", "question", "answer"}`) and `label`.
 
     Raises:
-        [`DataError`]: for a line in another form.
+        DataError: If a line has another form.
     """
     return read_nested(file, partial(_answers, labelled="label" in columns), report)
 

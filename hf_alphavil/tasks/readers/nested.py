@@ -44,7 +44,7 @@ def take(row: Any, key: str, kind: type, place: str) -> Any:
     The value of a key of an object, checked for its type.
 
     Raises:
-        `ValueError`: if it is missing or of another type. `place` describes the object in the message.
+        ValueError: If it is missing or of another type. `place` describes the object in the message.
     """
     if not isinstance(row, Mapping):
         raise ValueError(f"{place} is {row!r:.80}, not an object.")

@@ -35,7 +35,7 @@ def read_parquet(
         `Iterator[tuple[int, dict[str, Any]]]`: each row's number, counted from 0, and its values by column.
 
     Raises:
-        [`DataError`]: for a file that is not Parquet or has no rows, and for a column that is missing or there twice.
+        DataError: If the file is not Parquet or has no rows, or if a column is missing or occurs twice.
     """
     try:
         # From memory, so that pyarrow does not infer columns from the names of folders.

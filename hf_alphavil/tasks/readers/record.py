@@ -32,7 +32,7 @@ def read_record(
         `answers` (texts, each once, in the order of the file) and `idx` (`{"passage", "query"}`).
 
     Raises:
-        [`DataError`]: for a line in another form.
+        DataError: If a line has another form.
     """
     return read_nested(file, partial(_queries, labelled="answers" in columns), report)
 

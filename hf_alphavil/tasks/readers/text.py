@@ -31,7 +31,7 @@ def read_text(
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its text.
 
     Raises:
-        [`DataError`]: for other columns, and for a file without text.
+        DataError: If there are other columns or no text.
     """
     names = list(header) if header is not None else ["text"]
     check_header(names, columns, file)

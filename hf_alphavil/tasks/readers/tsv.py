@@ -43,7 +43,7 @@ def read_tsv(
         `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by column.
 
     Raises:
-        [`DataError`]: for a missing column, a row with too few or too many fields, and a file without rows.
+        DataError: If a column is missing, a row has too few or too many fields, or the file has no rows.
     """
     lines = read_lines(file)
     names = list(header) if header is not None else lines[0].split("\t")
