@@ -38,7 +38,7 @@ class DriverArguments:
     """What to train, on which data, from which encoder."""
 
     target: str | None = field(
-        default=None, metadata={"help": "The task to train, such as rte. Required without --demo."}
+        default=None, metadata={"help": "The target task, such as rte. Required without --demo."}
     )
     auxiliary: list[str] = field(
         default_factory=lambda: ["paper"],
@@ -46,20 +46,26 @@ class DriverArguments:
     )
     diagnostics: list[str] = field(
         default_factory=list,
-        metadata={"help": "Sets to evaluate and predict with the head of another task: ax (mnli), axb and axg (rte)."},
+        metadata={"help": "Sets that the head of another task evaluates and predicts: ax (mnli), axb and axg (rte)."},
     )
     task_config: str | None = field(
         default=None, metadata={"help": "YAML file that defines your own tasks (docs/tasks.md)."}
     )
-    include_path: str | None = field(default=None, metadata={"help": "Folder of such YAML files."})
+    include_path: str | None = field(
+        default=None, metadata={"help": "Folder of YAML files that define your own tasks."}
+    )
     data_dir: str | None = field(
         default=None, metadata={"help": "Folder with the official GLUE/SuperGLUE files. Default: read from the Hub."}
     )
-    data_revision: str | None = field(default=None, metadata={"help": "Revision of the Hub datasets."})
+    data_revision: str | None = field(
+        default=None, metadata={"help": "Revision (branch, tag or commit) of the Hub datasets."}
+    )
     model_name_or_path: str = field(
         default="roberta-base", metadata={"help": "Encoder by Hub id or folder, or a folder saved by this script."}
     )
-    model_revision: str | None = field(default=None, metadata={"help": "Revision of the encoder on the Hub."})
+    model_revision: str | None = field(
+        default=None, metadata={"help": "Revision (branch, tag or commit) of the encoder on the Hub."}
+    )
     max_train_samples: int | None = field(
         default=None, metadata={"help": "Maximum number of rows of each task's training set."}
     )
@@ -69,7 +75,7 @@ class DriverArguments:
     make_submission: str | None = field(
         default=None,
         metadata={
-            "help": "Predict the test sets of all tasks and zip a leaderboard's complete set of files, with "
+            "help": "Predict the test sets of all tasks and zip the complete set of files for this leaderboard, with "
             "placeholders for tasks that were not trained.",
             "choices": BENCHMARKS,
         },

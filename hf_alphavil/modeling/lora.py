@@ -21,7 +21,8 @@ class LoraArguments:
     """Settings for adapters instead of full fine-tuning. Names and defaults are those of trl."""
 
     use_peft: bool = field(
-        default=False, metadata={"help": "Train LoRA adapters on the encoder, and the heads, instead of all weights."}
+        default=False,
+        metadata={"help": "Train only LoRA adapters on the encoder, and the heads, instead of all weights."},
     )
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
     lora_alpha: int = field(
@@ -31,8 +32,8 @@ class LoraArguments:
     lora_target_modules: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Last part of the names of the encoder's layers that get an adapter, such as `query value`, or "
-            "`all-linear`. Default: peft's choice for the architecture."
+            "help": "Modules of the encoder that get an adapter, by the last part of their names, such as `query "
+            "value`, or `all-linear`. Default: peft's choice for the architecture."
         },
     )
 

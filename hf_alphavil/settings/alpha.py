@@ -14,17 +14,18 @@ class AlphaArguments:
     alpha_steps: int = field(
         default=10,
         metadata={
-            "help": "S: steps on α in every epoch. With `lbfgs`, the maximum number of iterations; with "
-            "`gradient_free`, about S·(n + 1) evaluations for n values of α, as many as finite differences would take."
+            "help": "S: number of steps on α in every epoch. With `lbfgs` it is the maximum number of iterations. "
+            "With `gradient_free` and n values of α it means about S·(n + 1) evaluations, as many as finite "
+            "differences would take."
         },
     )
     alpha_learning_rate: float = field(
         default=0.1,
         metadata={
-            "help": "Step size of α. With `sgd`, gradients are divided by the largest first gradient of any epoch so "
-            "far: the first step of an epoch moves α by at most this much, whatever the scale of the loss. "
-            "`gradient_free` searches α within S times this distance of its start. `lbfgs` chooses its step sizes "
-            "itself."
+            "help": "Step size of α. With `sgd`, gradients are divided by the largest norm so far of an epoch's first "
+            "α gradient. The first step of an epoch then moves α by at most this much, whatever the scale of the "
+            "loss. With `gradient_free`, α is searched within S times this distance of its start. `lbfgs` chooses "
+            "its own step sizes."
         },
     )
     alpha_optimizer: str = field(
@@ -48,19 +49,19 @@ class AlphaArguments:
         default="task",
         metadata={
             "help": "One α per `task` (as in the paper), or one per task and transformer `layer` of the encoder. With "
-            "`layer`, each other child module of the encoder (such as the embeddings) has an α too, all heads "
-            "together have one, and a task's weight follows the mean over the encoder's groups.",
+            "`layer`, each other child of the encoder (such as the embeddings) also has its own α, all heads together "
+            "have one, and a task's weight follows the mean of the encoder's α.",
             "choices": ("task", "layer"),
         },
     )
     alpha_l1: float = field(
         default=0.0,
         metadata={
-            "help": "Penalty on α's distance from its start: this times Σ|α − start|, summed over tasks and averaged "
-            "over layers, is added to the objective. Not with `lbfgs`."
+            "help": "Penalty on the distance of α from its start: adds this times Σ|α − start| to the objective, "
+            "summed over tasks and averaged over a task's layers. Not with `lbfgs`."
         },
     )
-    alpha_l2: float = field(default=0.0, metadata={"help": "The same penalty with Σ(α − start)²."})
+    alpha_l2: float = field(default=0.0, metadata={"help": "Like `alpha_l1`, with Σ(α − start)². Also with `lbfgs`."})
     alpha_init: str = field(
         default="1", metadata={"help": "Start of every α in each epoch: a number above 0, or `mean` for 1/T."}
     )
@@ -70,9 +71,10 @@ class AlphaArguments:
     alpha_data: str = field(
         default="train_holdout",
         metadata={
-            "help": "Rows that α is fitted on: `train_holdout` (a held-out part of the target's training rows), "
-            "`train` (the training rows themselves), `validation` (as in the paper; the validation score is then "
-            "optimistic) or `test` (the inputs of the test rows, only with `alpha_objective=entropy`).",
+            "help": "Rows on which α is fitted (the meta set): `train_holdout` (a held-out part of the target's "
+            "training rows), `train` (the training rows themselves), `validation` (as in the paper; the "
+            "validation score is then optimistic) or `test` (the inputs of the test rows, only with "
+            "`alpha_objective=entropy`).",
             "choices": ("train_holdout", "train", "validation", "test"),
         },
     )

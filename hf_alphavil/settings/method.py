@@ -10,7 +10,10 @@ from typing import Any
 class MethodArguments:
     """The training method and its options. `MultitaskTrainingArguments` checks both, because it knows the methods."""
 
-    method: str = field(default="alphavil", metadata={"help": "The training method (docs/methods.md)."})
+    method: str = field(
+        default="alphavil",
+        metadata={"help": "The training method, such as `alphavil` or `multitask` (docs/methods.md)."},
+    )
     method_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": "The method's options as JSON, such as '{\"temperature\": 2.0}' (docs/methods.md)."},

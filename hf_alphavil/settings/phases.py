@@ -18,15 +18,15 @@ class PhaseArguments:
     max_phase_steps: int | None = field(
         default=None,
         metadata={
-            "help": "Maximum number of optimizer steps of a task in an epoch, so that a large auxiliary does not "
-            "dominate."
+            "help": "Maximum number of optimizer steps per task and epoch, so that a large auxiliary task does not "
+            "dominate. Default: no limit."
         },
     )
     joint_fraction: float = field(
         default=0.0,
         metadata={
-            "help": "Fraction of an epoch's steps that one joint multitask phase takes before the forks, in [0, 1); "
-            "0 is the paper's algorithm."
+            "help": "Fraction of an epoch's steps, in [0, 1), that one joint phase on all tasks takes before the "
+            "tasks' separate phases. 0 is the paper's algorithm."
         },
     )
     phase_optimizer_state: str = field(
@@ -41,14 +41,14 @@ class PhaseArguments:
         default="device",
         metadata={
             "help": "Where θ0 and the deltas are kept between uses: on the parameters' `device`, or in `cpu` memory "
-            "(pinned for CUDA; slower α steps).",
+            "(pinned for CUDA), which makes α steps slower.",
             "choices": ("device", "cpu"),
         },
     )
     delta_dtype: str = field(
         default="float32",
         metadata={
-            "help": "Data type of stored deltas: `float32` (the parameters' own precision) or `bfloat16` (half the "
+            "help": "Data type of stored deltas: `float32` (the parameters' precision) or `bfloat16` (half the "
             "memory; each δ is rounded once, when its phase ends). θ0 and sums keep the parameters' precision.",
             "choices": ("float32", "bfloat16"),
         },
@@ -56,9 +56,9 @@ class PhaseArguments:
     phase_parallel: str = field(
         default="off",
         metadata={
-            "help": "`on`: groups of processes train different tasks at once and exchange each δ once an epoch; a "
-            "step then has per-device batch × accumulation × group size rows. `auto`: `on` where that is possible. "
-            "`off`: all processes train one task after another, data-parallel.",
+            "help": "`on`: groups of processes train different tasks at the same time and exchange each δ once per "
+            "epoch; a step then has per-device batch × accumulation × group size rows. `auto`: `on` where possible. "
+            "`off`: all processes train the tasks one after another, data-parallel.",
             "choices": ("off", "auto", "on"),
         },
     )
@@ -87,5 +87,5 @@ class PhaseArguments:
             self,
             "phase_group_size",
             size is None or self.phase_parallel != "off",
-            "it together with phase_parallel='on'",
+            "None, or set phase_parallel to 'on' or 'auto'",
         )

@@ -12,13 +12,13 @@ class TaskArguments:
     """The target, the length of the inputs, and whether the auxiliaries are evaluated too."""
 
     target_task: str = field(
-        default="", metadata={"help": "The task that the auxiliaries should help. Required with several tasks."}
+        default="", metadata={"help": "The task that the auxiliary tasks should help. Required with several tasks."}
     )
     max_length: int | None = field(
         default=128,
         metadata={
-            "help": "Maximum number of tokens per sequence; longer ones are truncated. Only for datasets made from "
-            "tasks.",
+            "help": "Maximum number of tokens per sequence; longer sequences are truncated. It has no effect on "
+            "datasets that you tokenized yourself.",
             "aliases": ["--max_seq_length"],
         },
     )

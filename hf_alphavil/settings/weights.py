@@ -14,8 +14,8 @@ class WeightArguments:
     weight_applies_to: str = field(
         default="learning_rate",
         metadata={
-            "help": "Where the task weight acts: on the phase's `learning_rate` (adaptive optimizers cancel a factor "
-            "of the loss), or on the `loss` (as the paper writes it; applied after gradient clipping).",
+            "help": "What the task weight multiplies: the phase's `learning_rate` (adaptive optimizers cancel a "
+            "factor of the loss), or the `loss` (as the paper writes it; applied to gradients after clipping).",
             "choices": ("learning_rate", "loss"),
         },
     )
@@ -23,7 +23,9 @@ class WeightArguments:
         default=0.1,
         metadata={"help": "Lower bound of a task weight. A weight that reaches 0 never recovers."},
     )
-    max_task_weight: float | None = field(default=None, metadata={"help": "Upper bound of a task weight."})
+    max_task_weight: float | None = field(
+        default=None, metadata={"help": "Upper bound of a task weight. Default: none."}
+    )
     normalize_task_weights: bool | None = field(
         default=None,
         metadata={
@@ -34,15 +36,15 @@ class WeightArguments:
     weight_average: float = field(
         default=0.0,
         metadata={
-            "help": "β of a moving average of the task weights, in [0, 1): the next weight is β times the current one "
-            "plus 1 − β times the update, after bounds and before normalisation."
+            "help": "β of a moving average of the task weights, in [0, 1): the next weight is β times the current "
+            "weight plus 1 − β times the updated one, after bounds and before normalisation. 0 means no average."
         },
     )
     prune_below: float | None = field(
         default=None,
         metadata={
-            "help": "An auxiliary task is pruned for good once its weight, before normalisation, has been at or below "
-            "this value after `prune_patience` epochs in a row: it gets weight 0 and no more phases. Default: no "
+            "help": "Prunes an auxiliary task when its weight, before normalisation, is at or below this value in "
+            "`prune_patience` epochs in a row. A pruned task has weight 0 and is not trained again. Default: no "
             "pruning."
         },
     )

@@ -191,7 +191,7 @@ def test_what_is_not_possible(settings, reason):
 def test_bad_settings():
     with pytest.raises(ValueError, match="phase_group_size=0: pass a positive number"):
         toy_args("unused", phase_group_size=0, phase_parallel="on")
-    with pytest.raises(ValueError, match="phase_group_size=2: pass it together with phase_parallel='on'"):
+    with pytest.raises(ValueError, match="phase_group_size=2: pass None, or set phase_parallel to 'on' or 'auto'"):
         toy_args("unused", phase_group_size=2)
     with pytest.raises(ValueError, match="phase_parallel='yes': pass one of off, auto, on"):
         toy_args("unused", phase_parallel="yes")

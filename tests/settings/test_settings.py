@@ -92,7 +92,7 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
         ({"prune_below": 0.1, "weight_average": 0.5}, "prune_below=0.1: pass more than min_task_weight=0.1"),
         ({"max_phase_steps": 0}, "max_phase_steps=0: pass a positive number"),
         ({"phase_group_size": 0, "phase_parallel": "on"}, "phase_group_size=0: pass a positive number"),
-        ({"phase_group_size": 2}, "phase_group_size=2: pass it together with phase_parallel='on'"),
+        ({"phase_group_size": 2}, "phase_group_size=2: pass None, or set phase_parallel to 'on' or 'auto'"),
         ({"sampling_temperature": 0.0}, "sampling_temperature=0.0: pass a positive temperature"),
         ({"method_kwargs": {"no": 1}}, "the method 'alphavil' has no option 'no'"),
     ],
