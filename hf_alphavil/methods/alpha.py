@@ -15,21 +15,21 @@ from .layer_groups import HEADS
 
 logger = logging.getLogger(__name__)
 
-#: What the target's objective is called in messages.
+#: Names of the target's objectives in messages.
 OBJECTIVES = {"loss": "held-out loss", "metric": "held-out score", "entropy": "prediction entropy"}
 
 
 @dataclass(frozen=True)
 class AlphaFit:
     """
-    The outcome of an α step. Values are as users read them: metrics are scores, the greater the better.
+    The outcome of an α step. Values are as users read them: a metric is a score, so greater is better.
 
     Args:
         alpha (`torch.Tensor`):
-            α of shape `(tasks, groups)`, float64; the start if the α step diverged. Rows are the tasks that left a
-            delta, in the order of [`DeltaBank.phases`].
+            α of shape `(tasks, groups)`, float64, which is the start if the α step diverged. Rows are the tasks that
+            left a delta, in the order of [`DeltaBank.phases`].
         values (`list[float]`):
-            The objective before every step, on the step's rows, and then on the last step's rows under the final α:
+            The objective before every step, on that step's rows, and then under the final α, on the last step's rows:
             S + 1 values, or fewer if the optimizer stopped early.
         acceptance (`tuple[float, float]`): The objective on the acceptance rows, at the start and under the fitted α.
         diverged (`bool`): Whether the fitted α was worse than the start, so that α fell back to it.
@@ -51,10 +51,13 @@ def fit_alpha(
     than at the start; otherwise α falls back to its start.
 
     Args:
-        problem (`AlphaProblem`): What α minimises. The model holds some merge of its deltas afterwards.
+        problem (`AlphaProblem`): What α minimises. Afterwards the model holds the last merge that was evaluated.
         optimizer (`AlphaOptimizer`): The run's optimizer of α.
         seed (`int`): Seed of the meta batches.
         progress (`Callable[[int], None]`, *optional*): Called with the number of every finished step.
+
+    Returns:
+        `AlphaFit`: The fitted α, or the start if it was rejected.
     """
     trajectory = optimizer.minimize(problem, seed, progress)
     start, rows, values = problem.start(), problem.acceptance_rows, trajectory.values
@@ -80,8 +83,8 @@ def mean_over_encoder(alpha: Sequence[float], groups: Sequence[str]) -> float:
     """
     A task's α in one number: the mean over the encoder's groups.
 
-    The group of the heads is left out, unless it is the only one: an auxiliary's head does not enter the target's
-    objective, so that its α stays at the start.
+    The group of the heads is left out unless it is the only one. An auxiliary's head does not affect the target's
+    objective, so its α stays at the start.
 
     Args:
         alpha (`Sequence[float]`): The task's α by group.

@@ -1,4 +1,4 @@
-"""The optimizers of α. Each exists for a run and keeps its state from epoch to epoch."""
+"""The optimizers of α. A run uses one object, which may keep state from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ Progress = Callable[[int], None]
 @dataclass(frozen=True)
 class AlphaTrajectory:
     """
-    The way of an optimizer through one α step.
+    The values that an optimizer passed through in one epoch's α step.
 
     Args:
         alpha (`torch.Tensor`): The last α, of shape `(tasks, groups)`.
         values (`list[float]`): The objective before every step, and at the end.
-        on_acceptance_rows (`bool`): Whether the first and the last value are over the acceptance rows.
+        on_acceptance_rows (`bool`, *optional*, defaults to `True`):
+            Whether the first and the last value were measured on the acceptance rows.
     """
 
     alpha: Tensor
@@ -53,12 +54,15 @@ class AlphaOptimizer(ABC):
     @abstractmethod
     def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
         """
-        One epoch's α step, from the problem's start.
+        Runs one epoch's α step, from the problem's start.
 
         Args:
             problem (`AlphaProblem`): What to minimise.
             seed (`int`): Seed of the meta batches.
             progress (`Callable[[int], None]`): Called with the number of every finished step.
+
+        Returns:
+            `AlphaTrajectory`: The last α and the objective's values.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,20 +78,20 @@ class GradientDescent(AlphaOptimizer):
     """
     `sgd` and `adam`: S gradient steps, each on a batch of meta rows; αVIL's α optimisation (arXiv 2405.07769).
 
-    The unit of SGD's step size is ours: the largest norm that an epoch's first gradient has had in the run so far
-    (with several groups, the root mean square over a task's groups). One learning rate then fits losses of any scale
-    and any number of groups, a run whose first deltas did nothing does not blow up later, and late, small gradients
+    SGD divides gradients by a unit, which is our rule: the largest norm of an epoch's first gradient in the run so far
+    (with several groups, of its root mean square over groups). One learning rate then fits losses of any scale and any
+    number of groups. A run whose first deltas did nothing does not blow up later, and small gradients late in a run
     still make small steps.
 
-    The penalty has no part in the unit, as a large penalty would dominate it. After each step along the objective's
+    The unit ignores the penalty, because a large penalty would dominate it. After each step along the objective's
     gradient, SGD takes the penalty's proximal step with the same step size. That is stable for any penalty and
-    converges to the minimum of objective plus penalty. Adam adds the penalty's gradient to the objective's. The
-    torch optimizer is new in every epoch (ours).
+    converges to the minimum of objective plus penalty. Adam adds the penalty's gradient to the objective's. Every
+    epoch creates a new torch optimizer (ours).
 
     Args:
         optimizer (`str`): `sgd` or `adam`.
         steps (`int`): α steps of an epoch, S.
-        learning_rate (`float`): Step size; for `sgd` in the unit above.
+        learning_rate (`float`): Step size; for `sgd`, of the gradient in units of the rule above.
         batch_size (`int`): Meta rows per step, over all ranks.
     """
 
@@ -96,7 +100,7 @@ class GradientDescent(AlphaOptimizer):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
-        #: The unit of SGD's step size; 0 until a gradient is measured.
+        #: The unit by which SGD divides gradients; 0 until a gradient is measured.
         self.gradient_unit = 0.0
 
     def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
@@ -139,10 +143,10 @@ class LBFGS(AlphaOptimizer):
     """
     `lbfgs`: at most S iterations of SciPy's L-BFGS-B without bounds, on the acceptance rows.
 
-    All iterations see the same rows, because a line search needs one function. An iteration takes one forward and
-    backward pass, or more if its line search goes on. The optimizer stops before S, with fewer values, where the
-    gradient vanishes or nothing is gained any more. The line search finds the step size: `alpha_learning_rate` does
-    not matter.
+    All iterations see the same rows, because a line search needs a fixed function. An iteration takes one forward and
+    backward pass, or more if its line search needs them. The optimizer stops before S iterations, with fewer values,
+    if the gradient vanishes or the objective no longer falls. The line search chooses the step size, so
+    `alpha_learning_rate` has no effect.
     """
 
     def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
@@ -173,20 +177,20 @@ class LBFGS(AlphaOptimizer):
 
 class DirectSearch(AlphaOptimizer):
     """
-    `gradient_free`: SciPy's DIRECT on the acceptance rows. The best α that it evaluated is taken.
+    `gradient_free`: SciPy's DIRECT on the acceptance rows. The result is the best α that it evaluated.
 
     DIRECT (Jones, Perttunen, Stuckman 1993; locally biased: Gablonsky, Kelley 2001) is deterministic. It divides the
     box start ± S · `learning_rate`, the reach of S steps of that size, from its centre outwards. Unlike a simplex or a
-    linear model it does not stop on the plateaus of a metric. A step is n + 1 evaluations for n numbers, as many as
-    finite differences would take; the last division may take some more. Ties go to the α evaluated first: α stays at
-    its start unless something is strictly better.
+    linear model, it does not stop on the plateaus of a metric. One step means n + 1 evaluations for n values of α, as
+    many as finite differences would take; the last division may take a few more. Ties go to the α evaluated first: α
+    stays at its start unless something is strictly better.
 
     Args:
         steps (`int`): α steps of an epoch, S.
         learning_rate (`float`): Reach of one step.
     """
 
-    #: The most numbers that can be searched: with more, so few evaluations would find nothing.
+    #: Maximum number of values of α. With more, so few evaluations would find nothing.
     MAX_SIZE = 20
 
     def __init__(self, steps: int, learning_rate: float) -> None:
@@ -199,7 +203,7 @@ class DirectSearch(AlphaOptimizer):
         tried: list[tuple[float, float, Tensor]] = []
 
         def total(point: np.ndarray) -> float:
-            # DIRECT begins with the centre, but not with the exact bits of the start.
+            # DIRECT evaluates the centre first, but rounding may make it differ from the start in the last bits.
             alpha = torch.tensor(point).reshape(problem.shape) if tried else start
             value = problem.value(alpha, problem.acceptance_rows)
             penalised = value + problem.penalty(alpha)
@@ -224,7 +228,7 @@ class DirectSearch(AlphaOptimizer):
 
 def make_alpha_optimizer(args: MultitaskSettings) -> AlphaOptimizer:
     """
-    The optimizer that `alpha_optimizer` selects.
+    Creates the optimizer that `alpha_optimizer` selects.
 
     Args:
         args (`MultitaskSettings`): The settings.

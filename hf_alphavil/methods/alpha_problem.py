@@ -1,4 +1,4 @@
-"""What the α step minimises: the target's objective as a function of α, and a penalty."""
+"""What the α step minimises: the target's objective as a function of α, plus a penalty."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .objective import Objective
 
 class AlphaProblem:
     """
-    L_*(rows; θ0 + Σ α_t δ_t) as a function of α, and a penalty on α's distance from its start.
+    L_*(rows; θ0 + Σ α_t δ_t) as a function of α, plus a penalty on α's distance from its start.
 
     α has the shape `(tasks, groups)`: a row per task that left a delta, in the order of [`DeltaBank.phases`], and a
-    column per group of parameters. The gradient of one α is ⟨∇θ L_*, δ_t⟩ at the merged parameters, over its group:
-    one forward and backward pass, and one inner product per α.
+    column per group of parameters. The derivative with respect to one α is ⟨∇θ L_*, δ_t⟩ over its group, at the merged
+    parameters. All of them take one forward and backward pass, and one inner product each.
 
-    Values are minimised, whatever the objective. This class alone turns the sign of a metric: [`value`] is minus the
+    Values are minimised, whatever the objective. Only this class flips the sign of a metric: [`value`] is minus the
     score, and [`reported`] is the score again.
 
     Args:
         deltas (`DeltaBank`): θ0 and the deltas. After an evaluation the model holds the merge that was evaluated.
         meta (`Objective`): The target on the meta set.
         objective (`str`, *optional*, defaults to `"loss"`): `loss`, `metric` or `entropy`.
-        initial (`float`, *optional*, defaults to 1.0): Where every α starts; above 0.
+        initial (`float`, *optional*, defaults to 1.0): Start of every α, above 0.
         l1 (`float`, *optional*, defaults to 0.0): Factor of Σ_t |α_t − start| in the penalty.
         l2 (`float`, *optional*, defaults to 0.0): Factor of Σ_t (α_t − start)² in the penalty.
     """
@@ -52,11 +52,11 @@ class AlphaProblem:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """`tuple[int, int]`: Tasks that left a delta, and groups of parameters."""
+        """`tuple[int, int]`: Numbers of tasks that left a delta and of groups of parameters."""
         return len(self.deltas.phases), len(self.deltas.groups)
 
     def start(self) -> Tensor:
-        """`torch.Tensor`: Where α starts, of shape `(tasks, groups)`, float64."""
+        """`torch.Tensor`: The start of α, of shape `(tasks, groups)`, float64."""
         return torch.full(self.shape, self.initial, dtype=torch.float64)
 
     def value(self, alpha: Tensor, rows: Sequence[int]) -> float:
@@ -74,7 +74,7 @@ class AlphaProblem:
         return -self.meta.score(rows) if self.objective == "metric" else self.meta.loss(rows)
 
     def reported(self, value: float) -> float:
-        """`float`: What users read for a [`value`]: the loss, the entropy in nats, or the score."""
+        """`float`: A [`value`] as users read it: the loss, the entropy in nats, or the score."""
         return -value if self.objective == "metric" else value
 
     def value_and_gradient(self, alpha: Tensor, rows: Sequence[int]) -> tuple[float, Tensor]:
@@ -95,7 +95,7 @@ class AlphaProblem:
         """
         l1·Σ|α − start| + l2·Σ(α − start)², summed over tasks and averaged over groups.
 
-        The mean makes the penalty of α that are equal in all groups that of one α for all parameters.
+        Because of the mean over groups, α that are equal in all groups have the penalty of one α for all parameters.
 
         Args:
             alpha (`torch.Tensor`): Of shape `(tasks, groups)`.
@@ -111,7 +111,7 @@ class AlphaProblem:
 
     def proximal_step_(self, alpha: Tensor, step_size: float) -> None:
         """
-        The penalty's proximal step, in place: to the minimum of |α' − α|²/(2·step_size) + penalty(α').
+        Takes the penalty's proximal step: sets α, in place, to the minimum of |α' − α|²/(2·step_size) + penalty(α').
 
         Args:
             alpha (`torch.Tensor`): Of shape `(tasks, groups)`.

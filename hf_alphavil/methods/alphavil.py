@@ -29,7 +29,7 @@ class AlphaVIL(Method):
 
     Our reading of the paper: w and α start at 1, and the weight rule is additive. Ours: bounds, moving average and
     normalisation of the weights, a joint phase before the forks, and pruning. The paper fits α by gradient steps on
-    the target's loss; it names other optimizers as future work.
+    the target's loss and leaves other optimizers to future work.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -58,12 +58,12 @@ class AlphaVIL(Method):
                 "or `compute_metrics` and the metric's name as `metric_for_best_model` (such as 'accuracy')"
             )
         if args.alpha_objective == "entropy":
-            objectives.meta_entropy()  # raises if the target's predictions have none
+            objectives.meta_entropy()  # raises if the target's predictions have no entropy
         unknowns = len(self.tasks) * len(deltas.groups)
         if args.alpha_optimizer == "gradient_free" and unknowns > DirectSearch.MAX_SIZE:
             raise ValueError(
-                f"alpha_optimizer='gradient_free' searches at most {DirectSearch.MAX_SIZE} numbers, and α of "
-                f"{len(self.tasks)} tasks in {len(deltas.groups)} groups of parameters are {unknowns}: pass "
+                f"alpha_optimizer='gradient_free' searches at most {DirectSearch.MAX_SIZE} values of α, but "
+                f"{len(self.tasks)} tasks × {len(deltas.groups)} groups of parameters have {unknowns}: pass "
                 "alpha_granularity='task', fewer tasks, or an optimizer that follows gradients"
             )
 
@@ -88,7 +88,7 @@ class AlphaVIL(Method):
         return EpochPlan(epoch, tuple(phases), nominal_steps)
 
     def _is_skipped(self, task: str) -> bool:
-        # Under a loss of weight 0, stale momentum alone would move the parameters. Skipping the phase makes δ 0.
+        # With a loss of weight 0, only stale momentum would move the parameters. Skipping the phase makes δ 0.
         return self.args.weight_applies_to == "loss" and self.task_weights[task] == 0
 
     def merge(
@@ -107,7 +107,7 @@ class AlphaVIL(Method):
         fit = fit_alpha(problem, self.alpha_optimizer, seed, progress)
         deltas.combine(fit.alpha)
         active = [task for task in self.tasks if task not in self.pruning.pruned]
-        # A task that left no δ keeps the start.
+        # The α of a task that left no δ stays at the start.
         fitted = dict(zip(deltas.phases, fit.alpha.tolist(), strict=True))
         by_group = {task: fitted.get(task, [self.alpha_init] * len(deltas.groups)) for task in active}
         alpha = {task: mean_over_encoder(of_task, deltas.groups) for task, of_task in by_group.items()}
@@ -129,7 +129,7 @@ class AlphaVIL(Method):
         )
 
     def _update_weights(self, alpha: Mapping[str, float]) -> list[str]:
-        """Sets the next epoch's weights from the α of the tasks that are not pruned, and returns those that leave."""
+        """Sets the next epoch's weights from the unpruned tasks' α. Returns the tasks that leave the plan."""
         args = self.args
         rule = WeightRule(
             args.min_task_weight, args.max_task_weight, bool(args.normalize_task_weights), args.weight_average

@@ -41,7 +41,7 @@ class ARML(StepMethod):
     ARML (Shi et al., arXiv 2010.08244): trains on L_* + Σ_k a_k L_k; a starts at 1.
 
     In every 20th step, a takes a gradient step on ‖g_* − Σ_k a_k g_k‖² over the shared parameters, is shifted so that
-    Σ a = K, and is clamped at 0. The step needs only the inner products of the gradients.
+    Σ a = K, and is clamped at 0. This update needs only the inner products of the gradients.
     """
 
     name = "arml"

@@ -27,7 +27,7 @@ class AuxiLearnOptions:
         interval (`int`, *optional*, defaults to 30): Steps between updates of the weights.
         weight_learning_rate (`float`, *optional*, defaults to 0.01): Step size of the weights. The default is ours.
         momentum (`float`, *optional*, defaults to 0.9): Momentum of the weights.
-        neumann_terms (`int`, *optional*, defaults to 3): J, the terms of the Neumann series beyond the first.
+        neumann_terms (`int`, *optional*, defaults to 3): J, the number of terms of the Neumann series after the first.
         neumann_learning_rate (`float`, *optional*, defaults to 1e-4): Step size of the series.
     """
 
@@ -55,7 +55,7 @@ class AuxiLearn(StepMethod):
     momentum moves a along the hypergradient of the target's held-out loss, and a is clamped at 0.
 
     The hypergradient of a_k is −⟨p, g_k⟩, where a Neumann series approximates p ≈ H⁻¹v, v = ∇L_held-out, by
-    p = Σ_j (I − ηH)^j v for j = 0 … J. Ours: a starts at 1; the series' constant factor η is left to the step size;
+    p = Σ_j (I − ηH)^j v for j = 0 … J. Ours: a starts at 1; the step size absorbs the series' constant factor η;
     products with the Hessian H of the training loss are central differences of its gradient (ε = 0.01/‖v‖). Any
     attention kernel can compute those, while double backward passes need an eager one.
     """

@@ -1,4 +1,4 @@
-"""The base class of methods: a plan for every epoch, and what happens when the plan has run."""
+"""The base class of methods, which make a plan for every epoch and act when it has run."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Method(ABC):
     name: ClassVar[str]
     #: Whether plans fork: phases start from θ0 and leave deltas, which `merge` turns into the next θ.
     forks: ClassVar[bool] = False
-    #: Whether the forks are one per task, with the task's name, and nothing else is in the plan. `phase_parallel` may
-    #: then give them to different processes.
+    #: Whether there is one fork per task, with the task's name. `phase_parallel` may then give forks to different
+    #: processes.
     forks_by_task: ClassVar[bool] = False
     #: Whether every phase name has a separate optimizer state, and learning rates are read by position.
     separates_phases: ClassVar[bool] = False
@@ -47,7 +47,7 @@ class Method(ABC):
     needs_whole_gradients: ClassVar[bool] = False
     #: The library that the method needs, from the extra `methods`.
     library: ClassVar[str | None] = None
-    #: What the meta set was used for: the model card continues with "on 40 rows of ...".
+    #: What the meta set was used for. In the model card, "on 40 rows of ..." follows it.
     meta_use: ClassVar[str] = "task weights were measured"
     #: Whether the method fits α, so that the settings of α apply.
     fits_alpha: ClassVar[bool] = False
@@ -112,7 +112,7 @@ class Method(ABC):
 
     @property
     def plan_settings(self) -> dict[str, Any]:
-        """`dict`: What plans depend on beside tasks and steps, ready for JSON. A resumed run must have the same."""
+        """`dict`: What plans depend on besides tasks and steps, ready for JSON. A resumed run must have the same."""
         return {}
 
     def gives_buffers(self, phase: Phase) -> bool:
@@ -151,7 +151,7 @@ class Method(ABC):
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> EpochRecord:
         """
-        Called when the plan has run, to set the model's parameters and update the task weights.
+        Sets the model's parameters and updates the task weights. Called when the plan has run.
 
         Args:
             deltas (`DeltaBank`): θ0 and the deltas of the forks; without forks, only the parameters.

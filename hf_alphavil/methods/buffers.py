@@ -1,4 +1,4 @@
-"""The buffers of a model over the forks of an epoch: batch-norm statistics and the like."""
+"""A model's buffers, such as batch-norm statistics, across the forks of an epoch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ForkBuffers:
 
     @property
     def current(self) -> dict[str, Tensor]:
-        """`dict[str, torch.Tensor]`: The model's buffers. Read anew each time: DDP replaces them when it wraps it."""
+        """`dict[str, torch.Tensor]`: The model's buffers. Read anew each time, because DDP replaces them."""
         return dict(self.model.named_buffers())
 
     def copies(self) -> dict[str, Tensor]:
@@ -39,7 +39,7 @@ class ForkBuffers:
         self._start = self.copies()
 
     def keep(self) -> None:
-        """Takes the present buffers for the merge."""
+        """Keeps the present buffers for the merge."""
         self._kept = self.copies()
 
     def rewind(self) -> None:
@@ -59,7 +59,7 @@ class ForkBuffers:
 
     def share(self, source: int) -> None:
         """
-        Gives every process the kept buffers of one of them. A collective of all processes.
+        Gives every process the kept buffers of one of them. All processes must call it.
 
         Args:
             source (`int`): Rank of the process that has kept them.

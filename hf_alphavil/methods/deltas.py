@@ -13,7 +13,7 @@ from .buffers import ForkBuffers
 from .parameters import TrainableParameters
 from .storage import Storage, loaded
 
-#: The group of all parameters, if they share one coefficient per phase.
+#: The only group, if all parameters share one coefficient per phase.
 ALL_PARAMETERS = "all"
 
 
@@ -72,7 +72,7 @@ class DeltaBank:
 
     @property
     def phases(self) -> list[str]:
-        """`list[str]`: Finished phases, sorted by name: sums run in this order, whatever order the phases ran in."""
+        """`list[str]`: Finished phases, sorted by name. Sums run in this order, whatever order the phases ran in."""
         return sorted(self._deltas)
 
     def delta(self, phase: str) -> dict[str, Tensor]:
@@ -114,7 +114,7 @@ class DeltaBank:
     @torch.no_grad()
     def share(self, phase: str, source: int, keep_buffers: bool = False) -> None:
         """
-        Gives every process the delta of a phase that one of them has run. A collective of all processes.
+        Gives every process the delta of a phase that one of them has run. All processes must call it.
 
         Args:
             phase (`str`): The phase's name.
@@ -129,7 +129,7 @@ class DeltaBank:
         if phase not in self._deltas and dist.get_rank() == source:
             raise RuntimeError(f"process {source} cannot share the delta of phase {phase!r}: it has not run the phase")
         shards = self._parameters.shards()
-        # A receiver's tensors may hold any values.
+        # On a receiver, the broadcast overwrites these values.
         deltas = self._deltas.get(phase) or [self._storage.store_delta(shard) for shard in shards]
         for delta, shard in zip(deltas, shards, strict=True):
             sent = delta.to(shard.device).contiguous()  # processes exchange tensors of the parameters' device
@@ -199,7 +199,7 @@ class DeltaBank:
 
     @contextmanager
     def start_in_model(self) -> Iterator[None]:
-        """Puts θ0 into the model for the duration of a `with` block, as evaluation and saving need it."""
+        """Puts θ0 into the model for the duration of a `with` block, for evaluation and saving."""
         if not self.is_open:
             yield
             return
@@ -214,7 +214,7 @@ class DeltaBank:
 
     def state_tensors(self) -> dict[str, Tensor]:
         """
-        What a checkpoint needs beside θ0, which is the checkpoint's model.
+        What a checkpoint needs besides θ0, which it holds as its model.
 
         Returns:
             `dict[str, torch.Tensor]`: `theta/<name>`, `delta/<phase>/<name>`, `buffer/<name>`, `kept_buffer/<name>`;

@@ -24,8 +24,9 @@ class DIWOptions(ProbingOptions):
 
     Args:
         weight_learning_rate (`float`, *optional*, defaults to 10.0):
-            λ, the change of a weight per effect, in units of the run's first meta loss; above 0. Our default: on
-            seeds 1 to 3 of the demo suite it finds the order of the tasks, and values from 5 to 20 score alike.
+            λ, the change of a weight per unit of a task's effect, where the unit is the run's first meta loss; above
+            0. Our default: on seeds 1 to 3 of the demo suite it finds the order of the tasks, and values from 5 to 20
+            score alike.
     """
 
     weight_learning_rate: float = 10.0
@@ -40,11 +41,11 @@ class DIW(ProbingMethod):
     DIW: w_t ← max(0, w_t − λ·(L_*(θ0 + δ_* + δ_t) − L_*(θ0 + δ_*))/L̂) for every auxiliary t; the target's weight does
     not change; then all weights are scaled to mean 1.
 
-    Discriminative importance weights are by Sivasankaran, Vincent and Illina (ICASSP 2017), and the strongest baseline
-    of the αVIL paper (arXiv 2405.07769). We do not know its exact rule; this one is our reading. Also ours: probes
-    start from the end of a joint phase, in which w acts on the learning rate or the loss or, with
-    `task_sampling="weights"`, as the mixture; and the unit L̂ is the run's first meta loss L_*(θ0), so that one λ fits
-    any loss scale. Without δ_*, the first epoch would measure a target head that has hardly been trained.
+    Discriminative importance weights (Sivasankaran, Vincent and Illina, ICASSP 2017) are the strongest baseline of the
+    αVIL paper (arXiv 2405.07769). We do not know its exact rule; this one is our reading. Two more choices are ours.
+    Probes start from the end of a joint phase, in which w scales the learning rate or the loss or, with
+    `task_sampling="weights"`, is the mixture. The unit L̂ is the run's first meta loss L_*(θ0), so that one λ fits any
+    loss scale. Without δ_*, the first epoch would measure a target head that has hardly been trained.
 
     Args:
         args (`MultitaskSettings`): The settings.

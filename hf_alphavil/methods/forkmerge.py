@@ -31,8 +31,8 @@ class ForkMergeOptions:
 
     Args:
         branches (`tuple[int, ...]`, *optional*, defaults to `(0, 3, 5)`):
-            How many of the best auxiliaries each branch trains beside the target. A number above that of the
-            auxiliaries means all of them; equal branches are trained once.
+            Number of best auxiliaries that each branch trains on, in addition to the target. A number that is too
+            large means all auxiliaries. Equal branches are trained once.
     """
 
     branches: tuple[int, ...] = (0, 3, 5)
@@ -48,13 +48,13 @@ class ForkMerge(Method):
     merged greedily by the target's score on the meta set.
 
     The first epoch ranks the auxiliaries: one fork per auxiliary trains on it and the target, 1:1, and is scored; then
-    θ is put back. In each later epoch, branch k trains from the last merge on the target with weight 1 and each of the
-    k best auxiliaries with weight 1/k; then [`merge_greedily`].
+    θ is restored. In each later epoch, branch k trains from the last merge on the target with weight 1 and each of the
+    k best auxiliaries with weight 1/k. [`merge_greedily`] then merges the branches.
 
     Ours:
 
-    - Weights are shares of a branch's steps, of one task each: half are the target's, the k auxiliaries have equal
-      parts of the other half.
+    - Weights are shares of a branch's steps, each of which is of one task: half are the target's, and the k
+      auxiliaries share the other half equally.
     - A round is an epoch. The forks divide its N = Σ K_t steps, so that it costs as much as in multitask training.
     - A branch is scored at its end, not at its best checkpoint, on at most the first 512 meta rows.
     - The ranking passes through the whole learning-rate schedule, as a separate run would, and so do the epochs after

@@ -193,7 +193,7 @@ class TaskGradients:
 
 def norm(vector: Sequence[Tensor | None]) -> float:
     """
-    ‖v‖ of a vector that is given in parts.
+    The norm ‖v‖ of a vector that is given in parts.
 
     Args:
         vector (`Sequence[torch.Tensor | None]`): Its parts; `None` counts as zero.

@@ -27,7 +27,7 @@ def joint_phase(
     """
     A phase of `num_steps` optimizer steps that mixes tasks, one task per step.
 
-    Every task gets its exact share of the steps, in a random order from (data seed, epoch).
+    Every task gets its exact share of the steps, in a random order that depends on (data seed, epoch).
 
     Args:
         args (`MultitaskSettings`): The settings.

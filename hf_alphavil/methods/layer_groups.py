@@ -6,9 +6,9 @@ import re
 
 from torch import nn
 
-#: The group of the parameters that are not the encoder's. No module is called so: module names hold no parentheses.
+#: The group of the parameters outside the encoder. No module has this name: module names have no parentheses.
 HEADS = "(heads)"
-#: A name up to its first part that is a number: an entry of a list of layers.
+#: Matches a name up to its first part that is a number, which is the index of a layer in a list.
 LAYER = re.compile(r"(?:[^.]+\.)*?\d+(?=\.)")
 
 
@@ -21,7 +21,7 @@ def layer_of(name: str) -> str:
 
     Returns:
         `str`: `encoder.layer.3` of `encoder.layer.3.output.dense.weight`, `embeddings` of
-        `embeddings.word_embeddings.weight`. Lists within a layer make no groups.
+        `embeddings.word_embeddings.weight`. Lists within a layer do not form groups.
     """
     layer = LAYER.match(name)
     return layer.group() if layer else name.split(".")[0]

@@ -45,7 +45,7 @@ class LearnedWeights:
 
     @torch.no_grad()
     def clamp(self, minimum: float) -> None:
-        """Raises weights below `minimum` to it."""
+        """Raises weights below `minimum` to `minimum`."""
         self.tensor.clamp_(min=minimum)
 
     @torch.no_grad()
@@ -55,7 +55,7 @@ class LearnedWeights:
 
     @torch.no_grad()
     def scale_to_sum(self, total: float) -> None:
-        """Multiplies all weights, so that they sum to `total`."""
+        """Multiplies every weight by the same factor, so that they sum to `total`."""
         self.tensor.mul_(total / self.tensor.sum())
 
     def state_dict(self) -> dict[str, Any]:

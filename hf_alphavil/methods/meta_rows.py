@@ -1,4 +1,4 @@
-"""Which rows of the meta set a method sees."""
+"""Choice of the meta rows that a method sees."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def alpha_seed(data_seed: int, epoch: int, target: str) -> int:
 
 def meta_batches(num_rows: int, batch_size: int, steps: int, seed: int) -> list[list[int]]:
     """
-    Meta rows of every α step, drawn without replacement; the whole meta set, in order, if it fits one batch.
+    Meta rows of every α step, drawn without replacement. If the meta set fits in one batch, every step has all of it.
 
     Args:
         num_rows (`int`): Rows of the meta set.

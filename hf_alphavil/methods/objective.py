@@ -27,7 +27,7 @@ class Objective(Protocol):
         ...
 
     def loss(self, rows: Sequence[int]) -> float:
-        """Mean loss over rows: less is better."""
+        """Mean loss over rows: lower is better."""
         ...
 
     def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, Tensor]:

@@ -41,7 +41,7 @@ class OLAux(StepMethod):
     OL-AUX (Lin et al., NeurIPS 2019): trains on L_* + Σ_k w_k L_k; after every 5 steps, w_k += β·Σ cos(g_*, g_k),
     summed over these steps, on shared parameters; w starts at 1.
 
-    The cosine instead of the inner product is a public port's form of the rule. The lower bound of 0 is ours.
+    Using the cosine instead of the inner product follows a public port of the method. The lower bound of 0 is ours.
     """
 
     name = "ol_aux"

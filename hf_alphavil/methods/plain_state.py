@@ -1,4 +1,4 @@
-"""Small states of other libraries' objects as JSON, without loss."""
+"""Lossless conversion of other libraries' small states to and from JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def to_json(value: Any) -> Any:
         return {str(key): to_json(item) for key, item in value.items()}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"a {type(value).__name__} cannot be kept in a checkpoint's JSON")
+    raise TypeError(f"a {type(value).__name__} cannot be stored as JSON in a checkpoint")
 
 
 def from_json(value: Any) -> Any:
@@ -64,7 +64,7 @@ def from_json(value: Any) -> Any:
 
 def optimizer_to_json(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """
-    The state per parameter of an optimizer of a few numbers.
+    The per-parameter state of an optimizer of a few numbers, ready for JSON.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The optimizer.

@@ -37,14 +37,15 @@ class ProbingOptions:
 
 class ProbingMethod(Method):
     """
-    An epoch is a joint phase over all tasks under the present weights, and then a probe of each task from its end, θ0.
+    An epoch is a joint phase over all tasks under the present weights, followed by a probe of each task. A probe is a
+    fork from the end of the joint phase, θ0.
 
-    All probes pass through the same range of the learning-rate schedule, the one that the joint phase leaves. They are
-    unweighted, and each has a separate optimizer state. The target's loss with their deltas sets the weights of the
-    next epoch. The deltas are not merged: the next epoch starts from θ0. The last epoch has no probes, because nothing
-    would use its weights; all its steps are joint.
+    All probes pass through the same range of the learning-rate schedule, the one that the joint phase leaves over.
+    They are unweighted, and each has a separate optimizer state. The target's loss with their deltas sets the weights
+    of the next epoch. The deltas are not merged: the next epoch starts from θ0. The last epoch has only joint steps,
+    because nothing would use the weights that its probes would give.
 
-    Task t's probe has max(1, round(`probe_fraction`·K_t)) steps, like αVIL's forks beside a joint phase. A task with
+    Task t's probe has max(1, round(`probe_fraction`·K_t)) steps, like αVIL's forks after a joint phase. A task with
     weight 0 is left out of the joint phase, and its probe lets it come back. If a probe diverges, its task's effect
     counts as 0.
     """
@@ -55,7 +56,7 @@ class ProbingMethod(Method):
     min_auxiliaries = 1
     min_epochs = 2
     Options: ClassVar[type] = ProbingOptions
-    #: How the joint phase mixes tasks. `None` means by the setting `task_sampling`.
+    #: How the joint phase mixes tasks. `None` means as `task_sampling` sets it.
     sampling: ClassVar[str | None] = None
 
     @property

@@ -8,14 +8,14 @@ from typing import Any
 
 class Pruning:
     """
-    Counts the epochs in a row after which an auxiliary's weight was at or below a bound. The rule is ours.
+    Prunes an auxiliary whose weight was at or below a bound after several epochs in a row. The rule is ours.
 
-    It compares the weight after bounds and moving average and before normalisation, the scale on which
-    `min_task_weight` is the lower bound. Epochs in which the task's δ was dropped or α fell back count too.
+    It compares the weight after bounds and moving average but before normalisation, because `min_task_weight` is on
+    that scale. Epochs in which the task's δ was dropped or α fell back to its start count too.
 
     Args:
         below (`float`, *optional*): The bound. `None` prunes no task.
-        patience (`int`): Epochs in a row.
+        patience (`int`): Number of epochs in a row before a task is pruned.
         target (`str`): The target task, which is never pruned.
     """
 

@@ -34,7 +34,7 @@ class EpochRecord:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def history_entry(self) -> dict[str, Any]:
-        """`dict[str, Any]`: `alpha`, `meta_<objective>`, the details, and what else is not `None`; ready for JSON."""
+        """`dict[str, Any]`: `alpha`, `meta_<objective>`, details, and other fields if not `None`; ready for JSON."""
         entry = {"alpha": dict(self.alpha), f"meta_{self.objective}": list(self.meta_values), **self.details}
         if self.pruned is not None:
             entry["pruned"] = list(self.pruned)

@@ -1,4 +1,4 @@
-"""Methods that keep what agrees with the target in an auxiliary's gradient: GCS and target-only PCGrad."""
+"""Methods that keep the part of auxiliary gradients that agrees with the target's: GCS and target-only PCGrad."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GcsOptions:
     Options of [`GradientCosineSimilarity`].
 
     Args:
-        weighted (`bool`, *optional*, defaults to `False`): Factor max(0, cos) instead of 1[cos > 0].
+        weighted (`bool`, *optional*, defaults to `False`): Whether the factor is max(0, cos) instead of 1[cos > 0].
     """
 
     weighted: bool = False

@@ -9,7 +9,7 @@ def stage_schedule_range(epoch: int, first_epoch: int, num_stage_epochs: int, nu
 
     A stage has S epochs and starts with epoch s, in a run of E epochs. Its epoch e passes through the schedule from
     the position of epoch E·(e − s)/S to that of E·(e + 1 − s)/S. A schedule range is relative to the epoch's own
-    position, e. Every stage passes through the warm-up, in S/E of the warm-up's steps.
+    position, e. Every stage therefore has a warm-up, which takes S/E of the run's warm-up steps.
 
     Args:
         epoch (`int`): The epoch e, from 0.

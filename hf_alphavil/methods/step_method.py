@@ -104,12 +104,12 @@ class StepMethod(Method):
         Called when the optimizer has taken the step, for methods that measure its effect.
 
         Args:
-            step (`Step`): The step. Its gradients are gone.
+            step (`Step`): The step, whose gradients have been cleared.
         """
 
     def count_step(self, weights: Mapping[str, float]) -> None:
         """
-        Called after every step.
+        Adds a step's weights to the epoch's mean. Called once per step.
 
         Args:
             weights (`Mapping[str, float]`): The step's weights.

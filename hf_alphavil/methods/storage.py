@@ -56,7 +56,7 @@ def loaded(stored: Tensor, like: Tensor) -> Tensor:
         like (`torch.Tensor`): The tensor whose device and dtype it takes.
 
     Returns:
-        `torch.Tensor`: The stored tensor itself where device and dtype are equal, otherwise a copy.
+        `torch.Tensor`: The stored tensor itself if device and dtype are equal, otherwise a copy.
     """
     # In two steps: one call would convert on the CPU and move twice the bytes.
     return stored.to(like.device).to(like.dtype)

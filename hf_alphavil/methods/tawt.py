@@ -44,9 +44,9 @@ class TAWT(Method):
     TAWT (Chen, Crammer, He, Roth, Su; ICLR 2022): once per epoch w_t ← w_t·exp(η c_t)/Σ, where c_t = cos(g_*, g_t)
     over the shared parameters and c_* = 1; a batch of task t trains on T·w_t·L_t.
 
-    Each gradient is of one batch of training rows, without dropout. `task_weights` are T·w_t and act on what
-    `weight_applies_to` says. Our reading: cosines are measured at an epoch's end, for the next epoch; the first epoch
-    has equal weights.
+    Each gradient is of one batch of training rows, without dropout. `task_weights` are T·w_t and scale what
+    `weight_applies_to` selects. Our reading: cosines are measured at an epoch's end, for the next epoch; the first
+    epoch has equal weights.
     """
 
     name = "tawt"

@@ -32,10 +32,10 @@ class Source:
         module (`str`): `torchjd.aggregation` (of gradients) or `torchjd.scalarization` (of losses).
         class_name (`str`): The class.
         paper (`str`): The source of the rule.
-        settings (`Mapping[str, Any]`):
-            Its settings with their defaults. They are the library's, except for `c` and `mu`, which have none there.
-        size (`str`, *optional*): The argument for the number of tasks.
-        state (`tuple[str, ...]`): Attributes that it keeps between steps, for checkpoints.
+        settings (`Mapping[str, Any]`, *optional*):
+            Its arguments with our defaults, which are the library's except for `c` and `mu`, which have none there.
+        size (`str`, *optional*): The argument that takes the number of tasks.
+        state (`tuple[str, ...]`, *optional*): Attributes that change between steps, which checkpoints must hold.
     """
 
     module: str
@@ -87,11 +87,11 @@ SOURCES = {
 
 class TorchJDMethod(StepMethod):
     """
-    Weighs a step's gradients by a class of TorchJD.
+    Weighs a step's gradients with a class of TorchJD.
 
     An aggregator computes weights from the gradients' inner products over the shared parameters. Heads follow their
     own task's gradient, as in the library's `mtl_backward`. A scalarizer gets the tasks' losses; the weight of g_t is
-    the derivative of its value with respect to L_t, on heads too. The target is the first row.
+    the derivative of its value with respect to L_t, on heads too. The target comes first.
 
     Ours: random draws are the same on all ranks, from (seed, epoch, step); Adam learns UW's parameters, with
     `weight_learning_rate`; FAMO measures the losses of the step's batches again after the step, in training mode.
@@ -114,7 +114,7 @@ class TorchJDMethod(StepMethod):
 
     def weigh(self, step: Step) -> Mapping[str, float]:
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(step.seed)  # not the devices', which fork_rng leaves alone
+            torch.default_generator.manual_seed(step.seed)  # only the CPU's, which fork_rng restores
             weights = self._of_losses(step) if self.weighs_heads else self._of_gradients(step)
         return dict(zip(self.order, weights.tolist(), strict=True))
 
@@ -149,7 +149,7 @@ class TorchJDMethod(StepMethod):
             self._module.step()  # DWA compares epochs
         return super().merge(deltas, objectives, epoch, progress)
 
-    # ---- Checkpoints: TorchJD keeps some state outside of `state_dict()`
+    # ---- Checkpoints. TorchJD keeps some state outside `state_dict()`.
 
     def state_dict(self) -> dict[str, Any]:
         state = {path: to_json(self._get(path)) for path in self.source.state}

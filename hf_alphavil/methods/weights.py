@@ -13,11 +13,11 @@ class WeightRule:
     w_t ← w_t + (α_t/α_init − 1), then bounds, then the moving average, then normalisation.
 
     For α_init = 1 it is the paper's rule as we read it, w_t + (α_t − 1). Ours: other values of α_init, bounds, average
-    and normalisation. The average β·w_t + (1 − β)·(bounded new w_t) stays within the bounds. It shortens a step, or
-    the way to a bound, by the factor 1 − β.
+    and normalisation. The average β·w_t + (1 − β)·(bounded new w_t) stays within the bounds. It scales every step,
+    also one to a bound, by the factor 1 − β.
 
     Args:
-        minimum (`float`): Lower bound of a weight. A task with weight 0 leaves no δ, so that its weight stays 0.
+        minimum (`float`): Lower bound of a weight. A task with weight 0 does not train, so its weight stays 0.
         maximum (`float`, *optional*): Upper bound of a weight.
         normalize (`bool`): Whether weights are scaled to mean 1.
         average (`float`, *optional*, defaults to 0.0): β, the share of the present weight in the next one, in [0, 1).

@@ -71,7 +71,7 @@ def test_too_many_unknowns_for_a_search(tmp_path):
             self.double()
 
     settings = {"alpha_optimizer": "gradient_free", "alpha_granularity": "layer"}
-    message = r"at most 20 numbers, and α of 3 tasks in 8 groups of parameters are 24: pass alpha_granularity='task'"
+    message = r"at most 20 values of α, but 3 tasks × 8 groups of parameters have 24: pass alpha_granularity='task'"
     with pytest.raises(ValueError, match=message):
         toy_with(tmp_path, Deep(), **settings).train()
 
