@@ -78,8 +78,8 @@ class GradientDescent(AlphaOptimizer):
     """
     `sgd` and `adam`: S gradient steps, each on a batch of meta rows; αVIL's α optimisation (arXiv 2405.07769).
 
-    SGD divides gradients by a unit, which is our rule: the largest norm of an epoch's first gradient in the run so far
-    (with several groups, of its root mean square over groups). One learning rate then fits losses of any scale and any
+    SGD divides gradients by a unit (our rule): the largest norm of any epoch's first gradient so far (with several
+    groups, the norm of its root mean square over groups). One learning rate then fits losses of any scale and any
     number of groups. A run whose first deltas did nothing does not blow up later, and small gradients late in a run
     still make small steps.
 
@@ -91,7 +91,7 @@ class GradientDescent(AlphaOptimizer):
     Args:
         optimizer (`str`): `sgd` or `adam`.
         steps (`int`): α steps of an epoch, S.
-        learning_rate (`float`): Step size; for `sgd`, of the gradient in units of the rule above.
+        learning_rate (`float`): Step size. `sgd` applies it to the gradient divided by the unit above.
         batch_size (`int`): Meta rows per step, over all ranks.
     """
 

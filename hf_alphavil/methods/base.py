@@ -67,7 +67,7 @@ class Method(ABC):
         self.options: Any = read_options(self.Options, args.method_kwargs, self.name)
         self.task_weights = dict.fromkeys(self.tasks, 1.0)
         self._require("auxiliary task", self.min_auxiliaries, len(self.auxiliaries), "add tasks")
-        #: Epochs of the run. [`begin`] corrects the number where `max_steps` changes it.
+        #: Epochs of the run. [`begin`] corrects the number if `max_steps` changes it.
         self.num_epochs = ceil(args.num_train_epochs)
 
     @classmethod
@@ -140,7 +140,7 @@ class Method(ABC):
     @abstractmethod
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         """
-        The plan of an epoch, a pure function of settings, present task weights and epoch.
+        The plan of an epoch, a pure function of settings, current task weights and epoch.
 
         Args:
             epoch (`int`): The epoch, from 0.

@@ -27,7 +27,7 @@ class ForkBuffers:
 
     @property
     def current(self) -> dict[str, Tensor]:
-        """`dict[str, torch.Tensor]`: The model's buffers. Read anew each time, because DDP replaces them."""
+        """`dict[str, torch.Tensor]`: The model's buffers. Read on each access, because DDP replaces them."""
         return dict(self.model.named_buffers())
 
     def copies(self) -> dict[str, Tensor]:
@@ -35,11 +35,11 @@ class ForkBuffers:
         return {name: buffer.clone() for name, buffer in self.current.items()}
 
     def open(self) -> None:
-        """Takes the present buffers as those of θ0."""
+        """Takes the current buffers as those of θ0."""
         self._start = self.copies()
 
     def keep(self) -> None:
-        """Keeps the present buffers for the merge."""
+        """Keeps the current buffers for the merge."""
         self._kept = self.copies()
 
     def rewind(self) -> None:
@@ -74,13 +74,13 @@ class ForkBuffers:
         self._start, self._kept = {}, {}
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """`dict[str, torch.Tensor]`: `buffer/<name>`, the model's present ones, and `kept_buffer/<name>`."""
+        """`dict[str, torch.Tensor]`: `buffer/<name>`, the model's current ones, and `kept_buffer/<name>`."""
         tensors = {f"buffer/{name}": buffer for name, buffer in self.current.items()}
         return tensors | {f"kept_buffer/{name}": buffer for name, buffer in self._kept.items()}
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """
-        Inverse of [`state_tensors`]. The buffers of θ0 must have been taken by [`open`] before.
+        Inverse of [`state_tensors`]. Call [`open`] first, while the model holds the buffers of θ0.
 
         Args:
             tensors (`Mapping[str, torch.Tensor]`): What [`state_tensors`] returned.

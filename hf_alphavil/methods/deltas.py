@@ -62,7 +62,7 @@ class DeltaBank:
 
     @property
     def buffers(self) -> dict[str, Tensor]:
-        """`dict[str, torch.Tensor]`: The model's present buffers."""
+        """`dict[str, torch.Tensor]`: The model's current buffers."""
         return self._buffers.current
 
     @property
@@ -85,7 +85,7 @@ class DeltaBank:
 
     @torch.no_grad()
     def open(self) -> None:
-        """Takes the model's present parameters and buffers as θ0."""
+        """Takes the model's current parameters and buffers as θ0."""
         self._start = [self._storage.store(shard) for shard in self._parameters.shards()]
         self._buffers.open()
 
@@ -140,7 +140,7 @@ class DeltaBank:
             self._buffers.share(source)
 
     def model_is_finite(self) -> bool:
-        """`bool`: Whether the model's present parameters (this process's shards) hold neither NaN nor infinity."""
+        """`bool`: Whether the model's current parameters (this process's shards) hold neither NaN nor infinity."""
         return self._parameters.are_finite()
 
     def coefficients(self, by_phase: Mapping[str, float]) -> Tensor:
@@ -193,7 +193,7 @@ class DeltaBank:
         return torch.stack(products).reshape(-1, len(self.groups))
 
     def close(self) -> None:
-        """Forgets θ0 and the deltas. The model keeps its present parameters."""
+        """Forgets θ0 and the deltas. The model keeps its current parameters."""
         self._start, self._deltas = None, {}
         self._buffers.close()
 

@@ -55,7 +55,7 @@ class ForkMerge(Method):
 
     - Weights are shares of a branch's steps, each of which is of one task: half are the target's, and the k
       auxiliaries share the other half equally.
-    - A round is an epoch. The forks divide its N = Σ K_t steps, so that it costs as much as in multitask training.
+    - A round is an epoch. The forks divide its N = Σ K_t steps, so it costs as much as in multitask training.
     - A branch is scored at its end, not at its best checkpoint, on at most the first 512 meta rows.
     - The ranking passes through the whole learning-rate schedule, as a separate run would, and so do the epochs after
       it.
@@ -167,7 +167,7 @@ class ForkMerge(Method):
         self.ranking = tuple(state["ranking"])
 
 
-# Task names hold no parentheses.
+# These names cannot collide with task names, which have no parentheses.
 def _ranking_fork(task: str) -> str:
     return f"(with {task})"
 

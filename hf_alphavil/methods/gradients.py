@@ -54,13 +54,13 @@ class TaskGradients:
 
     @property
     def shared(self) -> list[int]:
-        """`list[int]`: Numbers of the shared parameters, ascending."""
+        """`list[int]`: Indices of the shared parameters, ascending."""
         reached = [sum(g[i] is not None for g in self._by_task.values()) for i in range(len(self.parameters))]
         return [i for i, count in enumerate(reached) if count > 1]
 
     def head_of(self, task: str) -> list[int]:
         """
-        Numbers of the parameters that only this task's loss reaches.
+        Indices of the parameters that only this task's loss reaches.
 
         Args:
             task (`str`): The task.
@@ -98,7 +98,7 @@ class TaskGradients:
 
         Args:
             vector (`Sequence[torch.Tensor | None]`): One tensor per parameter; `None` counts as zero.
-            over (`Sequence[int]`, *optional*): Numbers of the parameters to sum over. Defaults to all.
+            over (`Sequence[int]`, *optional*): Indices of the parameters to sum over. Defaults to all.
 
         Returns:
             `torch.Tensor`: Of shape `(T,)`, float64, on the CPU.

@@ -12,7 +12,7 @@ class HydaLearn(StepMethod):
     HydaLearn (Verboven et al., arXiv 2008.11643): a step's weights are proportional to the target's gains d_t from a
     step on each task alone, w_s/w_t = d_s/d_t.
 
-    We know only the abstract; the rest is our reading. The trial step is θ − η g_t with the optimizer's present η. The
+    We know only the abstract; the rest is our reading. The trial step is θ − η g_t with the optimizer's current η. The
     gain is the decrease of the target's loss on `alpha_batch_size` held-out rows, which every step draws anew. An
     increase counts as a gain of 0. Weights have mean 1. If no task gains, the target trains alone.
     """

@@ -14,7 +14,7 @@ Products = Callable[[Sequence[Tensor | None]], Tensor]
 
 
 class Objective(Protocol):
-    """A task on a set of rows, at the model's present parameters, without dropout. Values are equal on all ranks."""
+    """A task on a set of rows, at the model's current parameters, without dropout. Values are equal on all ranks."""
 
     @property
     def num_rows(self) -> int:

@@ -28,8 +28,8 @@ class TrainableParameters:
 
     def shards(self) -> list[Tensor]:
         """
-        `list[torch.Tensor]`: The parameters or, for a sharded model (FSDP2), this process's shards of them. Read anew
-        each time, because FSDP2 may move them.
+        `list[torch.Tensor]`: The parameters or, for a sharded model (FSDP2), this process's shards of them. Read on
+        each access, because FSDP2 may move them.
         """
         return [local_tensor(parameter) for parameter in self.tensors]
 

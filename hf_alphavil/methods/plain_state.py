@@ -18,7 +18,7 @@ def to_json(value: Any) -> Any:
 
     Args:
         value (`Any`):
-            Tensors, arrays, dtypes, numbers, text, `None`, and containers of them. Keys of mappings become text.
+            Tensors, arrays, dtypes, numbers, text, `None`, and containers of them. Keys of mappings become strings.
 
     Raises:
         TypeError: For a value of any other type.
@@ -42,7 +42,7 @@ def to_json(value: Any) -> Any:
 
 def from_json(value: Any) -> Any:
     """
-    Inverse of [`to_json`], except that keys of mappings stay text.
+    Inverse of [`to_json`], except that keys of mappings remain strings.
 
     Args:
         value (`Any`): What [`to_json`] returned.

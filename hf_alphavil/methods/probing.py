@@ -37,7 +37,7 @@ class ProbingOptions:
 
 class ProbingMethod(Method):
     """
-    An epoch is a joint phase over all tasks under the present weights, followed by a probe of each task. A probe is a
+    An epoch is a joint phase over all tasks under the current weights, followed by a probe of each task. A probe is a
     fork from the end of the joint phase, θ0.
 
     All probes pass through the same range of the learning-rate schedule, the one that the joint phase leaves over.

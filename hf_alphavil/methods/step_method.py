@@ -47,11 +47,11 @@ class Step(Protocol):
         ...
 
     def recomputed_losses(self) -> dict[str, float]:
-        """The losses of the step's batches at the present parameters, in training mode."""
+        """The losses of the step's batches at the current parameters, in training mode."""
         ...
 
     def recomputed_gradient(self, weights: Mapping[str, float]) -> Gradient:
-        """∇ Σ w_t L_t of the step's batches at the present parameters, without dropout."""
+        """∇ Σ w_t L_t of the step's batches at the current parameters, without dropout."""
         ...
 
 
@@ -59,7 +59,7 @@ class StepMethod(Method):
     """
     A method that gives every task's gradient a weight in every step.
 
-    An epoch has ⌈Σ K_t / T⌉ steps of T batches, so that it sees as many examples as an epoch of `multitask`, the same
+    An epoch has ⌈Σ K_t / T⌉ steps of T batches. It sees as many examples as an epoch of `multitask`, but the same
     number of every task: small tasks are repeated, large ones are cut short (ours: the papers sample in many ways).
 
     Args:

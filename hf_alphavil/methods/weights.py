@@ -20,7 +20,7 @@ class WeightRule:
         minimum (`float`): Lower bound of a weight. A task with weight 0 does not train, so its weight stays 0.
         maximum (`float`, *optional*): Upper bound of a weight.
         normalize (`bool`): Whether weights are scaled to mean 1.
-        average (`float`, *optional*, defaults to 0.0): β, the share of the present weight in the next one, in [0, 1).
+        average (`float`, *optional*, defaults to 0.0): β, the share of the current weight in the next one, in [0, 1).
     """
 
     minimum: float

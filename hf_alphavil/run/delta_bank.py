@@ -62,7 +62,7 @@ def unscaled_parameters(context: RunContext) -> set[str]:
 
 
 def alpha_groups(context: RunContext) -> dict[str, str] | None:
-    """`dict[str, str]`, *optional*: The α group of every parameter; `None` where one α scales all parameters."""
+    """`dict[str, str]`, *optional*: The α group of every parameter; `None` if one α scales all parameters."""
     if context.args.alpha_granularity == "task":
         return None
     return layer_groups(context.model, _encoder(context, "alpha_granularity", "task"))

@@ -71,7 +71,7 @@ class MultitaskStep:
         # A step with a loss that is not finite stays unweighted: the runner will stop the run.
         self._is_finite = all(map(math.isfinite, self.losses.values()))
         weights = self.method.weigh(self) if self._is_finite else dict.fromkeys(self.losses, 1.0)
-        # All ranks take the first one's weights, lest a rounding difference cross a threshold on one rank only.
+        # All ranks take the first one's weights, so that no rounding difference crosses a threshold on one rank only.
         agreed = broadcast(torch.tensor([weights[task] for task in self.losses], dtype=torch.float64).to(mean.device))
         weights = dict(zip(self.losses, agreed.tolist(), strict=True))
         self.gradients.put(weights, weights if self.method.weighs_heads else dict.fromkeys(weights, 1.0))

@@ -94,7 +94,7 @@ class PerPhaseOptimizerState:
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """
         The states of the phases that are not running, and the running phase's state at its start. The running phase's
-        present state is in the optimizer, which Trainer saves.
+        current state is in the optimizer, which Trainer saves.
 
         Returns:
             `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<phase>/<parameter number>/<key>`, and the other

@@ -19,7 +19,7 @@ from .delta_bank import make_delta_bank
 from .phase_losses import PhaseLosses
 from .phase_optimizer_states import PerPhaseOptimizerState, load_optimizer_state, optimizer_state
 
-#: Prefix of the tensors of the optimizer's present state, in checkpoints where Trainer's own file cannot hold it.
+#: Prefix of the tensors of the optimizer's current state, in checkpoints whose Trainer file cannot hold it.
 RUNNING_OPTIMIZER = "running_optimizer/"
 
 
@@ -70,7 +70,7 @@ class RunState:
 
     @property
     def plan(self) -> EpochPlan:
-        """`EpochPlan`: The plan of the running epoch, under the present task weights."""
+        """`EpochPlan`: The plan of the running epoch, under the current task weights."""
         if self._plan.epoch != self.epoch:
             self.make_plan()
         return self._plan
@@ -161,7 +161,7 @@ class RunState:
 
     def load_position(self, state: Mapping[str, Any]) -> None:
         """
-        Moves the run to where the checkpoint was written. Called before the optimizer and the scheduler exist.
+        Moves the run to the checkpoint's position. Called before the optimizer and the scheduler exist.
 
         Args:
             state (`Mapping`): The JSON part of [`state_dict`].

@@ -38,7 +38,7 @@ def parse_command_line(classes: Sequence[type]) -> tuple[Any, ...]:
 
 def read_flags_file(file: Path, classes: Sequence[type]) -> dict[str, Any]:
     """
-    Reads a YAML or JSON file of flags, named as on the command line, aliases included.
+    Reads a YAML or JSON file of flags, whose names are those of the command line, including aliases.
 
     Args:
         file (`Path`): The file, in UTF-8 with or without a byte order mark.
