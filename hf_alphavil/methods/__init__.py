@@ -1,4 +1,11 @@
-"""The methods: ways to train a target task with auxiliary tasks, all behind one base class."""
+"""
+The methods: ways to train a target task with auxiliary tasks, all behind one base class.
+
+Notation in this package: θ are the trainable parameters, θ0 those from which forks start, δ_t = θ − θ0 at the end of
+task t's fork, and α_t is its coefficient in the merge. L_t is task t's loss, g_t its gradient, w_t its weight and K_t
+the steps in which it sees its sampled rows once. The index `*` is the target and k an auxiliary. There are T tasks and
+K auxiliaries. η is a learning rate.
+"""
 
 from .alphavil import AlphaVIL
 from .arml import ARML

@@ -47,8 +47,8 @@ def fit_alpha(
     """
     Fits α, and rejects an α that makes the target worse.
 
-    The rejection is ours: the objective on the acceptance rows, without the penalty, must be finite and not greater
-    than at the start; otherwise α falls back to its start.
+    The rejection is ours: the objective on the [`acceptance_rows`], without the penalty, must be finite and not
+    greater than at the start; otherwise α falls back to its start.
 
     Args:
         problem (`AlphaProblem`): What α minimises. Afterwards the model holds the last merge that was evaluated.

@@ -26,7 +26,7 @@ Progress = Callable[[int], None]
 @dataclass(frozen=True)
 class AlphaTrajectory:
     """
-    The values that an optimizer passed through in one epoch's α step.
+    An optimizer's path through one epoch's α step.
 
     Args:
         alpha (`torch.Tensor`): The last α, of shape `(tasks, groups)`.

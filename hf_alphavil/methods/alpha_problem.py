@@ -18,7 +18,7 @@ class AlphaProblem:
 
     α has the shape `(tasks, groups)`: a row per task that left a delta, in the order of [`DeltaBank.phases`], and a
     column per group of parameters. The derivative with respect to one α is ⟨∇θ L_*, δ_t⟩ over its group, at the merged
-    parameters. All of them take one forward and backward pass, and one inner product each.
+    parameters. All derivatives together take one forward and backward pass, plus one inner product each.
 
     Values are minimised, whatever the objective. Only this class flips the sign of a metric: [`value`] is minus the
     score, and [`reported`] is the score again.

@@ -27,7 +27,7 @@ class ForkBuffers:
 
     @property
     def current(self) -> dict[str, Tensor]:
-        """`dict[str, torch.Tensor]`: The model's buffers. Read on each access, because DDP replaces them."""
+        """`dict[str, torch.Tensor]`: The model's buffers. Read on each access, because DDP may replace them."""
         return dict(self.model.named_buffers())
 
     def copies(self) -> dict[str, Tensor]:

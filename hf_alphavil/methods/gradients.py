@@ -113,7 +113,7 @@ class TaskGradients:
     @torch.no_grad()
     def combination(self, coefficients: Mapping[str, float]) -> Gradient:
         """
-        Σ c_t g_t.
+        The combination Σ c_t g_t of the tasks' gradients.
 
         Args:
             coefficients (`Mapping[str, float]`): c_t by task. Tasks that are left out have 0.
@@ -175,7 +175,13 @@ class TaskGradients:
 
     @contextmanager
     def moved(self, vector: Sequence[Tensor | None], scale: float) -> Iterator[None]:
-        """[`move`] for the duration of a `with` block."""
+        """
+        Moves the parameters, as [`move`] does, for the duration of a `with` block.
+
+        Args:
+            vector (`Sequence[torch.Tensor | None]`): As in [`move`].
+            scale (`float`): As in [`move`].
+        """
         with self.kept([i for i, tensor in enumerate(vector) if tensor is not None]):
             self.move(vector, scale)
             yield

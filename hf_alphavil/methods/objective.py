@@ -35,7 +35,7 @@ class Objective(Protocol):
         ...
 
     def loss_and_gradient(self, rows: Sequence[int], wanted: Sequence[int] | None = None) -> tuple[float, Gradient]:
-        """Mean loss over rows and its gradient, for all parameters or for those with the numbers in `wanted`."""
+        """Mean loss over rows and its gradient, for all parameters or for those with the indices in `wanted`."""
         ...
 
     def score(self, rows: Sequence[int]) -> float:

@@ -14,7 +14,7 @@ _TENSOR, _ARRAY, _DTYPE, _TUPLE = "tensor", "array", "dtype", "tuple"
 
 def to_json(value: Any) -> Any:
     """
-    Turns a value into what JSON can hold.
+    Converts a value to JSON types.
 
     Args:
         value (`Any`):

@@ -40,10 +40,10 @@ class ProbingMethod(Method):
     An epoch is a joint phase over all tasks under the current weights, followed by a probe of each task. A probe is a
     fork from the end of the joint phase, θ0.
 
-    All probes pass through the same range of the learning-rate schedule, the one that the joint phase leaves over.
+    All probes pass through the same range of the learning-rate schedule, the rest of the epoch after the joint phase.
     They are unweighted, and each has a separate optimizer state. The target's loss with their deltas sets the weights
     of the next epoch. The deltas are not merged: the next epoch starts from θ0. The last epoch has only joint steps,
-    because nothing would use the weights that its probes would give.
+    because no epoch would follow its probes.
 
     Task t's probe has max(1, round(`probe_fraction`·K_t)) steps, like αVIL's forks after a joint phase. A task with
     weight 0 is left out of the joint phase, and its probe lets it come back. If a probe diverges, its task's effect

@@ -26,8 +26,8 @@ class TaskObjective:
     """
     L_t, the mean loss of a task's rows at the model's current parameters. On the target's meta set it is L_*.
 
-    The loss has no dropout, task weight, label smoothing or autocast. Batch-norm statistics are frozen, and the model
-    is not compiled. Passes run on the bare module, because DDP's reducer would wait for their backward pass.
+    The loss is computed without dropout, task weight, label smoothing, autocast or compilation, and with frozen
+    batch-norm statistics. Passes run on the bare module, because DDP's reducer would wait for their backward pass.
 
     Rank r of n takes the micro-batches r, r + n, … Unless the model is sharded, ranks exchange only the loss and the T
     inner products of each micro-batch. These are summed in the order of the micro-batches, so the sum is the same, bit

@@ -27,7 +27,7 @@ class FiniteCheck:
 
     def failure(self, first_bad: Mapping[str, int]) -> tuple[str, int] | None:
         """
-        Finds where the running phase diverged. Called on every rank of the group, after a step.
+        Finds where the running phase diverged, if it did. Called on every rank of the group, after a step.
 
         Args:
             first_bad (`Mapping[str, int]`): By task, the phase's first step with a NaN or infinite loss, from 0.

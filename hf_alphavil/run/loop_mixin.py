@@ -1,4 +1,4 @@
-"""The part of the trainer that fits Trainer's loop to plans: its length, its schedule, its evaluations and its end."""
+"""The part of the trainer that fits Trainer's loop to plans: its length, schedule, evaluations and end."""
 
 from __future__ import annotations
 
@@ -37,11 +37,14 @@ class TrainingLoopMixin(Trainer):
 
     @shadowable_property
     def preempted(self) -> bool:
-        """`bool`: Whether SIGTERM ended the last `train()`, with `enable_jit_checkpoint`."""
+        """`bool`: Whether SIGTERM ended the last `train()`. Only with `enable_jit_checkpoint`."""
         return self._preemption is not None and self._preemption.preempted
 
     def _preemption_is_agreed_now(self) -> bool:
-        """Groups that run phases in parallel agree only every few steps, so that none waits for the slowest."""
+        """
+        `bool`: Whether processes agree on preemption at this step. Groups that run phases in parallel do so only every
+        few steps, so that none waits for the slowest.
+        """
         return not self.runner.groups.is_parallel or self.runner.state.step % STEPS_BETWEEN_AGREEMENTS == 0
 
     @multitask_hook

@@ -51,7 +51,7 @@ def extra_memory(
 
 def log_expected_memory(parameters: Iterable[Tensor], num_tasks: int, args: MultitaskSettings, num_own: int) -> None:
     """
-    Logs the memory that [`extra_memory`] expects.
+    Logs the memory that [`extra_memory`] estimates.
 
     Args:
         parameters (`Iterable[torch.Tensor]`): As in [`extra_memory`].

@@ -40,7 +40,7 @@ class PhaseBoundaries:
         if state.deltas.is_open:
             state.deltas.rewind()
         elif state.method.forks:
-            # Also before a joint phase: a checkpoint holds its start as the model, to which it returns if it diverges.
+            # Also before a joint phase: checkpoints hold its start as their model, and a diverged one returns to it.
             state.deltas.open()
         if state.optimizer_states is not None:
             state.optimizer_states.begin_phase(phase.name)
