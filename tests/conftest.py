@@ -1,4 +1,4 @@
-"""What every test shares: no hub, one thread, local data where there is any."""
+"""Setup that all tests share: no Hub, one thread, and local data if there is any."""
 
 import gc
 import os
@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_finish():
-    """The garbage collector leaves alone what was imported: every `Trainer.train()` asks it to look through it all."""
+    """Excludes imported objects from garbage collection, which every `Trainer.train()` runs over all objects."""
     gc.collect()
     gc.freeze()
 

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hf_alphavil"
 
-#: The rooms, lowest first: each may import only those before it. A file that lies beside the folders is its own room.
+#: The rooms, lowest first: each may import only those before it. A file beside the folders is a room by itself.
 ROOMS = (
     "files",
     "data",
@@ -47,7 +47,7 @@ def room(module: str) -> str:
 
 def imported_modules(file: Path, package: Path, modules: Iterable[str]) -> set[str]:
     """
-    The package's modules that a file imports: at its top, in functions and for type checkers alone.
+    The package's modules that a file imports: at its top, in functions and only for type checkers.
 
     `from .tasks import hub` imports the module `tasks.hub`, `from .tasks import Task` the module `tasks`.
     """

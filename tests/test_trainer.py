@@ -179,7 +179,7 @@ def test_evaluation_inside_a_plan_is_deferred_to_its_end(tmp_path, caplog):
     assert trainer.state.best_model_checkpoint.endswith((f"-{steps}", f"-{2 * steps}"))
 
 
-def test_direct_evaluation_inside_a_plan_meets_merged_parameters(tmp_path):
+def test_direct_evaluation_inside_a_plan_uses_merged_parameters(tmp_path):
     seen = []
 
     class Evaluate(TrainerCallback):
@@ -238,7 +238,7 @@ def test_runs_are_rounded_up_to_whole_plans(settings, tmp_path, caplog):
     assert trainer.state.epoch == pytest.approx(2.0)
 
 
-def test_training_twice_starts_anew(tmp_path):
+def test_a_second_training_starts_from_scratch(tmp_path):
     trainer = toy_trainer(tmp_path, num_train_epochs=1)
     trainer.train()
     first = trainer.history
@@ -334,7 +334,7 @@ def test_nothing_is_logged_where_logging_is_off(tmp_path):
     assert [set(entry) & {"loss_a", "alpha_a"} for entry in run["log_history"]] == [set()]
 
 
-def test_single_trains_the_target_alone(tmp_path):
+def test_single_trains_only_the_target(tmp_path):
     run = run_toy(tmp_path, method="single", num_train_epochs=1)
     untouched = toy_model().state_dict()
     for task in LABELS:

@@ -91,7 +91,7 @@ def parameters_of(method):
 
 
 def overridden():
-    """Name by owner of everything of Trainer's that our classes define anew."""
+    """Name by owner of everything that our classes override in Trainer."""
     return {
         name: owner
         for owner in OURS

@@ -168,7 +168,7 @@ def test_every_checkpoint_has_a_manifest_and_the_limit_holds(tmp_path):
     assert set(files) == {file.name for file in found[0].iterdir()} - {"manifest.json"}
 
 
-def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, caplog):
+def test_a_full_disk_leaves_earlier_checkpoints_intact(tmp_path, caplog):
     """From the second checkpoint on, no file may grow beyond a limit, as on a full disk."""
 
     class FullDisk(TrainerCallback):

@@ -39,7 +39,7 @@ def run_scenarios(world, names, kills, seed, folder):
     reports = finished.result
     for report in reports:
         assert report["differences"] == [], report["name"]
-    # Most ends come from a checkpoint: without any, starting anew would give the same weights.
+    # Most runs must have resumed from a checkpoint, because a run from scratch would end with the same weights.
     assert sum(report["resumed"] for report in reports) > sum(report["runs"] for report in reports) / 2
     return [kind for report in reports for kind in report["kinds"]]
 

@@ -45,7 +45,7 @@ class Terminate(TrainerCallback):
 
 
 @pytest.mark.parametrize("settings", [{}, {"joint_fraction": 0.3}, {"method": "multitask"}], ids=str)
-def test_a_run_is_stopped_and_goes_on(settings, tmp_path):
+def test_a_stopped_run_resumes(settings, tmp_path):
     """Stops at every step if the plan forks; at three steps otherwise."""
     every_step = not settings
     settings = RUN | settings
@@ -84,7 +84,7 @@ KEEPING = {
 
 
 @pytest.mark.parametrize("settings", KEEPING.values(), ids=KEEPING)
-def test_the_checkpoint_stays_whatever_else_is_kept(settings, tmp_path):
+def test_the_checkpoint_is_kept_whatever_the_limit_and_strategy(settings, tmp_path):
     """Neither `save_total_limit` nor a strategy that reads scores deletes it, and it is written once."""
     settings = RUN | {"num_train_epochs": 3, "learning_rate": 1.0} | settings
     whole = run_toy(tmp_path / "whole", **settings)
@@ -103,7 +103,7 @@ def test_the_checkpoint_stays_whatever_else_is_kept(settings, tmp_path):
         assert_same_run(whole, run_toy(folder, resume_from_checkpoint="auto", **settings))
 
 
-def test_workers_let_it_pass(tmp_path):
+def test_workers_ignore_sigterm(tmp_path):
     """A scheduler signals all processes of a job."""
 
     class TerminateAll(TrainerCallback):
@@ -124,7 +124,7 @@ def test_workers_let_it_pass(tmp_path):
     assert_same_run(whole, run_toy(tmp_path / "run", resume_from_checkpoint="auto", **settings))
 
 
-def test_an_error_in_training_gives_the_handler_back(tmp_path):
+def test_an_error_in_training_restores_the_handler(tmp_path):
     class Fail(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             raise KeyError("a user's error")
@@ -136,7 +136,7 @@ def test_an_error_in_training_gives_the_handler_back(tmp_path):
 
 
 @pytest.mark.distributed
-def test_one_of_two_processes_is_told(tmp_path):
+def test_sigterm_to_one_of_two_processes(tmp_path):
     """Both ranks stop at the same step, and resume. Then SIGKILL ends one rank, and the launcher restarts both."""
     settings = RUN | {"per_device_train_batch_size": 2}
     (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -154,7 +154,7 @@ def test_one_of_two_processes_is_told(tmp_path):
     assert results["died_after"] == ["checkpoint-4"]
 
 
-def test_the_driver_stops_and_goes_on(data_dir, real_encoder, tmp_path):
+def test_the_driver_stops_and_resumes(data_dir, real_encoder, tmp_path):
     command = [sys.executable, str(ROOT / "run_glue_avil.py"), "--target", "cb", "--auxiliary", "copa"]
     command += ["--data_dir", str(data_dir), "--model_name_or_path", str(real_encoder), "--output_dir", str(tmp_path)]
     command += ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--use_cpu", "true"]

@@ -12,7 +12,7 @@ ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is 
 pytestmark = pytest.mark.distributed
 
 RUN = {"learning_rate": 0.05, "weight_decay": 0.1, "optim_args": "momentum=0.9"}
-# Accumulation: DDP looks for unused heads in the last micro-batch alone.
+# Accumulation: DDP looks for unused heads only in the last micro-batch.
 RUNS = {
     "plain": {},
     "accumulation": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},

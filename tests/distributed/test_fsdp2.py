@@ -48,7 +48,8 @@ def test_equals_ddp(runs):
     for mine, theirs in zip(fsdp2["history"], ddp["history"], strict=True):
         for key in ("alpha", "task_weights", "task_weights_used"):
             assert mine[key] == pytest.approx(theirs[key], abs=TOLERANCE), key
-        # The judged losses come from forward passes one after another, between which the parameters are written.
+        # The losses of the acceptance test come from consecutive forward passes, between which parameters are
+        # overwritten.
         for key in ("meta_loss", "acceptance_loss"):
             assert mine[key] == pytest.approx(theirs[key], abs=TOLERANCE), key
         assert not mine["alpha_diverged"]
@@ -90,7 +91,7 @@ def test_mixed_precision_is_that_of_ddp(runs):
 
 
 @pytest.mark.distributed
-def test_what_is_saved_is_whole(runs):
+def test_saved_models_are_complete(runs):
     run = runs["fsdp2"]
     model = MultitaskModel.from_pretrained(run["folder"])
     for name, tensor in model.state_dict().items():
@@ -130,7 +131,7 @@ def test_a_checkpoint_holds_the_last_merged_model(runs, tmp_path):
         ("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR", "torch_compile.* is not supported"),
     ],
 )
-def test_refused_ways_of_sharding(variable, value, message, monkeypatch):
+def test_unsupported_sharding_is_refused(variable, value, message, monkeypatch):
     """`accelerate launch` sets these environment variables, and accelerate's plugins read them."""
 
     def state():
@@ -150,7 +151,7 @@ def test_refused_ways_of_sharding(variable, value, message, monkeypatch):
         check_sharding(state())
 
 
-def test_evaluation_alone():
+def test_evaluation_without_training():
     with pytest.raises(ValueError, match=r"after `train\(\)`.*configs/ddp.yaml"):
         check_evaluation(SimpleNamespace(is_fsdp2=True), torch.nn.Linear(1, 1))
     check_evaluation(SimpleNamespace(is_fsdp2=False), torch.nn.Linear(1, 1))

@@ -76,7 +76,7 @@ def test_groups_of_processes_equal_the_reference(tmp_path):
         assert_equals_reference(result, reference(**CASES[case][1]))
         assert len(result["rank_checksum"]) == 4
         assert len(set(result["rank_checksum"])) == 1
-    # Batch norm sees a rank's rows alone: the same as data-parallel training on a world of two.
+    # Batch norm sees only a rank's rows, as in data-parallel training on two processes.
     (whole,) = fork_runs(run_toy, [noisy | {"phase_parallel": "off"}], "ddp", 2)
     for key, tensor in whole["state"].items():
         torch.testing.assert_close(run["state"][key], tensor, rtol=1e-4, atol=1e-5)
@@ -117,15 +117,15 @@ def test_sigterm_and_a_rank_that_dies(tmp_path):
     """All processes stop at the next step where they agree, here the end of the plan. See test_sigterm.py."""
     settings = RUN | PARALLEL | {"enable_jit_checkpoint": True, "eval_strategy": "epoch"}
     settings |= {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
-    stops = {"told": (1, 3, signal.SIGTERM), "dying": (1, 5, signal.SIGKILL)}
+    stops = {"signalled": (1, 3, signal.SIGTERM), "dying": (1, 5, signal.SIGKILL)}
     ended = {
         name: fork(interrupted_run, tmp_path / name, *stop, settings, config="ddp", num_processes=2)
         for name, stop in stops.items()
     }
-    assert ended["told"].returncode == 0, ended["told"].stderr
+    assert ended["signalled"].returncode == 0, ended["signalled"].stderr
     assert ended["dying"].stdout.count("rank 1 dies") == 1
     names = {name: [path.name for path in checkpoints(tmp_path / name)] for name in stops}
-    assert names == {"told": ["checkpoint-8"], "dying": ["checkpoint-4"]}
+    assert names == {"signalled": ["checkpoint-8"], "dying": ["checkpoint-4"]}
     runs = [{"output_dir": str(tmp_path / name), "resume_from_checkpoint": "auto", **settings} for name in stops]
     whole, *resumed = fork_runs(run_toy, [{"output_dir": str(tmp_path / "whole"), **settings}, *runs], "ddp", 2)
     for run in resumed:
@@ -133,7 +133,7 @@ def test_sigterm_and_a_rank_that_dies(tmp_path):
 
 
 @pytest.mark.distributed
-def test_a_diverged_phase_is_dropped_everywhere(tmp_path):
+def test_a_diverged_phase_is_dropped_on_every_rank(tmp_path):
     """Rank 1 trains tasks a and c. A NaN drops one of its phases, and rank 0 learns so when the ranks exchange."""
     settings = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_phase_steps": 9, **PARALLEL}
     run = fork(diverging_run, tmp_path, config="ddp", num_processes=2, **settings)
@@ -182,7 +182,7 @@ def test_number_of_groups():
         ({"machine": accelerator(mixed_precision="fp16")}, "bf16"),
     ],
 )
-def test_what_is_not_possible(settings, reason):
+def test_unsupported_settings_are_refused(settings, reason):
     with pytest.raises(ValueError, match=f"phase_parallel='on' is not possible: .*{reason}"):
         groups(phase_parallel="on", **settings)
     assert groups(phase_parallel="auto", **settings) == 1

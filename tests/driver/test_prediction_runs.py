@@ -53,7 +53,7 @@ def test_a_set_without_a_prediction(command, tmp_path):
     assert (out / "export" / "moods" / "model.safetensors").is_file()
 
 
-def test_a_set_that_cannot_be_made_is_said_before_training(command, tmp_path):
+def test_an_impossible_set_is_refused_before_training(command, tmp_path):
     (tmp_path / "data").mkdir()
     arguments = [
         *command,
@@ -69,7 +69,7 @@ def test_a_set_that_cannot_be_made_is_said_before_training(command, tmp_path):
     assert not (tmp_path / "out" / "all_results.json").exists()
 
 
-def test_a_run_s_record_outlives_its_use(command, tmp_path):
+def test_prediction_keeps_the_report_of_the_training_run(command, tmp_path):
     """Prediction with a trained model, from a YAML file of flags, keeps the report of the training run."""
     out = tmp_path / "out"
     ran = drive(*command, "--do_train", "--do_eval", "--do_predict")
@@ -91,7 +91,7 @@ def test_a_run_s_record_outlives_its_use(command, tmp_path):
     assert "start with random values" not in ran.stderr
 
 
-def test_what_an_untrained_model_predicts_is_said(command, tmp_path):
+def test_predicting_with_an_untrained_model_warns(command, tmp_path):
     (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
     ran = drive(*command, "--auxiliary", "none", "--do_predict", "--max_eval_samples", "3", "--use_cpu", "true")
     assert "has no heads: they start at random, and nothing will train them" in ran.stderr

@@ -1,7 +1,7 @@
 """Committed trajectories of losses, α and weights, which equivalent settings reproduce.
 
-Where a change moves them on purpose: `python tests/invariant/test_trajectories.py` (with tests/ and its reference/ on
-PYTHONPATH) writes trajectories.json anew, and the commit says why.
+If a change moves them on purpose, `python tests/invariant/test_trajectories.py` (with tests/ and its reference/ on
+PYTHONPATH) rewrites trajectories.json. The commit says why.
 """
 
 import json

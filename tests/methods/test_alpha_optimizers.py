@@ -75,7 +75,7 @@ class Quadratic:
 
 
 class Score:
-    """A metric with steps: how many of two α lie in their boxes, neither near the start."""
+    """A metric with steps: how many of two α are in their boxes. Neither box is near the start."""
 
     num_rows = 16
     has_metric = True

@@ -119,8 +119,8 @@ def test_the_entropy_of_a_head_without_classes(head, tmp_path):
         trainer.train()
 
 
-def test_one_output_of_a_model_that_says_nothing(tmp_path):
-    """Integers as labels, one logit: nothing is known before the first forward pass."""
+def test_the_entropy_of_a_single_output(tmp_path):
+    """Labels are integers and there is one logit, so only the first forward pass can show the fault."""
     trainer = toy_with(tmp_path, ToyModel(LABELS | {"a": 1}), alpha_objective="entropy")
     trainer.compute_loss = lambda model, inputs, **_: model(inputs["task"], inputs["x"])["logits"].square().mean()
     with pytest.raises(ValueError, match=r"needs a head of several classes, .* the shape \(8, 1\)"):
@@ -204,7 +204,7 @@ def test_alpha_on_the_text_of_unlabelled_test_rows(demo, tmp_path):
     assert "| `alpha_objective` | entropy |" in card
 
 
-def test_no_test_rows_to_take(demo, tmp_path):
+def test_no_test_rows_for_alpha(demo, tmp_path):
     _, tasks = demo
     tasks = tasks | {DEMO_TARGET: replace(tasks[DEMO_TARGET], test=None)}
     with pytest.raises(ValueError, match=r"alpha_data='test', but there are no test rows of the target"):

@@ -161,7 +161,7 @@ def test_a_run_with_bfloat16_deltas(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_on_a_cpu_both_places_are_one(dtype, tmp_path):
+def test_on_a_cpu_both_delta_devices_give_the_same_run(dtype, tmp_path):
     one, other = (
         run_toy(tmp_path / device, noisy=True, delta_dtype=dtype, delta_device=device) for device in ("device", "cpu")
     )

@@ -97,7 +97,7 @@ def test_coefficients_by_phase_are_equal_in_all_groups(opened):
     assert bank.coefficients({"b": 2.0}).tolist() == [[0.0], [2.0]]
 
 
-def test_start_in_model_puts_the_running_parameters_back(opened):
+def test_start_in_model_restores_the_running_parameters(opened):
     model, bank, before = opened
     running = copy.deepcopy(model.state_dict())
     parameter = model.encoder.weight

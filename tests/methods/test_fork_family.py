@@ -194,7 +194,7 @@ def test_greedy_merge_by_hand():
     assert merged.shares == pytest.approx({"y": 1 / 1.3, "x": 0.3 / 1.3, "z": 0})
 
 
-def test_greedy_merge_keeps_the_smaller_of_equals():
+def test_greedy_merge_takes_the_smaller_coefficient_of_a_tie():
     merged = merge_greedily({"x": 1.0, "y": 1.0}, lambda shares: 1.0)
     assert merged.coefficients == {"x": 1.0, "y": 0.0}
 
@@ -253,7 +253,7 @@ def test_heads_move_with_their_branches(tmp_path):
 
 @pytest.mark.parametrize("method", ["diw", "forkmerge"])
 def test_batch_norm_statistics_follow(method, tmp_path):
-    """Of every epoch that trains: those of DIW's joint phases, those of ForkMerge's branch of the target alone."""
+    """The statistics are those of each epoch's joint phase (DIW), or of the branch of only the target (ForkMerge)."""
     seen = []
 
     class Statistics(TrainerCallback):
@@ -267,7 +267,7 @@ def test_batch_norm_statistics_follow(method, tmp_path):
 
 
 @pytest.mark.parametrize(("method", "steps"), [("stilts", [4, 8, 12, 16, 20, 24, 28, 30]), ("diw", [15, 30])])
-def test_evaluations_wait_for_merges_alone(method, steps, tmp_path):
+def test_only_merges_defer_evaluations(method, steps, tmp_path):
     run = run_toy(tmp_path, method=method, num_train_epochs=2, eval_strategy="steps", eval_steps=4)
     assert [entry["step"] for entry in run["log_history"] if "eval_a_loss" in entry] == steps
 
@@ -320,7 +320,7 @@ def test_resume_with_other_plans_is_refused(tmp_path):
             run_toy(tmp_path / "other", resume_from_checkpoint=str(checkpoint), **settings | change)
 
 
-def test_optimizer_states_that_are_not_needed_again_are_let_go(tmp_path):
+def test_optimizer_states_that_are_not_needed_again_are_freed(tmp_path):
     for method, epochs_left in (("forkmerge", {"(branch 0)", "(branch 2)"}), ("stilts", {"a"})):
         trainer = toy_trainer(tmp_path / method, method=method, optim="adamw_torch")
         trainer.train()
@@ -409,7 +409,7 @@ def test_two_processes_equal_the_reference(config, tmp_path):
         ({"method": "stilts", "order": ["a"]}, "'stilts' needs at least 1 auxiliary task"),
     ],
 )
-def test_what_no_run_can_do(settings, message, tmp_path):
+def test_impossible_settings_are_refused(settings, message, tmp_path):
     trainer = toy_trainer(tmp_path, **settings)
     with pytest.raises(ValueError, match=message):
         trainer.train()

@@ -42,7 +42,7 @@ def test_layers_of_architectures(kind):
     assert list(dict.fromkeys(layer_of(name) for name, _ in encoder.named_parameters())) == expected
 
 
-def test_lists_within_a_layer_are_of_the_layer():
+def test_lists_within_a_layer_belong_to_the_layer():
     assert layer_of("layers.3.mlp.experts.12.up.weight") == "layers.3"
     assert layer_of("0.weight") == "0"
     assert layer_of("norm2.weight") == "norm2"

@@ -25,7 +25,7 @@ def test_the_history_entry_has_the_keys_in_their_order():
     }  # fmt: skip
 
 
-def test_logs_hold_scalars_alone():
+def test_logs_hold_only_scalars():
     assert ALPHAVIL.logs({"a": 2.0, "b": 0.0}) == {
         "alpha_a": 1.5, "alpha_b": 0.5, "weight_a": 2.0, "weight_b": 0.0, "meta_metric": 0.75, "pruned_b": 1.0,
     }  # fmt: skip

@@ -46,7 +46,7 @@ def test_equals_the_straight_line(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["meta_tartan", "hydalearn", "auxilearn", "auto_lambda"])
-def test_held_out_rows_are_drawn_anew_for_every_step(case, tmp_path):
+def test_every_step_draws_new_held_out_rows(case, tmp_path):
     run = run_toy(tmp_path, **settings_of(case, alpha_batch_size=16))
     assert_equals_reference(run, reference(case, meta_rows=16), TOLERANCES.get(case, 1e-8))
 

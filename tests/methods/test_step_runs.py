@@ -89,7 +89,7 @@ class Machine:
 
 
 @pytest.mark.parametrize("method", ["tawt", "pcgrad", "auto_lambda"])
-def test_what_takes_gradients_apart_is_refused(method):
+def test_methods_that_compare_gradients_refuse_fsdp2_and_fp16(method):
     check_method(Machine(), METHODS[method])
     sharded, scaled = Machine(), Machine()
     sharded.is_fsdp2, scaled.mixed_precision = True, "fp16"

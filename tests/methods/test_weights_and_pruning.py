@@ -23,12 +23,12 @@ def test_within_the_bounds_it_is_a_shorter_step():
     assert rule.normalized(stepped) == stepped
 
 
-def test_without_an_average_the_step_is_the_rules_own():
+def test_without_an_average_the_rule_steps_in_full():
     rule = WeightRule(minimum=0.1, maximum=None, normalize=False)
     assert rule.step({"a": 1 / 3}, {"a": 1.1}, 1.0) == {"a": 1 / 3 + 1.1 - 1.0}
 
 
-def test_a_task_leaves_after_so_many_epochs_in_a_row():
+def test_a_task_is_pruned_after_enough_consecutive_epochs():
     pruning = Pruning(0.2, patience=2, target="a")
     low, high = {"a": 0.1, "b": 0.2, "c": 0.1}, {"a": 0.1, "b": 0.21, "c": 0.1}
     assert pruning.observe(low) == []
@@ -42,6 +42,6 @@ def test_a_task_leaves_after_so_many_epochs_in_a_row():
     assert resumed.observe(low) == ["b", "c"]
 
 
-def test_without_a_bound_none_leaves():
+def test_without_a_bound_no_task_is_pruned():
     pruning = Pruning(None, patience=1, target="a")
     assert pruning.observe({"a": 0.0, "b": 0.0}) == []

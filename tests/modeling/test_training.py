@@ -77,7 +77,7 @@ def train(model, folder, batch_size: int, accumulation: int):
 
 
 @pytest.mark.parametrize("architecture", ["bert", "modernbert", "qwen2"])
-def test_accumulated_batches_equal_a_whole_one(architecture, tmp_path):
+def test_accumulated_batches_equal_one_full_batch(architecture, tmp_path):
     whole, parts = no_dropout(architecture), no_dropout(architecture)
     trainers = [train(whole, tmp_path, 4, 1), train(parts, tmp_path, 2, 2)]
     for (name, left), right in zip(whole.named_parameters(), parts.parameters(), strict=True):
@@ -90,7 +90,7 @@ def test_accumulated_batches_equal_a_whole_one(architecture, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", ["bert", "qwen2"])
-def test_trainer_predicts_logits_alone(architecture, tmp_path):
+def test_trainer_predicts_only_logits(architecture, tmp_path):
     trainer = train(no_dropout(architecture), tmp_path, 4, 1)
     rows = Rows()
     rows.rows = rows.rows[:4]

@@ -1,4 +1,4 @@
-"""The comparison itself sees deviations: throwaway classes that differ from stock in one small thing each."""
+"""The comparison detects deviations: each class here differs from stock in one small thing."""
 
 import random
 from pathlib import Path

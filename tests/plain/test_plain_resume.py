@@ -1,4 +1,4 @@
-"""In plain mode a checkpoint is stock's: its files, what resuming makes of it, and who may resume it."""
+"""In plain mode checkpoints are those of stock Trainer: same files and resumed runs, and either class resumes them."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_each_resumes_the_others_checkpoint(first: type, second: type, tmp_path:
     assert not differences(started.model.state_dict(), resumed.model.state_dict())
 
 
-def test_checkpoint_holds_stock_files_alone(tmp_path: Path) -> None:
+def test_checkpoint_holds_only_stock_files(tmp_path: Path) -> None:
     """Written out, so that a file which stock should come to write as well does not hide one of ours."""
     Side(MultitaskTrainer, TrainingArguments, tmp_path).trainer(SETTINGS).train()
     checkpoint = tmp_path / "checkpoint-12"

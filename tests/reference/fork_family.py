@@ -1,7 +1,7 @@
 """DIW, DynaMiCS, ForkMerge and STILTs in straight lines: plain torch, float64, one process, SGD, linear schedule.
 
-Written from the rules alone, as the tests' reference. Models are left as they are; every function returns one record
-per epoch.
+Written only from the rules, as a reference for tests. Models are not changed. Every function returns one record per
+epoch.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""αVIL in straight lines: plain torch, float64, one process. Written from the rules alone, as the tests' reference."""
+"""αVIL in straight lines: plain torch, float64, one process. Written only from the rules, as a reference for tests."""
 
 import math
 import zlib
@@ -253,7 +253,7 @@ def straight_line_avil(
         queue = []
         alpha = torch.full((len(tasks), len(layers)), start_alpha, dtype=torch.float64, requires_grad=True)
         adam = torch.optim.Adam([alpha], lr=alpha_learning_rate, betas=(0.9, 0.999), eps=1e-8)
-        batch = take(meta, range(b))  # stands for the last batch where alpha_steps is 0
+        batch = take(meta, range(b))  # serves as the last batch if alpha_steps is 0
         alpha_trace, meta_loss, alpha_grads = [], [], []
         for s in range(alpha_steps):
             if b < M:
@@ -276,7 +276,7 @@ def straight_line_avil(
                     largest_first_norm = max(largest_first_norm, float(g.norm()) / math.sqrt(len(layers)))
                 h = alpha_learning_rate / (largest_first_norm or 1.0)
                 alpha = (alpha - h * g).detach()
-                # The pull's proximal step: the place x with x − α + h·pull'(x) = 0, or the start if that lies between.
+                # The proximal step of the penalty p: the x with x − α + h·p'(x) = 0, or the start if it is between.
                 l1, l2 = alpha_l1 / len(layers), alpha_l2 / len(layers)
                 above = (alpha - h * (l1 - 2 * l2 * start_alpha)) / (1 + 2 * h * l2)
                 below = (alpha + h * (l1 + 2 * l2 * start_alpha)) / (1 + 2 * h * l2)
@@ -289,7 +289,7 @@ def straight_line_avil(
             last = objective(model, merge(theta0, delta, by_task(final), alpha_applies_to), target, batch)
         meta_loss.append(float(last))
 
-        # The judge.
+        # The acceptance test.
         at_start = torch.full_like(final, start_alpha)
         judged = take(meta, range(min(M, 512)))
         with torch.no_grad():

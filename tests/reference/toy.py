@@ -46,9 +46,10 @@ class ToyDataset(Dataset):
 def toy_tasks(sizes, seed, *, target=None, meta_rows=40, n_labels=None, in_features=6, noise=0.3, random_labels=()):
     """Return ({task: train set of sizes[task] rows}, held-out meta set of the target).
 
-    Every task reads the same hidden features through a readout of its own, near a common one (`noise` says how near).
-    The target is the first task unless named; a task has two labels unless `n_labels` says otherwise (1: regression);
-    the tasks in `random_labels` have labels that say nothing. A task's data depend on (seed, task), not on order.
+    Every task reads the same hidden features through a separate readout, at a distance of `noise` from a common one.
+    The target is the first task by default. A task has two labels by default; `n_labels` sets other numbers (1 is a
+    regression). The tasks in `random_labels` have random labels. A task's data depend on (seed, task), not on the
+    order of tasks.
     """
     target = next(iter(sizes)) if target is None else target
     n_labels = dict.fromkeys(sizes, 2) | (n_labels or {})

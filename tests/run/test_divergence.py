@@ -1,4 +1,4 @@
-"""A loss that becomes NaN: the phase is undone and named, the run goes on; where nothing is left, it stops clearly."""
+"""A loss that becomes NaN: the phase is undone and reported, and the run goes on. If no phase is left, it stops."""
 
 import re
 
@@ -63,7 +63,7 @@ def test_a_diverged_phase_is_dropped(value, state, tmp_path, caplog):
     assert any("loss_b" in entry and not 0 < entry["loss_b"] < 100 for entry in run.state.log_history)
 
 
-def test_the_other_phases_do_not_notice(tmp_path):
+def test_other_phases_are_unaffected(tmp_path):
     """Up to the merge, δ of the other tasks are those of a run without the fault."""
     whole, faulty = trainer(tmp_path / "1"), trainer(tmp_path / "2", Poison([3]))
     whole.train(), faulty.train()

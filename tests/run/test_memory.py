@@ -1,4 +1,4 @@
-"""What memory αVIL is expected to take: against counts by hand, the tensors of a run, and the benchmark."""
+"""The expected memory of αVIL, compared with counts by hand, the tensors of a run, and the benchmark."""
 
 import json
 import logging

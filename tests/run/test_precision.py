@@ -10,7 +10,7 @@ ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is 
 
 
 def meta_loss(model, dtype=None):
-    """The target's loss over the meta set, by a forward pass of its own; under autocast if a type is given."""
+    """The target's loss over the meta set, by a separate forward pass, under autocast if a dtype is given."""
     _, rows = bert_data()
     inputs = {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
     with torch.no_grad(), torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
@@ -68,7 +68,7 @@ def test_resume_under_bf16_is_bit_equal(tmp_path):
         assert resumed.history == whole.history
 
 
-# ---- fp16 needs a gradient scaler, which accelerate makes for accelerators alone
+# ---- fp16 needs a gradient scaler, which accelerate makes only for accelerators
 
 
 def test_fp16_on_a_cpu_is_refused(tmp_path):

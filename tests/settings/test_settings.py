@@ -103,7 +103,7 @@ def test_ranges_and_combinations(settings, message):
         arguments(**settings)
 
 
-def test_settings_know_no_method():
+def test_settings_do_not_import_methods():
     settings = MultitaskSettings("out", use_cpu=True, method="mine", seed=3)
     assert (settings.method, settings.resolved_data_seed) == ("mine", 3)
     assert dataclasses.replace(settings, data_seed=5).resolved_data_seed == 5

@@ -1,9 +1,9 @@
-"""What two runs of the toy must have in common to be the same run."""
+"""Compares two runs of the toy."""
 
 import pytest
 import torch
 
-# Trainer's own running mean of the training loss begins anew at a resume; times differ in any case.
+# Trainer's running mean of the training loss starts again at a resume. Times always differ.
 NOT_COMPARED = ("runtime", "per_second")
 
 

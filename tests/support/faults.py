@@ -29,7 +29,7 @@ def interrupted_run(output_dir, rank, step, number, settings):
 
 
 def diverging_run(output_dir, **settings):
-    """Trains the toy; the loss of rank 1 alone is NaN in the step after 13. Returns what every rank has at the end."""
+    """Trains the toy. Only rank 1's loss is NaN, in the step after 13. Returns what every rank has at the end."""
     run = trainer(output_dir, Poison([13], rank=1), **settings)
     run.train()
     return {

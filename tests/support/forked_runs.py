@@ -74,7 +74,7 @@ class Updates(TrainerCallback):
 
 
 def rank_process(rank, world, port, folder, result, deadly, settings):
-    """One rank of a run that goes on from its last whole checkpoint; never returns."""
+    """One rank of a run that resumes from its last complete checkpoint. Never returns."""
     log = os.open(f"{result}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1), os.dup2(log, 2)
     if world > 1:
@@ -147,7 +147,7 @@ def scenario(name, world, settings, kills, seed, folder):
 
     Returns:
         What was killed (`kinds`), how the ends differ from the undisturbed run's (`differences`), and how many of them
-        went on from a checkpoint rather than anew (`resumed`).
+        resumed from a checkpoint rather than from scratch (`resumed`).
     """
     rng = random.Random(seed)
     began = time.perf_counter()

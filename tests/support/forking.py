@@ -131,7 +131,7 @@ def run_rank(function, args, kwargs, environment, cwd, place):
         os.close(file)
     # As in a process that a launcher starts; the collator of masked language modelling asks for the name.
     multiprocessing.current_process().name = "MainProcess"
-    # The garbage collector leaves what was imported alone: looking through it takes most of a short run.
+    # Excludes imported objects from garbage collection, which would take most of a short run.
     gc.freeze()
     torch.set_num_threads(1)
     os.environ.clear()

@@ -30,9 +30,9 @@ def main(settings, folder):
     results = {"died_after": names(dying)}
     results["after_death"] = run_toy(dying, resume_from_checkpoint="auto", **settings)
     results["whole"] = run_toy(folder / "whole", **settings)
-    interrupted_run(folder / "told", 1, 3, signal.SIGTERM, settings)
-    results["stopped_at"] = names(folder / "told")
-    results["after_sigterm"] = run_toy(folder / "told", resume_from_checkpoint="auto", **settings)
+    interrupted_run(folder / "signalled", 1, 3, signal.SIGTERM, settings)
+    results["stopped_at"] = names(folder / "signalled")
+    results["after_sigterm"] = run_toy(folder / "signalled", resume_from_checkpoint="auto", **settings)
     if os.environ["RANK"] == "0":
         torch.save(results, folder / "results.pt")
 

@@ -44,11 +44,9 @@ def launch_runs(script, runs, folder, num_processes=2, config="ddp"):
     Launches a script that ends in `run_listed`.
 
     Args:
-        script: Name of the script in `tests/support`.
-        runs: Arguments of its runs, ready for JSON.
-        folder: Where arguments and results may lie.
-        num_processes: Number of processes.
-        config: Name of a launch file in `configs/`.
+        script: Name of the script in `tests/support`. runs: Arguments of its runs, JSON-serialisable. folder: Folder
+        for the files of arguments and results. num_processes: Number of processes. config: Name of a launch file in
+        `configs/`.
 
     Returns:
         What the runs returned on rank 0.

@@ -114,7 +114,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def file_content(file: Path) -> Any:
-    """What a checkpoint's file says, in comparable form; the pickled arguments count by their name alone."""
+    """The content of a checkpoint's file, in comparable form. Of the pickled arguments, only the file name counts."""
     if file.name == "training_args.bin":
         return None
     if file.suffix == ".json":

@@ -124,7 +124,7 @@ def predict(side: Side) -> Trainer:
 
 @scenario
 def ignored_outputs(side: Side) -> Trainer:
-    """Outputs of the model that evaluation is told to leave out, by position and by name."""
+    """Model outputs that evaluation ignores, passed by position and by name."""
     model = bert()
     model.config.output_hidden_states = True
 

@@ -30,7 +30,7 @@ def search(side: Side) -> Trainer:
     best = trainer.hyperparameter_search(
         n_trials=3, direction="minimize", backend="optuna", hp_space=space, sampler=RandomSampler(seed=0)
     )
-    # With several processes the first alone knows.
+    # With several processes, only the first knows the result.
     side.notes["best"] = best and [best.run_id, best.objective, best.hyperparameters]
     side.notes["weights"] = kept.weights
     assert len(kept.weights) == 3

@@ -27,7 +27,7 @@ def resumed(side: Side) -> Trainer:
 
 
 class OtherDraw(MultitaskTrainer):
-    """Deviates in rank 1 alone."""
+    """Deviates only in rank 1."""
 
     def _finalize_training(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         if self.args.process_index == 1:

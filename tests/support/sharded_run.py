@@ -18,7 +18,7 @@ HEADS = {
 
 
 def rows(task, number, seed):
-    """Tokenised rows of random words, whose label is whether the first word stands high in the vocabulary."""
+    """Tokenised rows of random words. The label depends on the id of the first word."""
     generator = torch.Generator().manual_seed(seed)
     shape = (2, 8) if task == "copa" else (8,)
     made = []

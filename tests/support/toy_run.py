@@ -90,7 +90,7 @@ def toy_model(noisy=False):
 
 
 def toy_args(output_dir, **settings):
-    """Training arguments of the toy runs: plain SGD and the paper's letter, unless told otherwise."""
+    """Training arguments of the toy runs: by default plain SGD and the paper's settings."""
     defaults = {
         "target_task": TARGET,
         "use_cpu": True,

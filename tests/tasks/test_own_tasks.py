@@ -282,7 +282,7 @@ def test_objects_that_no_column_can_hold(define, tmp_path, first, second, reason
         load_tasks(str(path))
 
 
-def test_a_parquet_column_that_is_there_twice(define, tmp_path):
+def test_a_duplicate_parquet_column(define, tmp_path):
     table = pyarrow.table([["a"], [1.0], [2.0]], names=["t", "label", "label"])
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
     path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.parquet}}}")
@@ -309,7 +309,7 @@ def test_labels_that_no_model_can_hold(define, tmp_path, kind, label, reason, su
         load_tasks(str(path))
 
 
-def test_a_json_key_that_is_there_twice_is_refused(define, tmp_path):
+def test_a_duplicate_json_key_is_refused(define, tmp_path):
     path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.json}}}")
     for text in ('[{"t": "a", "label": 1, "label": 2}]', '{"data": [], "data": [{"t": "a", "label": 1}]}'):
         (tmp_path / "t.json").write_text(text)
@@ -391,7 +391,7 @@ def test_lists_as_python_prints_them(define, value):
         load_tasks(str(define(WORDS.replace("FILE", "data.csv"), data__csv=words)))
 
 
-def test_labels_that_end_fields(define):
+def test_labels_with_tabs_or_line_ends(define):
     rows = [{"text": "a", "label": "x\ty"}, {"text": "b", "label": "z"}]
     text = "a: {kind: sequence_classification, text_columns: [text], files: {splits: {train: t.jsonl}}}"
     with pytest.raises(DataError, match=r"the label 'x\\ty' holds a tab or a line end"):

@@ -222,7 +222,7 @@ def test_damaged_files(form, share, tmp_path):
 
 @FEW_AND_MANY
 @pytest.mark.parametrize("form", FLAT)
-def test_whole_files(form, share, tmp_path):
+def test_intact_files(form, share, tmp_path):
     @cases(4 * share)
     @given(seed=st.integers(0, 10_000))
     def check(seed):

@@ -106,7 +106,7 @@ def test_superglue(superglue_data, three_queries, tmp_path):
     ]
     assert len(answers) == 9693
     assert {answer["label"] for answer in answers} == {0}
-    # A set of its own files is whole again.
+    # A set made from its own files is complete again.
     with zipfile.ZipFile(tmp_path / "set.zip") as archive:
         archive.extractall(tmp_path / "again")
     again = make_submission("superglue", [tmp_path / "again"], tmp_path / "again.zip")

@@ -137,7 +137,7 @@ def test_wrong_shapes():
         score(Task("t", "regression", ("text",)), np.zeros((3, 2)), [0, 1, 1])
 
 
-def test_metrics_leave_the_random_state_alone():
+def test_metrics_do_not_change_the_random_state():
     np.random.seed(3)
     expected = np.random.rand()
     np.random.seed(3)

@@ -85,7 +85,7 @@ def words_task(rows, **splits):
     max_length=st.sampled_from([None, 6, 12]),
 )
 def test_labels_are_at_first_sub_words(real_tokenizer, words, max_length):
-    """A word tokenised alone shows its number of sub-words; a word without any is passed over."""
+    """A word tokenised alone gives its number of sub-words. A word without any is skipped."""
     tokenizer = real_tokenizer
     labels = [number % 3 for number in range(len(words))]
     task = words_task([{"words": words, "label": labels}])
@@ -148,7 +148,7 @@ def test_words_are_tokenised_as_in_a_text(family):
     row = words_task([{"words": words, "label": [1, 0, 0, 0, 0, 0, 2]}]).tokenize("train", tokenizer)[0]
     text = tokenizer(" ".join(words), return_offsets_mapping=True)
     assert row["input_ids"] == text["input_ids"]
-    # For each word, the first token with a part of the word, not the space before it alone.
+    # For each word, the first token with a part of the word, not only the space before it.
     starts = [sum(map(len, words[:number])) + number for number in range(len(words))]
     tokens = tokenizer.convert_ids_to_tokens(text["input_ids"])
     ends = [end if token.strip("Ġ▁") else 0 for token, (_, end) in zip(tokens, text["offset_mapping"], strict=True)]
