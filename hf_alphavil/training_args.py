@@ -103,5 +103,5 @@ class MultitaskTrainingArguments(MultitaskSettings):
             self,
             "alpha_data",
             self.alpha_data != "test" or (METHODS[self.method].fits_alpha and self.alpha_objective == "entropy"),
-            "it together with alpha_objective='entropy' of alphavil: labels of test rows must not be looked at",
+            "it together with alpha_objective='entropy' and method='alphavil': labels of test rows must not be read",
         )

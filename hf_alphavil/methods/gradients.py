@@ -84,7 +84,7 @@ class TaskGradients:
         ‖g_t‖ of every task over one parameter.
 
         Args:
-            number (`int`): The parameter's number.
+            number (`int`): The parameter's index.
 
         Returns:
             `torch.Tensor`: Of shape `(T,)`, float64, on the CPU.
@@ -163,7 +163,7 @@ class TaskGradients:
         Restores parameters, bit for bit, after a `with` block that moves them.
 
         Args:
-            numbers (`Sequence[int]`): Numbers of the parameters.
+            numbers (`Sequence[int]`): Indices of the parameters.
         """
         values = [self.parameters[i].detach().clone() for i in numbers]
         try:

@@ -34,7 +34,7 @@ def joint_phase(
         epoch (`int`): The epoch, from 0.
         num_steps (`int`): Steps of the phase.
         steps (`Mapping[str, int]`): Steps in which every task of the phase sees its sampled rows once.
-        task_weights (`Mapping[str, float]`): Present task weights.
+        task_weights (`Mapping[str, float]`): Current task weights.
         schedule_range (`tuple[float, float]`, *optional*, defaults to `(0.0, 1.0)`):
             The part of the epoch's learning-rate schedule that the phase passes through.
         sampling (`str`, *optional*): How tasks are mixed. Defaults to `args.task_sampling`.

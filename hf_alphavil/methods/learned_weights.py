@@ -38,7 +38,7 @@ class LearnedWeights:
         Takes one step of the optimizer.
 
         Args:
-            gradient (`torch.Tensor`): Of shape `(tasks,)`.
+            gradient (`torch.Tensor`): Gradient with respect to the weights, of shape `(tasks,)`.
         """
         self.tensor.grad = gradient.to(self.tensor.dtype)
         self.optimizer.step()

@@ -41,7 +41,7 @@ def read_options(options: type, given: Mapping[str, Any] | str | None, method: s
         if not _fits(value, known[name]):
             raise ValueError(
                 f"method_kwargs: {name}={value!r} of the method {method!r} is a {type(value).__name__}: pass a "
-                f"{type(known[name]).__name__}, as the default {known[name]!r}"
+                f"{type(known[name]).__name__}, like the default {known[name]!r}"
             )
     return options(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 

@@ -34,7 +34,7 @@ class MetaTartanOptions:
     Args:
         weight_learning_rate (`float`, *optional*, defaults to 0.01): Step size of z.
         head_steps (`int`, *optional*, defaults to 5): Gradient steps that train the development head.
-        head_learning_rate (`float`, *optional*, defaults to 0.01): Their step size.
+        head_learning_rate (`float`, *optional*, defaults to 0.01): Step size of these gradient steps.
     """
 
     weight_learning_rate: float = 0.01

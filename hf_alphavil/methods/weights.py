@@ -33,9 +33,9 @@ class WeightRule:
         The weights of the next epoch before they are normalised.
 
         Args:
-            weights (`Mapping[str, float]`): Present weights w_t.
+            weights (`Mapping[str, float]`): Current weights w_t.
             alpha (`Mapping[str, float]`): The epoch's α_t.
-            alpha_init (`float`): Where α started.
+            alpha_init (`float`): The start of every α.
 
         Returns:
             `dict[str, float]`: New weights, in the order of `weights`.

@@ -135,7 +135,7 @@ class TaskObjective:
             NotImplementedError: If the model is sharded.
         """
         if is_sharded(self.model):
-            raise NotImplementedError("whole gradients of a sharded model are not supported")
+            raise NotImplementedError("whole gradients of a sharded model are not supported: use DDP instead of FSDP2")
         indices = range(len(self.parameters)) if wanted is None else wanted
         parameters = [self.parameters[i] for i in indices]
         total: Gradient = [None] * len(parameters)

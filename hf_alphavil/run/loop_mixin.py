@@ -68,8 +68,8 @@ class TrainingLoopMixin(Trainer):
         epochs = math.ceil(max_steps / steps_per_epoch)
         if epochs * steps_per_epoch != max_steps:
             logger.warning(
-                f"{max_steps} steps end inside an epoch's plan of {steps_per_epoch} steps, which the method needs "
-                f"whole; the run is rounded up to {epochs} epochs of {epochs * steps_per_epoch} steps."
+                f"{max_steps} steps end inside an epoch's plan of {steps_per_epoch} steps, but the method needs whole "
+                f"plans; the run is rounded up to {epochs} epochs of {epochs * steps_per_epoch} steps."
             )
         return (
             epochs, steps_per_epoch, num_examples, epochs * num_examples, batch_size, steps_in_epoch,

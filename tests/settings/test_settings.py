@@ -82,7 +82,7 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
         ({"alpha_data": "test"}, "alpha_data='test': pass it together with alpha_objective='entropy'"),
         (
             {"alpha_data": "test", "alpha_objective": "entropy", "method": "multitask"},
-            "alpha_data='test': pass it together with alpha_objective='entropy' of alphavil",
+            "alpha_data='test': pass it together with alpha_objective='entropy' and method='alphavil'",
         ),
         ({"min_task_weight": 1.5}, "min_task_weight=1.5: pass at most 1"),
         ({"weight_average": 1.0}, r"weight_average=1.0: pass a share in \[0, 1\)"),
