@@ -76,7 +76,7 @@ class LabelReader:
         ids = [self.id(part) for part in parts]
         if len(set(ids)) != len(ids):
             raise ValueError(
-                f"the labels {value!r:.80} name one twice. (Flags, one for each label, need `labels` in the YAML.)"
+                f"the labels {value!r:.80} list one label twice. (Flags, one per label, need `labels` in the YAML.)"
             )
         return ids
 

@@ -78,7 +78,7 @@ def encode_texts(
 
 def no_token(what: str) -> str:
     """The message for a text or words that give no token."""
-    return f"the tokenizer makes no token of the {what}. Take the row out, or pass a greater max_length."
+    return f"the tokenizer makes no tokens from the {what}. Remove the row, or pass a larger max_length."
 
 
 def is_text_list(value: Any) -> bool:

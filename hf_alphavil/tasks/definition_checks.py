@@ -58,7 +58,7 @@ def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
         if part in content:
             _check_keys(source, content[part], keys, (*place, part), f"{part} of the task {key!r}")
     if "files" not in content and "hub" not in content:
-        raise source.fault(f"the task {key!r} says neither `files` nor `hub`: where are its rows?", *place)
+        raise source.fault(f"the task {key!r} has neither `files` nor `hub`: its rows come from one of them", *place)
     for path in packaged_keys() if is_own else ():
         part, _, name = path.partition(".")
         if part in content and (not name or name in content[part]):

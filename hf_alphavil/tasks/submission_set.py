@@ -204,7 +204,7 @@ def _check_json_lines(definition: TaskDefinition, lines: list[str], file: Path) 
         except (ValueError, KeyError, TypeError):
             raise DataError(f"is not a prediction of {definition.name}: {line[:80]!r}.", file, number) from None
         if type(index) is not int or index in seen:
-            raise DataError(f"the idx {index!r} is not a number, or is there twice.", file, number)
+            raise DataError(f"the idx {index!r} is not a number, or occurs twice.", file, number)
         seen.add(index)
         for label in labels:
             _check_label(definition, label, file, number)

@@ -143,7 +143,7 @@ def check_texts(rows: Dataset, spec: TaskSpec, name: str) -> None:
 def _bad_label(name: str, number: int, column: str, label: Any, error: ValueError) -> DataError:
     return DataError(
         f"{name}, row {number}: the column {column!r} holds {label!r:.80}, which {error}.",
-        advice="Correct the row, or take it out.",
+        advice="Correct the row, or remove it.",
     )
 
 

@@ -69,7 +69,7 @@ class YamlFile:
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in seen:
-                raise DataError(f"the key {name!r} is there twice.", self.file, line)
+                raise DataError(f"the key {name!r} occurs twice.", self.file, line)
             seen.add(name)
             self._lines[(*path, name)] = line
             self._walk(value, (*path, name))

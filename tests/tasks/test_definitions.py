@@ -14,7 +14,7 @@ REST = f"  text_columns: [t]\n{FILES}"
     [
         ("[1, 2]", 1, "is not a mapping"),
         ("a: b: c", 1, "is not YAML"),
-        ("a:\n  kind: regression\na:\n  kind: regression\n", 3, "the key 'a' is there twice"),
+        ("a:\n  kind: regression\na:\n  kind: regression\n", 3, "the key 'a' occurs twice"),
         ("a: 3", 1, "the task 'a' is 3, not a mapping"),
         ("a: &own {kind: regression, value_maps: *own}", None, "an alias is inside the value that it refers to"),
         ("a:\n  knd: regression\n", 2, "unknown key 'knd'.*Did you mean 'kind'"),
@@ -70,7 +70,7 @@ REST = f"  text_columns: [t]\n{FILES}"
             7,
             "write one for each of its labels, which are .'m', 'n'., in their order, and none twice",
         ),
-        ("a:\n  kind: regression\n  files: {splits: {train: x.csv, train: t.csv}}\n", 3, "'train' is there twice"),
+        ("a:\n  kind: regression\n  files: {splits: {train: x.csv, train: t.csv}}\n", 3, "'train' occurs twice"),
         (
             f"a:\n  kind: regression\n  value_maps: {{s: {{b: c}}}}\n{REST}",
             1,
@@ -123,7 +123,7 @@ def test_definitions_with_faults(define, text, line, reason):
 
 
 def test_yaml_may_merge(define):
-    """A key beside `<<` overrides the merged one, as in YAML, and is not a key that is there twice."""
+    """A key beside `<<` overrides the merged one, as in YAML, and is not a key that occurs twice."""
     text = """
 base: &base
   kind: regression

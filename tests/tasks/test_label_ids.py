@@ -155,7 +155,7 @@ def test_a_dataset_that_cannot_be_made(define, tmp_path):
         ("[x, y, z]", [True, False, True], [0, 2]),
         ("[x, y, z]", [1, 0], [1, 0]),  # ids
         ("[x, y, z]", [1, 2, 0], [1, 2, 0]),
-        ("[x, y, z]", [1, 0, 2, 1], "name one twice"),
+        ("[x, y, z]", [1, 0, 2, 1], "list one label twice"),
         ("[x, y, z]", [1.0, 0.0], "the label 1.0 is none of"),
         ("[x, y]", [1, 0], "may be two ids, or a flag for each label"),
         ("[x, y]", [True, False], [0]),
@@ -170,7 +170,7 @@ def test_a_dataset_that_cannot_be_made(define, tmp_path):
     ],
 )
 def test_flags_of_several_labels(define, labels, value, expected):
-    """`[1, 0, 1]`, a common form of several labels, cannot be a list of ids: it would name one twice."""
+    """`[1, 0, 1]`, a common form of several labels, cannot be a list of ids: it would list one label twice."""
     settings = f"problem_type: multi_label_classification\n  labels: {labels}"
     path = define(filled(TASK, settings=settings), train__jsonl=rows(a=value), dev__jsonl=rows(a=[]))
     if isinstance(expected, str):

@@ -163,7 +163,7 @@ FAULTS = [
     ("rte", "dev.tsv", broken("rte", "dev", 3, "1\ta\0b\tc\tentailment"), 3, "holds a NUL byte"),
     ("cola", "train.tsv", "src\t1\t\tThe cat sat\n".encode("utf-16-le"), 1, "holds a NUL byte"),
     ("cb", "train.jsonl", [CB_ROW, CB_ROW[:-9]], 2, "is not JSON"),
-    ("cb", "train.jsonl", [CB_ROW, CB_ROW[:-1] + ', "idx": 1}'], 2, "is not JSON .the key 'idx' is there twice"),
+    ("cb", "train.jsonl", [CB_ROW, CB_ROW[:-1] + ', "idx": 1}'], 2, "is not JSON .the key 'idx' occurs twice"),
     ("cb", "train.jsonl", [CB_ROW, "", CB_ROW], 2, "is not JSON"),
     ("cb", "train.jsonl", [DEEP], 1, "is not JSON"),
     ("cb", "train.jsonl", ['{"idx": ' + "9" * 5000 + "}"], 1, "is not JSON"),

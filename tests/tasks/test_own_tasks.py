@@ -140,7 +140,7 @@ def test_several_labels(define):
         assert task.train["label"][:] == [[0, 2], [], [1]]
         assert task.metrics == ("f1_micro",)
         assert "label" not in task.test.column_names
-    with pytest.raises(DataError, match=r"line 1: the labels .* name one twice"):
+    with pytest.raises(DataError, match=r"line 1: the labels .* list one label twice"):
         load_tasks(
             str(define(MULTI.replace("FILE", "data.jsonl"), data__jsonl=[{"text": "a", "label": ["x", "x", "y"]}]))
         )
@@ -286,7 +286,7 @@ def test_a_duplicate_parquet_column(define, tmp_path):
     table = pyarrow.table([["a"], [1.0], [2.0]], names=["t", "label", "label"])
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
     path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.parquet}}}")
-    with pytest.raises(DataError, match=r"t.parquet: the column 'label' is there twice"):
+    with pytest.raises(DataError, match=r"t.parquet: the column 'label' occurs twice"):
         load_tasks(str(path))
 
 
@@ -313,7 +313,7 @@ def test_a_duplicate_json_key_is_refused(define, tmp_path):
     path = define("a: {kind: regression, text_columns: [t], files: {splits: {train: t.json}}}")
     for text in ('[{"t": "a", "label": 1, "label": 2}]', '{"data": [], "data": [{"t": "a", "label": 1}]}'):
         (tmp_path / "t.json").write_text(text)
-        with pytest.raises(DataError, match=r"t\.json: is not JSON \(the key '(label|data)' is there twice\)"):
+        with pytest.raises(DataError, match=r"t\.json: is not JSON \(the key '(label|data)' occurs twice\)"):
             load_tasks(str(path))
 
 

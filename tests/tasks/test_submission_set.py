@@ -124,7 +124,7 @@ def test_superglue(superglue_data, three_queries, tmp_path):
         ("STS-B.tsv", ["index\tprediction", "0\tnan"], 2, "'nan' is not a prediction"),
         ("WSC.jsonl", ["{"], 1, "is not a prediction of WSC"),
         ("WSC.jsonl", ['{"idx": 0, "label": true}'], 1, "True is not a prediction"),
-        ("WSC.jsonl", ['{"idx": 0, "label": "True"}'] * 2, 2, "is there twice"),
+        ("WSC.jsonl", ['{"idx": 0, "label": "True"}'] * 2, 2, "occurs twice"),
         ("COPA.jsonl", ['{"idx": 0, "label": 0}'], None, "holds 1 predictions"),
         ("MultiRC.jsonl", ['{"idx": 0, "passage": {}}'], 1, "is not a prediction of MultiRC"),
     ],

@@ -62,7 +62,7 @@ def test_rows_of_words_without_tokens_are_refused(real_tokenizer):
     """Alone in a batch, such a row would make the loss NaN."""
     nothing = {"words": ["\u200b", ""], "label": [1, 0]}
     task = words_task([{"words": ["the"], "label": [0]}, nothing])
-    with pytest.raises(DataError, match=r"t-train: the tokenizer makes no token of the words .*"):
+    with pytest.raises(DataError, match=r"t-train: the tokenizer makes no tokens from the words .*"):
         task.tokenize("train", real_tokenizer)
     blind = Dataset.from_list([{"words": nothing["words"]}])
     task = words_task([{"words": ["the"], "label": [0]}], test=blind)
@@ -90,7 +90,7 @@ def test_labels_are_at_first_sub_words(real_tokenizer, words, max_length):
     labels = [number % 3 for number in range(len(words))]
     task = words_task([{"words": words, "label": labels}])
     if not any(map(tokenizer.tokenize, words)):
-        with pytest.raises(DataError, match="the tokenizer makes no token"):
+        with pytest.raises(DataError, match="the tokenizer makes no tokens from the"):
             task.tokenize("train", tokenizer, max_length)
         return
     row = task.tokenize("train", tokenizer, max_length)[0]
@@ -169,12 +169,12 @@ def test_a_word_with_only_its_space_left_is_cut_off():
 
 @pytest.mark.parametrize("kind", ["sequence_classification", "token_classification", "multiple_choice"])
 def test_a_test_row_without_tokens_is_refused(kind):
-    """A tokenizer without special tokens makes no token of an empty text, which no model accepts."""
+    """A tokenizer without special tokens makes no tokens from an empty text, which no model accepts."""
     tokenizer = FAMILIES["Qwen2, Llama 3"]()
     rows = Dataset.from_dict({"text": ["the mat", ""], "choices": [["the", "mat"], ["the", ""]]})
     texts = {"context_template": "{text}", "choices_column": "choices"} if kind == "multiple_choice" else {}
     task = Task("t", kind, **(texts or {"text_columns": ("text",)}), labels=("n", "y"), test=rows)
-    with pytest.raises(DataError, match=r"t-test: the tokenizer makes no token of the (text ' ?'|words \[\])"):
+    with pytest.raises(DataError, match=r"t-test: the tokenizer makes no tokens from the (text ' ?'|words \[\])"):
         task.tokenize("test", tokenizer)
 
 

@@ -12,22 +12,22 @@ class PackagedMetric(evaluate.Metric):
     """
     A metric that needs no network, over `predictions` and `references` of shape `(rows,)`.
 
-    With the configuration `"multilabel"`, as in `evaluate`'s own metrics, both are of shape `(rows, labels)`, 1 where
-    a label applies.
+    With the configuration `"multilabel"`, as in the metrics of `evaluate`, both have shape `(rows, labels)`, with 1
+    for labels that apply and 0 for others.
     """
 
     description: ClassVar[str]
-    #: Columns that it reads beside predictions and references; `compute` takes each by its name.
+    #: Columns that the metric reads beside predictions and references. `compute` takes each as a keyword argument.
     columns: ClassVar[tuple[str, ...]] = ()
     greater_is_better: ClassVar[bool] = True
-    #: What it reads as predictions: `"ids"`, `"scores"` (regression), `"margins"` (the logit of class 1 minus that of
-    #: class 0) or `"tags"` (a list of label names for each row). A kind's `metric_inputs` makes them.
+    #: What the metric reads as predictions: `"ids"`, `"scores"` (regression), `"margins"` (the logit of class 1 minus
+    #: that of class 0) or `"tags"` (a list of label names for each row). A kind's `metric_inputs` makes them.
     reads: ClassVar[str] = "ids"
     #: Whether `compute` takes `num_labels`.
     reads_num_labels: ClassVar[bool] = False
 
     def __init__(self, config_name: str | None = None, **kwargs: Any) -> None:
-        # In memory: parallel runs would collide in metric files on disk, which have locks and a shared name.
+        # In memory, because parallel runs would collide in metric files on disk, which have locks and a shared name.
         kwargs.setdefault("keep_in_memory", kwargs.get("num_process", 1) == 1)
         super().__init__(config_name, **kwargs)
 

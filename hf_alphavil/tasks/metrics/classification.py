@@ -14,8 +14,8 @@ class Accuracy(PackagedMetric):
     """
     The share of predictions that equal their reference.
 
-    In token classification over the words, in masked language modelling over the masked tokens; with several labels at
-    once, the share of rows whose labels are all right (subset accuracy).
+    In token classification, it is the share of words; in masked language modelling, of masked tokens. In multi-label
+    classification, it is the share of rows whose labels are all right (subset accuracy).
     """
 
     description = "Accuracy"
@@ -41,9 +41,9 @@ class F1(PackagedMetric):
 
 class AveragedF1(PackagedMetric):
     """
-    F1 averaged over all labels in one of scikit-learn's ways; a label that occurs nowhere counts as 0.
+    F1 with one of scikit-learn's averages over all labels. A label that occurs nowhere counts as 0.
 
-    Rows have one label, or several at once. With one label, the micro average is the accuracy.
+    Rows have one label or any number. With one label, the micro average equals the accuracy.
     """
 
     average: ClassVar[str]
@@ -73,7 +73,7 @@ class F1Macro(AveragedF1):
 
 
 class F1Weighted(AveragedF1):
-    """The mean of the labels' F1, each by its share of the references."""
+    """The mean of the labels' F1, weighted by their shares of the references."""
 
     description, average = "F1, weighted by support", "weighted"
 

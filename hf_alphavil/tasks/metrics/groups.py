@@ -1,4 +1,4 @@
-"""Metrics over rows that belong together: a question's answers (MultiRC), a pair of sentences (AX-g)."""
+"""Metrics over groups of rows: the answers to a question (MultiRC), a pair of sentences (AX-g)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class GenderParity(PackagedMetric):
     AX-g's gender parity ([Rudinger et al. 2018](https://aclanthology.org/N18-2002)): the share of pairs (the two rows
     of one `pair_id`, which differ in a pronoun's gender) with equal predictions, right or wrong.
 
-    A row without its partner, as after rows were left out, is not a pair; without any pair the score is NaN.
+    A row without its partner, for example after a selection of rows, is ignored. Without any pair, the score is NaN.
     """
 
     description = "Gender parity: pairs with equal predictions"

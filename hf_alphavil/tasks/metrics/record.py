@@ -1,4 +1,4 @@
-"""ReCoRD's metrics: the entity that a model picks for a query, compared with all right answers."""
+"""ReCoRD's metrics: compare the entity that a model picks for a query with all right answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def answer_match(prediction: str, answer: str) -> float:
 
 class RecordMetric(PackagedMetric):
     """
-    The mean over queries of how well the predicted candidate fits its best fitting answer.
+    The mean over queries of how well the predicted candidate fits the answer that it fits best.
 
     One row is one candidate of one query; rows of one `query_id` belong together, and `answers` holds the query's
     right answers. Predictions are margins, the logit of "right" minus that of "wrong": the first candidate with the

@@ -13,7 +13,7 @@ from .base import PackagedMetric, is_constant
 
 
 class RegressionMetric(PackagedMetric):
-    """A metric over floats. It is NaN, no score rather than a wrong one, if the model has diverged."""
+    """A metric over floats. If the model has diverged, it is NaN: no score instead of a wrong one."""
 
     reads = "scores"
 
@@ -64,8 +64,8 @@ def _correlation(function: Any, predictions: Any, references: Any) -> float:
     predictions, references = np.asarray(predictions), np.asarray(references)
     if not np.isfinite(predictions).all():
         return float("nan")
-    # The correlation is undefined if one side does not vary. It is 0, "no relation", not NaN: a first score of NaN
-    # would stay the best for good, since no later score compares greater.
+    # The correlation is undefined if one side does not vary. It is set to 0 ("no relation"), because a first score of
+    # NaN would stay the best: no later score compares greater.
     if is_constant(predictions) or is_constant(references):
         return 0.0
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The scores of one task's predictions."""
+"""Computes the scores of one task's predictions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def compute_scores(
     rows: Dataset | None = None,
 ) -> dict[str, float]:
     """
-    Some metrics, and `combined_score`, their mean, if there are several that can be combined.
+    Computes metrics and, if there are several that can be combined, their mean `combined_score`.
 
     Args:
         names (`Sequence[str]`):
@@ -66,8 +66,7 @@ def compute_scores(
             As in [`Task.compute_metrics`].
         labels (`Sequence[str]`, *optional*):
             Label names in id order, if the kind has them.
-        rows (`datasets.Dataset`, *optional*):
-            What was predicted, row by row, with the columns that the metrics read.
+        rows (`datasets.Dataset`, *optional*): The predicted rows, with the columns that the metrics read.
 
     Returns:
         `dict[str, float]`: NaN throughout when there are no rows.

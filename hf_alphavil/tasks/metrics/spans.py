@@ -13,8 +13,8 @@ def spans_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     The spans that a row's tags mark, by the rules of CoNLL's `conlleval`.
 
     `B-X` and `S-X` begin a span of type X. `I-X` and `E-X` continue an open span of type X, or begin one if none is
-    open. `E-X` and `S-X` close the span. So IOB2, IOB and IOBES are all read, and a broken sequence still gives spans.
-    A tag without such a prefix, such as a part of speech, is a span of one word; `O` is none.
+    open. `E-X` and `S-X` close the span. IOB2, IOB and IOBES are thus all supported, and a broken sequence still gives
+    spans. A tag without such a prefix, such as a part of speech, is a span of one word. `O` is not part of a span.
 
     Args:
         tags (`Sequence[str]`): One for each word.
@@ -48,7 +48,7 @@ class SpanF1(PackagedMetric):
     """
     F1 of the spans ([`spans_of`]) of all rows together; a span is right if its words and its type are.
 
-    0 if nothing is found and there is nothing to find, as in `seqeval`, whose default mode it equals.
+    It equals the default mode of `seqeval`, which gives 0 if there are no spans in predictions and references.
     """
 
     description = "F1 over labelled spans of words"

@@ -2,9 +2,9 @@
 Readers of data files, one per format.
 
 A reader takes a file, the columns that the file must have, the column names of a file without a header line, and a
-function that is called with the error of every faulty row and raises it by default. It yields the rows as
-`(line, {column: value})`, lines counted from 1 (in Parquet, rows from 0), and raises [`DataError`] for a fault of the
-whole file.
+function that is called with the error of every faulty row and raises it by default. It yields the rows as `(line,
+{column: value})`, with lines counted from 1 (for Parquet, rows counted from 0). It raises [`DataError`] for a fault of
+the whole file.
 """
 
 from .csv_file import read_csv

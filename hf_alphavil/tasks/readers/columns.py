@@ -1,4 +1,4 @@
-"""Columns: the names in header lines, and values in nested objects."""
+"""Checks the column names of files, and reads columns from nested objects."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
                 else f"Its fields seem to be separated by {odd!r}: save it with commas, or as TSV.",
             )
         if names.count(column) > 1:
-            raise DataError(f"the column {column!r} is there twice.", file, 1, "Rename one of the two.")
+            raise DataError(f"the column {column!r} occurs twice.", file, 1, "Rename one of the two.")
 
 
 def value_at(row: Mapping[str, Any], column: str) -> Any:
     """
-    A value by its column, with dots into nested objects: `"target.span"` is the value of `span` in `target`.
+    The value of a column. Dots lead into nested objects: `"target.span"` is the value of `span` in `target`.
 
     Raises:
-        `KeyError`: if there is none.
+        KeyError: If there is none.
     """
     if column in row:
         return row[column]

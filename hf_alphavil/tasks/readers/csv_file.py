@@ -1,4 +1,4 @@
-"""Comma-separated files by RFC 4180."""
+"""Reads comma-separated files, as defined by RFC 4180."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_csv(
     file: Path, columns: Collection[str], header: Collection[str] | None = None, report: Report = raise_error
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """
-    Reads a comma-separated file; every value is a string. Quoted fields may hold commas, quotes and line ends.
+    Reads a comma-separated file. Every value is a string. Quoted fields may contain commas, quotes and line ends.
 
     Args:
         file (`Path`):
@@ -33,12 +33,12 @@ def read_csv(
             Called with the error of every faulty row. Raises it by default.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: the line on which each row begins, counted from 1, and its values by
+        `Iterator[tuple[int, dict[str, Any]]]`: The line on which each row begins, counted from 1, and its values by
         column.
 
     Raises:
-        DataError: For a missing column, a row with too few or too many fields, quotes that do not close or are
-            followed by text, and a file without rows.
+        DataError: If a column is missing, a row has too few or too many fields, quotes are not closed or are followed
+            by text, or the file has no rows.
     """
     csv.field_size_limit(FIELD_LIMIT)
     # Blank lines at the end are dropped; a blank line in the middle is a row without fields.

@@ -1,4 +1,4 @@
-"""Files that are one JSON array of objects."""
+"""Reads files that are one JSON array of objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_json(
             Called with the error of every faulty row. Raises it by default.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: the line on which each row begins, counted from 1, and its values by
+        `Iterator[tuple[int, dict[str, Any]]]`: The line on which each row begins, counted from 1, and its values by
         key.
 
     Raises:

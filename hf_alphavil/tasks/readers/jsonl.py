@@ -1,4 +1,4 @@
-"""Files with one JSON object a line, as SuperGLUE writes them."""
+"""Reads files with one JSON object per line, such as SuperGLUE's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_jsonl(
     file: Path, columns: Collection[str], header: Collection[str] | None = None, report: Report = raise_error
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """
-    Reads a file with one JSON object a line.
+    Reads a file with one JSON object per line.
 
     Args:
         file (`Path`):
@@ -29,7 +29,7 @@ def read_jsonl(
             Called with the error of every faulty row. Raises it by default.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by key.
+        `Iterator[tuple[int, dict[str, Any]]]`: Each row's line, counted from 1, and its values by key.
 
     Raises:
         DataError: If a line is not a JSON object, or if a key is missing or occurs twice.
@@ -51,7 +51,8 @@ def read_jsonl(
 
 def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """
-    A JSON object's values by key, for `json.loads`, which alone would silently keep the last of two values.
+    A JSON object's values by key, as a hook for `json.loads`, which would otherwise silently keep the last of two
+    values.
 
     Raises:
         ValueError: If a key occurs twice.
@@ -59,7 +60,7 @@ def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
     return values
 
 

@@ -1,4 +1,4 @@
-"""The text and the lines of a file."""
+"""Reads the text and the lines of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MultiRC's official files: a paragraph with its questions and their answers a line."""
+"""Reads MultiRC's official files: one paragraph per line, with its questions and their answers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def read_multirc(
         header (`Collection[str]`, *optional*):
             Not used.
         report (`Callable`, *optional*):
-            Called with the error of every faulty paragraph, which is then left out whole. Raises it by default.
+            Called with the error of every faulty paragraph. If it returns, all rows of the paragraph are skipped.
+            By default, the error is raised.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and `paragraph`, `question`, `answer`,
+        `Iterator[tuple[int, dict[str, Any]]]`: Each row's line, counted from 1, and `paragraph`, `question`, `answer`,
         `idx` (`{"paragraph", "question", "answer"}`) and `label`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Reading of the nested official formats."""
+"""Reads the nested official formats."""
 
 from __future__ import annotations
 
@@ -19,15 +19,13 @@ def read_nested(
     Reads JSON objects that each hold several rows.
 
     Args:
-        file (`Path`):
-            A file with one object a line.
-        flatten (`Callable`):
-            From an object to its rows; raises `ValueError` for one in another form.
+        file (`Path`): A file with one object per line.
+        flatten (`Callable`): Turns an object into its rows. Raises `ValueError` if the object has another form.
         report (`Callable`):
-            Called with the error of every faulty object, which is then left out whole.
+            Called with the error of every faulty object. If it returns, the whole object is skipped.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values.
+        `Iterator[tuple[int, dict[str, Any]]]`: Each row's line, counted from 1, and its values.
     """
     for line, nested in read_jsonl(file, (), report=report):
         try:

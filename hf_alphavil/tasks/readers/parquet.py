@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Reads Parquet files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ def read_parquet(
             The file.
         columns (`Collection[str]`):
             The columns that the file must have, with dots into structs.
-        header (`Collection[str]`, *optional*):
-            Not used: the file names its columns.
+        header (`Collection[str]`, *optional*): Not used, because the file contains its column names.
         report (`Callable`, *optional*):
             Called with the error of every faulty row. Raises it by default.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: each row's number, counted from 0, and its values by column.
+        `Iterator[tuple[int, dict[str, Any]]]`: Each row's number, counted from 0, and its values by column.
 
     Raises:
         DataError: If the file is not Parquet or has no rows, or if a column is missing or occurs twice.
@@ -49,7 +48,7 @@ def read_parquet(
         raise DataError("holds no rows.", file)
     for column in {name for path in columns for name in (path, path.split(".")[0])}:
         if table.column_names.count(column) > 1:  # a row would hold only the last
-            raise DataError(f"the column {column!r} is there twice.", file, advice="Rename one of the two.")
+            raise DataError(f"the column {column!r} occurs twice.", file, advice="Rename one of the two.")
     for number, row in enumerate(rows):
         fault = missing_column(row, columns, file, None)
         if fault is None:

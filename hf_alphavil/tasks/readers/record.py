@@ -1,4 +1,4 @@
-"""ReCoRD's official files: a passage with its entities and queries a line."""
+"""Reads ReCoRD's official files: one passage per line, with its entities and queries."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def read_record(
         header (`Collection[str]`, *optional*):
             Not used.
         report (`Callable`, *optional*):
-            Called with the error of every faulty passage, which is then left out whole. Raises it by default.
+            Called with the error of every faulty passage. If it returns, all rows of the passage are skipped.
+            By default, the error is raised.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and `passage`, `query`, `entities` and
+        `Iterator[tuple[int, dict[str, Any]]]`: Each row's line, counted from 1, and `passage`, `query`, `entities` and
         `answers` (texts, each once, in the order of the file) and `idx` (`{"passage", "query"}`).
 
     Raises:

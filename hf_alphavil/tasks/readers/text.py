@@ -1,4 +1,4 @@
-"""Plain text, one row for each line."""
+"""Reads plain text, one row per line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_text(
             Not used: no line can be faulty.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its text.
+        `Iterator[tuple[int, dict[str, Any]]]`: Each row's line, counted from 1, and its text.
 
     Raises:
         DataError: If there are other columns or no text.

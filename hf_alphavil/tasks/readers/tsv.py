@@ -1,4 +1,4 @@
-"""Tab-separated files, as GLUE writes them."""
+"""Reads tab-separated files, as GLUE writes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_tsv(
     skip_short_rows: bool = False,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """
-    Reads a tab-separated file; every value is a string.
+    Reads a tab-separated file. Every value is a string.
 
     Quotes are ordinary characters: GLUE's sentences have unbalanced ones, for which a CSV parser would swallow rows.
 
@@ -40,7 +40,7 @@ def read_tsv(
             have such rows.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: each row's line, counted from 1, and its values by column.
+        `Iterator[tuple[int, dict[str, Any]]]`: Each row's line, counted from 1, and its values by column.
 
     Raises:
         DataError: If a column is missing, a row has too few or too many fields, or the file has no rows.
