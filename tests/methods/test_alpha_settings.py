@@ -30,7 +30,7 @@ from support.toy_run import LABELS, TARGET, RecordingTrainer, toy_args, toy_data
         ({"weight_average": -0.1}, "weight_average=-0.1: pass a share in"),
         ({"prune_below": 1.0}, "prune_below=1.0: pass less than 1, where weights start"),
         ({"prune_below": 0.05}, "prune_below=0.05: pass at least min_task_weight=0.1, below which no weight falls"),
-        ({"prune_below": 0.1, "weight_average": 0.5}, "prune_below=0.1: pass more than min_task_weight=0.1, which a"),
+        ({"prune_below": 0.1, "weight_average": 0.5}, "prune_below=0.1: pass more than min_task_weight=0.1: a moving"),
         ({"prune_patience": 0}, "prune_patience=0: pass a positive number of epochs"),
     ],
 )
