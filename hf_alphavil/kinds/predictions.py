@@ -16,7 +16,7 @@ def first_output(predictions: Any) -> np.ndarray:
 
 
 def classification_predictions(predictions: Any) -> np.ndarray:
-    """The predicted ids, shape `(rows,)`, from logits `(rows, labels)`, alone or first in a tuple."""
+    """The predicted ids, shape `(rows,)`, from logits `(rows, labels)` or a tuple that starts with them."""
     logits = _logits(predictions)
     # Empty predictions may have rows of length 0, which argmax refuses.
     return logits.argmax(axis=-1) if len(logits) else np.zeros(0, dtype=np.int64)
@@ -38,7 +38,7 @@ def margin_predictions(predictions: Any) -> np.ndarray:
 
 
 def regression_predictions(predictions: Any) -> np.ndarray:
-    """The predicted scores, float64 of shape `(rows,)`, from `(rows, 1)` or `(rows,)`, alone or first in a tuple."""
+    """The predicted scores, float64 `(rows,)`, from scores `(rows, 1)` or `(rows,)` or a tuple with them first."""
     scores = first_output(predictions).astype(np.float64)
     if scores.ndim == 2 and scores.shape[1] == 1:
         scores = scores[:, 0]

@@ -174,5 +174,5 @@ class TaskSpec:
 
     @property
     def num_labels(self) -> int | None:
-        """`int`, *optional*: The number of labels; `None` if there are none, or if none are named yet."""
+        """`int`, *optional*: The number of labels; `None` if there are none, or if their names are not known yet."""
         return len(self.labels) if self.labels is not None else None

@@ -148,7 +148,7 @@ class SplitBuilder:
 
     @property
     def _lacks_labels(self) -> bool:
-        """Whether nothing has named the labels yet and the training rows can."""
+        """Whether the label names are still unknown and can come from the training rows."""
         return self.labels is None and self.kind.learns_labels
 
     @property

@@ -1,4 +1,4 @@
-"""Parallel processes: how many run, in which order, and that none is left."""
+"""Parallel processes: how many run and in which order. None is left at the end."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Whole comparisons on the demo suite: their output, and what happens after a kill or a failed run."""
+"""Complete comparisons on the demo suite: their output, and their restart after a kill or a failed run."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Intervals, tables and plots, compared with numbers that are computed in other ways."""
+"""Intervals, tables and plots, compared with independently computed numbers."""
 
 import itertools
 import math

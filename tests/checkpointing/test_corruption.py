@@ -27,7 +27,7 @@ SAVING = RUN | {"save_strategy": "steps", "save_steps": 4}
 
 
 @pytest.fixture(scope="module")
-def whole_run(tmp_path_factory):
+def complete_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     return folder, run_toy(folder, **SAVING)
 
@@ -61,8 +61,8 @@ def copy_of(folder, place):
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_the_error_names_a_corrupt_file_and_auto_skips_its_checkpoint(kind, file, whole_run, tmp_path, caplog):
-    folder, run = whole_run
+def test_the_error_names_a_corrupt_file_and_auto_skips_its_checkpoint(kind, file, complete_run, tmp_path, caplog):
+    folder, run = complete_run
     place = copy_of(folder, tmp_path / "run")
     last, before, *_ = checkpoints(place)
     corrupt, message = CORRUPTIONS[kind]
@@ -76,8 +76,8 @@ def test_the_error_names_a_corrupt_file_and_auto_skips_its_checkpoint(kind, file
     assert find_corruption(before) is None
 
 
-def test_auto_without_an_intact_checkpoint_starts_from_scratch(whole_run, tmp_path):
-    _, run = whole_run
+def test_auto_without_an_intact_checkpoint_starts_from_scratch(complete_run, tmp_path):
+    _, run = complete_run
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4" / "model.safetensors").write_bytes(b"half")
     assert_same_run(run, run_toy(tmp_path, resume_from_checkpoint="auto", **RUN))
@@ -92,8 +92,8 @@ def test_resume_without_a_checkpoint_is_an_error(tmp_path):
         toy_trainer(tmp_path, **RUN).train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
 
 
-def test_auto_skips_a_checkpoint_without_state(whole_run, tmp_path, caplog):
-    folder, run = whole_run
+def test_auto_skips_a_checkpoint_without_state(complete_run, tmp_path, caplog):
+    folder, run = complete_run
     place = copy_of(folder, tmp_path / "run")
     last = checkpoints(place)[0]
     (last / "multitask_state.json").unlink()
@@ -102,8 +102,8 @@ def test_auto_skips_a_checkpoint_without_state(whole_run, tmp_path, caplog):
     assert f"skipped the checkpoint {last}, which holds only the model" in caplog.text
 
 
-def test_a_file_that_cannot_be_read_is_corrupt(whole_run, tmp_path, monkeypatch):
-    folder, _ = whole_run
+def test_a_file_that_cannot_be_read_is_corrupt(complete_run, tmp_path, monkeypatch):
+    folder, _ = complete_run
     last, before, *_ = checkpoints(copy_of(folder, tmp_path / "run"))
     opened = Path.open
 

@@ -1,4 +1,4 @@
-"""Lanes, compared with the best of all assignments, and the batches that each rank gets."""
+"""Lanes, compared with the best possible assignment, and the batches that each rank gets."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""α beyond the paper's: objectives, optimizers, layers, penalties, moving average, pruning; against the reference."""
+"""α beyond the paper: objectives, optimizers, layers, penalties, averages and pruning, against the reference."""
 
 import numpy as np
 import pytest
@@ -207,7 +207,7 @@ def test_two_processes_equal_the_reference(config, tmp_path):
 
 @pytest.mark.distributed
 def test_side_by_side_equals_one_process_to_the_last_bit(tmp_path):
-    """A group whose tasks are all pruned waits; the others go on with their α."""
+    """A group whose tasks are all pruned waits. The other groups continue to fit their α."""
     common = NOISY_RUN | {"num_train_epochs": EPOCHS}
     settings = [
         common | PRUNES | {"prune_below": 0.99, "prune_patience": 1, "alpha_granularity": "layer"},

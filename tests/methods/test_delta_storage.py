@@ -1,4 +1,4 @@
-"""Where and in which dtype the bank keeps θ0 and deltas: against plain arithmetic on rounded copies."""
+"""The device and dtype in which the bank keeps θ0 and deltas, against plain arithmetic on rounded copies."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The options of a method: read, checked, and refused by name."""
+"""The options of a method are read and checked. Errors name the option."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a method reports of an epoch: the history entry, key by key, and what is logged."""
+"""A method's report on an epoch: the keys of the history entry, and the logged values."""
 
 from hf_alphavil.methods import EpochRecord
 

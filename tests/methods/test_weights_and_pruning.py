@@ -1,4 +1,4 @@
-"""The order of steps in the weight rule, and the count of epochs that prunes."""
+"""The order of steps in the weight rule, and the number of epochs after which a task is pruned."""
 
 import pytest
 

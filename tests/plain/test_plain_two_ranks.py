@@ -1,4 +1,4 @@
-"""At world size 2, plain mode is stock in both ranks."""
+"""In plain mode on two processes, both ranks run as with `transformers.Trainer`."""
 
 import json
 import os

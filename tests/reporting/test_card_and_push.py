@@ -1,4 +1,4 @@
-"""The card of a run, and a push to the Hub: everything is real but the Hub's API."""
+"""The card of a run, and a push to the Hub. Only the Hub's API is replaced by a fake."""
 
 from pathlib import Path
 

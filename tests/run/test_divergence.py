@@ -57,7 +57,7 @@ def test_a_diverged_phase_is_dropped(value, state, tmp_path, caplog):
     assert record["alpha"]["b"] == 1.0
     assert record["task_weights"]["b"] == record["task_weights_used"]["b"]
     if state == "per_task":
-        # b's next phase starts from the state that the dropped one started from; other tasks' have moved on.
+        # b's next phase starts from the same state as the dropped phase. The states of other tasks have changed.
         assert all_equal(states.states[1, "b"], states.states[2, "b"])
         assert not all_equal(states.states[1, "c"], states.states[2, "c"])
     assert any("loss_b" in entry and not 0 < entry["loss_b"] < 100 for entry in run.state.log_history)

@@ -1,4 +1,4 @@
-"""Files of flags in place of a command line."""
+"""Files of flags that replace a command line."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""αVIL's settings beside the straight-line reference's, and their comparison."""
+"""Settings of αVIL and of the straight-line reference for the same runs, and the comparison of their results."""
 
 import pytest
 import torch

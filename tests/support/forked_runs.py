@@ -143,7 +143,7 @@ def run(world, folder, result, settings, deadly=None, deadly_rank=0, delay=None)
 
 def scenario(name, world, settings, kills, seed, folder):
     """
-    Kills runs at `kills` events each drawn from the seed, and lets each go on to its end.
+    Kills each run at `kills` events, drawn from the seed, and resumes it until it ends.
 
     Returns:
         What was killed (`kinds`), how the ends differ from the undisturbed run's (`differences`), and how many of them

@@ -2,8 +2,7 @@
 
 A launch takes ten seconds, nearly all of them imports. Here a server process imports what runs need, once per pytest
 worker, and every rank of a run is a fork of it, with the environment that `accelerate launch` and torchrun would set.
-Every run still has new processes, and nothing of an earlier run is left in them. Tests of the launch itself use
-`support.launching`.
+Every run still has new processes, with no state of earlier runs. Tests of the launch itself use `support.launching`.
 """
 
 import gc

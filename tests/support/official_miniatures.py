@@ -85,7 +85,7 @@ def tab_lines(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def json_lines(rows: list[dict], labels: tuple | None) -> list[str]:
-    """With numbers as `idx`, and labels where there are some."""
+    """JSON lines with row numbers as `idx`, and with labels if there are any."""
     labelled = [{**row, "idx": n, **({} if labels is None else {"label": labels[n]})} for n, row in enumerate(rows)]
     return [json.dumps(row, ensure_ascii=False) for row in labelled]
 

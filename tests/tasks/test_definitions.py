@@ -1,4 +1,4 @@
-"""The keys of a task's YAML file, and faults, which are reported with file and line."""
+"""The keys of a task's YAML file. Faults are reported with file and line."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""Rows from the Hub: the splits, columns and labels of a dataset, and errors when it cannot be loaded."""
+
 import json
 
 import pytest

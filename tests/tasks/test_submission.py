@@ -1,3 +1,5 @@
+"""Prediction files of single tasks, in the format of GLUE and SuperGLUE."""
+
 import json
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""`Task`: its head, its defaults, its checks, and selections of its rows."""
+
 import pickle
 
 import pytest

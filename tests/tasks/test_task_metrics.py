@@ -1,3 +1,5 @@
+"""Metrics of the benchmark tasks, against hand-worked values, scikit-learn and scipy."""
+
 import warnings
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Tokenisation of pairs and choices, and its cache."""
+
 import os
 import subprocess
 import sys
