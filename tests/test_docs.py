@@ -19,9 +19,9 @@ PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.glo
 SOURCES = [ROOT / "run_glue_avil.py", *sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 #: An output of comparisons, a script of transformers, and a file that docs/tasks.md tells its reader to write.
 FILES_OF_OTHERS = {"table.md", "run_glue.py", "ordinal.py"}
-ROOMS = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+PACKAGES = {path.parent.name for path in PACKAGE.glob("*/*.py")}
 #: A word that starts with one of these folders and a slash is a path in this repository.
-FOLDERS = {"hf_alphavil", "tests", "docs", "benchmarks", "configs"} | ROOMS
+FOLDERS = {"hf_alphavil", "tests", "docs", "benchmarks", "configs"} | PACKAGES
 METHODS_PAGE = (DOCS / "methods.md").read_text(encoding="utf-8")
 TASKS_PAGE = (DOCS / "tasks.md").read_text(encoding="utf-8")
 

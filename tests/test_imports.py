@@ -1,4 +1,4 @@
-"""Who may import whom: modules form no circle, and every import goes down the order of the rooms."""
+"""Who may import whom: modules form no circle, and every import goes down the order of the packages."""
 
 import ast
 import re
@@ -11,8 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hf_alphavil"
 
-#: The rooms, lowest first: each may import only those before it. A file beside the folders is a room by itself.
-ROOMS = (
+#: The packages, lowest first: each may import only those before it. A module at the top level counts as a package.
+ORDER = (
     "files",
     "data",
     "kinds",
@@ -41,7 +41,7 @@ def module_name(file: Path, package: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
@@ -88,21 +88,21 @@ def test_modules_form_no_circle(graph):
     assert not circle(graph), " imports ".join(circle(graph))
 
 
-def test_imports_go_down_the_order_of_the_rooms(graph):
-    unknown = {room(module) for module in graph} - set(ROOMS)
-    assert not unknown, f"give {', '.join(sorted(unknown))} a place in ROOMS"
+def test_imports_go_down_the_order_of_the_packages(graph):
+    unknown = {package_of(module) for module in graph} - set(ORDER)
+    assert not unknown, f"give {', '.join(sorted(unknown))} a place in ORDER"
     upwards = [
         f"{module} imports {other}"
         for module, others in graph.items()
         for other in sorted(others)
-        if ROOMS.index(room(other)) > ROOMS.index(room(module))
+        if ORDER.index(package_of(other)) > ORDER.index(package_of(module))
     ]
-    assert not upwards, "\n".join([f"the order is {' < '.join(ROOMS)}", *upwards])
+    assert not upwards, "\n".join([f"the order is {' < '.join(ORDER)}", *upwards])
 
 
-def test_the_page_on_architecture_lists_the_rooms_in_this_order():
+def test_the_page_on_architecture_lists_the_packages_in_this_order():
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert re.findall(r"(?m)^\| `(\w+)/` \|", page) == [name for name in ROOMS if (PACKAGE / name).is_dir()]
+    assert re.findall(r"(?m)^\| `(\w+)/` \|", page) == [name for name in ORDER if (PACKAGE / name).is_dir()]
 
 
 def test_only_what_wraps_the_trainer_imports_it(graph):

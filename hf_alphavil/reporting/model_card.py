@@ -147,7 +147,7 @@ def write_model_card(
         "## Tasks\n\n" + _task_table(tasks, target, history),
     ]
     if plot is not None:
-        sections.append(f"![Task weights over training]({plot})")
+        sections.append(f"![Task weights during training]({plot})")
     if scores:
         sections.append("## Results\n\n" + _score_table(scores, target, alpha_data, meta_use, selected_on))
     if alpha_data is not None:
@@ -156,7 +156,7 @@ def write_model_card(
         settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in training.items()]
         sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))
     sections.append("## How to use\n\n" + kind.usage(target, exported_to or f"path/to/exported/{target}"))
-    sections.append(f"## Citation\n\nαVIL was proposed by [Kourdis, Gordon-Hall and Gorinski]({PAPER}):\n\n"
+    sections.append(f"## Citation\n\nαVIL was proposed by [Kourdis, Gordon-Hall and Gorinski (2024)]({PAPER}):\n\n"
                     f"```bibtex\n{CITATION}\n```")  # fmt: skip
     card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
     path = Path(output_dir) / "README.md"
@@ -189,7 +189,7 @@ def _introduction(encoder: str, tasks: Sequence[CardTask], target: str, method: 
     return (
         f"{encoder}, fine-tuned on the target task `{target}`"
         + (f" with the auxiliary tasks {auxiliaries}" if auxiliaries else "")
-        + f" by the method `{method}` of [hf_alphavil]({PAPER}), an implementation of αVIL for the Hugging Face "
+        + f" with the method `{method}` of hf_alphavil, an implementation of [αVIL]({PAPER}) for the Hugging Face "
         "Trainer."
     )
 

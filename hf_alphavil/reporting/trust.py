@@ -21,25 +21,25 @@ def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None, met
         ValueError: For any other `alpha_data`.
     """
     rows = f"{meta_rows} rows" if meta_rows is not None else "rows"
-    used = f"In this run {meta_use} on {rows} of `{target}`'s"
+    used = f"In this run, {meta_use} on {rows} of `{target}`'s"
     if alpha_data == "train_holdout":
         return (
-            f"{used} training data that were held out from training. Neither the validation nor the test split was "
-            "used for it."
+            f"{used} training data that were held out and not trained on. Neither the validation nor the test "
+            "split was used for this."
         )
     if alpha_data == "train":
         return (
-            f"{used} training data that were also trained on, which favours tasks that help to fit known rows. "
-            "Neither the validation nor the test split was used for it."
+            f"{used} training data that the model was also trained on. This favours tasks that help to fit "
+            "rows that the model has already seen. Neither the validation nor the test split was used for this."
         )
     if alpha_data == "validation":
         return (
             f"{used} validation split, as in the αVIL paper. **Scores on the validation split are therefore "
-            "optimistic**; only scores on another split are fair."
+            "optimistic**; only scores on other splits are fair."
         )
     if alpha_data == "test":
         return (
-            f"In this run {meta_use} on the text of {rows} of `{target}`'s test split, without their labels. The "
+            f"In this run, {meta_use} on the inputs of {rows} of `{target}`'s test split, without their labels. The "
             "model is therefore adapted to exactly these rows."
         )
     raise ValueError(f"alpha_data={alpha_data!r}: pass 'train_holdout', 'train', 'validation' or 'test'")

@@ -25,9 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="read a task and its data: rows, labels, lengths, examples, problems")
-    check.add_argument(
-        "task", help="a task's name, or a YAML file or a folder of them, of which every task is checked"
-    )
+    check.add_argument("task", help="a task's name, or a YAML file or a folder of them: all tasks in it are checked")
     check.add_argument("--data_dir", help="folder of the official files; without it, the Hub")
     check.add_argument("--include_path", nargs="+", help="YAML files, or folders of them, with tasks of your own")
     check.add_argument("--tokenizer", help="tokenizer by Hub id or folder: shows inputs as the model gets them")
@@ -46,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     submission = commands.add_parser("submission", help="zip a leaderboard's complete set of prediction files")
     submission.add_argument("benchmark", choices=BENCHMARKS)
-    submission.add_argument("paths", nargs="*", help="prediction files, or folders of them, as out/rte/predictions")
+    submission.add_argument(
+        "paths", nargs="*", help="prediction files, or folders of them, such as out/rte/predictions"
+    )
     submission.add_argument("--output", required=True, help="the zip file")
     submission.add_argument("--data_dir", help="folder of the official files, for MultiRC's placeholder")
     submission.set_defaults(run=_submission)

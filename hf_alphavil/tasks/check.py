@@ -1,4 +1,4 @@
-"""The validator: reads a task and its data, and reports what the model would see and every fault."""
+"""Checks a task: reads its definition and data, and reports what the model would see and every fault."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .task import SPLITS, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Problems of one file that are printed; the others are counted.
+#: Number of problems per file that are printed; the others are only counted.
 MAX_PROBLEMS = 20
-#: Characters of an example's text that are printed, from its beginning and from its end.
+#: Number of characters of an example's text that are printed, from its beginning and from its end.
 TEXT_START, TEXT_END = 240, 120
 NUM_EXAMPLES = 2
 MAX_LABELS = 20
@@ -33,18 +33,18 @@ MAX_LABELS = 20
 
 class TaskCheck:
     """
-    Reads a task and its data.
+    The check of a task: reads its data and writes a report.
 
     Args:
         definition (`TaskDefinition`):
             The task.
         data_dir (`str` or `Path`, *optional*):
-            The folder of the official files; without it a benchmark's rows come from the Hub.
+            The folder of the official files. Without it, a benchmark's rows come from the Hub.
         tokenizer (`PreTrainedTokenizerBase`, *optional*):
             If given, the report shows inputs as the model gets them, and lengths in tokens. Otherwise, both are in
             words.
         max_length (`int`, *optional*):
-            The longest input in tokens; the report counts the inputs that may be cut.
+            The maximum number of tokens per input. The report counts the inputs that may be truncated.
 
     Attributes:
         problems (`list[DataError]`): Faults that make the data unusable. Loading would stop at the first one.
@@ -105,19 +105,22 @@ class TaskCheck:
     def _look_at_settings(self, task: Task) -> None:
         spellings = Counter(label.strip().casefold() for label in task.labels or ())
         if alike := [label for label in task.labels or () if spellings[label.strip().casefold()] > 1]:
-            self.warnings.append(f"the labels {', '.join(map(repr, alike[:MAX_LABELS]))} differ only in spelling")
+            self.warnings.append(
+                f"the labels {', '.join(map(repr, alike[:MAX_LABELS]))} differ only in case or spaces"
+            )
         if "span_f1" in task.metrics and not any(label.startswith(("B-", "I-")) for label in task.labels or ()):
             self.warnings.append(
-                "span_f1 counts spans of B- and I- labels, and there are none: did you mean accuracy?"
+                "span_f1 counts spans of B- and I- labels, but no label starts with B- or I-: did you mean accuracy?"
             )
         if task.head_task is None and task.train is not None and kind_of(task).reads_labels:
             if task.validation is None:
-                self.warnings.append("no validation split: as a target it needs one, or `validation_fraction`")
+                self.warnings.append("no validation split: a target task needs one, or the key `validation_fraction`")
             rows, share = len(task.train), AlphaArguments.alpha_holdout_fraction
             if round(rows * share) < MIN_HOLDOUT_ROWS:
                 self.warnings.append(
-                    f"train: of {rows} rows a target's held-out slice would be too small: pass "
-                    f"--alpha_holdout_fraction {min(0.5, MIN_HOLDOUT_ROWS / rows):.2g} or more, or other --alpha_data"
+                    f"train: {rows} rows are too few to hold out rows for α if this is the target: pass "
+                    f"--alpha_holdout_fraction {min(0.5, MIN_HOLDOUT_ROWS / rows):.2g} or more, "
+                    "or another --alpha_data"
                 )
 
     def _split(self, task: Task, split: str) -> list[str]:
@@ -129,7 +132,7 @@ class TaskCheck:
             more = f", and {len(counts) - MAX_LABELS} more" if len(counts) > MAX_LABELS else ""
             lines.append(f"  labels   {', '.join(shown)}{more}")
             if split != "test" and (absent := [label for label in task.labels or () if label not in counts]):
-                self.warnings.append(f"{split}: no row is labelled {', '.join(absent[:MAX_LABELS])}")
+                self.warnings.append(f"{split}: no row has the label {' or '.join(absent[:MAX_LABELS])}")
         elif kind.reads_labels and not kind.has_classes and split != "test":
             lines.append(kind.labels_summary(rows[task.label_column][:]))
         try:
@@ -140,7 +143,7 @@ class TaskCheck:
             self.warnings.append(f"{split}: {warning}")
         contents = self._contents[split] = _contents(task, split)
         if duplicates := len(rows) - len(set(contents)):
-            self.warnings.append(f"{split}: {duplicates} repeat an earlier row's texts and label")
+            self.warnings.append(f"{split}: rows that repeat the texts and label of an earlier row: {duplicates}")
         return lines
 
     def _inputs(self, task: Task, split: str, rows: Dataset) -> list[str]:
@@ -160,9 +163,9 @@ class TaskCheck:
         if self.tokenizer is not None:
             limit = min(self.max_length or self.tokenizer.model_max_length, self.tokenizer.model_max_length)
             full = sum(length >= limit for length in lengths)
-            line += f"; {full} fill all {limit} and may have been cut" if full else ""
+            line += f"; {full} reach the limit of {limit} and may be truncated" if full else ""
         if not low:
-            self.warnings.append(f"{split}: {lengths.count(0)} texts are empty")
+            self.warnings.append(f"{split}: empty texts: {lengths.count(0)}")
         lines = [line]
         for number, choices in enumerate(shown):
             lines.append(f"  row {number}    {_answer(task, split, rows[number])}".rstrip())
@@ -172,7 +175,7 @@ class TaskCheck:
     def _compare(self) -> None:
         known = {text for text, _ in self._contents.get("train", ())}
         if both := sum(text in known for text, _ in self._contents.get("validation", ())):
-            self.warnings.append(f"validation: {both} repeat the texts of a training row")
+            self.warnings.append(f"validation: rows that repeat the texts of a training row: {both}")
 
     def _verdict(self) -> list[str]:
         lines = [f"warning: {warning}" for warning in self.warnings]

@@ -200,7 +200,7 @@ def test_alpha_on_the_text_of_unlabelled_test_rows(demo, tmp_path):
     assert fits[0] == fits[1]
     trainer.create_model_card()
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert f"α was fitted on the text of 40 rows of `{DEMO_TARGET}`'s test split, without their labels" in card
+    assert f"α was fitted on the inputs of 40 rows of `{DEMO_TARGET}`'s test split, without their labels" in card
     assert "| `alpha_objective` | entropy |" in card
 
 

@@ -239,7 +239,7 @@ def test_the_card_says_what_the_meta_set_was_for(method, use, tmp_path):
     assert "`alpha_steps`" not in text
     assert ("`alpha_data`" in text) == (use is not None)
     if use is not None:
-        assert f"## How {use}\n\nIn this run {use} on 40 rows of `a`'s validation split" in text
+        assert f"## How {use}\n\nIn this run, {use} on 40 rows of `a`'s validation split" in text
     for option in vars(trainer.runner.method.options):
         assert f"`method_kwargs.{option}`" in text
 

@@ -44,9 +44,9 @@ def test_sound_tasks(tasks, capsys):
     assert "moods: sequence classification, 2 labels, scored by accuracy" in moods
     assert "train: 3 rows\n  labels   good: 2, bad: 1\n  words    3 to 4, median 3" in moods
     assert "row 1    label bad\n           All of it hurt" in moods
-    assert "warning: train: 1 repeat an earlier row's texts and label" in moods
-    assert "warning: validation: no row is labelled bad" in moods
-    assert "warning: validation: 1 repeat the texts of a training row" in moods
+    assert "warning: train: rows that repeat the texts and label of an earlier row: 1" in moods
+    assert "warning: validation: no row has the label bad" in moods
+    assert "warning: validation: rows that repeat the texts of a training row: 1" in moods
     assert out.count("no problems") == 2
     assert "up to 3 choices" in quiz
     assert "row 0    label 2\n           Who? ‖ a\n           Who? ‖ b\n           Who? ‖ c" in quiz
@@ -68,13 +68,13 @@ words: {kind: token_classification, text_columns: [text], files: {splits: {train
     (tasks / "words.csv").write_text("text,label\nMary ran,PER O\n")
     assert main(["check", str(tasks)]) == 0  # a folder
     reports = capsys.readouterr().out.split("no problems")
-    assert "warning: the labels ' good', 'Good', 'good' differ only in spelling" in reports[0]
-    assert "warning: no validation split: as a target it needs one, or `validation_fraction`" in reports[0]
-    assert "held-out slice" not in reports[0]
+    assert "warning: the labels ' good', 'Good', 'good' differ only in case or spaces" in reports[0]
+    assert "warning: no validation split: a target task needs one, or the key `validation_fraction`" in reports[0]
+    assert "hold out rows" not in reports[0]
     assert "warning: train: 2 rows have a choice twice, or an empty one" in reports[1]
-    assert "warning: train: of 3 rows a target's held-out slice would be too small" in reports[1]
+    assert "warning: train: 3 rows are too few to hold out rows for α if this is the target" in reports[1]
     assert "no validation split" not in reports[1]
-    assert "warning: span_f1 counts spans of B- and I- labels, and there are none" in reports[2]
+    assert "warning: span_f1 counts spans of B- and I- labels, but no label starts with B- or I-" in reports[2]
 
 
 def test_every_problem_is_reported(tasks, capsys):
@@ -110,7 +110,7 @@ def test_as_the_model_sees_it(tasks, capsys, real_encoder):
     arguments = ["--include_path", str(tasks), "--tokenizer", str(real_encoder), "--max_length", "5"]
     assert main(["check", "moods", *arguments]) == 0
     out = capsys.readouterr().out
-    assert "tokens   5 to 5, median 5, 95 % have 5 or fewer; 3 fill all 5 and may have been cut" in out
+    assert "tokens   5 to 5, median 5, 95 % have 5 or fewer; 3 reach the limit of 5 and may be truncated" in out
     assert "[CLS] it was fine [SEP]" in out
     assert "[CLS] all of it [SEP]" in out
 
