@@ -59,7 +59,7 @@ FAULTS = (
         "hf_alphavil/checkpointing/folder.py",
         "if _checksum(path) != checksum:",
         "if False:",
-        "tests/checkpointing/test_damaged.py",
+        "tests/checkpointing/test_corruption.py",
     ),
     # A resumed run forgets the epochs before the checkpoint.
     Fault(
