@@ -29,8 +29,9 @@ def test_the_command_leaves_its_files_and_its_claims_hold(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_claims_hold_on_all_fresh_seeds():
-    results = [run_seed(seed) for seed in FRESH_SEEDS]
+def test_the_claims_hold_on_two_more_fresh_seeds():
+    """The command's test checks the first seed; `benchmarks/demo_suite.py` runs all five."""
+    results = [run_seed(seed) for seed in FRESH_SEEDS[1:3]]
     assert all(check_claims(results).values()), format_results(results)
 
 

@@ -291,7 +291,7 @@ RESUMED = NOISY_RUN | {
         ("dynamics", "per_task", 5),  # but for the rule, DIW's code
         ("forkmerge_three_branches", "per_task", 1),
         ("forkmerge_three_branches", "reset", 5),
-        ("stilts", "per_task", 1),
+        ("stilts", "per_task", 5),  # its plans do not fork
         ("stilts", "reset", 5),
     ],
 )
