@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from ..settings import MultitaskSettings
 
 if TYPE_CHECKING:
     from ..tasks import Task
-logger = logging.getLogger(__name__)
 
 
 def make_collator(
