@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from hf_alphavil import MultitaskTrainingArguments
-from hf_alphavil.demo.suite import demo_tasks
+from hf_alphavil.demo.suite import DEMO_TASKS
 from hf_alphavil.methods import METHODS
 from hf_alphavil.tasks import available_tasks
 
@@ -198,7 +198,7 @@ def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str |
     suite = given.get("suite", Data.suite)
     _check_choice("suite", suite, SUITES)
     for task in tasks:
-        _check_choice("tasks", task, available_tasks() if suite == "glue" else tuple(demo_tasks()))
+        _check_choice("tasks", task, available_tasks() if suite == "glue" else DEMO_TASKS)
     given["data_dir"] = data_dir or _resolve_folder(given.get("data_dir"))
     given["model_name_or_path"] = model_name_or_path or _resolve_encoder(given.get("model_name_or_path"))
     for key in ("data_dir", "model_name_or_path"):

@@ -18,6 +18,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from ..tasks import Task
 
 DEMO_TARGET = "target"
+#: Names of the tasks of [`demo_tasks`], the target first.
+DEMO_TASKS = (DEMO_TARGET, "helpful", "unrelated", "noise")
 
 NUM_WORDS = 1000
 #: Minimum and maximum number of words per sentence, inclusive.
@@ -100,14 +102,14 @@ def demo_tasks(seed: int = 0) -> dict[str, Task]:
         split, the auxiliaries have a validation split.
     """
     lexicon = demo_lexicon(seed)
-    rules: dict[str, tuple[np.ndarray | None, tuple[str, str]]] = {
-        DEMO_TARGET: (lexicon.warm, ("cool", "warm")),
-        "helpful": (lexicon.warm, ("winter", "summer")),
-        "unrelated": (lexicon.round, ("square", "round")),
-        "noise": (None, ("no", "yes")),
-    }
+    rules: list[tuple[np.ndarray | None, tuple[str, str]]] = [
+        (lexicon.warm, ("cool", "warm")),
+        (lexicon.warm, ("winter", "summer")),
+        (lexicon.round, ("square", "round")),
+        (None, ("no", "yes")),
+    ]
     tasks = {}
-    for stream, (name, (group, labels)) in enumerate(rules.items(), start=_FIRST_TASK):
+    for stream, (name, (group, labels)) in enumerate(zip(DEMO_TASKS, rules, strict=True), start=_FIRST_TASK):
         rng = np.random.default_rng((seed, stream))
         sizes = TARGET_ROWS if name == DEMO_TARGET else AUXILIARY_ROWS
         splits = {split: _make_rows(lexicon.words, group, rows, rng) for split, rows in sizes.items()}

@@ -158,7 +158,7 @@ def scenario(name, world, settings, kills, seed, folder):
     report = {"name": name, "world": world, "kinds": [], "differences": [], "runs": 0, "resumed": 0}
     kinds = [kind for kind in KINDS if whole["events"][kind]]
     while len(report["kinds"]) < kills:
-        number = len(report["kinds"])
+        number = report["runs"]
         place, result = folder / f"run-{number}", folder / f"result-{number}"
         # Two kills in a row, then to the end: the second may come too late for what is left of the run.
         for attempt in range(2):
