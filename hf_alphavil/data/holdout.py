@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
-import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from .grouped_split import split_groups
+from .stratified_draw import draw_by_class
 
 #: Smallest allowed size of the slice. Fewer rows carry too little signal for α.
 MIN_HOLDOUT_ROWS = 8
@@ -27,7 +29,8 @@ def split_holdout(
         num_rows (`int`): Rows of the target's training set, after any row limit.
         fraction (`float`): Share of rows to hold out, in (0, 1).
         seed (`int`): Seed of the draw, which is made once per run.
-        labels (`Sequence`, *optional*): Class of every row. The split is stratified by class.
+        labels (`Sequence`, *optional*):
+            Class of every row. The split is stratified by class. The slice may lack rare classes.
         groups (`Sequence`, *optional*):
             Group of every row, such as its passage. A group is never split. The size of the slice is then approximate
             (with labels: `StratifiedGroupKFold` with round(1/fraction) folds).
@@ -36,36 +39,57 @@ def split_holdout(
         `tuple[list[int], list[int]]`: Sorted indices of the rows to train on, and of the rows to hold out.
 
     Raises:
-        ValueError: If the slice is too small: fewer than 8 rows, or no row of some class.
+        ValueError: If the slice has fewer than 8 rows, or if no row is left to train on.
     """
     if groups is not None and len(set(groups)) == len(groups):
         groups = None
-    rows = np.arange(num_rows)
     expected = round(fraction * num_rows)
-    classes = set(labels) if labels is not None else set()
-    if expected < max(MIN_HOLDOUT_ROWS, len(classes)) or num_rows - expected < 1:
+    if expected < MIN_HOLDOUT_ROWS or num_rows - expected < 1:
         raise ValueError(_too_small(expected, num_rows, fraction))
+    if groups is not None:
+        held_out = _draw_groups(groups, labels, fraction, seed)
+    elif labels is not None:
+        held_out = draw_by_class(labels, expected, seed)
+    else:
+        held_out = train_test_split(range(num_rows), test_size=expected, random_state=seed)[1]
+    if labels is not None:
+        held_out = _without_whole_classes(held_out, labels, groups)
+    if not MIN_HOLDOUT_ROWS <= len(held_out) < num_rows:
+        raise ValueError(_too_small(len(held_out), num_rows, fraction))
+    drawn = set(held_out)
+    return [row for row in range(num_rows) if row not in drawn], sorted(drawn)
+
+
+def _draw_groups(
+    groups: Sequence[Hashable], labels: Sequence[Hashable] | None, fraction: float, seed: int
+) -> list[int]:
+    """Draws whole groups, stratified by class if some class has as many rows as there are folds."""
+    folds = max(2, round(1 / fraction))
+    if labels is None or max(Counter(labels).values()) < folds:
+        return split_groups(groups, fraction, seed)[1]
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     try:
-        if groups is None:
-            train, held_out = train_test_split(rows, test_size=expected, random_state=seed, stratify=labels)
-        elif labels is None:
-            train, held_out = map(np.array, split_groups(groups, fraction, seed))
-        else:
-            folds = StratifiedGroupKFold(max(2, round(1 / fraction)), shuffle=True, random_state=seed)
-            train, held_out = next(folds.split(rows, list(labels), list(groups)))
-    except ValueError as error:
-        raise ValueError(f"{_too_small(expected, num_rows, fraction)} ({error})") from error
-    missing = classes - {labels[row] for row in held_out} if labels is not None else set()
-    if len(held_out) < MIN_HOLDOUT_ROWS or len(train) == 0 or missing:
-        raise ValueError(_too_small(len(held_out), num_rows, fraction, missing))
-    return sorted(train.tolist()), sorted(held_out.tolist())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            return next(splitter.split(labels, list(labels), list(groups)))[1].tolist()
+    except ValueError as error:  # fewer groups than folds
+        raise ValueError(f"{_too_small(0, len(groups), fraction)} ({error})") from error
 
 
-def _too_small(held_out: int, num_rows: int, fraction: float, missing: set[Hashable] | None = None) -> str:
-    without = f" and lacks the classes {sorted(map(str, missing))}" if missing else ""
+def _without_whole_classes(
+    held_out: Sequence[int], labels: Sequence[Hashable], groups: Sequence[Hashable] | None
+) -> Sequence[int]:
+    """Gives classes that lie in the slice whole back to training, with their groups, if enough rows are left."""
+    trained = Counter(labels) - Counter(labels[row] for row in held_out)
+    units = groups if groups is not None else range(len(labels))
+    given_back = {units[row] for row in held_out if labels[row] not in trained}
+    left = [row for row in held_out if units[row] not in given_back]
+    return left if len(left) >= MIN_HOLDOUT_ROWS else held_out
+
+
+def _too_small(held_out: int, num_rows: int, fraction: float) -> str:
     return (
         f"the held-out slice on which α is fitted would have {held_out} of the target's {num_rows} training rows "
-        f"(alpha_holdout_fraction={fraction}){without}; it needs at least {MIN_HOLDOUT_ROWS} rows with every class, "
-        "and rows left to train on: change `alpha_holdout_fraction`, or fit α on other data with "
-        "`alpha_data='train'` or 'validation'"
+        f"(alpha_holdout_fraction={fraction}); it needs at least {MIN_HOLDOUT_ROWS} rows, and rows left to train on: "
+        "change `alpha_holdout_fraction`, or fit α on other data with `alpha_data='train'` or 'validation'"
     )

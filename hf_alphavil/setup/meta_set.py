@@ -103,6 +103,7 @@ def _classes(dataset: TaskDataset, task: Task | None) -> list[Any] | None:
     labels = dataset.labels()
     if labels is None or (task is not None and not task.has_one_class):
         return None
-    if isinstance(labels[0], float) or np.ndim(labels[0]):
+    labels = [label.item() if hasattr(label, "item") and np.ndim(label) == 0 else label for label in labels]
+    if any(isinstance(label, float) or np.ndim(label) for label in labels):
         return None
-    return [label.item() if hasattr(label, "item") else label for label in labels]
+    return labels

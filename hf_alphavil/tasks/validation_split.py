@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from datasets import Dataset
 from sklearn.model_selection import train_test_split
 
 from ..data.grouped_split import split_groups
+from ..data.stratified_draw import draw_by_class
 from ..kinds import TaskSpec, kind_of
 from .definition import TaskDefinition
 
@@ -41,9 +43,14 @@ def hold_out_validation(rows: Dataset, definition: TaskDefinition) -> dict[str, 
             if not (train and held_out):
                 raise ValueError("its groups of rows are too few or too large")
         else:
-            train, held_out = train_test_split(
-                numbers, test_size=fraction, random_state=SEED, stratify=_classes(rows, spec)
-            )
+            classes, number = _classes(rows, spec), math.ceil(fraction * len(rows))
+            if number >= len(rows):
+                raise ValueError("no row would be left to train on")
+            if classes is None:
+                held_out = train_test_split(numbers, test_size=number, random_state=SEED)[1]
+            else:
+                held_out = draw_by_class(classes, number, SEED)
+            train = sorted(set(numbers) - set(held_out))
     except ValueError as error:
         raise definition.source.fault(
             f"validation_fraction={fraction} of {len(rows)} training rows cannot be held out ({error}).",

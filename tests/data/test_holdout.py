@@ -29,10 +29,38 @@ def test_groups_are_never_split(labels):
     assert 30 <= len(held_out) <= 50
 
 
+@pytest.mark.parametrize("rows_of_rare_class", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("groups", [None, [row // 4 for row in range(200)]])
+def test_a_rare_class_keeps_a_row_to_train_on(rows_of_rare_class, groups):
+    labels = [row % 2 for row in range(200 - rows_of_rare_class)] + ["rare"] * rows_of_rare_class
+    for seed in range(5):
+        train, held_out = split_holdout(200, 0.1, seed, labels, groups)
+        assert sorted(train + held_out) == list(range(200))
+        assert 16 <= len(held_out) <= 24
+        assert {labels[row] for row in train} == {0, 1, "rare"}
+        assert Counter(labels[row] for row in held_out)[0] == pytest.approx(10, abs=2)
+
+
+@pytest.mark.parametrize("rows_per_class", [2, 5])
+def test_the_slice_may_have_fewer_rows_than_there_are_classes(rows_per_class):
+    labels = [row // rows_per_class for row in range(100)]
+    train, held_out = split_holdout(100, 0.1, seed=0, labels=labels)
+    assert sorted(train + held_out) == list(range(100))
+    assert len(held_out) == 10 == len({labels[row] for row in held_out})
+    assert {labels[row] for row in train} == set(labels)
+
+
+def test_labels_that_all_differ_do_not_matter():
+    _, held_out = split_holdout(100, 0.1, seed=0, labels=range(100))
+    assert len(held_out) == 10
+
+
 @pytest.mark.parametrize(
-    ("num_rows", "labels"), [(50, None), (400, [0] * 399 + [1]), (100, [row % 20 for row in range(100)])]
+    ("num_rows", "fraction", "groups"),
+    [(50, 0.1, None), (200, 0.999, None), (200, 0.1, [row % 2 for row in range(200)])],
+    ids=["few rows", "no rows left to train on", "fewer groups than folds"],
 )
-def test_the_error_about_a_small_slice_says_what_to_do(num_rows, labels):
-    """Too few rows; a class of one row, which cannot be on both sides; enough rows, but too few for every class."""
+def test_the_error_about_a_small_slice_says_what_to_do(num_rows, fraction, groups):
+    labels = [row % 3 for row in range(num_rows)]
     with pytest.raises(ValueError, match="change `alpha_holdout_fraction`, or fit α on other data with `alpha_data="):
-        split_holdout(num_rows, 0.1, seed=0, labels=labels)
+        split_holdout(num_rows, fraction, seed=0, labels=labels, groups=groups)

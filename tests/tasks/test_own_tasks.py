@@ -221,6 +221,9 @@ task:
     assert not set(grouped.train["passage"]) & set(grouped.validation["passage"])
     with pytest.raises(DataError, match=r"line 7: validation_fraction=0.25 of 1 training rows"):
         load_tasks(str(define(text.replace("GROUP", "labels: [a, b]"), data__jsonl=rows[:1])))
+    many = [{"text": f"text {n}", "label": f"label {n // 2}"} for n in range(40)]  # more classes than rows to hold out
+    task = load_tasks(str(define(text.replace("GROUP", ""), data__jsonl=many)))["task"]
+    assert (len(task.train), len(set(task.train["label"])), len(task.validation)) == (30, 20, 10)
 
 
 SHARE = """
