@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -10,6 +11,25 @@ from ..data import Phase
 from ..setup.run_context import RunContext
 from .divergence import DivergenceError, diverged
 from .state import RunState
+
+
+@dataclass(frozen=True)
+class Failure:
+    """
+    Where a phase became NaN or infinite.
+
+    Args:
+        step (`int`): The step within the phase, from 0.
+        task (`str`, *optional*): The task whose loss did so; `None` if only parameters did.
+    """
+
+    step: int
+    task: str | None = None
+
+    @property
+    def what(self) -> str:
+        """`str`: What became NaN or infinite, as the subject of a message."""
+        return "the parameters" if self.task is None else f"the loss of task {self.task!r}"
 
 
 class FiniteCheck:
@@ -25,7 +45,7 @@ class FiniteCheck:
         self.context = context
         self.state = state
 
-    def failure(self, first_bad: Mapping[str, int]) -> tuple[str, int] | None:
+    def failure(self, first_bad: Mapping[str, int]) -> Failure | None:
         """
         Finds where the running phase diverged, if it did. Called on every rank of the group, after a step.
 
@@ -33,15 +53,15 @@ class FiniteCheck:
             first_bad (`Mapping[str, int]`): By task, the phase's first step with a NaN or infinite loss, from 0.
 
         Returns:
-            `tuple[str, int]`, *optional*: Task and step within the phase: those of the first such loss or, if only
-            parameters are NaN or infinite, of the step just taken. `None` if everything is finite.
+            `Failure`, *optional*: The first such loss or, if only parameters are NaN or infinite, the step just taken.
+            `None` if everything is finite.
         """
         if first_bad:
-            return min(first_bad.items(), key=lambda item: item[1])
+            task, step = min(first_bad.items(), key=lambda item: item[1])
+            return Failure(step, task)
         if self.model_is_finite():
             return None
-        phase, step = self.state.lane.locate(self.state.step - 1)
-        return phase.step_tasks[step][0], step
+        return Failure(self.state.lane.locate(self.state.step - 1)[1])
 
     def model_is_finite(self) -> bool:
         """`bool`: Whether all parameters are finite, on every rank of the group."""
@@ -59,12 +79,14 @@ class FiniteCheck:
             DivergenceError: If a loss or a parameter is NaN or infinite.
         """
         failed = self.failure(first_bad)
-        if failed is not None:
-            task, step = failed
-            epoch = self.state.epoch
-            what = f"the loss of task {task!r} became NaN or infinite at step {step + 1} of epoch {epoch + 1}"
-            # The model was checked before every checkpoint, so any checkpoint up to this step is good.
-            raise diverged(what, self.context.folder, epoch, self.state.step)
+        if failed is None:
+            return
+        state = self.state
+        step = state.step - state.lane.locate(state.step - 1)[1] + failed.step
+        by = "by" if failed.task is None else "at"  # parameters are checked at checkpoints and at ends of phases
+        what = f"{failed.what} became NaN or infinite {by} step {step} of epoch {state.epoch + 1}"
+        # The model was checked before every checkpoint, so any checkpoint up to this step is good.
+        raise diverged(what, self.context.folder, state.epoch, state.step)
 
     def lost_epoch(self, what: str) -> DivergenceError:
         """
@@ -75,19 +97,19 @@ class FiniteCheck:
         """
         return diverged(f"{what} in epoch {self.state.epoch + 1}", self.context.folder, self.state.epoch, 0)
 
-    def dropped_phase(self, phase: Phase, task: str, step: int) -> str:
+    def dropped_phase(self, phase: Phase, failed: Failure) -> str:
         """
         Creates the warning about a phase that was undone.
 
         Args:
             phase (`Phase`): The phase.
-            task (`str`): The task whose loss became NaN or infinite.
-            step (`int`): The step within the phase, from 0.
+            failed (`Failure`): Where it became NaN or infinite.
         """
-        what = f"its δ is dropped, the weight of task {task!r} stays" if phase.fork else "it is undone"
+        what = "its δ is dropped, the weight of its task stays" if phase.fork else "it is undone"
+        rows = "" if failed.task is None else f", or look at the rows of task {failed.task!r}"
         return (
-            f"The loss of task {task!r} became NaN or infinite at step {step + 1} of {phase.num_steps} of the phase "
-            f"{phase.name!r} in epoch {self.state.epoch + 1}: {what}, its optimizer state is restored and the run "
-            "continues. If this happens again, lower `learning_rate`, clip gradients (`max_grad_norm`), or look at "
-            "the task's rows."
+            f"T{failed.what[1:]} became NaN or infinite {'by' if failed.task is None else 'at'} step "
+            f"{failed.step + 1} of {phase.num_steps} of the phase {phase.name!r} in epoch {self.state.epoch + 1}: "
+            f"{what}, its optimizer state is restored and the run continues. If this happens again, lower "
+            f"`learning_rate`, clip gradients (`max_grad_norm`){rows}."
         )

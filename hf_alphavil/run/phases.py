@@ -72,11 +72,10 @@ class PhaseBoundaries:
         if state.optimizer_states is not None:
             state.optimizer_states.end_phase(roll_back=failed is not None, forget=phase.is_last)
         if failed is not None:
-            task, step = failed
             state.deltas.rewind()
-            state.dropped[phase.name] = step
+            state.dropped[phase.name] = failed.step
             if state.groups.is_leader:
-                outcome.warnings.append(self.finite.dropped_phase(phase, task, step))
+                outcome.warnings.append(self.finite.dropped_phase(phase, failed))
         elif phase.fork:
             state.deltas.record(phase.name, keep_buffers=state.method.gives_buffers(phase))
         if forks and not phase.fork:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import datasets
 from datasets import Dataset
 
 from ..kinds import TaskSpec, kind_of
 from .errors import DataError
 from .fingerprints import hash_of, tokenizer_identity
+from .token_cache import TokenCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,29 +71,52 @@ def tokenize_dataset(
         columns = [*tokenizer.model_input_names, *(["labels"] if labelled else []), *kind.extra_columns]
         columns += [column for column in kept_columns if column in rows.column_names]
         return Dataset.from_dict({column: [] for column in columns})
+    cache = TokenCache(name, fingerprint, len(rows))
+    with unchanged(tokenizer):
+        try:
+            kind.check_tokenizer(tokenizer)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
+        tokenized = rows.map(
+            _tokenize_batch,
+            batched=True,
+            fn_kwargs={
+                "tokenizer": tokenizer,
+                "max_length": max_length,
+                "spec": spec,
+                "labelled": labelled,
+                "name": name,
+                "kept_columns": kept_columns,
+            },
+            remove_columns=rows.column_names,
+            new_fingerprint=fingerprint,
+            # Without a file's name, map() caches no rows that came from memory.
+            cache_file_name=cache.file,
+            keep_in_memory=cache.file is None,
+            desc=f"Tokenizing {name}",
+        )
+    cache.record()
+    return tokenized
+
+
+@contextmanager
+def unchanged(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """
+    Restores, after a `with` block, the truncation and padding of a fast tokenizer.
+
+    A fast tokenizer keeps those of its last call and writes them into `tokenizer.json`, which would then depend on
+    whether rows were tokenised or found in the cache.
+    """
+    if not tokenizer.is_fast:
+        yield
+        return
+    backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+    truncation, padding = backend.truncation, backend.padding
     try:
-        kind.check_tokenizer(tokenizer)
-    except ValueError as error:
-        raise DataError(f"{name}: {error}") from None
-    cache_file = _cache_file(name, fingerprint)
-    return rows.map(
-        _tokenize_batch,
-        batched=True,
-        fn_kwargs={
-            "tokenizer": tokenizer,
-            "max_length": max_length,
-            "spec": spec,
-            "labelled": labelled,
-            "name": name,
-            "kept_columns": kept_columns,
-        },
-        remove_columns=rows.column_names,
-        new_fingerprint=fingerprint,
-        # Without a file's name, map() caches no rows that came from memory.
-        cache_file_name=cache_file,
-        keep_in_memory=cache_file is None,
-        desc=f"Tokenizing {name}",
-    )
+        yield
+    finally:
+        backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
+        backend.no_padding() if padding is None else backend.enable_padding(**padding)
 
 
 def has_labels(rows: Dataset, spec: TaskSpec, name: str) -> bool:
@@ -166,18 +188,3 @@ def _tokenize_batch(
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
     return inputs | {column: batch[column] for column in kept_columns if column in batch}
-
-
-def _cache_file(name: str, fingerprint: str) -> str | None:
-    """The file of the tokenised rows; `None`, for memory, if caching is off or its folder cannot be written."""
-    if not datasets.is_caching_enabled():
-        return None
-    folder = Path(datasets.config.HF_DATASETS_CACHE).expanduser() / "hf_alphavil"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    if not os.access(folder, os.W_OK):
-        return None
-    safe_name = "".join(character if character.isalnum() or character in "-_" else "_" for character in name)
-    return str(folder / f"{safe_name}-{fingerprint}.arrow")

@@ -7,6 +7,9 @@ import torch
 from transformers import TrainerCallback
 
 from hf_alphavil.checkpointing.folder import checkpoints
+from hf_alphavil.data import EpochPlan, Phase
+from hf_alphavil.methods import METHODS
+from hf_alphavil.methods.base import Method
 from hf_alphavil.run.divergence import DivergenceError
 from support.faults import diverging_run
 from support.forking import fork_runs
@@ -130,9 +133,31 @@ class PoisonParameters(TrainerCallback):
 def test_no_checkpoint_holds_nan(settings, tmp_path):
     """Parameters that diverge at step 8, an epoch's last but one, before any loss shows it."""
     run = trainer(tmp_path, PoisonParameters(7), method="multitask", save_strategy="steps", **settings)
-    with pytest.raises(DivergenceError, match="epoch 1"):
+    with pytest.raises(DivergenceError, match=r"^the parameters became NaN .* by step 8 of epoch 1"):
         run.train()
     assert checkpoints(tmp_path)[0].name == "checkpoint-6"
+
+
+def test_a_phase_whose_parameters_diverged_is_not_blamed_on_a_loss(tmp_path, caplog):
+    run = trainer(tmp_path, PoisonParameters(5), num_train_epochs=1)
+    run.train()
+    assert "The parameters became NaN or infinite by step 3 of 3 of the phase 'b' in epoch 1: its δ is" in caplog.text
+    assert "of task '" not in caplog.text
+    assert run.history[0]["dropped"] == {"b": 2}
+
+
+def test_the_step_of_a_later_phase_is_counted_from_the_start_of_the_epoch(tmp_path, monkeypatch):
+    class OneTaskAfterTheOther(Method):
+        name = "one_after_the_other"
+        separates_phases = True
+
+        def plan(self, epoch, steps):
+            phases = tuple(Phase(task, ((task,),) * 3) for task in steps)
+            return EpochPlan(epoch, phases, 3 * len(phases))
+
+    monkeypatch.setitem(METHODS, OneTaskAfterTheOther.name, OneTaskAfterTheOther)
+    with pytest.raises(DivergenceError, match="the loss of task 'b' became NaN or infinite at step 5 of epoch 1"):
+        trainer(tmp_path, Poison([4]), method=OneTaskAfterTheOther.name).train()
 
 
 def test_a_run_that_ends_inside_an_epoch_does_not_end_in_nan(tmp_path):

@@ -1,6 +1,7 @@
 """Tokenisation of pairs and choices, and its cache."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -142,7 +143,7 @@ def test_identity_of_a_tokenizer_in_python(cache):
     rows = sentence_task().tokenize("train", ByT5Tokenizer(), 8)
     assert [len(row) for row in rows["input_ids"]] == [8, 6]
     assert sentence_task().tokenize("train", ByT5Tokenizer(), 8)._fingerprint == rows._fingerprint
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*.arrow"))) == 1
 
 
 def test_cache_hits_and_misses(monkeypatch, cache, tokenizer):
@@ -167,6 +168,83 @@ def test_cache_hits_and_misses(monkeypatch, cache, tokenizer):
     assert misses(other)[0] == 1
     assert len(list(cache.glob("*.arrow"))) == 6
     assert all(file.name.startswith("mood-train-") for file in cache.iterdir())
+
+
+def copy_of(file, other):
+    """Puts another task's file in place of a file."""
+    shutil.copy(other, file)
+
+
+def copy_with_record(file, other):
+    copy_of(file, other)
+    copy_of(f"{file}.json", f"{other}.json")
+
+
+def cut_off(file, other):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def change_a_token(file, other):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def empty_file(file, other):
+    file.write_bytes(b"")
+
+
+def no_record(file, other):
+    Path(f"{file}.json").unlink()
+
+
+def no_json(file, other):
+    Path(f"{file}.json").write_text("{")
+
+
+def dangling_link(file, other):
+    file.unlink()
+    file.symlink_to("nowhere")
+
+
+DAMAGES = [copy_of, copy_with_record, cut_off, change_a_token, empty_file, no_record, no_json, dangling_link]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_cache_is_made_again(damage, cache, tokenizer, caplog):
+    expected = sentence_task().tokenize("train", tokenizer, 8).to_dict()
+    (file,) = cache.glob("*.arrow")
+    sentence_task(texts=("a mat", "the dog sat")).tokenize("train", tokenizer, 8)
+    (other,) = set(cache.glob("*.arrow")) - {file}
+    damage(file, other)
+    assert sentence_task().tokenize("train", tokenizer, 8).to_dict() == expected
+    assert f"{file} does not hold the rows that it was written with: it is made again" in caplog.text
+    caplog.clear()
+    assert sentence_task().tokenize("train", tokenizer, 8).to_dict() == expected
+    assert not caplog.text
+
+
+def test_a_cache_that_cannot_be_replaced_is_not_used(cache, tokenizer):
+    expected = sentence_task().tokenize("train", tokenizer, 8).to_dict()
+    (file,) = cache.glob("*.arrow")
+    file.unlink()
+    file.mkdir()
+    assert sentence_task().tokenize("train", tokenizer, 8).to_dict() == expected
+
+
+@pytest.mark.parametrize("truncation", [None, {"max_length": 3, "stride": 1}], ids=str)
+@pytest.mark.parametrize("padding", [None, {"length": 5, "direction": "left"}], ids=str)
+def test_tokenisation_leaves_the_tokenizer_as_it_was(truncation, padding, cache):
+    """So its file is the same whether the cache was hit or missed."""
+    for length in (4, 4, None):  # a miss, a hit, a miss
+        tokenizer = make_tokenizer()
+        if truncation is not None:
+            tokenizer.backend_tokenizer.enable_truncation(**truncation)
+        if padding is not None:
+            tokenizer.backend_tokenizer.enable_padding(**padding)
+        before = tokenizer.backend_tokenizer.to_str()
+        sentence_task().tokenize("train", tokenizer, length)
+        assert tokenizer.backend_tokenizer.to_str() == before
 
 
 def test_caching_turned_off(cache, tokenizer):
