@@ -19,8 +19,9 @@ import torch  # noqa: E402
 torch.set_num_threads(1)
 
 
-def pytest_collection_finish():
-    """Excludes imported objects from garbage collection, which every `Trainer.train()` runs over all objects."""
+@pytest.fixture(scope="module", autouse=True)
+def _freeze():
+    """Excludes what earlier modules have imported from garbage collection: `Trainer.train()` collects all objects."""
     gc.collect()
     gc.freeze()
 
