@@ -1,4 +1,4 @@
-"""Atomic checkpoint folders: written to a staging folder, given a manifest, then moved into place."""
+"""Checkpoint folders: their manifest of format and checksums, those that a run can resume from, and rotation."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import xxhash
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from .run_state import STATE_NAME
+from .staging import restore_replaced
 
 logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.json"
-#: Staging folder, in which a checkpoint is written before it is moved into place. Trainer does not mistake it for a
-#: checkpoint, and does not push it to the Hub, because its pushes ignore `_*`.
-STAGING_NAME = "_incomplete"
+#: Version of the files of a checkpoint. It goes up with every change after which older code cannot read new
+#: checkpoints, or newer code old ones.
+FORMAT = 1
 
-_REPLACED = "replaced-"
 _READ_BYTES = 1 << 22
 
 
 def write_manifest(folder: str | os.PathLike[str]) -> None:
     """
-    Writes the size and checksum of every file of a complete checkpoint into its `manifest.json`.
+    Writes the format version, and the size and checksum of every file of a complete checkpoint, into its
+    `manifest.json`.
 
     Args:
         folder (`str` or `os.PathLike`): The checkpoint folder.
@@ -38,51 +39,34 @@ def write_manifest(folder: str | os.PathLike[str]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST_NAME
     }
-    (folder / MANIFEST_NAME).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
+    manifest = {"format": FORMAT, "files": files}
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def move_into_place(folder: str | os.PathLike[str], place: str | os.PathLike[str]) -> None:
+def check_format(folder: str | os.PathLike[str]) -> None:
     """
-    Moves a complete checkpoint to its final path. A checkpoint of an earlier run at that path is replaced.
+    Checks that this version of the package can read a checkpoint.
 
     Args:
-        folder (`str` or `os.PathLike`):
-            The checkpoint in the staging folder, with its manifest. It must be on the same file system as `place`, so
-            that the move is a rename.
-        place (`str` or `os.PathLike`): The final path.
+        folder (`str` or `os.PathLike`): The checkpoint folder. [`find_corruption`] tells what else is wrong with it.
+
+    Raises:
+        ValueError: If another version of the package wrote the checkpoint, in another format.
     """
-    folder, place = Path(folder), Path(place)
-    replaced = folder.with_name(_REPLACED + place.name)
-    if place.exists():
-        place.rename(replaced)
-    folder.rename(place)
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def restore_replaced(output_dir: str | os.PathLike[str]) -> None:
-    """
-    Restores a checkpoint that [`move_into_place`] was replacing when the run was killed.
-
-    Args:
-        output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
-    """
-    for replaced in (Path(output_dir) / STAGING_NAME).glob(f"{_REPLACED}*"):
-        place = Path(output_dir) / replaced.name.removeprefix(_REPLACED)
-        if not place.exists():
-            replaced.rename(place)
-
-
-def clear_staging(output_dir: str | os.PathLike[str]) -> None:
-    """
-    Removes the staging folder, if there is one, with whatever a killed run or a failed save left in it.
-
-    A checkpoint that was being replaced is restored first.
-
-    Args:
-        output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
-    """
-    restore_replaced(output_dir)
-    shutil.rmtree(Path(output_dir) / STAGING_NAME, ignore_errors=True)
+    try:
+        manifest = json.loads((Path(folder) / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if not isinstance(manifest, dict) or manifest.get("format") == FORMAT:
+        return
+    found = manifest.get("format")
+    is_newer = isinstance(found, int) and found > FORMAT
+    remedy = "update hf_alphavil" if is_newer else "resume with the version that wrote it"
+    raise ValueError(
+        f"{'a newer' if is_newer else 'an older'} version of hf_alphavil wrote {folder} "
+        f"({'without a format version' if found is None else f'format {found}'}; this version reads format {FORMAT}): "
+        f"{remedy}, or start a new run from the model in that folder, in another `output_dir`"
+    )
 
 
 def find_corruption(folder: str | os.PathLike[str]) -> str | None:
@@ -138,17 +122,12 @@ def checkpoints(output_dir: str | os.PathLike[str]) -> list[Path]:
 
 def intact_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
     """
-    Yields the intact checkpoints of a run, latest first. Skips corrupt ones with a warning.
+    Finds the intact checkpoints of a run, latest first. Skips corrupt ones with a warning.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
     """
-    for folder in checkpoints(output_dir):
-        problem = find_corruption(folder)
-        if problem is None:
-            yield folder
-        else:
-            logger.warning("skipped the corrupt checkpoint %s: %s", folder, problem)
+    return filter(_is_intact, checkpoints(output_dir))
 
 
 def resumable_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
@@ -157,12 +136,37 @@ def resumable_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
+
+    Raises:
+        ValueError: If another version of the package wrote a checkpoint. A run from scratch would replace it.
     """
-    for folder in intact_checkpoints(output_dir):
+    for folder in checkpoints(output_dir):
+        check_format(folder)
+        if not _is_intact(folder):
+            continue
         if (folder / STATE_NAME).is_file():
             yield folder
         else:
             logger.warning("skipped the checkpoint %s, which holds only the model (save_only_model)", folder)
+
+
+def rotate(output_dir: str | os.PathLike[str], limit: int | None, keep: Collection[str | os.PathLike[str]]) -> None:
+    """
+    Deletes the checkpoints with the lowest step numbers, until `limit` are left. Their times, which a clock may have
+    set wrong, do not count.
+
+    Args:
+        output_dir (`str` or `os.PathLike`): The run's output folder.
+        limit (`int`, *optional*): `save_total_limit`. Nothing is deleted if it is `None` or 0.
+        keep (`Collection`): Checkpoints that are never deleted: the one just written, and the best one.
+    """
+    if limit is None or limit <= 0:
+        return
+    found = checkpoints(output_dir)
+    kept = {os.path.realpath(folder) for folder in keep}
+    removable = [folder for folder in reversed(found) if os.path.realpath(folder) not in kept]
+    for folder in removable[: max(0, len(found) - limit)]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | None) -> str | None:
@@ -179,8 +183,8 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
         `str`, *optional*: The folder, or `None` if `"auto"` finds none.
 
     Raises:
-        ValueError: If there is no such folder, or if the checkpoint is corrupt. The message gives the corrupt file and
-            what is wrong with it.
+        ValueError: If there is no such folder, if another version of the package wrote the checkpoint, or if it is
+            corrupt. The message gives the corrupt file and what is wrong with it.
     """
     output_dir = output_dir or "."
     restore_replaced(output_dir)
@@ -193,6 +197,7 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
             f"there is no checkpoint {folder or f'in {output_dir}'}: pass the path of a checkpoint, or 'auto', which "
             "starts from scratch if there is none"
         )
+    check_format(folder)
     problem = find_corruption(folder)
     if problem is not None:
         raise ValueError(
@@ -200,6 +205,13 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
             "intact one"
         )
     return str(folder)
+
+
+def _is_intact(folder: Path) -> bool:
+    problem = find_corruption(folder)
+    if problem is not None:
+        logger.warning("skipped the corrupt checkpoint %s: %s", folder, problem)
+    return problem is None
 
 
 def _checksum(path: Path) -> str:

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
 from ..distributed.fsdp import is_sharded, save_sharded_model
 from ..modeling import merge_adapters
 from ..trainer_hooks import multitask_hook
-from .folder import STAGING_NAME, clear_staging, find_checkpoint, intact_checkpoints, move_into_place, write_manifest
+from .folder import find_checkpoint, intact_checkpoints, rotate, write_manifest
+from .run_lock import run_lock
 from .run_state import load_run_state, load_run_tensors, save_run_state
+from .staging import STAGING_NAME, check_output_dir, clear_staging, move_into_place, new_staging_name
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class CheckpointingMixin(Trainer):
     saved_steps: list[int]
     _runner: Any = None
     _is_staging: bool = False
+    _staging_name: str = f"{STAGING_NAME}/run"
 
     @multitask_hook
     def train(
@@ -66,13 +69,35 @@ class CheckpointingMixin(Trainer):
             ignore_keys_for_eval (`list[str]`, *optional*): Outputs of the model that evaluations ignore.
 
         Raises:
-            ValueError: If the checkpoint is corrupt (the message gives the file), or if its run had different
-                settings.
+            ValueError: If another run is writing to `output_dir`, if the checkpoint is corrupt (the message gives the
+                file), or if its run had different settings.
             DivergenceError: If losses became NaN or infinite and no finite model is left.
         """
-        if resume_from_checkpoint:
-            resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
-        return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+        with self._own_run_dir(trial):
+            if resume_from_checkpoint:
+                resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
+            return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    @contextlib.contextmanager
+    def _own_run_dir(self, trial: Any) -> Iterator[None]:
+        """Locks the run's folder for a `with` block, and checks that checkpoints can be written to it."""
+        saves = self.args.save_strategy != SaveStrategy.NO or self.args.enable_jit_checkpoint
+        run_dir, problem = self._get_output_dir(trial), None
+        with contextlib.ExitStack() as held:
+            if self.args.should_save:
+                try:
+                    is_locked = held.enter_context(run_lock(run_dir))
+                    if saves:
+                        check_output_dir(run_dir)
+                    if saves and is_locked:  # no other run can be writing
+                        clear_staging(run_dir)
+                except (ValueError, OSError) as error:
+                    problem = str(error)
+            found = gather_object([(problem, new_staging_name())])
+            self._staging_name = found[0][1]  # all ranks write to one folder
+            if problem := next((problem for problem, _ in found if problem is not None), None):
+                raise ValueError(problem)
+            yield
 
     def _checked_checkpoint(self, wanted: str | bool) -> str | None:
         """The checkpoint to resume from, or `None`. One process per machine reads and checks its files."""
@@ -132,17 +157,17 @@ class CheckpointingMixin(Trainer):
     @multitask_hook
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
-        return os.path.join(folder, STAGING_NAME) if self._is_staging else folder
+        return os.path.join(folder, self._staging_name) if self._is_staging else folder
 
     @multitask_hook
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Saves Trainer's checkpoint atomically: to the staging folder, then, with a manifest, to its final path."""
         self.runner.require_finite()
         run_dir = Path(self._get_output_dir(trial))
-        staging = run_dir / STAGING_NAME
+        staging = run_dir / self._staging_name
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            clear_staging(run_dir)
+            clear_staging(run_dir, self._staging_name)
         self.accelerator.wait_for_everyone()
         best_before = self.state.best_model_checkpoint
         try:
@@ -161,7 +186,7 @@ class CheckpointingMixin(Trainer):
         except BaseException:
             self.state.best_model_checkpoint = best_before
             if self.args.should_save:
-                clear_staging(run_dir)
+                clear_staging(run_dir, self._staging_name)
                 last = next(intact_checkpoints(run_dir), None)
                 logger.error(
                     "%s could not be written, and its partial files were removed; the latest intact checkpoint is %s",
@@ -171,16 +196,12 @@ class CheckpointingMixin(Trainer):
             raise
         self.saved_steps.append(self.state.global_step)
         if self.args.should_save:
-            clear_staging(run_dir)
+            clear_staging(run_dir, self._staging_name)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(run_dir / name))
         if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=str(run_dir),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
+            best = self.state.best_model_checkpoint
+            rotate(run_dir, self.args.save_total_limit, [run_dir / name, *([best] if best is not None else [])])
         self.accelerator.wait_for_everyone()
 
     @multitask_hook
@@ -190,11 +211,10 @@ class CheckpointingMixin(Trainer):
             super()._push_from_checkpoint(checkpoint_folder)
 
     def _best_checkpoint(self, run_dir: Path, name: str, before: str | None) -> str | None:
-        """Trainer's rule: the folder of the best step if it exists or is being written, else the previous best."""
+        """The folder of the best step if this run has written it or is writing it, else the previous best."""
         best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
-        if self.state.best_global_step and (best == name or (run_dir / best).is_dir()):
-            return str(run_dir / best)
-        return before
+        is_written = self.state.best_global_step in self.saved_steps and (run_dir / best).is_dir()
+        return str(run_dir / best) if best == name or is_written else before
 
     @property
     def _shard(self) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
+from ..checkpointing.best_model import find_best_checkpoint
 from ..checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback
 from ..checkpointing.run_state import load_run_state
 from ..trainer_hooks import multitask_hook, shadowable_property
@@ -105,6 +106,11 @@ class TrainingLoopMixin(Trainer):
         # Plans may be shorter than the longest one, so the position comes from the run's state, not global_step.
         state = self.runner.state
         state.load_position(load_run_state(resume_from_checkpoint))
+        # Trainer keeps the recorded path and the checkpoint's own numbers of steps.
+        self.state.best_model_checkpoint = find_best_checkpoint(
+            resume_from_checkpoint, self.args.load_best_model_at_end
+        )
+        self.state.compute_steps(self.args, max_steps)
         restore_callbacks(self.callback_handler.callbacks, self.state.stateful_callbacks or {})  # type: ignore[arg-type]
         return state.epoch, state.step * self.args.gradient_accumulation_steps
 

@@ -11,14 +11,12 @@ import torch
 from transformers import TrainerCallback
 
 from hf_alphavil.checkpointing.folder import (
-    STAGING_NAME,
     checkpoints,
-    clear_staging,
     find_checkpoint,
     find_corruption,
-    move_into_place,
     write_manifest,
 )
+from hf_alphavil.checkpointing.staging import STAGING_NAME, clear_staging, move_into_place
 from support.comparing import assert_same_run
 from support.toy_run import run_toy, toy_trainer
 
