@@ -12,6 +12,8 @@ LAYOUTS = ("rows", "questions", "candidates")
 SUFFIXES = (".tsv", ".jsonl")
 #: A float64 has no more significant digits.
 MAX_DECIMALS = 17
+#: Bytes of a file's name. File systems take 255; writing needs some for the temporary file.
+MAX_NAME_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class SubmissionFormat:
             highest score.
 
     Raises:
-        ValueError: If the file name has neither of these suffixes, decimals are below 0 or above 17, or the layout is
-            unknown.
+        ValueError: If the file name has neither of these suffixes or cannot be a file's name, decimals are below 0 or
+            above 17, or the layout is unknown.
     """
 
     file_name: str = field(metadata=yaml_key(TEXT, "the prediction file's name, `.tsv` or `.jsonl`", required=True))
@@ -56,7 +58,14 @@ class SubmissionFormat:
 
     def __post_init__(self) -> None:
         if Path(self.file_name).name != self.file_name or Path(self.file_name).suffix not in SUFFIXES:
-            raise ValueError(f"the submission's file_name is {self.file_name!r}; pass one as task.tsv or task.jsonl")
+            raise ValueError(
+                f"the submission's file_name is {self.file_name!r:.80}; pass one as task.tsv or task.jsonl"
+            )
+        if not self.file_name.isprintable() or len(self.file_name.encode()) > MAX_NAME_BYTES:
+            raise ValueError(
+                f"the submission's file_name is {self.file_name!r:.80}; pass printable characters, at most "
+                f"{MAX_NAME_BYTES} bytes"
+            )
         if not 0 <= self.decimals <= MAX_DECIMALS:
             raise ValueError(f"the submission's decimals are {self.decimals}; pass a number from 0 to {MAX_DECIMALS}")
         if self.layout not in LAYOUTS:

@@ -11,7 +11,7 @@ from torch import nn
 from ..kinds import KINDS, find_kind
 
 # Names become parts of parameter names, of metric names and of file names.
-_TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_TASK_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _FIELDS = ("kind", "labels", "problem_type")
 
 
@@ -46,7 +46,7 @@ def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
 
 def _check_name(name: Any) -> str:
     if not isinstance(name, str) or not _TASK_NAME.fullmatch(name):
-        raise ValueError(f"a task name is made of the characters A-Z a-z 0-9 _ and -, got {name!r}")
+        raise ValueError(f"a task name is made of 1 to 100 of the characters A-Z a-z 0-9 _ and -, got {name!r:.120}")
     if hasattr(nn.ModuleDict, name) or hasattr(nn.ModuleDict(), name):
         raise ValueError(
             f"the task name {name!r} is taken: every torch module has an attribute of that name. Use another one, "

@@ -15,7 +15,7 @@ from .sources import FileSource, HubSource
 from .yaml_file import YamlFile
 
 # Task names become parts of parameter names, metric names and file names.
-TASK_NAME = re.compile(r"[A-Za-z0-9_-]+")
+TASK_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 #: Every key of a task, and the keys below those that are mappings.
 KEYS = keys_of(TaskSpec) | keys_of(TaskDefinition)
 PARTS = {"hub": keys_of(HubSource), "files": keys_of(FileSource), "submission": keys_of(SubmissionFormat)}
@@ -46,7 +46,7 @@ def check_definition(source: YamlFile, key: str, content: Any, place: tuple[str,
         DataError: If the definition is faulty. The message gives file, line, what is allowed and the nearest spelling.
     """
     if not TASK_NAME.fullmatch(key):
-        raise source.fault(f"the task name {key!r} is not made of A-Z a-z 0-9 _ and -.", *place)
+        raise source.fault(f"the task name {key!r:.120} is not made of 1 to 100 of A-Z a-z 0-9 _ and -.", *place)
     if not isinstance(content, dict):
         raise source.fault(
             f"the task {key!r} is {content!r:.80}, not a mapping.",

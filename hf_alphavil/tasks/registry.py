@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,6 @@ def _yaml_files(path: Path) -> list[Path]:
         if not files:
             raise DataError("no .yaml file in this folder.", path, advice="Pass the folder of your tasks' YAML files.")
         return files
-    if not path.is_file():
+    if not os.path.exists(path):
         raise DataError("no such file or folder.", path, advice="Pass a YAML file that defines tasks.")
     return [path]

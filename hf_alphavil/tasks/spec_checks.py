@@ -40,6 +40,9 @@ def checked_spec(spec: TaskSpec) -> TaskSpec:
         _check_templates(spec)
         if not 0 < spec.mlm_probability < 1:
             raise ValueError(f"mlm_probability={spec.mlm_probability}: pass a share between 0 and 1")
+        if spec.score_range is not None and not spec.score_range[0] < spec.score_range[1]:
+            low, high = spec.score_range
+            raise ValueError(f"score_range is {[low, high]}; pass the lower end first, as [0, 5]")
         if spec.labels is not None:
             if not kind.has_classes:
                 raise ValueError(f"a task of the kind {spec.kind!r} has no labels; pass labels=None")

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ..files.yaml_nodes import MAX_BYTES, BoundedLoader, YamlError, compose, construct, line_of, misreading
 from .errors import DataError
 from .readers.lines import read_file_text
 
@@ -24,30 +25,21 @@ class YamlFile:
             The mapping.
 
     Raises:
-        DataError: If the file cannot be read, is not YAML, is not a mapping, or has a key twice.
+        DataError: If the file cannot be read, is too large, is not YAML, is not a mapping, has a key twice, or has a
+            word without quotes that YAML reads as something else, such as `no` (false) or `012` (ten).
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        text = read_file_text(file)
+        text = read_file_text(file, MAX_BYTES)
         self._lines: dict[tuple[str, ...], int] = {}
         try:
-            loader = yaml.SafeLoader(text)
-            root = loader.get_single_node()
-            self._walk(root, ())  # before construction, which merges what `<<` refers to into the nodes
-            self.content: Any = loader.construct_document(root) if root is not None else None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-            raise DataError(f"is not YAML ({reason}).", file, mark.line + 1 if mark else None) from None
-        except DataError:
-            raise
-        except RecursionError:
-            raise DataError("nests too deeply, or an alias is inside the value that it refers to.", file) from None
-        # An impossible date, a list as a key, and values that the tags !!bool, !!timestamp and !!int do not accept.
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise DataError(f"is not YAML that can be read ({reason}).", file) from None
+            loader, root = compose(text)
+            if root is not None:
+                self._walk(loader, root, ())  # before construction, which merges what `<<` refers to into the nodes
+            self.content: Any = construct(loader, root)
+        except YamlError as error:
+            raise DataError(error.reason, file, error.line) from None
         if not isinstance(self.content, dict):
             raise DataError("is not a mapping from keys to values.", file, 1)
 
@@ -62,14 +54,20 @@ class YamlFile:
         """`DataError`: An error at the line of nested keys."""
         return DataError(reason, self.file, self.line_of(*keys), advice)
 
-    def _walk(self, node: Any, path: tuple[str, ...]) -> None:
-        if not isinstance(node, yaml.MappingNode):
-            return
-        seen = set()
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in seen:
-                raise DataError(f"the key {name!r} occurs twice.", self.file, line)
-            seen.add(name)
-            self._lines[(*path, name)] = line
-            self._walk(value, (*path, name))
+    def _walk(self, loader: BoundedLoader, node: yaml.Node, path: tuple[str, ...]) -> None:
+        """Takes down the lines of keys, and refuses words that YAML reads as something else."""
+        if isinstance(node, yaml.ScalarNode):
+            self._check_word(node, misreading(loader, node))
+        elif isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self._walk(loader, item, path)
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                self._check_word(key, misreading(loader, key, is_key=True))
+                self._lines[(*path, key.value)] = line_of(key)
+                self._walk(loader, value, (*path, key.value))
+
+    def _check_word(self, node: yaml.ScalarNode, read_as: str | None) -> None:
+        if read_as is not None:
+            reason = f"{node.value!r:.80} is read as {read_as}."
+            raise DataError(reason, self.file, line_of(node), "Write it in quotes if it is text.")

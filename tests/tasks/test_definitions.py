@@ -113,6 +113,15 @@ REST = f"  text_columns: [t]\n{FILES}"
             6,
             "mapping from train, validation, test to lists of column names",
         ),
+        (f"a:\n  kind: regression\n  score_range: [5, 0]\n{REST}", 1, r"score_range is \[5, 0\]; pass the lower end"),
+        (f"a:\n  kind: regression\n  score_range: [.nan, 1]\n{REST}", 1, "pass the lower end first"),
+        (f"{'n' * 101}:\n  kind: regression\n{REST}", 1, "the task name 'nnn.* is not made of 1 to 100"),
+        (
+            f'a:\n  kind: regression\n  submission: {{file_name: "a\\0.tsv"}}\n{REST}',
+            1,
+            "pass printable characters, at most 200 bytes",
+        ),
+        (f"a:\n  kind: regression\n  submission: {{file_name: {'ü' * 101}.tsv}}\n{REST}", 1, "at most 200 bytes"),
     ],
 )
 def test_definitions_with_faults(define, text, line, reason):

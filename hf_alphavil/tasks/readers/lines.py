@@ -4,32 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...files.regular_file import read_regular_file
 from ..errors import DataError
 
 
-def read_bytes(file: Path) -> bytes:
+def read_bytes(file: Path, max_bytes: int | None = None) -> bytes:
     """
     A file's content.
 
+    Args:
+        file (`Path`): The file.
+        max_bytes (`int`, *optional*): The longest content that is read. By default, there is no limit.
+
     Raises:
-        DataError: If the file is missing or unreadable.
+        DataError: If the file is missing, unreadable, too large, or not a regular file.
     """
     try:
-        return file.read_bytes()
+        return read_regular_file(file, max_bytes)
     except FileNotFoundError:
         raise DataError("no such file.", file, advice="Correct its path, or download the data again.") from None
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}.", file) from error
+    except ValueError as error:  # also a path with a NUL
+        raise DataError(str(error), file) from None
 
 
-def read_file_text(file: Path) -> str:
+def read_file_text(file: Path, max_bytes: int | None = None) -> str:
     """
     The text of a UTF-8 file, without a byte order mark.
 
+    Args:
+        file (`Path`): The file.
+        max_bytes (`int`, *optional*): The longest content that is read. By default, there is no limit.
+
     Raises:
-        DataError: If the file is missing, unreadable, not UTF-8 or empty, or holds a NUL.
+        DataError: If the file is missing, unreadable, too large, not UTF-8 or empty, or holds a NUL.
     """
-    content = read_bytes(file)
+    content = read_bytes(file, max_bytes)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
