@@ -167,7 +167,7 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         self.data_collator = make_collator(
             args, model, setup.names, setup.kinds, setup.tasks, data_collator, self.processing_class
         )
-        choose_best_metric(args, setup.names, setup.tasks.get(setup.target))
+        choose_best_metric(args, setup)
         # A batch's loss is a mean over its rows, so there is no token count to divide by.
         self.model_accepts_loss_kwargs = False
         if not self.label_names:

@@ -40,6 +40,7 @@ PINNED = {
     "num_examples": ["self", "dataloader"],
     "set_initial_training_values": ["self", "args", "dataloader"],
     "create_scheduler": ["self", "num_training_steps", "optimizer"],
+    "_determine_best_metric": ["self", "metrics", "trial"],
     "_init_training_state": [
         "self",
         "max_steps",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
@@ -13,6 +13,8 @@ from .stratified_draw import draw_by_class
 
 #: Smallest allowed size of the slice. Fewer rows carry too little signal for α.
 MIN_HOLDOUT_ROWS = 8
+#: Largest share of the rows that is held out so that the slice has that size.
+MAX_ADAPTED_SHARE = 0.5
 
 
 def split_holdout(
@@ -27,7 +29,9 @@ def split_holdout(
 
     Args:
         num_rows (`int`): Rows of the target's training set, after any row limit.
-        fraction (`float`): Share of rows to hold out, in (0, 1).
+        fraction (`float`):
+            Share of rows to hold out, in (0, 1). Of a small training set, up to half is held out instead, if the slice
+            would have fewer than 8 rows.
         seed (`int`): Seed of the draw, which is made once per run.
         labels (`Sequence`, *optional*):
             Class of every row. The split is stratified by class. The slice may lack rare classes.
@@ -43,21 +47,45 @@ def split_holdout(
     """
     if groups is not None and len(set(groups)) == len(groups):
         groups = None
+    for share in _shares(num_rows, fraction, groups is not None):
+        held_out = _draw(num_rows, share, seed, labels, groups)
+        if MIN_HOLDOUT_ROWS <= len(held_out) < num_rows:
+            break
+    else:
+        raise ValueError(_too_small(num_rows, fraction))
+    drawn = set(held_out)
+    return [row for row in range(num_rows) if row not in drawn], sorted(drawn)
+
+
+def _shares(num_rows: int, fraction: float, grouped: bool) -> Iterator[float]:
+    """The shares to try, the given one first."""
+    yield fraction
+    share = max(fraction, MIN_HOLDOUT_ROWS / max(num_rows, 1))
+    if fraction < share <= MAX_ADAPTED_SHARE:
+        yield share
+    # Whole groups may be fewer rows than asked for.
+    while grouped and (share := 1.25 * share) <= MAX_ADAPTED_SHARE:
+        yield share
+
+
+def _draw(
+    num_rows: int,
+    fraction: float,
+    seed: int,
+    labels: Sequence[Hashable] | None,
+    groups: Sequence[Hashable] | None,
+) -> Sequence[int]:
+    """Draws the rows of a slice, which may be too small."""
     expected = round(fraction * num_rows)
-    if expected < MIN_HOLDOUT_ROWS or num_rows - expected < 1:
-        raise ValueError(_too_small(expected, num_rows, fraction))
+    if not MIN_HOLDOUT_ROWS <= expected < num_rows:
+        return []
     if groups is not None:
-        held_out = _draw_groups(groups, labels, fraction, seed)
+        held_out: Sequence[int] = _draw_groups(groups, labels, fraction, seed)
     elif labels is not None:
         held_out = draw_by_class(labels, expected, seed)
     else:
         held_out = train_test_split(range(num_rows), test_size=expected, random_state=seed)[1]
-    if labels is not None:
-        held_out = _without_whole_classes(held_out, labels, groups)
-    if not MIN_HOLDOUT_ROWS <= len(held_out) < num_rows:
-        raise ValueError(_too_small(len(held_out), num_rows, fraction))
-    drawn = set(held_out)
-    return [row for row in range(num_rows) if row not in drawn], sorted(drawn)
+    return held_out if labels is None else _without_whole_classes(held_out, labels, groups)
 
 
 def _draw_groups(
@@ -72,8 +100,8 @@ def _draw_groups(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)
             return next(splitter.split(labels, list(labels), list(groups)))[1].tolist()
-    except ValueError as error:  # fewer groups than folds
-        raise ValueError(f"{_too_small(0, len(groups), fraction)} ({error})") from error
+    except ValueError:  # fewer groups than folds
+        return []
 
 
 def _without_whole_classes(
@@ -87,9 +115,9 @@ def _without_whole_classes(
     return left if len(left) >= MIN_HOLDOUT_ROWS else held_out
 
 
-def _too_small(held_out: int, num_rows: int, fraction: float) -> str:
+def _too_small(num_rows: int, fraction: float) -> str:
     return (
-        f"the held-out slice on which α is fitted would have {held_out} of the target's {num_rows} training rows "
-        f"(alpha_holdout_fraction={fraction}); it needs at least {MIN_HOLDOUT_ROWS} rows, and rows left to train on: "
-        "change `alpha_holdout_fraction`, or fit α on other data with `alpha_data='train'` or 'validation'"
+        f"the held-out slice on which α is fitted would have fewer than {MIN_HOLDOUT_ROWS} of the target's {num_rows} "
+        f"training rows, or leave none to train on (alpha_holdout_fraction={fraction}): change "
+        "`alpha_holdout_fraction`, or fit α on other data with `alpha_data='train'` or 'validation'"
     )

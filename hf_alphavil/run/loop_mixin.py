@@ -12,6 +12,7 @@ from transformers import Trainer, TrainingArguments
 from ..checkpointing.best_model import find_best_checkpoint
 from ..checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback
 from ..checkpointing.run_state import load_run_state
+from ..setup.best_metric import reader_of_best_metric
 from ..trainer_hooks import multitask_hook, shadowable_property
 from .callbacks import restore_callbacks
 from .runner import PlanRunner
@@ -127,6 +128,13 @@ class TrainingLoopMixin(Trainer):
                 # Trainer's flag is not enough: with save_strategy="best" an evaluation overrides it.
                 self._save_checkpoint(self.model, kwargs.get("trial", args[3] if len(args) > 3 else None))
                 self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+
+    @multitask_hook
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Trainer's rule. In multitask mode there is always a name, but only some settings need a value."""
+        if self.args.metric_for_best_model not in metrics and reader_of_best_metric(self.args) is None:
+            return False
+        return super()._determine_best_metric(metrics, trial)
 
     @multitask_hook
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:

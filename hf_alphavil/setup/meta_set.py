@@ -10,6 +10,8 @@ import numpy as np
 from torch.utils.data import Subset
 
 from ..data import TaskDataset, split_holdout
+from ..data.holdout import MIN_HOLDOUT_ROWS
+from ..kinds import find_kind
 from ..methods import METHODS
 from ..settings import MultitaskSettings
 from .datasets import tokenized_split
@@ -44,12 +46,26 @@ def split_meta_set(
         one.
 
     Raises:
-        ValueError: If the held-out slice is too small, or the target lacks the validation or test set that
-            `alpha_data` asks for.
+        ValueError: If the held-out slice is too small, if the target lacks the validation or test set that
+            `alpha_data` asks for, or if that has no rows or no labels.
     """
     train = dict(train)
     if not METHODS[args.method].needs_meta_set:
         return train, None
+    train, meta = _selected(args, target, train, validation, tasks.get(target), tokenizer)
+    _check_meta_set(args, meta, train[target], tasks.get(target))
+    return train, meta
+
+
+def _selected(
+    args: MultitaskSettings,
+    target: str,
+    train: dict[str, TaskDataset],
+    validation: Mapping[str, TaskDataset],
+    task: Task | None,
+    tokenizer: Any,
+) -> tuple[dict[str, TaskDataset], TaskDataset]:
+    """The training sets, and the rows that `alpha_data` asks for."""
     if args.alpha_data == "train":
         return train, train[target]
     if args.alpha_data == "validation":
@@ -63,7 +79,6 @@ def split_meta_set(
             "are optimistic. Report scores on another set, or hold out training rows with alpha_data='train_holdout'."
         )
         return train, validation[target]
-    task = tasks.get(target)
     if args.alpha_data == "test":
         if task is None or task.test is None:
             raise ValueError(
@@ -73,6 +88,20 @@ def split_meta_set(
         return train, TaskDataset(tokenized_split({target: task}, "test", tokenizer, args)[target], target)
     train[target], meta = _hold_out(args, train[target], task)
     return train, meta
+
+
+def _check_meta_set(args: MultitaskSettings, meta: TaskDataset, train: TaskDataset, task: Task | None) -> None:
+    """Refuses a meta set without rows or without the labels that the method reads, and warns about few rows."""
+    what = f"the {args.alpha_data} set of the target {meta.task!r}, which is the meta set (alpha_data),"
+    remedy = "pass other rows, or hold out a slice of the training rows with alpha_data='train_holdout'"
+    if len(meta) == 0:
+        raise ValueError(f"{what} has no rows: {remedy}")
+    reads_labels = task is None or find_kind(task.kind).reads_labels
+    ignores_labels = METHODS[args.method].fits_alpha and args.alpha_objective == "entropy"
+    if reads_labels and not ignores_labels and meta.labels() is None and train.labels() is not None:
+        raise ValueError(f"{what} has no labels, but the target's loss needs them: {remedy}")
+    if len(meta) < MIN_HOLDOUT_ROWS:
+        logger.warning("The meta set has only %d rows: fitted values will be noisy.", len(meta))
 
 
 def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) -> tuple[TaskDataset, TaskDataset]:
@@ -92,6 +121,12 @@ def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) 
     logger.info(
         "The meta set is %d of the %d training rows of %s, held out", len(held_out), len(dataset), dataset.task
     )
+    if round(args.alpha_holdout_fraction * len(dataset)) < MIN_HOLDOUT_ROWS:
+        logger.warning(
+            "The target %r has only %d training rows, so %d of them are held out for the meta set instead of "
+            "alpha_holdout_fraction=%g: fewer than %d rows carry too little signal.",
+            dataset.task, len(dataset), len(held_out), args.alpha_holdout_fraction, MIN_HOLDOUT_ROWS,
+        )  # fmt: skip
     return (
         TaskDataset(Subset(dataset.dataset, rest), dataset.task),
         TaskDataset(Subset(dataset.dataset, held_out), dataset.task),

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import Dataset
 
-from ..data.holdout import MIN_HOLDOUT_ROWS
+from ..data.holdout import MAX_ADAPTED_SHARE, MIN_HOLDOUT_ROWS
 from ..kinds import kind_of
-from ..settings import AlphaArguments
 from .definition import TaskDefinition
 from .errors import DataError
 from .loading import load_splits, make_task
@@ -115,12 +114,11 @@ class TaskCheck:
         if task.head_task is None and task.train is not None and kind_of(task).reads_labels:
             if task.validation is None:
                 self.warnings.append("no validation split: a target task needs one, or the key `validation_fraction`")
-            rows, share = len(task.train), AlphaArguments.alpha_holdout_fraction
-            if round(rows * share) < MIN_HOLDOUT_ROWS:
+            rows = len(task.train)
+            if rows * MAX_ADAPTED_SHARE < MIN_HOLDOUT_ROWS:
                 self.warnings.append(
-                    f"train: {rows} rows are too few to hold out rows for α if this is the target: pass "
-                    f"--alpha_holdout_fraction {min(0.5, MIN_HOLDOUT_ROWS / rows):.2g} or more, "
-                    "or another --alpha_data"
+                    f"train: {rows} rows are too few to hold out {MIN_HOLDOUT_ROWS} of them for α if this is the "
+                    "target: pass --alpha_data train or validation"
                 )
 
     def _split(self, task: Task, split: str) -> list[str]:

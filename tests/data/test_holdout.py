@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from hf_alphavil.data import split_holdout
+from hf_alphavil.data.holdout import MIN_HOLDOUT_ROWS
 
 
 def test_parts_cover_the_rows_once_and_follow_the_seed():
@@ -57,10 +58,31 @@ def test_labels_that_all_differ_do_not_matter():
 
 @pytest.mark.parametrize(
     ("num_rows", "fraction", "groups"),
-    [(50, 0.1, None), (200, 0.999, None), (200, 0.1, [row % 2 for row in range(200)])],
-    ids=["few rows", "no rows left to train on", "fewer groups than folds"],
+    [(15, 0.1, None), (200, 0.999, None), (200, 0.1, [0] * 200)],
+    ids=["few rows", "no rows left to train on", "one group"],
 )
 def test_the_error_about_a_small_slice_says_what_to_do(num_rows, fraction, groups):
     labels = [row % 3 for row in range(num_rows)]
     with pytest.raises(ValueError, match="change `alpha_holdout_fraction`, or fit α on other data with `alpha_data="):
         split_holdout(num_rows, fraction, seed=0, labels=labels, groups=groups)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("num_rows", [16, 17, 64, 79])
+def test_the_share_of_a_small_training_set_is_raised(num_rows, labelled):
+    labels = [row % 3 for row in range(num_rows)] if labelled else None
+    train, held_out = split_holdout(num_rows, 0.1, seed=0, labels=labels)
+    assert len(held_out) == MIN_HOLDOUT_ROWS
+    assert sorted(train + held_out) == list(range(num_rows))
+    assert split_holdout(num_rows, MIN_HOLDOUT_ROWS / num_rows, seed=0, labels=labels) == (train, held_out)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize(("num_rows", "size"), [(40, 5), (64, 6), (85, 5), (200, 100)])
+def test_groups_of_a_small_training_set_stay_whole(num_rows, size, labelled):
+    labels = [row % 2 for row in range(num_rows)] if labelled else None
+    groups = [row // size for row in range(num_rows)]
+    for seed in range(5):
+        train, held_out = split_holdout(num_rows, 0.1, seed, labels, groups)
+        assert MIN_HOLDOUT_ROWS <= len(held_out) <= num_rows / 2 + size
+        assert not {groups[row] for row in train} & {groups[row] for row in held_out}

@@ -58,8 +58,8 @@ def trainer(tmp_path, model=None, train=None, **settings):
         ({"accelerator_config": {"split_batches": True}}, "split_batches"),
         ({"accelerator_config": {"dispatch_batches": True}}, "dispatch_batches"),
         (
-            {"alpha_data": "train_holdout", "alpha_holdout_fraction": 0.1},
-            "would have 4 of the target's 37 training rows .* change `alpha_holdout_fraction`",
+            {"alpha_data": "train_holdout", "alpha_holdout_fraction": 0.99},
+            "of the target's 37 training rows, or leave none to train on .* change `alpha_holdout_fraction`",
         ),
     ],
 )

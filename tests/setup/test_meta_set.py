@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset, Subset
 
 from hf_alphavil import MultitaskTrainer
 from support.toy_run import TARGET, toy_args, toy_data, toy_model
@@ -64,3 +65,101 @@ def test_a_rare_class_of_the_target_is_no_reason_to_refuse(rare, tmp_path):
     labels = held_out(tmp_path, [int(row < rare) for row in range(ROWS)], int)
     assert len(labels) == 10
     assert sum(labels) < rare
+
+
+def test_a_small_target_holds_out_a_larger_share_and_says_so(tmp_path, caplog):
+    assert len(toy_data()[0][TARGET]) == 37
+    trainer = MultitaskTrainer(
+        model=toy_model(),
+        args=toy_args(tmp_path, alpha_data="train_holdout", num_train_epochs=1),
+        train_dataset=toy_data()[0],
+    )
+    assert len(trainer.meta_set) == 8
+    assert "'a' has only 37 training rows, so 8 of them are held out" in caplog.text
+    trainer.train()
+    assert trainer.history[0]["alpha"][TARGET] != 1.0
+
+
+class Unlabelled(Dataset):
+    """Rows without their labels."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return {"x": self.rows[i]["x"]}
+
+
+def trainer_on(tmp_path, validation, **settings):
+    train, _ = toy_data()
+    args = toy_args(tmp_path, num_train_epochs=2, **settings)
+    return MultitaskTrainer(model=toy_model(), args=args, train_dataset=train, eval_dataset=validation)
+
+
+@pytest.mark.parametrize("method", ["alphavil", "forkmerge", "diw", "hydalearn"])
+def test_a_meta_set_without_rows_or_labels_is_refused(method, tmp_path):
+    _, meta = toy_data()
+    for validation, lacks in [(Unlabelled(meta), "labels"), (Subset(meta, []), "rows")]:
+        with pytest.raises(ValueError, match=f"the validation set of the target 'a', .* has no {lacks}"):
+            trainer_on(tmp_path, {TARGET: validation}, method=method)
+
+
+def test_entropy_needs_no_labels_but_rows(tmp_path):
+    _, meta = toy_data()
+    settings = {"alpha_objective": "entropy", "alpha_learning_rate": 0.5}
+    run = trainer_on(tmp_path, {TARGET: Unlabelled(meta)}, **settings)
+    run.train()
+    assert run.history[0]["alpha"][TARGET] != 1.0
+    with pytest.raises(ValueError, match="has no rows"):
+        trainer_on(tmp_path, {TARGET: Subset(meta, [])}, **settings)
+
+
+def test_few_rows_are_warned_of(tmp_path, caplog):
+    trainer_on(tmp_path, {TARGET: Subset(toy_data()[1], range(7))})
+    assert "The meta set has only 7 rows" in caplog.text
+
+
+# ---- The best model
+
+SELECTING = {
+    "load_best_model_at_end": {"load_best_model_at_end": True, "save_strategy": "epoch"},
+    "save_strategy": {"save_strategy": "best", "metric_for_best_model": "loss"},
+    "lr_scheduler_type": {"lr_scheduler_type": "reduce_lr_on_plateau"},
+}
+MULTITASK = {"method": "multitask", "eval_strategy": "epoch"}
+
+
+@pytest.mark.parametrize("setting", SELECTING)
+def test_rows_that_cannot_select_the_best_model_are_refused(setting, tmp_path):
+    _, meta = toy_data()
+    settings = {**SELECTING[setting], **MULTITASK}
+    for validation, lacks in [
+        ({TARGET: Unlabelled(meta)}, "the validation rows of task 'a' have no labels"),
+        ({TARGET: Subset(meta, [])}, "the validation set of task 'a' has no rows"),
+        ({"b": meta}, "task 'a' has no validation set"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{setting}=.* needs metric_for_best_model='eval_a_loss', but {lacks}"):
+            trainer_on(tmp_path, validation, **settings)
+
+
+def test_an_auxiliary_selects_the_best_model_only_if_it_is_evaluated(tmp_path):
+    train, meta = toy_data()
+    settings = {**SELECTING["load_best_model_at_end"], **MULTITASK, "metric_for_best_model": "eval_b_loss"}
+    validation = {TARGET: meta, "b": train["b"]}
+    with pytest.raises(ValueError, match="leave the auxiliary task 'b' out: pass eval_auxiliaries=True"):
+        trainer_on(tmp_path, validation, **settings)
+    run = trainer_on(tmp_path, validation, **settings, eval_auxiliaries=True)
+    run.train()
+    assert run.state.best_metric == min(log["eval_b_loss"] for log in run.state.log_history if "eval_b_loss" in log)
+
+
+@pytest.mark.parametrize("lacks", ["labels", "rows"])
+def test_evaluations_that_select_nothing_may_lack_the_metric(lacks, tmp_path):
+    """As with Trainer itself."""
+    _, meta = toy_data()
+    run = trainer_on(tmp_path, {TARGET: Unlabelled(meta) if lacks == "labels" else Subset(meta, [])}, **MULTITASK)
+    run.train()
+    assert sum("eval_a_runtime" in log for log in run.state.log_history) == 2

@@ -72,7 +72,7 @@ words: {kind: token_classification, text_columns: [text], files: {splits: {train
     assert "warning: no validation split: a target task needs one, or the key `validation_fraction`" in reports[0]
     assert "hold out rows" not in reports[0]
     assert "warning: train: 2 rows have a choice twice, or an empty one" in reports[1]
-    assert "warning: train: 3 rows are too few to hold out rows for α if this is the target" in reports[1]
+    assert "warning: train: 3 rows are too few to hold out 8 of them for α if this is the target" in reports[1]
     assert "no validation split" not in reports[1]
     assert "warning: span_f1 counts spans of B- and I- labels, but no label starts with B- or I-" in reports[2]
 
