@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.launching import launch_runs
+from support.forking import fork_runs
 from support.toy_run import run_toy
 
 COMMITTED = Path(__file__).with_name("trajectories.json")
@@ -94,7 +94,7 @@ def test_two_processes(tmp_path):
         {"output_dir": str(tmp_path / str(i)), **settings_of(method, TWO_RANKS[name])}
         for i, (method, name) in enumerate(cases)
     ]
-    for (method, _), run in zip(cases, launch_runs("toy_run.py", runs, tmp_path), strict=True):
+    for (method, _), run in zip(cases, fork_runs(run_toy, runs, "ddp", 2), strict=True):
         assert_reproduces(run, method)
 
 

@@ -185,21 +185,29 @@ SEARCHES = {
 }  # fmt: skip
 
 
+#: Epochs of the cases: without pruning, a second epoch, which starts from the weights of the first, shows all.
+TWO_PROCESS_EPOCHS = {
+    "penalised_layers": 2, "entropy_of_layers": 2, "pruning_by_learning_rate": EPOCHS, "pruning_joint": EPOCHS,
+}  # fmt: skip
+
+
 @pytest.mark.distributed
 @pytest.mark.parametrize("config", ["ddp", "fsdp2"])
 def test_two_processes_equal_the_reference(config, tmp_path):
-    cases = ["layers", "penalised_layers", "pruning_by_learning_rate", "pruning_joint", "entropy_of_layers"]
-    two = {"per_device_train_batch_size": 4, "num_train_epochs": EPOCHS}
-    settings = [*(CASES[case] for case in cases), *SEARCHES.values()]
-    runs = [{"output_dir": str(tmp_path / str(i)), **given, **two} for i, given in enumerate(settings)]
+    settings = [CASES[case] | {"num_train_epochs": epochs} for case, epochs in TWO_PROCESS_EPOCHS.items()]
+    settings += [given | {"num_train_epochs": 2} for given in SEARCHES.values()]
+    runs = [
+        {"output_dir": str(tmp_path / str(i)), **given, "per_device_train_batch_size": 4}
+        for i, given in enumerate(settings)
+    ]
     results = fork_runs(run_toy, runs, config, 2)
     for run in results:
         assert len(set(run["rank_checksum"])) == 1
         assert run["sharded"] == (set(run["state"]) if config == "fsdp2" else set())
-    for case, run in zip(cases, results, strict=False):
-        assert_equals_reference(run, expected(case))
-    for given, run in zip(SEARCHES.values(), results[len(cases) :], strict=True):
-        alone = run_toy(tmp_path / "alone", num_train_epochs=EPOCHS, **given)
+    for (case, epochs), run in zip(TWO_PROCESS_EPOCHS.items(), results, strict=False):
+        assert_equals_reference(run, reference(epochs=epochs, **CASES[case]))
+    for given, run in zip(SEARCHES.values(), results[len(TWO_PROCESS_EPOCHS) :], strict=True):
+        alone = run_toy(tmp_path / "alone", num_train_epochs=2, **given)
         for mine, theirs in zip(run["history"], alone["history"], strict=True):
             # A line search depends on the last digits of a sum, so that paths are equal only approximately.
             assert mine["alpha"] == pytest.approx(theirs["alpha"], abs=1e-5)
@@ -208,9 +216,10 @@ def test_two_processes_equal_the_reference(config, tmp_path):
 @pytest.mark.distributed
 def test_side_by_side_equals_one_process_to_the_last_bit(tmp_path):
     """A group whose tasks are all pruned waits. The other groups continue to fit their α."""
-    common = NOISY_RUN | {"num_train_epochs": EPOCHS}
+    common = NOISY_RUN | {"num_train_epochs": 2}
+    prunes = PRUNES | {"prune_below": 0.99, "prune_patience": 1, "alpha_granularity": "layer"}
     settings = [
-        common | PRUNES | {"prune_below": 0.99, "prune_patience": 1, "alpha_granularity": "layer"},
+        common | prunes | {"num_train_epochs": EPOCHS},
         common | SEARCHES["lbfgs"],
         common | SEARCHES["gradient_free"],
     ]

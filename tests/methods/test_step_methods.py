@@ -1,18 +1,21 @@
 """Every step-wise method equals an independent straight-line computation; TorchJD's, the library called directly."""
 
+from functools import cache
+
 import pytest
 import torch
 
 import reference.straight_steps as straight
 from hf_alphavil.methods import METHODS, StepMethod
 from support.forking import fork_runs
-from support.step_cases import CASES, settings_of
+from support.step_cases import CASES, REPRESENTED, settings_of
 from support.toy_run import TARGET, run_toy, toy_data, toy_model
 
 # Solvers stop at their tolerances; finite differences have a relative error of ε².
 TOLERANCES = {"nashmtl": 1e-4, "cagrad": 1e-5, "fairgrad": 1e-5, "auxilearn": 1e-5}
 
 
+@cache
 def reference(case, **more):
     train, meta = toy_data()
     settings = {"epochs": 3, "learning_rate": 0.1, "per_step_rows": 8, "data_seed": 42}
@@ -67,8 +70,13 @@ def test_order_of_tasks_changes_nothing(case, tmp_path):
 
 
 @pytest.mark.distributed
-def test_two_processes_equal_one(tmp_path):
-    runs = [{"output_dir": str(tmp_path / case), **settings_of(case, per_device_train_batch_size=4)} for case in CASES]
-    for case, run in zip(CASES, fork_runs(run_toy, runs, "ddp", 2), strict=True):
+@pytest.mark.parametrize(
+    "cases",
+    [[case for case in CASES if case not in REPRESENTED], pytest.param(REPRESENTED, marks=pytest.mark.slow)],
+    ids=["representative", "represented"],
+)
+def test_two_processes_equal_one(cases, tmp_path):
+    runs = [{"output_dir": str(tmp_path / case), **settings_of(case, per_device_train_batch_size=4)} for case in cases]
+    for case, run in zip(cases, fork_runs(run_toy, runs, "ddp", 2), strict=True):
         assert len(set(run["rank_checksum"])) == 1, case
         assert_equals_reference(run, reference(case), max(1e-6, TOLERANCES.get(case, 0.0)))

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.methods import METHODS
@@ -13,25 +14,37 @@ from support.bert_run import HEADS, run_bert
 from support.comparing import assert_same_run
 from support.forking import fork_runs
 from support.poisoned_run import Poison, PoisonedTrainer
-from support.step_cases import CASES, settings_of
+from support.step_cases import CASES, REPRESENTED, settings_of
 from support.toy_run import NOISY_RUN, TARGET, RecordingTrainer, run_toy, toy_args, toy_data, toy_model, toy_trainer
 
-RESUMED = NOISY_RUN | {"num_train_epochs": 3, "max_phase_steps": 4, "save_strategy": "steps"}
+RESUMED = NOISY_RUN | {"num_train_epochs": 3, "max_phase_steps": 4}
 STEPS = 3 * 4  # ⌈(4 + 4 + 3) / 3⌉ steps an epoch
 
 
-@pytest.mark.parametrize("case", CASES)
+class SaveAt(TrainerCallback):
+    """Saves after the steps named."""
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_save = state.global_step in self.steps
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if case in REPRESENTED else []) for case in CASES]
+)
 def test_resume_to_the_last_bit(case, tmp_path):
     """Dropout, batch norm, AdamW and accumulation; resumed in mid-epoch and at an epoch's end."""
     settings = RESUMED | settings_of(case)
-    whole = run_toy(tmp_path / "whole", **settings, save_steps=1)
+    steps = (2, 4, 11)
+    whole = run_toy(tmp_path / "whole", **settings, callbacks=[SaveAt(*steps)])
     assert whole["counted"]["global_step"] == STEPS
-    for step in (2, 4, 11):
+    for step in steps:
         resumed = run_toy(
             tmp_path / "resumed",
             resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"),
             **settings,
-            save_steps=1000,
         )
         assert_same_run(whole, resumed)
         assert torch.equal(whole["torch_rng"], resumed["torch_rng"])

@@ -43,14 +43,9 @@ def test_two_processes_equal_one(tmp_path):
         assert_equals_reference(run, 1e-6, **rule)
 
 
-@pytest.mark.parametrize("step", [3, 7, 10])
-def test_resume(step, tmp_path):
-    settings = NOISY_RUN | {"method": "tawt", "max_phase_steps": 3, "num_train_epochs": 2, "save_strategy": "steps"}
-    whole = run_toy(tmp_path / "whole", **settings, save_steps=1)
-    resumed = run_toy(
-        tmp_path / "resumed",
-        resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"),
-        **settings,
-        save_steps=1000,
-    )
-    assert_same_run(whole, resumed)
+def test_resume(tmp_path):
+    settings = NOISY_RUN | {"method": "tawt", "max_phase_steps": 3, "num_train_epochs": 2}
+    whole = run_toy(tmp_path / "whole", **settings, save_strategy="steps", save_steps=1)
+    for step in (3, 7, 10):
+        checkpoint = tmp_path / "whole" / f"checkpoint-{step}"
+        assert_same_run(whole, run_toy(tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings))

@@ -1,5 +1,7 @@
 """Settings of αVIL and of the straight-line reference for the same runs, and the comparison of their results."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -76,6 +78,7 @@ CASES = {
 }
 
 
+@cache
 def reference(**settings):
     train, meta = toy_data()
     defaults = {

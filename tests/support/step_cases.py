@@ -48,6 +48,10 @@ CASES = {
     "rlw": ({}, lambda: straight.ByScalarizer(scalarization.Random())),
 }
 
+# Neither state nor random draws, and the same code as another case but for the library's call or an option: for runs
+# that resume and for several processes, `gcs`, `upgrad` and `rlw` stand for them.
+REPRESENTED = ("gcs-weighted", "cagrad", "mgda", "imtl", "aligned_mtl", "fairgrad", "stch")
+
 
 def settings_of(case, **more):
     name = case.split("-")[0]

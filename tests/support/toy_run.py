@@ -1,8 +1,4 @@
-"""Runs of the toy model that tests compare, in this process or as a script for `accelerate launch`.
-
-As a script: `toy_run.py RUNS.json RESULT.pt` runs every entry of RUNS.json (see `run_toy`) and rank 0 saves the list
-of results.
-"""
+"""Runs of the toy model that tests compare."""
 
 import copy
 
@@ -14,7 +10,6 @@ from transformers import EarlyStoppingCallback
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
 from hf_alphavil.distributed.fsdp import sharded_like
 from reference.toy import ToyModel, toy_tasks
-from support.launching import run_listed
 
 SIZES = {"a": 37, "b": 50, "c": 23}
 LABELS = {"a": 2, "b": 3, "c": 2}
@@ -164,7 +159,3 @@ def run_toy(output_dir, resume_from_checkpoint=None, **settings):
             ],
         },
     }
-
-
-if __name__ == "__main__":
-    run_listed(run_toy)
