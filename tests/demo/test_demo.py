@@ -41,14 +41,38 @@ def test_method_all_is_for_the_demo_only(tmp_path):
     assert "--method all is only for --demo: add --demo, or pass one of alphavil" in said
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in DEMO_METHODS])
-def test_every_method_trains_the_demo_suite(method, tmp_path):
-    """Two epochs at a higher learning rate are enough to beat chance on the target; all weights are finite."""
-    tasks = demo_tasks(0)
-    demo_encoder(tmp_path / "encoder", 0)
-    settings = {"num_train_epochs": 2, "learning_rate": 2e-3, "seed": 0, "use_cpu": True, "disable_tqdm": True}
-    score, history = run_demo_method(method, tasks, tmp_path / "encoder", tmp_path, **settings)
-    assert score > 0.55  # 2,000 test rows: chance is 0.5 ± 0.022
+OTHER_METHODS = [name for name in METHODS if name not in DEMO_METHODS]
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    """The demo's tasks, and the folder of its encoder."""
+    folder = tmp_path_factory.mktemp("encoder")
+    demo_encoder(folder, 0)
+    return demo_tasks(0), folder
+
+
+def run_small(method, suite, rows, test_rows, folder, **settings):
+    """Trains on the first rows of each task; returns the target's accuracy. All task weights must be finite."""
+    tasks = {name: task.select(rows.get(name), test_rows) for name, task in suite[0].items()}
+    score, history = run_demo_method(method, tasks, suite[1], folder, use_cpu=True, disable_tqdm=True, **settings)
     for entry in history:
         assert entry["task_weights"].keys() == tasks.keys()
         assert all(math.isfinite(weight) for weight in entry["task_weights"].values())
+    return score, history
+
+
+@pytest.mark.parametrize("method", OTHER_METHODS)
+def test_every_method_runs_on_the_demo_suite(method, suite, tmp_path):
+    rows = dict.fromkeys(suite[0], 64)
+    score, history = run_small(method, suite, rows, 100, tmp_path, num_train_epochs=2, per_device_train_batch_size=16)
+    assert 0 < score < 1
+    assert [entry["epoch"] for entry in history] == [1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OTHER_METHODS)
+def test_every_method_learns_the_demo_suite(method, suite, tmp_path):
+    """Two epochs at a higher learning rate are enough to beat chance on the target."""
+    score, _ = run_small(method, suite, {}, None, tmp_path, num_train_epochs=2, learning_rate=2e-3)
+    assert score > 0.55  # 2,000 test rows: chance is 0.5 ± 0.022

@@ -131,7 +131,7 @@ def test_compiled_encoder_has_the_same_names_and_values(bert):
     assert list(bert.state_dict()) == names
 
 
-@pytest.mark.parametrize("architecture", ["bert", "qwen2"])
+@pytest.mark.parametrize("architecture", ["bert", pytest.param("qwen2", marks=pytest.mark.slow)])
 def test_whole_model_compiles_to_one_graph_per_task(model):
     torch.compiler.reset()
     compiled = torch.compile(model, backend="eager", fullgraph=True)

@@ -1,6 +1,7 @@
 """The command line, as a user runs it."""
 
 import json
+import runpy
 import subprocess
 import sys
 
@@ -36,6 +37,16 @@ def call_main(main, script, arguments):
     status = main()
     if status:
         sys.exit(status)
+
+
+def run_module(name, arguments):
+    """Runs a module as `python -m` does."""
+    sys.argv = [name, *arguments]
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def launch_driver(*arguments, launcher):

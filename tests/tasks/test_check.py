@@ -1,13 +1,13 @@
 """The validator, as a user runs it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from hf_alphavil.tasks import DataError, load_tasks
 from hf_alphavil.tasks.__main__ import main
+from support.driving import run_module
+from support.forking import fork
 from support.official_miniatures import FOLDERS
 
 TASKS = """
@@ -137,7 +137,13 @@ def test_list_table_and_errors(tasks, capsys):
 
 
 def test_the_command(real_data):
-    command = [sys.executable, "-m", "hf_alphavil.tasks", "check", "wsc", "--data_dir", str(real_data)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["check", "wsc", "--data_dir", str(real_data)]
+    finished = fork(run_module, "hf_alphavil.tasks", command)
     assert finished.returncode == 0, finished.stderr
     assert "train: 554 rows\n  labels   False: 295, True: 259" in finished.stdout
+
+
+def test_the_command_fails_in_words():
+    finished = fork(run_module, "hf_alphavil.tasks", ["check", "rtx"])
+    assert finished.returncode != 0
+    assert "error: unknown task 'rtx'" in finished.stderr

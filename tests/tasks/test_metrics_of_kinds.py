@@ -15,7 +15,7 @@ from hf_alphavil.kinds import KINDS, find_kind
 from hf_alphavil.tasks import Task
 from hf_alphavil.tasks.metrics import METRICS, compute_scores
 
-MANY = settings(max_examples=60, deadline=None, derandomize=True)
+MANY = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 def one_hot(ids, labels):

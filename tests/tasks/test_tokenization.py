@@ -1,5 +1,6 @@
 """Tokenisation of pairs and choices, and its cache."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from transformers import ByT5Tokenizer, DataCollatorForMultipleChoice, DataColla
 from hf_alphavil.tasks import DataError, Task, load_tasks, tokenization
 from hf_alphavil.tasks.fingerprints import tokenizer_identity
 from support.official_miniatures import make_tokenizer
+from support.tokenized_tasks import tokenize_all
 
 
 @pytest.fixture(autouse=True)
@@ -261,43 +263,17 @@ def test_cache_folder_that_cannot_be_written(cache, tokenizer):
     assert len(sentence_task().tokenize("train", tokenizer)) == 2
 
 
-PROCESS = """
-import sys
-from support.official_miniatures import make_tokenizer
-from datasets import Dataset
-from hf_alphavil.tasks import Task, load_tasks, tokenization
-calls, original = [], tokenization._tokenize_batch
-tokenization._tokenize_batch = lambda *a, **k: calls.append(1) or original(*a, **k)
-tasks = list(load_tasks(["rte", "copa"], data_dir={data!r}).values())
-rows = Dataset.from_dict({{"text": ["the cat", "a dog"], "label": [0, 1]}})
-tasks.append(Task("mood", "sequence_classification", ("text",), ("bad", "good"), train=rows))
-tasks.append(tasks[0].select(max_train_samples=2))
-for task in tasks:
-    rows = task.tokenize("train", make_tokenizer(), 16)
-    print(len(calls), rows._fingerprint, rows["labels"][:], rows["input_ids"][:])
-    calls.clear()
-"""
-
-
-def test_a_second_process_finds_the_cache(miniature, tmp_path):
+def test_a_second_process_finds_the_cache(miniature, cache):
     miniature("rte")
-    source = PROCESS.format(data=str(miniature("copa")))
-    environment = {
-        **os.environ,
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_CACHE": str(tmp_path / "c"),
-        "PYTHONHASHSEED": "random",
-    }
-
-    def run():
-        done = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
-        return [calls for calls, _ in lines], [content for _, content in lines]
-
-    calls, content = run()
-    calls_again, content_again = run()
-    assert (calls, calls_again) == (["1"] * 4, ["0"] * 4)
+    data = str(miniature("copa"))
+    calls, content = tokenize_all(data)
+    # A new process has another seed of hashes.
+    command = [sys.executable, "-m", "support.tokenized_tasks", data]
+    environment = os.environ | {"HF_DATASETS_CACHE": str(cache.parent), "PYTHONHASHSEED": "7"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    calls_again, content_again = json.loads(done.stdout.splitlines()[-1])
+    assert (calls, calls_again) == ([1] * 4, [0] * 4)
     assert content == content_again
 
 
