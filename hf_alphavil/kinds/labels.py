@@ -51,6 +51,8 @@ class LabelReader:
             ValueError: If the value is not a label of the task, or has another form than the source's first label.
         """
         assert self.labels is not None
+        if value is None:
+            raise ValueError("the label None means that it is missing.")
         names = self.labels if self.written is None else self.written
         for number, name in enumerate(names):
             if type(value) is type(name) and value == name:  # by type too: True == 1
@@ -116,7 +118,11 @@ def split_list(value: Any, separator: str | None) -> list[Any]:
     if isinstance(value, list):
         return value
     if not isinstance(value, str) or PRINTED_LIST.fullmatch(value.strip()):
-        raise ValueError(f"the labels are {value!r:.80}, neither a list nor a string with separators.")
+        between = "spaces" if separator is None else repr(separator)
+        raise ValueError(
+            f"the labels are {value!r:.80}, neither a list nor a string with separators: write them with {between} "
+            "between them, or as a list in JSON or Parquet."
+        )
     if separator is None:
         return value.split()
     return [part.strip() for part in value.split(separator)] if value.strip() else []

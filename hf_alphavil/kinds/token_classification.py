@@ -50,7 +50,10 @@ class TokenClassification(TaskKind):
 
     def wanted_text(self, spec: TaskSpec, column: str, value: Any) -> str | None:
         if is_printed_list(value):
-            return "a string of words: it is a list as Python prints it"
+            return (
+                "a string of words: it is a list as Python prints it. Write the words with spaces between them, or as "
+                "a list in JSON or Parquet"
+            )
         return None if isinstance(value, str) or is_text_list(value) else "a string or a list of strings"
 
     def split_labels(self, value: Any, separator: str) -> list[Any]:

@@ -16,6 +16,7 @@ from ..kinds import kind_of
 from .definition import TaskDefinition
 from .errors import DataError
 from .loading import load_splits, make_task
+from .metrics.spans import has_place
 from .registry import BENCHMARK_NAMES
 from .task import SPLITS, Task
 
@@ -107,10 +108,17 @@ class TaskCheck:
             self.warnings.append(
                 f"the labels {', '.join(map(repr, alike[:MAX_LABELS]))} differ only in case or spaces"
             )
-        if "span_f1" in task.metrics and not any(label.startswith(("B-", "I-")) for label in task.labels or ()):
-            self.warnings.append(
-                "span_f1 counts spans of B- and I- labels, but no label starts with B- or I-: did you mean accuracy?"
-            )
+        if "span_f1" in task.metrics and (odd := [label for label in task.labels or () if not has_place(label)]):
+            if {"O", *odd}.issuperset(task.labels or ()):
+                self.warnings.append(
+                    "span_f1 counts spans of B- and I- labels, but no label starts with B- or I-: did you mean "
+                    "accuracy?"
+                )
+            else:
+                self.warnings.append(
+                    f"span_f1 counts every word with the label {' or '.join(odd[:MAX_LABELS])} as a span: it reads "
+                    "IOB, IOBES, BILOU and BMES, with a prefix and a dash, as B-PER"
+                )
         if task.head_task is None and task.train is not None and kind_of(task).reads_labels:
             if task.validation is None:
                 self.warnings.append("no validation split: a target task needs one, or the key `validation_fraction`")

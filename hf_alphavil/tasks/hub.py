@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset, Value, load_dataset
 
 from ..kinds import kind_of
 from .definition import TaskDefinition
 from .errors import DataError, Report, raise_error
 from .fingerprints import hash_of
 from .labels import class_names
-from .readers.columns import value_at
+from .readers.columns import value_at, whole_again
 from .row_builder import SplitBuilder
 from .sources import HubSource
 from .task import SPLITS
@@ -94,12 +94,12 @@ def load_from_hub(
     if "train" in datasets:
         train = datasets["train"]
         columns = _top_level(builder.wanted("train"), train.column_names)
-        builder.learn_labels(enumerate(train.select_columns(columns)), fault)
+        builder.learn_labels(_places(train.select_columns(columns), builder), fault)
     return {
         split: builder.build(
             split,
             # Only these columns, because others may hold images, which would be decoded.
-            enumerate(rows.select_columns(_top_level(builder.columns.values(), rows.column_names))),
+            _places(rows.select_columns(_top_level(builder.columns.values(), rows.column_names)), builder),
             fault,
             report,
             hash_of(VERSION, definition.content, split, rows._fingerprint),
@@ -107,6 +107,16 @@ def load_from_hub(
         for split, rows in datasets.items()
         if split in splits
     }
+
+
+def _places(rows: Dataset, builder: SplitBuilder) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows with their numbers. Whole labels that pandas made floats, because one is missing, are whole again."""
+    column = builder.columns.get(builder.label_column)
+    feature = rows.features.get(column)
+    if isinstance(feature, Value) and feature.dtype.startswith("float"):
+        labels = whole_again(rows[column][:])
+        return ((number, {**row, column: labels[number]}) for number, row in enumerate(rows))
+    return enumerate(rows)
 
 
 def _source_splits(definition: TaskDefinition, hub: HubSource, loaded: Any, place: str) -> dict[str, str]:

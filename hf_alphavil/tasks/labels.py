@@ -29,8 +29,11 @@ def check_label_value(value: Any) -> None:
     Checks that a value may be a label.
 
     Raises:
-        ValueError: If the value is not a string, a whole number or a truth value, or contains half a character.
+        ValueError: If the value is missing, is not a string, a whole number or a truth value, or contains half a
+            character.
     """
+    if value is None:
+        raise ValueError("the label None means that it is missing.")
     if value == "":
         raise ValueError("the label is empty.")
     if type(value) not in (str, int, bool):

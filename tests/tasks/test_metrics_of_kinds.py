@@ -14,6 +14,7 @@ from transformers import EvalPrediction
 from hf_alphavil.kinds import KINDS, find_kind
 from hf_alphavil.tasks import Task
 from hf_alphavil.tasks.metrics import METRICS, compute_scores
+from hf_alphavil.tasks.metrics.spans import spans_of
 
 MANY = settings(max_examples=30, deadline=None, derandomize=True)
 
@@ -144,6 +145,33 @@ def test_spans_by_hand():
     assert f1("I-PER I-PER O", "B-PER I-PER O") == 1  # conlleval's leniency
     assert f1("NOUN VERB NOUN", "NOUN NOUN NOUN") == pytest.approx(2 * 2 / (3 + 3))  # parts of speech
     assert f1("O O", "O O") == 0
+
+
+#: How schemes write a span's first word, the words inside it, its last word, and a span of one word.
+SCHEMES = {"IOBES": "BIES", "BILOU": "BILU", "BMES": "BMES"}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(st.lists(st.tuples(st.sampled_from(["", "-PER", "-LOC"]), st.integers(0, 4)), max_size=6), st.booleans())
+def test_schemes_of_tags(scheme, spans, typed):
+    """The tags of any scheme give the spans that were written."""
+    first, inside, last, single = SCHEMES[scheme]
+    tags, written = ["O"], set()
+    for kind, length in spans:
+        kind = (kind or "-ORG") if typed else ""
+        if length:
+            written.add((len(tags), len(tags) + length, kind.removeprefix("-")))
+            places = single if length == 1 else first + inside * (length - 2) + last
+            tags += [place + kind for place in places]
+        else:
+            tags.append("O")
+    assert spans_of(tags) == written
+
+
+def test_a_tag_that_may_be_a_word_s_class():
+    """Beside tags of other forms, `M` alone is a part of speech."""
+    assert spans_of(["M", "M", "NN"]) == {(0, 1, "M"), (1, 2, "M"), (2, 3, "NN")}
+    assert spans_of(["M", "M"]) == {(0, 2, "")}
 
 
 def test_masked_lm_accuracy():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from .base import PackagedMetric
+
+#: What a prefix says of its word's place in a span. IOB and IOBES write B, I, E and S; BILOU writes L for E and U for
+#: S; BMES writes M for I.
+PLACES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
 
 
 def spans_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
@@ -13,8 +17,10 @@ def spans_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     The spans that a row's tags mark, by the rules of CoNLL's `conlleval`.
 
     `B-X` and `S-X` begin a span of type X. `I-X` and `E-X` continue an open span of type X, or begin one if none is
-    open. `E-X` and `S-X` close the span. IOB2, IOB and IOBES are thus all supported, and a broken sequence still gives
-    spans. A tag without such a prefix, such as a part of speech, is a span of one word. `O` is not part of a span.
+    open. `E-X` and `S-X` close the span. `L`, `U` and `M` mean `E`, `S` and `I`. IOB2, IOB, IOBES, BILOU and BMES are
+    thus all supported, and a broken sequence still gives spans. Tags of a prefix alone mark spans without a type if
+    all tags of a row are such, as in word segmentation. Any other tag, such as a part of speech, is a span of one
+    word. `O` is not part of a span.
 
     Args:
         tags (`Sequence[str]`): One for each word.
@@ -24,8 +30,9 @@ def spans_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     """
     spans: set[tuple[int, int, str]] = set()
     start, open_type = 0, None
+    bare = {"O", *PLACES} if {"O", *PLACES}.issuperset(tags) else {"O", "B", "I"}
     for word, tag in enumerate([*tags, "O"]):
-        prefix, kind = _parts(tag)
+        prefix, kind = _parts(tag, bare)
         if open_type is not None and not (prefix in ("I", "E") and kind == open_type):
             spans.add((start, word, open_type))
             open_type = None
@@ -37,11 +44,17 @@ def spans_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     return spans
 
 
-def _parts(tag: str) -> tuple[str, str]:
+def has_place(tag: str) -> bool:
+    """Whether a tag says where in a span its word stands: it is `O`, a prefix, or has one."""
     prefix, dash, kind = tag.partition("-")
-    if tag in ("O", "B", "I"):
-        return tag, ""
-    return (prefix, kind) if dash and prefix in ("B", "I", "E", "S") else ("S", tag)
+    return tag == "O" or (prefix in PLACES and bool(kind) == bool(dash))
+
+
+def _parts(tag: str, bare: Collection[str]) -> tuple[str, str]:
+    prefix, dash, kind = tag.partition("-")
+    if tag in bare:
+        return PLACES.get(tag, tag), ""
+    return (PLACES[prefix], kind) if dash and prefix in PLACES else ("S", tag)
 
 
 class SpanF1(PackagedMetric):

@@ -1,4 +1,4 @@
-"""Checks the column names of files, and reads columns from nested objects."""
+"""Checks the column names of files, reads columns from nested objects, and mends columns of whole numbers."""
 
 from __future__ import annotations
 
@@ -64,3 +64,20 @@ def missing_column(row: Mapping[str, Any], columns: Collection[str], file: Path,
                 ADVICE,
             )
     return None
+
+
+def whole_again(values: list[Any]) -> list[Any]:
+    """
+    Undoes what pandas does to whole numbers with a gap: it makes them floats, and the gap NaN.
+
+    Args:
+        values (`list[Any]`): A column of floats.
+
+    Returns:
+        `list[Any]`: The whole numbers, with `None` in the gaps; the same values if nothing is missing, or a number has
+        a fraction.
+    """
+    present = [value for value in values if value is not None and value == value]
+    if len(present) == len(values) or not all(float(value).is_integer() for value in present):
+        return values
+    return [int(value) if value is not None and value == value else None for value in values]

@@ -32,9 +32,11 @@ def read_jsonl(
         `Iterator[tuple[int, dict[str, Any]]]`: Each row's line, counted from 1, and its values by key.
 
     Raises:
-        DataError: If a line is not a JSON object, or if a key is missing or occurs twice.
+        DataError: If the file has another format, a line is not a JSON object, or a key is missing or occurs twice.
     """
-    for number, line in enumerate(read_lines(file), start=1):
+    lines = read_lines(file)
+    _check_format(lines, file)
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line, object_pairs_hook=distinct_keys)
         except (ValueError, RecursionError) as error:
@@ -47,6 +49,34 @@ def read_jsonl(
             yield number, row
         else:
             report(fault)
+
+
+def _check_format(lines: list[str], file: Path) -> None:
+    """Refuses a file of another format, in which every line would be a fault."""
+    first = lines[0].strip()
+    if len(lines) > 1 and not any(line.lstrip().startswith("{") for line in lines):
+        raise DataError(
+            f"no line is a JSON object; the first is {first!r:.80}.",
+            file,
+            1,
+            "Give the file the suffix of its format, such as .csv, .json or .parquet.",
+        )
+    if first in ("[", "{") or (first.startswith("[") and _is_whole(lines)):
+        raise DataError(
+            f"is one JSON {'array' if first[0] == '[' else 'object'}, not an object on each line.",
+            file,
+            1,
+            "Name it .json, or write `format: json` below `files`.",
+        )
+
+
+def _is_whole(lines: list[str]) -> bool:
+    """Whether the lines together are one list of objects."""
+    try:
+        whole = json.loads("\n".join(lines))
+    except (ValueError, RecursionError):
+        return False
+    return len(whole) > 0 and all(isinstance(row, dict) for row in whole)
 
 
 def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

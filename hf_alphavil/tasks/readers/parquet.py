@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from ..errors import DataError, Report, raise_error
-from .columns import missing_column
+from .columns import missing_column, whole_again
 from .lines import read_bytes
 
 
@@ -31,7 +31,8 @@ def read_parquet(
             Called with the error of every faulty row. Raises it by default.
 
     Returns:
-        `Iterator[tuple[int, dict[str, Any]]]`: Each row's number, counted from 0, and its values by column.
+        `Iterator[tuple[int, dict[str, Any]]]`: Each row's number, counted from 0, and its values by column. Whole
+        numbers that pandas made floats, because one is missing, are whole again.
 
     Raises:
         DataError: If the file is not Parquet or has no rows, or if a column is missing or occurs twice.
@@ -49,6 +50,10 @@ def read_parquet(
     for column in {name for path in columns for name in (path, path.split(".")[0])}:
         if table.column_names.count(column) > 1:  # a row would hold only the last
             raise DataError(f"the column {column!r} occurs twice.", file, advice="Rename one of the two.")
+    for column in columns:
+        if column in table.column_names and pyarrow.types.is_floating(table.schema.field(column).type):
+            for row, value in zip(rows, whole_again([row[column] for row in rows]), strict=True):
+                row[column] = value
     for number, row in enumerate(rows):
         fault = missing_column(row, columns, file, None)
         if fault is None:
