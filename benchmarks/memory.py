@@ -43,6 +43,8 @@ PHASE_STEPS = 2
 EPOCHS = 2
 #: Several micro-batches per α step.
 META_ROWS = 64
+#: What the server of all runs imports before they are forked from it.
+PRELOAD = ["transformers.trainer", "transformers.models.bert.modeling_bert", "hf_alphavil.trainer"]
 
 
 def encoder_config(encoder: str | None, random_size: str | None) -> PreTrainedConfig:
@@ -135,8 +137,10 @@ def measure(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[s
 
 
 def measure_apart(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[str, float]:
-    """Runs [`measure`] in a separate process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    """Runs [`measure`] in a separate process, which has everything imported and has trained nothing."""
+    server = get_context("forkserver")
+    server.set_forkserver_preload(PRELOAD)
+    with ProcessPoolExecutor(1, mp_context=server) as pool:
         return pool.submit(measure, config, settings).result()
 
 

@@ -88,7 +88,7 @@ def test_a_run_holds_what_is_expected(dtype, tmp_path, caplog):
     assert f"beyond a plain run, with AdamW: {expected / 1e9:.2f} GB" in caplog.text
 
 
-# Each setting runs in a new process, which takes ten seconds.
+# Each setting runs in a new process.
 @pytest.mark.parametrize(
     ("states", "dtypes"),
     [
