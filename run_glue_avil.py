@@ -70,7 +70,11 @@ class DriverArguments:
         default=None, metadata={"help": "Maximum number of rows of each task's training set."}
     )
     max_eval_samples: int | None = field(
-        default=None, metadata={"help": "Maximum number of rows of each task's validation and test set."}
+        default=None, metadata={"help": "Maximum number of rows of each task's validation set."}
+    )
+    max_predict_samples: int | None = field(
+        default=None,
+        metadata={"help": "Maximum number of rows of each task's test set; prediction files lack others."},
     )
     make_submission: str | None = field(
         default=None,
@@ -94,6 +98,8 @@ class DriverTrainingArguments(MultitaskTrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        # Before TrainingArguments derives `do_eval` from `eval_strategy`.
+        self.is_told_what_to_do = self.do_train or self.do_eval or self.do_predict
         self.all_methods = self.method == "all"
         if self.all_methods:  # for the demo, which compares the methods
             self.method = "alphavil"
@@ -113,7 +119,9 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
         include_path=[path for path in (driver.task_config, driver.include_path) if path is not None],
     )
     return {
-        name: task.select(driver.max_train_samples, driver.max_eval_samples, seed=args.resolved_data_seed)
+        name: task.select(
+            driver.max_train_samples, driver.max_eval_samples, args.resolved_data_seed, driver.max_predict_samples
+        )
         for name, task in tasks.items()
     }
 
@@ -124,9 +132,9 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
         raise ValueError("which task should be trained? Pass --target, for example --target rte (or --demo)")
     if args.all_methods:
         raise ValueError(f"--method all is only for --demo: add --demo, or pass one of {', '.join(METHODS)}")
-    if driver.make_submission and driver.max_eval_samples is not None:
-        raise ValueError("--make_submission predicts whole test sets: leave --max_eval_samples out")
-    if not (args.do_train or args.do_eval or args.do_predict):
+    if driver.make_submission and driver.max_predict_samples is not None:
+        raise ValueError("--make_submission predicts whole test sets: leave --max_predict_samples out")
+    if not args.is_told_what_to_do:
         args.do_train = args.do_eval = True
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
@@ -171,6 +179,8 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
         trainer.log_metrics("train", metrics)
         trainer.save_metrics("train", metrics)
         trainer.save_state()
+    # Before any evaluation, which may leave the model in half precision (--bf16_full_eval).
+    trainer.export_task(target, output_dir / "export" / target)
 
     # Evaluation and prediction
     scores = {}
@@ -185,8 +195,7 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
             files.append(write_submission(task, predictions, output_dir / "predictions", test_sets[task.name]))
             print(f"wrote {files[-1]}")
 
-    # Export and report. Without training, the folder may hold the report of the run that trained the model: keep it.
-    trainer.export_task(target, output_dir / "export" / target)
+    # Report. Without training, the folder may hold the report of the run that trained the model: keep it.
     if args.do_train and is_main:
         write_history(trainer.history, output_dir)
         if trainer.history:

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput
 
@@ -14,7 +15,7 @@ from .data import TaskDataset
 from .distributed.refusals import check_evaluation
 from .setup.datasets import tokenized_split
 from .setup.task_setup import TaskSetup
-from .trainer_hooks import multitask_hook
+from .trainer_hooks import multitask_hook, temporarily
 
 
 class EvaluationMixin(Trainer):
@@ -61,9 +62,7 @@ class EvaluationMixin(Trainer):
             ValueError: If a task is unknown or has no validation set.
         """
         if eval_dataset is None:
-            target, known, setup = self.args.target_task, self.eval_dataset or {}, self.task_setup
-            along = [name for name in known if self.args.eval_auxiliaries or setup.head_of(name) == target]
-            eval_dataset = dict.fromkeys([target, *along]) if along else target
+            eval_dataset = dict.fromkeys(self.task_setup.evaluated(self.args.eval_auxiliaries))
         if not isinstance(eval_dataset, dict):
             name = self._task_of(eval_dataset)
             eval_dataset = {name: None if isinstance(eval_dataset, str) else eval_dataset}
@@ -150,6 +149,54 @@ class EvaluationMixin(Trainer):
         with self.merged_parameters():
             return super().evaluation_loop(*args, **kwargs)
 
+    def rehearse_metrics(self) -> None:
+        """
+        Calls metrics of the user's own on a batch before training, if a setting may not fit them.
+
+        Raises:
+            ValueError: If such a function does not give `metric_for_best_model`, or only takes whole arrays although
+                `eval_do_concat_batches=False`.
+        """
+        args, setup = self.args, self.task_setup
+        if self.is_fsdp_enabled or args.batch_eval_metrics or args.prediction_loss_only:
+            return
+        for name in setup.evaluated(args.eval_auxiliaries):
+            metric = args.metric_for_best_model if args.eval_strategy != "no" else None
+            is_best = metric is not None and metric.startswith(f"eval_{name}_") and not metric.endswith("_loss")
+            is_asked = is_best or not args.eval_do_concat_batches
+            if is_asked and setup.has_own_metrics(name) and setup.eval_datasets.get(name):
+                self._rehearse(name, metric if is_best else None)
+
+    def _rehearse(self, name: str, metric: str | None) -> None:
+        scores = self._scores_of_a_batch(name)
+        if scores is None and not self.args.eval_do_concat_batches:
+            with temporarily(self.args, eval_do_concat_batches=True):
+                scores = self._scores_of_a_batch(name)
+            if scores is not None:
+                raise ValueError(
+                    f"eval_do_concat_batches=False: pass True, because `compute_metrics` of {name!r} fails on a list "
+                    "of batches"
+                )
+        given = [] if scores is None else [key if key.startswith("eval_") else f"eval_{name}_{key}" for key in scores]
+        if metric is not None and given and metric not in given:
+            raise ValueError(
+                f"metric_for_best_model={metric!r}: `compute_metrics` of {name!r} gives no such metric: pass one of "
+                f"{', '.join([*given, f'eval_{name}_loss'])}"
+            )
+
+    def _scores_of_a_batch(self, name: str) -> dict[str, float] | None:
+        """The task's metrics on its first validation rows, or `None` if they need more or other rows."""
+        dataset, kept = self.task_setup.eval_datasets[name], []
+        rows = range(min(len(dataset), 2 * self.args.eval_batch_size * self.args.world_size))
+        with torch.random.fork_rng(devices=[]), self._metrics_of(name, dataset):
+            compute_metrics, self.compute_metrics = self.compute_metrics, lambda given: kept.append(given) or {}
+            loader = self.get_eval_dataloader(TaskDataset(Subset(dataset, rows), dataset.task))
+            self.evaluation_loop(loader, description="Rehearsal of metrics")
+            try:
+                return dict(compute_metrics(kept[0])) if compute_metrics is not None and kept else None
+            except Exception:  # a metric may need more rows
+                return None
+
     def _task_of(self, dataset: Any) -> str:
         name = dataset if isinstance(dataset, str) else self._owner(dataset)
         if name not in self.task_setup.names:
@@ -157,9 +204,13 @@ class EvaluationMixin(Trainer):
         return name
 
     def _owner(self, dataset: Any) -> str:
-        if isinstance(dataset, TaskDataset):
-            return dataset.task
-        return self._task_under_evaluation or self.args.target_task
+        """The task whose validation set a dataset is; for any other, its own or the one under evaluation."""
+        is_ours = isinstance(dataset, TaskDataset)
+        if is_ours or self._task_under_evaluation is None:
+            for name, known in (self.eval_dataset or {}).items():
+                if dataset is known or (isinstance(known, TaskDataset) and dataset is known.dataset):
+                    return name
+        return dataset.task if is_ours else self._task_under_evaluation or self.args.target_task
 
     def _with_task(self, dataset: Any, name: str) -> TaskDataset:
         return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, self.task_setup.head_of(name))

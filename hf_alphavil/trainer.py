@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
@@ -21,32 +20,34 @@ from .data import PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .data.loader import plan_loader
 from .distributed.fsdp import configure_fsdp_plugin, enable_fsdp_on_cpus
 from .distributed.phase_groups import PhaseGroups, count_groups
-from .distributed.refusals import check_adapters, check_setup, check_sharding, check_tied_weights
+from .distributed.refusals import check_adapters, check_sharding, check_tied_weights
 from .distributed.wrapping import mark_unprepared, wrap_for_group
 from .evaluation import EvaluationMixin
 from .methods import METHODS
 from .modeling import unwrap_peft
 from .modeling.compilation import compile_encoder
-from .reporting.card import write_run_card
+from .reporting.mixin import ReportingMixin
 from .run.callbacks import PlanCallback, PlanProgressCallback
 from .run.loop_mixin import TrainingLoopMixin
 from .run.runner import PlanRunner
 from .run.step_mixin import TrainingStepMixin
-from .setup.best_metric import choose_best_metric
-from .setup.checks import check_loss_function, check_method, check_parameters, check_precision
+from .search import SearchMixin
+from .setup.best_metric import check_best_metric, find_best_metric
+from .setup.checks import check_loss_function, check_method, check_parameters, check_precision, warn_of_plain_mode
 from .setup.collators import make_collator
 from .setup.run_context import RunContext
-from .setup.task_setup import TaskSetup, make_task_setup
-from .trainer_hooks import multitask_hook, shadowable_property
+from .setup.task_setup import TaskSetup, make_task_setup, setup_settings
+from .setup.trainer_checks import check_arguments, check_batch, check_model_suits, check_task_settings
+from .trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .training_args import MultitaskTrainingArguments
 
 if TYPE_CHECKING:
     from .tasks import Task
 
-logger = logging.getLogger(__name__)
 
-
-class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin, EvaluationMixin):
+class MultitaskTrainer(
+    CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin, ReportingMixin, EvaluationMixin, SearchMixin
+):
     """
     A `transformers.Trainer` that trains a target task with the help of auxiliary tasks, by αVIL or another method.
 
@@ -107,47 +108,46 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         preprocess_logits_for_metrics: Callable | None = None,
         tasks: Mapping[str, Task] | None = None,
     ) -> None:
-        self.is_multitask = tasks is not None or isinstance(train_dataset, dict)
-        collators = data_collator
+        self.is_multitask = tasks is not None or isinstance(train_dataset, Mapping)
         if self.is_multitask:
             if not isinstance(args, MultitaskTrainingArguments):
                 raise TypeError(
-                    f"several tasks need MultitaskTrainingArguments, got {type(args).__name__}: pass them instead; "
-                    "they have all fields of TrainingArguments, and `target_task`, `method` and others"
+                    f"several tasks need MultitaskTrainingArguments: pass them instead of {type(args).__name__}"
                 )
-            check_setup(args)
-            self.task_setup = make_task_setup(
-                args, tasks, train_dataset, eval_dataset, processing_class, compute_metrics
+            self.args = args
+            given = {"tasks": tasks, "train_dataset": train_dataset, "eval_dataset": eval_dataset}
+            given |= {"processing_class": processing_class, "compute_metrics": compute_metrics}
+            self._make_task_setup = partial(make_task_setup, **given)
+            self._make_collator = partial(
+                make_collator, data_collator=data_collator, processing_class=processing_class
             )
-            trained = list(self.task_setup.train_datasets.values())
-            train_dataset = ConcatDataset[Any](trained) if trained else None
-            eval_dataset = dict(self.task_setup.eval_datasets) or None
+            train_dataset, eval_dataset = self._set_up_tasks()
             data_collator = None if isinstance(data_collator, Mapping) else data_collator
             compute_metrics = None
-            # A step gives a gradient only to its own task's head. By default, Trainer turns this off under gradient
-            # checkpointing.
-            if args.ddp_find_unused_parameters is None:
-                args.ddp_find_unused_parameters = True
-            # A run cannot resume exactly from the checkpoint of Trainer's own callback; see PreemptionCallback.
-            saves_on_sigterm, args.enable_jit_checkpoint = args.enable_jit_checkpoint, False
-        super().__init__(
-            model=model,
-            args=args,
-            data_collator=data_collator,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            model_init=model_init,
-            compute_loss_func=compute_loss_func,
-            compute_metrics=compute_metrics,
-            callbacks=callbacks,
-            optimizers=optimizers,
-            optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
-            preprocess_logits_for_metrics=preprocess_logits_for_metrics,
-        )
+            check_model_suits(args, model)
+        else:
+            warn_of_plain_mode(args)
+        # A run cannot resume exactly from the checkpoint of Trainer's own callback; see PreemptionCallback.
+        with temporarily(args, enable_jit_checkpoint=False) if self.is_multitask else contextlib.nullcontext():
+            super().__init__(
+                model=model,
+                args=args,
+                data_collator=data_collator,
+                train_dataset=train_dataset,
+                eval_dataset=eval_dataset,
+                processing_class=processing_class,
+                model_init=model_init,
+                compute_loss_func=compute_loss_func,
+                compute_metrics=compute_metrics,
+                callbacks=callbacks,
+                optimizers=optimizers,
+                optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
+                preprocess_logits_for_metrics=preprocess_logits_for_metrics,
+            )
         if self.is_multitask:
-            self.args.enable_jit_checkpoint = saves_on_sigterm
-            self._finish_setup(collators)
+            self._fit_to_model()
+            self.model_accepts_loss_kwargs = False  # a batch's loss is a mean over its rows, not over tokens
+            self._connect_callbacks()
 
     # ---- Set-up
 
@@ -155,24 +155,35 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
     def create_accelerator_and_postprocess(self) -> None:
         """Creates Trainer's accelerator, lets FSDP2 run on CPUs too, and refuses any other sharding."""
         enable_fsdp_on_cpus(self.args)
-        super().create_accelerator_and_postprocess()
+        # A step gives a gradient only to its own task's head. By default, Trainer turns this off under gradient
+        # checkpointing.
+        with temporarily(self.args, ddp_find_unused_parameters=self.args.ddp_find_unused_parameters is not False):
+            super().create_accelerator_and_postprocess()
         check_sharding(self.accelerator.state)
 
-    def _finish_setup(self, data_collator: Callable | Mapping[str, Callable] | None) -> None:
+    def _set_up_tasks(self) -> tuple[ConcatDataset | None, dict[str, TaskDataset] | None]:
+        """Makes the tasks' set-up from the arguments alone. Returns the training and validation rows."""
+        check_arguments(self.args)
+        self.task_setup = setup = self._make_task_setup(self.args)
+        self._check_settings()
+        getattr(self, "_eval_dataloaders", {}).clear()  # Trainer's, of workers that stay alive
+        trained = list(setup.train_datasets.values())
+        return ConcatDataset[Any](trained) if trained else None, dict(setup.eval_datasets) or None
+
+    def _check_settings(self) -> None:
+        args, setup = self.args, self.task_setup
+        check_task_settings(args, setup)
+        args.metric_for_best_model, args.greater_is_better = find_best_metric(args, setup)
+
+    def _fit_to_model(self) -> None:
         """Does the part of the set-up that needs the model."""
-        args = self.args
         model = self._checked_model()
         self.task_setup = setup = self.task_setup.with_heads_of(model)
-        self.run_dir = Path(str(args.output_dir))
-        self.data_collator = make_collator(
-            args, model, setup.names, setup.kinds, setup.tasks, data_collator, self.processing_class
-        )
-        choose_best_metric(args, setup)
-        # A batch's loss is a mean over its rows, so there is no token count to divide by.
-        self.model_accepts_loss_kwargs = False
-        if not self.label_names:
-            self.label_names = ["labels"]
-        self._connect_callbacks()
+        self.run_dir = Path(str(self.args.output_dir))
+        self.data_collator = self._make_collator(self.args, model=model, setup=setup)
+        self.label_names = self.label_names or ["labels"]
+        check_best_metric(self.args, setup)
+        check_batch(self.args, setup, self.data_collator, model)
 
     def _checked_model(self) -> nn.Module:
         """Returns the bare model without adapters, after checking that the run can train it."""
@@ -253,10 +264,6 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
             folder=self.run_dir,
         )
 
-    def _training_loss(self, batch: dict[str, Any]) -> torch.Tensor:
-        with self.compute_loss_context_manager():
-            return self.compute_loss(self.accelerator.unwrap_model(self.model), self._prepare_inputs(batch))
-
     @shadowable_property
     def global_batch_size(self) -> int:
         """`int`: Rows per optimizer step of a task: per-device batch × accumulation steps × processes per group."""
@@ -317,10 +324,17 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
         """Trainer's loop with a new runner, because batch-size and hyper-parameter search call it repeatedly."""
-        check_setup(self.args)
+        check_arguments(self.args)
+        is_changed = setup_settings(self.args) != self.task_setup.settings
+        if is_changed:
+            self.train_dataset, self.eval_dataset = self._set_up_tasks()
+        if is_changed or trial is not None:
+            self._fit_to_model()
+        self._check_settings()
+        self._checked_model()
+        self.rehearse_metrics()
         if self.args.auto_find_batch_size and batch_size is not None:
             self._train_batch_size = batch_size
-        check_parameters(self.model)
         configure_fsdp_plugin(self.accelerator, self.model)
         self._runner = None
         if not self.is_fsdp_enabled:
@@ -334,17 +348,3 @@ class MultitaskTrainer(CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin,
                 self._runner.abandon()
             if self._preemption is not None:
                 self._preemption.restore_handler()
-
-    @multitask_hook
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Writes Trainer's card, or one that shows the tasks, their weights and how honest the scores are."""
-        if not self.is_world_process_zero():
-            return
-        card = Path(str(self.args.output_dir)) / "README.md"
-        if self.state.global_step == 0 and card.is_file():
-            logger.warning("%s is kept: this trainer has not trained, so a new card would show less", card)
-            return
-        model = self.accelerator.unwrap_model(self.model)
-        write_run_card(
-            self.args, self.task_setup, self.history, self.state.log_history, model, kwargs.get("model_name")
-        )

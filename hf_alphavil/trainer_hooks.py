@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
@@ -58,3 +59,22 @@ class shadowable_property:  # noqa: N801 - used as a decorator, like property
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else self.getter(instance)
+
+
+@contextlib.contextmanager
+def temporarily(settings: Any, **values: Any) -> Iterator[None]:
+    """
+    Changes attributes for a `with` block, for code of Trainer that reads them.
+
+    Args:
+        settings (`Any`): The object, such as the training arguments.
+        values (`Any`): Values by attribute. The old ones come back at the end, after an error too.
+    """
+    before = {name: getattr(settings, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(settings, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)

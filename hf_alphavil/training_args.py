@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .distributed.refusals import refuse_deepspeed_launch
+from .distributed.refusals import NO_DEEPSPEED, refuse_deepspeed_launch
 from .methods import METHODS
 from .methods.options import read_options
 from .settings import MultitaskSettings
@@ -94,6 +94,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
     def __post_init__(self) -> None:
         refuse_deepspeed_launch()  # before TrainingArguments asks the user to install it
+        if self.deepspeed:
+            raise ValueError(NO_DEEPSPEED)
         super().__post_init__()
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}")

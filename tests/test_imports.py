@@ -28,6 +28,7 @@ ORDER = (
     "run",
     "reporting",
     "evaluation",
+    "search",
     "training_args",
     "trainer",
     "hf_alphavil",

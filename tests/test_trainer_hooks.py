@@ -8,8 +8,10 @@ from transformers import Trainer
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.checkpointing.mixin import CheckpointingMixin
 from hf_alphavil.evaluation import EvaluationMixin
+from hf_alphavil.reporting.mixin import ReportingMixin
 from hf_alphavil.run.loop_mixin import TrainingLoopMixin
 from hf_alphavil.run.step_mixin import TrainingStepMixin
+from hf_alphavil.search import SearchMixin
 from hf_alphavil.trainer_hooks import multitask_hook
 
 PINNED = {
@@ -80,9 +82,29 @@ PINNED = {
         "metric_key_prefix",
     ],
     "_get_collator_with_removed_columns": ["self", "data_collator", "description"],
+    "hyperparameter_search": [
+        "self",
+        "hp_space",
+        "compute_objective",
+        "n_trials",
+        "direction",
+        "backend",
+        "hp_name",
+        "**kwargs",
+    ],
+    "call_model_init": ["self", "trial"],
+    "_hp_search_setup": ["self", "trial"],
 }
 
-OURS = (MultitaskTrainer, CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin, EvaluationMixin)
+OURS = (
+    MultitaskTrainer,
+    CheckpointingMixin,
+    TrainingLoopMixin,
+    TrainingStepMixin,
+    ReportingMixin,
+    EvaluationMixin,
+    SearchMixin,
+)
 
 
 def parameters_of(method):

@@ -132,7 +132,7 @@ class AlphaVIL(Method):
         """Sets the next epoch's weights from the unpruned tasks' α. Returns the tasks that leave the plan."""
         args = self.args
         rule = WeightRule(
-            args.min_task_weight, args.max_task_weight, bool(args.normalize_task_weights), args.weight_average
+            args.min_task_weight, args.max_task_weight, args.normalizes_task_weights, args.weight_average
         )
         weights = rule.step({task: self.task_weights[task] for task in alpha}, alpha, self.alpha_init)
         leaving = self.pruning.observe(weights)

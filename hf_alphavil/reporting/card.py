@@ -91,6 +91,8 @@ def write_run_card(
     log_history: list[dict[str, Any]],
     model: Any,
     model_name: str | None = None,
+    base_model: str | None = None,
+    **metadata: Any,
 ) -> Path:
     """
     Writes `README.md` into a run's output folder.
@@ -102,6 +104,8 @@ def write_run_card(
         log_history (`list[dict]`): `trainer.state.log_history`.
         model (`torch.nn.Module`): The bare model. The card gives the name of its encoder.
         model_name (`str`, *optional*): Defaults to the output folder's name.
+        base_model (`str`, *optional*): The encoder. Defaults to the one that the model was built from.
+        metadata (`Any`): `license`, `language` and `tags` of [`write_model_card`].
     """
     target = setup.target
     output_dir = Path(str(args.output_dir))
@@ -135,10 +139,11 @@ def write_run_card(
         meta_use=method.meta_use,
         meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
         selected_on="validation" if args.load_best_model_at_end else None,
-        base_model=_base_model(model),
+        base_model=base_model or _base_model(model),
         training={name: values[name] for name in settings_of(method)} | options | {"processes": args.world_size},
         exported_to=exported.as_posix() if (output_dir / exported).is_dir() else None,
         plot=plot.as_posix() if (output_dir / plot).is_file() else None,
+        **metadata,
     )
 
 

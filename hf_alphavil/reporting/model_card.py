@@ -86,6 +86,7 @@ def write_model_card(
     exported_to: str | None = None,
     license: str | None = None,
     language: str | None = None,
+    tags: Sequence[str] = (),
     plot: str | None = None,
 ) -> Path:
     """
@@ -113,6 +114,7 @@ def write_model_card(
             Folder or Hub id of the exported target model. With `None` the example shows a placeholder.
         license (`str`, *optional*): The model's license, as a license id of the Hub.
         language (`str`, *optional*): The language, as an ISO 639 code.
+        tags (`Sequence[str]`, *optional*): Tags besides those of every card.
         plot (`str`, *optional*): Path of the task weights' plot, relative to `output_dir`.
 
     Returns:
@@ -132,7 +134,7 @@ def write_model_card(
         library_name="transformers",
         model_name=model_name,
         base_model=hub_model,
-        tags=list(TAGS),
+        tags=list(dict.fromkeys([*TAGS, *tags])),
         license=license,
         language=language,
         datasets=[name for name in hub_datasets if name and is_hub_id(name)] or None,

@@ -13,7 +13,7 @@ from ..checkpointing.best_model import find_best_checkpoint
 from ..checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback
 from ..checkpointing.run_state import load_run_state
 from ..setup.best_metric import reader_of_best_metric
-from ..trainer_hooks import multitask_hook, shadowable_property
+from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import restore_callbacks
 from .runner import PlanRunner
 
@@ -63,6 +63,11 @@ class TrainingLoopMixin(Trainer):
     def set_initial_training_values(self, args: TrainingArguments, dataloader: DataLoader) -> tuple:
         """Trainer's values. Methods with several phases round a run up to whole plans, with a warning."""
         values = super().set_initial_training_values(args, dataloader)
+        if values[-1] <= 0:
+            raise ValueError(
+                f"max_steps={args.max_steps} and num_train_epochs={args.num_train_epochs} train nothing: pass a "
+                "positive number of epochs, and -1 or a positive number as max_steps"
+            )
         self.runner.begin_run(values[0])
         if not self.runner.method.separates_phases:
             return values
@@ -86,7 +91,14 @@ class TrainingLoopMixin(Trainer):
         # Phases that run in parallel take fewer steps of Trainer's loop than they have in total.
         runner = self.runner
         num_training_steps = num_training_steps * runner.plan.nominal_steps // runner.max_steps
-        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        try:
+            scheduler = super().create_scheduler(num_training_steps, optimizer)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ValueError(
+                f"lr_scheduler_type={self.args.lr_scheduler_type.value!r} does not work with "
+                f"lr_scheduler_kwargs={self.args.lr_scheduler_kwargs!r} ({error}): pass the arguments of "
+                f"transformers' get_{self.args.lr_scheduler_type.value}_schedule"
+            ) from None
         runner.attach(self.optimizer, self.lr_scheduler)
         return scheduler
 
@@ -141,11 +153,8 @@ class TrainingLoopMixin(Trainer):
         self.runner.require_finite()
         # This must come before Trainer loads the best model, which θ0 would overwrite.
         self.runner.abandon()
-        limit, load_best = self.args.save_total_limit, self.args.load_best_model_at_end
         # With a limit of 1, Trainer deletes all but the best checkpoint here, but a preempted run needs its last one.
-        self.args.load_best_model_at_end = load_best and not self.preempted
-        self.args.save_total_limit = limit if self.args.load_best_model_at_end else None
-        try:
+        load_best = self.args.load_best_model_at_end and not self.preempted
+        limit = self.args.save_total_limit if load_best else None
+        with temporarily(self.args, load_best_model_at_end=load_best, save_total_limit=limit):
             return super()._finalize_training(*args, **kwargs)
-        finally:
-            self.args.save_total_limit, self.args.load_best_model_at_end = limit, load_best

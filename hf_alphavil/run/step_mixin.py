@@ -83,6 +83,10 @@ class TrainingStepMixin(Trainer):
         finally:
             self.label_smoother = smoother
 
+    def _training_loss(self, batch: dict[str, Any]) -> torch.Tensor:
+        with self.compute_loss_context_manager():
+            return self.compute_loss(self.accelerator.unwrap_model(self.model), self._prepare_inputs(batch))
+
     @multitask_hook
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> contextlib.AbstractContextManager:
         """Trainer's context. Autocasts a model that FSDP2 has sharded, because accelerate does not."""

@@ -44,10 +44,15 @@ class MultitaskSettings(
         self.check_weights()
         self.check_phases()
         self.check_sampling()
-        if self.normalize_task_weights is None:
-            self.normalize_task_weights = self.weight_applies_to == "learning_rate"
 
     @property
     def resolved_data_seed(self) -> int:
         """`int`: The seed of row draws, mixtures and meta batches: `data_seed`, or `seed` if it is not set."""
         return self.seed if self.data_seed is None else self.data_seed
+
+    @property
+    def normalizes_task_weights(self) -> bool:
+        """`bool`: `normalize_task_weights`; if it is not set, whether weights act on the learning rate."""
+        if self.normalize_task_weights is None:
+            return self.weight_applies_to == "learning_rate"
+        return self.normalize_task_weights

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from transformers import SchedulerType
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
@@ -12,28 +13,76 @@ from ..settings import MultitaskSettings
 from .task_setup import TaskSetup
 
 
-def choose_best_metric(args: MultitaskSettings, setup: TaskSetup) -> None:
+class BestMetric(NamedTuple):
     """
-    Resolves `metric_for_best_model` to the full name of a metric, `eval_<task>_<metric>`.
-
-    - `None`, or `loss`, which TrainingArguments sets instead of `None`: the target's main metric, or the target's loss
-      if there is no [`Task`] to define a main metric. The task defines whether a greater main metric is better.
-    - A metric without a task, such as `accuracy`: the target's metric. Greater is better, except for a loss.
-    - A metric that starts with the name of a task, with or without `eval_`: that task's metric. `greater_is_better`
-      does not change.
+    A metric of a task.
 
     Args:
-        args (`MultitaskSettings`):
-            The settings. Their `metric_for_best_model` and `greater_is_better` are set in place.
+        name (`str`): The full name in the result of `evaluate()`, `eval_<task>_<metric>`.
+        greater_is_better (`bool`): Its direction.
+    """
+
+    name: str
+    greater_is_better: bool
+
+
+def find_best_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
+    """
+    Finds the metric that `metric_for_best_model` means.
+
+    - `None`, or `loss`, which TrainingArguments sets instead of `None`: the target's main metric, or the target's loss
+      if there is no [`Task`] to define a main metric.
+    - A metric that starts with the name of a task, with or without `eval_`: that task's metric.
+    - Any other metric, such as `accuracy`: the target's.
+
+    `greater_is_better` holds for a metric that the user has named. Without it, the task defines whether a greater
+    value is better; for metrics of the user's own, greater is better, except for a loss.
+
+    Args:
+        args (`MultitaskSettings`): For `metric_for_best_model`, `greater_is_better` and what evaluations give.
+        setup (`TaskSetup`): The tasks.
+
+    Raises:
+        ValueError: If the task's metrics do not include it.
+    """
+    given = args.metric_for_best_model or "loss"
+    task, metric = _split(args, setup, given.removeprefix("eval_"))
+    scores = _known_scores(args, setup, task)
+    derived = not given.endswith("loss")  # TrainingArguments' own rule
+    if given in ("loss", "eval_loss"):
+        return _default_metric(args, setup)
+    if scores is not None and metric not in scores:
+        raise ValueError(
+            f"metric_for_best_model={given!r}: an evaluation of task {task!r} gives no {metric!r}: pass one of "
+            f"{', '.join(scores)}"
+        )
+    if args.greater_is_better not in (None, derived):
+        greater = not derived
+    else:
+        greater = derived if scores is None else scores[metric]
+    return BestMetric(f"eval_{task}_{metric}", greater)
+
+
+def check_best_metric(args: MultitaskSettings, setup: TaskSetup) -> None:
+    """
+    Checks that evaluations during training can be made, and give the metric if the run needs it.
+
+    Args:
+        args (`MultitaskSettings`): The settings, with the full name of the metric.
         setup (`TaskSetup`): The tasks and their validation sets.
 
     Raises:
-        ValueError: If the run needs the metric and no evaluation would give it.
+        ValueError: If the run needs the metric and no evaluation would give it, or if the target cannot be evaluated.
     """
-    _resolve(args, setup)
-    reader = reader_of_best_metric(args)
-    if reader is not None and args.eval_strategy != IntervalStrategy.NO:
+    if args.eval_strategy == IntervalStrategy.NO:
+        return
+    if (reader := reader_of_best_metric(args)) is not None:
         _require_metric(args, setup, reader)
+    if setup.target not in setup.eval_datasets:
+        raise ValueError(
+            f"eval_strategy={str(args.eval_strategy.value)!r}, but the target {setup.target!r} has no validation set: "
+            "pass one in `eval_dataset`, or eval_strategy='no'"
+        )
 
 
 def reader_of_best_metric(args: Any) -> str | None:
@@ -47,18 +96,31 @@ def reader_of_best_metric(args: Any) -> str | None:
     return None
 
 
-def _resolve(args: MultitaskSettings, setup: TaskSetup) -> None:
-    target = setup.tasks.get(setup.target)
-    metric = (args.metric_for_best_model or "loss").removeprefix("eval_")
-    if any(metric.startswith(f"{name}_") for name in setup.names):
-        args.metric_for_best_model = f"eval_{metric}"
-        return
-    if metric == "loss" and target is not None:
-        metric = target.main_metric
-        args.greater_is_better = target.greater_is_better
-    else:
-        args.greater_is_better = not metric.endswith("loss")
-    args.metric_for_best_model = f"eval_{args.target_task}_{metric}"
+def _default_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
+    task = None if args.prediction_loss_only else setup.tasks.get(setup.target)
+    metric, greater = ("loss", False) if task is None else (task.main_metric, bool(task.greater_is_better))
+    if args.greater_is_better and not greater:
+        raise ValueError(
+            f"greater_is_better=True, but the best model has the least {metric} of {setup.target!r}: leave it out, "
+            "or name the metric in `metric_for_best_model`"
+        )
+    return BestMetric(f"eval_{setup.target}_{metric}", greater)
+
+
+def _split(args: MultitaskSettings, setup: TaskSetup, metric: str) -> tuple[str, str]:
+    """The task and the metric that a name without `eval_` means."""
+    if metric in (_known_scores(args, setup, setup.target) or {}):
+        return setup.target, metric
+    # The longest match wins: `mnli_mismatched_accuracy` is not a metric of `mnli`.
+    owner = max((name for name in setup.names if metric.startswith(f"{name}_")), key=len, default=None)
+    return (setup.target, metric) if owner is None else (owner, metric.removeprefix(f"{owner}_"))
+
+
+def _known_scores(args: MultitaskSettings, setup: TaskSetup, name: str) -> Mapping[str, bool] | None:
+    """What an evaluation of a task gives, with directions; `None` if the user's own function decides."""
+    if name not in setup.metrics or args.prediction_loss_only:
+        return {"loss": False}
+    return None if setup.has_own_metrics(name) else {"loss": False, **setup.tasks[name].score_directions}
 
 
 def _require_metric(args: MultitaskSettings, setup: TaskSetup, reader: str) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from transformers import TrainingArguments
 
 from ..methods import Method, StepMethod
 from ..modeling import MultitaskModel, unwrap_peft
+from ..settings import MultitaskSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-    from ..settings import MultitaskSettings
 
 logger = logging.getLogger(__name__)
 
@@ -139,4 +140,26 @@ def check_heads(model: MultitaskModel, wanted: Iterable[str], trained: Iterable[
             "The heads of %s have no trainable parameters, so training does not change them. With adapters, make them "
             "trainable by `modules_to_save=hf_alphavil.modeling.head_modules(model)` in the adapter's configuration.",
             ", ".join(frozen),
+        )
+
+
+def warn_of_plain_mode(args: Any) -> None:
+    """
+    Warns that settings of multitask training have no effect on one plain dataset, which `transformers.Trainer` trains.
+
+    Args:
+        args (`TrainingArguments`, *optional*): The arguments.
+    """
+    if not isinstance(args, MultitaskSettings):
+        return
+    common = {entry.name for entry in fields(TrainingArguments)}
+    ours = [entry for entry in fields(MultitaskSettings) if entry.name not in common]
+    changed = [
+        f"{entry.name}={getattr(args, entry.name)!r}" for entry in ours if getattr(args, entry.name) != entry.default
+    ]
+    if changed:
+        logger.warning(
+            "One plain dataset is trained exactly as by transformers.Trainer, so %s has no effect: pass `tasks`, or "
+            "`train_dataset` as a dictionary from each task's name to its dataset",
+            ", ".join(changed),
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase, default_data_collator
@@ -12,36 +12,32 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 from ..data import TaskCollator
 from ..kinds import KINDS, find_kind
 from ..settings import MultitaskSettings
-
-if TYPE_CHECKING:
-    from ..tasks import Task
+from .task_setup import TaskSetup
 
 
 def make_collator(
     args: MultitaskSettings,
-    model: nn.Module,
-    names: Sequence[str],
-    kinds: Mapping[str, str],
-    tasks: Mapping[str, Task],
     data_collator: Callable | Mapping[str, Callable] | None,
     processing_class: Any,
+    model: nn.Module,
+    setup: TaskSetup,
 ) -> TaskCollator:
     """
     Builds one collator for the batches of all tasks.
 
     Args:
         args (`MultitaskSettings`): For `remove_unused_columns` and `label_names`.
-        model (`torch.nn.Module`): The model. The parameters of its `forward` are the columns that it takes.
-        names (`Sequence[str]`): The tasks.
-        kinds (`Mapping[str, str]`): The kind of every task whose kind is known.
-        tasks (`Mapping[str, Task]`): The user's [`Task`] objects by name.
         data_collator (`Callable` or `Mapping[str, Callable]`, *optional*):
             The user's collator for all tasks, or collators by task.
         processing_class (`Any`): The tokenizer, if there is one.
+        model (`torch.nn.Module`): The model. The parameters of its `forward` are the columns that it takes.
+        setup (`TaskSetup`): The tasks.
 
     Raises:
         ValueError: For a tokenizer that lacks what a kind needs, such as a mask token.
     """
+
+    names, kinds, tasks = setup.names, setup.kinds, setup.tasks
 
     def default(name: str) -> Callable:
         if not isinstance(processing_class, PreTrainedTokenizerBase):

@@ -36,6 +36,7 @@ class TaskSetup:
         meta_set (`TaskDataset`, *optional*): The rows on which α is fitted.
         metrics (`Mapping[str, Callable]`): `compute_metrics` of every task that has one.
         kinds (`Mapping[str, str]`): The kind of every task whose kind is known.
+        settings (`tuple`): The settings that it was made with, see [`setup_settings`].
     """
 
     target: str
@@ -46,6 +47,7 @@ class TaskSetup:
     meta_set: TaskDataset | None
     metrics: Mapping[str, Callable]
     kinds: Mapping[str, str]
+    settings: tuple[Any, ...] = ()
 
     def with_heads_of(self, model: nn.Module) -> TaskSetup:
         """
@@ -67,9 +69,24 @@ class TaskSetup:
         """`str`: The task whose head predicts task `name`: the task itself, unless it is evaluation-only."""
         return head_of(self.tasks, name)
 
+    def evaluated(self, auxiliaries: bool) -> list[str]:
+        """
+        The tasks that an evaluation without arguments covers: the target first, then those that use its head.
+
+        Args:
+            auxiliaries (`bool`): Whether it also covers the auxiliary tasks.
+        """
+        others = [name for name in self.eval_datasets if auxiliaries or self.head_of(name) == self.target]
+        return list(dict.fromkeys([self.target, *others]))
+
     def num_rows(self, name: str) -> int:
         """`int`: Number of training rows of a task; 0 if it has no training set."""
         return len(self.train_datasets[name]) if name in self.train_datasets else 0
+
+    def has_own_metrics(self, name: str) -> bool:
+        """`bool`: Whether a function of the user's own, not a [`Task`], computes the metrics of a task."""
+        function, task = self.metrics.get(name), self.tasks.get(name)
+        return function is not None and (task is None or function != task.compute_metrics)
 
     def metrics_on(self, name: str, dataset: Any, rows: Sequence[int] | None = None) -> Callable | None:
         """
@@ -165,7 +182,19 @@ def make_task_setup(
         meta_set=meta_set,
         metrics=_metrics(tasks, names, compute_metrics),
         kinds={name: task.kind for name, task in tasks.items()},
+        settings=setup_settings(args),
     )
+
+
+def setup_settings(args: MultitaskSettings) -> tuple[Any, ...]:
+    """
+    The settings on which datasets, the meta set and collators depend. If one of them changes, they are made anew.
+
+    Args:
+        args (`MultitaskSettings`): The settings.
+    """
+    holdout = args.alpha_data, args.alpha_holdout_fraction, args.resolved_data_seed
+    return args.target_task, args.method, args.max_length, args.remove_unused_columns, args.label_names, *holdout
 
 
 def head_of(tasks: Mapping[str, Task], name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..kinds import TaskKind, TaskSpec, find_kind, kind_of
 from ..kinds.texts import check_template, template_columns
-from .metrics import METRICS, can_combine
+from .metrics import METRICS, score_directions
 
 _TUPLES = ("text_columns", "text_templates", "choice_columns", "metrics")
 
@@ -104,17 +104,14 @@ def _with_metrics(kind: TaskKind, spec: TaskSpec) -> TaskSpec:
             raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
         if metric not in kind.metrics:
             raise ValueError(f"metric {metric!r} does not fit the kind {kind.words!r}; pass {', '.join(kind.metrics)}")
-    combined = can_combine(metrics)
-    if len(metrics) > 1 and not combined and spec.main_metric in ("", "combined_score"):
+    scores = score_directions(metrics)
+    if len(metrics) > 1 and "combined_score" not in scores and spec.main_metric in ("", "combined_score"):
         raise ValueError(
             f"larger is better in some of {', '.join(metrics)} and worse in others, so they have no mean, "
             "combined_score; pass one of them as main_metric"
         )
-    keys = (*metrics, "combined_score") if combined else metrics
-    main_metric = spec.main_metric or keys[-1]
-    if main_metric not in keys:
-        raise ValueError(f"main_metric {main_metric!r} is none of {', '.join(keys)}")
-    greater_is_better = spec.greater_is_better
-    if greater_is_better is None:
-        greater_is_better = METRICS.get(main_metric, METRICS[metrics[0]]).greater_is_better
+    main_metric = spec.main_metric or list(scores)[-1]
+    if main_metric not in scores:
+        raise ValueError(f"main_metric {main_metric!r} is none of {', '.join(scores)}")
+    greater_is_better = scores[main_metric] if spec.greater_is_better is None else spec.greater_is_better
     return replace(spec, metrics=metrics, main_metric=main_metric, greater_is_better=greater_is_better)

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from ..kinds import TaskSpec, kind_of
 from .errors import DataError
-from .metrics import columns_of, compute_scores
+from .metrics import columns_of, compute_scores, score_directions
 from .spec_checks import check_submission, checked_labels, checked_spec
 from .tokenization import tokenize_dataset
 
@@ -107,6 +107,11 @@ class Task(TaskSpec):
         return columns_of(self.metrics)
 
     @property
+    def score_directions(self) -> dict[str, bool]:
+        """`dict[str, bool]`: The scores of [`~Task.compute_metrics`], and whether a greater one is better."""
+        return score_directions(self.metrics) | {self.main_metric: bool(self.greater_is_better)}
+
+    @property
     def head(self) -> dict[str, Any]:
         """`dict`: The head's description for [`MultitaskModel.from_encoder`]: `kind`, `labels`, `problem_type`."""
         return {
@@ -186,7 +191,11 @@ class Task(TaskSpec):
         return compute_scores(self.metrics, kind_of(self), eval_prediction.predictions, references, self.labels, rows)
 
     def select(
-        self, max_train_samples: int | None = None, max_eval_samples: int | None = None, seed: int = 42
+        self,
+        max_train_samples: int | None = None,
+        max_eval_samples: int | None = None,
+        seed: int = 42,
+        max_predict_samples: int | None = None,
     ) -> Task:
         """
         A new task with fewer rows.
@@ -195,8 +204,9 @@ class Task(TaskSpec):
             max_train_samples (`int`, *optional*):
                 Training rows to draw at random; a smaller draw is the beginning of a larger one.
             max_eval_samples (`int`, *optional*):
-                Rows to keep of the validation and of the test split: the first ones, as `run_glue.py` does.
+                Rows to keep of the validation split: the first ones, as `run_glue.py` does.
             seed (`int`, *optional*, defaults to 42): Seed of the draw.
+            max_predict_samples (`int`, *optional*): Rows to keep of the test split: the first ones.
 
         Returns:
             `Task`: A new task; this one stays as it is.
@@ -204,14 +214,19 @@ class Task(TaskSpec):
         Raises:
             ValueError: If a number is below 1.
         """
-        for name, number in (("max_train_samples", max_train_samples), ("max_eval_samples", max_eval_samples)):
+        numbers = {
+            "max_train_samples": max_train_samples,
+            "max_eval_samples": max_eval_samples,
+            "max_predict_samples": max_predict_samples,
+        }
+        for name, number in numbers.items():
             if number is not None and number < 1:
                 raise ValueError(f"{name}={number}: pass 1 or more, or None for all rows")
         limited: dict[str, Dataset] = {}
         if max_train_samples is not None and self.train is not None and max_train_samples < len(self.train):
             limited["train"] = self.train.shuffle(seed=seed).select(range(max_train_samples))
-        for split in ("validation", "test"):
+        for split, limit in (("validation", max_eval_samples), ("test", max_predict_samples)):
             rows = getattr(self, split)
-            if max_eval_samples is not None and rows is not None and max_eval_samples < len(rows):
-                limited[split] = rows.select(range(max_eval_samples))
+            if limit is not None and rows is not None and limit < len(rows):
+                limited[split] = rows.select(range(limit))
         return replace(self, **limited)  # type: ignore[arg-type]

@@ -65,6 +65,23 @@ def test_push(trained, monkeypatch):
         assert torch.equal(parameter, pushed[name])
 
 
+def test_a_push_passes_its_words_to_the_card(trained, monkeypatch, caplog):
+    hub = FakeHub()
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
+    trained.hub_model_id = "someone/my-model"
+    trained.push_to_hub(
+        tags=["mine"], license="mit", language="en", model_name="Renamed", finetuned_from="someone/base", tasks="rte"
+    )
+    data = ModelCard(hub.uploads[0][1]["README.md"].decode()).data
+    assert (data.license, data.language, data.model_name, data.base_model) == ("mit", "en", "Renamed", "someone/base")
+    assert {"mine", "alphavil"} <= set(data.tags)
+    assert "so tasks has no effect" in caplog.text
+    trained.create_model_card("de", "apache-2.0", "other", "By position")
+    data = ModelCard.load(Path(trained.args.output_dir) / "README.md").data
+    assert (data.language, data.license, data.model_name) == ("de", "apache-2.0", "By position")
+    assert "other" in data.tags
+
+
 def test_a_trainer_that_has_not_trained_leaves_a_card_alone(trained, caplog):
     trained.create_model_card()
     file = Path(trained.args.output_dir) / "README.md"

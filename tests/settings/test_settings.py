@@ -134,7 +134,7 @@ def test_command_line_file_and_python_agree(tmp_path):
 
 def test_copies_and_pickles_keep_every_setting(tmp_path):
     made = arguments(method="forkmerge", method_kwargs='{"branches": [0, 2]}', alpha_init=2, weight_applies_to="loss")
-    assert (made.alpha_init, made.normalize_task_weights) == ("2", False)
+    assert (made.alpha_init, made.normalizes_task_weights) == ("2", False)
     changed = dataclasses.replace(made, alpha_steps=3)
     assert changed.to_dict() == made.to_dict() | {"alpha_steps": 3}
     torch.save(made, tmp_path / "training_args.bin")

@@ -104,7 +104,7 @@ def test_plain_arguments_with_several_tasks(tmp_path):
     from transformers import TrainingArguments
 
     train, _ = toy_data()
-    with pytest.raises(TypeError, match="MultitaskTrainingArguments, got TrainingArguments"):
+    with pytest.raises(TypeError, match="MultitaskTrainingArguments: pass them instead of TrainingArguments"):
         MultitaskTrainer(model=NeverTrained(), args=TrainingArguments(str(tmp_path)), train_dataset=train)
 
 

@@ -165,7 +165,7 @@ def test_sets_are_checked_before_training(superglue_data, real_data, three_queri
     tasks = load_tasks(["wsc", "record"], data_dir=superglue_data)
     check_test_sets("superglue", tasks, superglue_data)
     with pytest.raises(DataError, match=r"the test set of WSC asks for 3 predictions, and the leaderboard for 146"):
-        check_test_sets("superglue", {"wsc": tasks["wsc"].select(max_eval_samples=3)}, superglue_data)
+        check_test_sets("superglue", {"wsc": tasks["wsc"].select(max_predict_samples=3)}, superglue_data)
     with pytest.raises(DataError, match=r"a placeholder of MultiRC needs the ids"):
         check_test_sets("superglue", {}, real_data / "glue")
     with pytest.raises(ValueError, match="unknown benchmark 'squad'"):

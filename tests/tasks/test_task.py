@@ -71,9 +71,11 @@ def test_missing_split():
 
 def test_select():
     task = mood(train=ROWS, validation=ROWS, test=ROWS)
-    small = task.select(max_train_samples=5, max_eval_samples=3, seed=1)
+    small = task.select(max_train_samples=5, max_eval_samples=3, seed=1, max_predict_samples=2)
     assert (len(small.train), len(task.train)) == (5, 20)
-    assert small.validation["text"][:] == small.test["text"][:] == ["row 0", "row 1", "row 2"]
+    assert small.validation["text"][:] == ["row 0", "row 1", "row 2"]
+    assert small.test["text"][:] == ["row 0", "row 1"]
+    assert task.select(5, 3).test is task.test
     assert (
         small.train["text"][:] == task.select(5, seed=1).train["text"][:] == task.select(9, seed=1).train["text"][:5]
     )
@@ -86,6 +88,8 @@ def test_select():
     for numbers in ((0, None), (None, -1)):
         with pytest.raises(ValueError, match="pass 1 or more, or None for all rows"):
             task.select(*numbers)
+    with pytest.raises(ValueError, match="max_predict_samples=0: pass 1 or more"):
+        task.select(max_predict_samples=0)
 
 
 def test_labels_may_be_numbers():

@@ -2,6 +2,14 @@
 
 from .base import PackagedMetric
 from .groups import rows_by_group
-from .scores import METRICS, can_combine, columns_of, compute_scores
+from .scores import METRICS, can_combine, columns_of, compute_scores, score_directions
 
-__all__ = ["METRICS", "PackagedMetric", "can_combine", "columns_of", "compute_scores", "rows_by_group"]
+__all__ = [
+    "METRICS",
+    "PackagedMetric",
+    "can_combine",
+    "columns_of",
+    "compute_scores",
+    "rows_by_group",
+    "score_directions",
+]

@@ -41,6 +41,17 @@ def can_combine(names: Sequence[str]) -> bool:
     return len(names) > 1 and len({METRICS[name].greater_is_better for name in names}) == 1
 
 
+def score_directions(names: Sequence[str]) -> dict[str, bool]:
+    """
+    The scores that metrics give, in the order of [`compute_scores`], and whether a greater score is better.
+
+    Args:
+        names (`Sequence[str]`): Keys of `METRICS`.
+    """
+    directions = {name: METRICS[name].greater_is_better for name in names}
+    return directions | ({"combined_score": directions[names[0]]} if can_combine(names) else {})
+
+
 def columns_of(names: Sequence[str]) -> list[str]:
     """The columns that these metrics read beside predictions and references, such as a question's id."""
     return list(dict.fromkeys(column for name in names for column in METRICS[name].columns))

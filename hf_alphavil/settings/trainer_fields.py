@@ -1,0 +1,110 @@
+"""Checks of Trainer's own settings that would otherwise fail late, or have no effect, with several tasks."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from transformers import TrainingArguments
+from transformers.utils.logging import log_levels
+
+from .checks import require
+
+#: The seeds that NumPy's generators take.
+MAX_SEED = 2**32 - 1
+LOG_LEVELS = ("passive", *log_levels)
+
+
+def check_trainer_fields(args: TrainingArguments) -> None:
+    """
+    Refuses values of Trainer's settings that cannot train several tasks.
+
+    Trainer accepts most of them and fails in the middle of a run, or ignores them here, because the epoch's plan
+    chooses the rows of every batch.
+
+    Args:
+        args (`TrainingArguments`): The settings.
+
+    Raises:
+        ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.
+    """
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        require(args, name, _is_count(getattr(args, name)), "a whole number of 1 or more")
+    accumulation = args.eval_accumulation_steps
+    require(args, "eval_accumulation_steps", accumulation is None or _is_count(accumulation), "1 or more, or None")
+    epochs, rate, norm = args.num_train_epochs, args.learning_rate, args.max_grad_norm
+    require(args, "num_train_epochs", _is_number(epochs), "a finite number of epochs")
+    require(args, "learning_rate", _is_number(rate) and rate >= 0, "a finite number of 0 or more")
+    require(args, "max_grad_norm", _is_number(norm, infinite=True), "a number; 0.0 turns clipping off")
+    for name in ("seed", "data_seed"):
+        seed = getattr(args, name)
+        valid = (seed is None and name == "data_seed") or (_is_whole(seed) and 0 <= seed <= MAX_SEED)
+        require(args, name, valid, "a whole number from 0 to 2**32 - 1")
+    steps = args.max_steps
+    require(args, "max_steps", _is_number(steps) and steps == int(steps), "a whole number of steps, or -1")
+    for name in ("log_level", "log_level_replica"):
+        require(args, name, getattr(args, name) in LOG_LEVELS, f"one of {', '.join(LOG_LEVELS)}")
+    options = (args.optim_args or "").split(",")
+    require(args, "optim_args", options == [""] or all("=" in option for option in options), "'name=value,name=value'")
+    _refuse_without_effect(args)
+
+
+def _refuse_without_effect(args: TrainingArguments) -> None:
+    require(
+        args,
+        "train_sampling_strategy",
+        args.train_sampling_strategy == "random",
+        "'random', or leave it out: with several tasks the method's plan chooses the rows of every batch",
+    )
+    require(
+        args,
+        "dataloader_drop_last",
+        not args.dataloader_drop_last,
+        "False, or leave it out: with several tasks training batches are always full, and it would drop rows of "
+        "evaluations and predictions",
+    )
+    require(
+        args,
+        "use_liger_kernel",
+        not args.use_liger_kernel,
+        "False: Liger's kernels replace the forward pass of language models, not of tasks' heads",
+    )
+    require(
+        args,
+        "parallelism_config",
+        args.parallelism_config is None,
+        "None: launch with DDP (configs/ddp.yaml) or FSDP2 (configs/fsdp2.yaml)",
+    )
+
+
+def check_ddp_fields(args: TrainingArguments, num_trained: int) -> None:
+    """
+    Refuses settings of DDP that need the same parameters in every step.
+
+    Args:
+        args (`TrainingArguments`): The settings.
+        num_trained (`int`): Number of tasks that are trained.
+
+    Raises:
+        ValueError: If a value is not allowed.
+    """
+    if args.world_size == 1 or num_trained < 2:
+        return
+    why = "a step uses only the head of its task, so other heads are unused"
+    require(args, "ddp_find_unused_parameters", args.ddp_find_unused_parameters is not False, f"True or None: {why}")
+    require(args, "ddp_static_graph", not args.ddp_static_graph, f"False or None: {why}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_whole(value) and value >= 1
+
+
+def _is_number(value: Any, infinite: bool = False) -> bool:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    return not math.isnan(value) and (infinite or math.isfinite(value))
