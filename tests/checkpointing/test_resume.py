@@ -8,11 +8,9 @@ from safetensors.torch import load_file
 
 from support.comparing import assert_same_run
 from support.forking import fork_runs
-from support.resumed_run import RUN
+from support.resumed_run import NO_MORE_CHECKPOINTS, RUN
 from support.toy_run import run_toy
 
-# Not save_strategy="no", under which Trainer does not note the step of the best score.
-NO_MORE_CHECKPOINTS = {"save_steps": 1000}
 VARIANTS = {
     "forks": {},
     "joint_phase": {"joint_fraction": 0.3, "max_phase_steps": 3},

@@ -15,6 +15,7 @@ from support.comparing import assert_same_run, comparable
 from support.exactness import CASES, assert_equals_reference, reference
 from support.faults import diverging_run, interrupted_run
 from support.forking import fork, fork_runs
+from support.resumed_run import NO_MORE_CHECKPOINTS
 from support.toy_run import NOISY_RUN, run_toy, toy_args
 
 RUN = NOISY_RUN | {"num_train_epochs": 3, "warmup_steps": 4}
@@ -93,7 +94,7 @@ def test_resume_at_every_step(tmp_path):
             "output_dir": str(tmp_path / "resumed"),
             "resume_from_checkpoint": str(tmp_path / "whole" / f"checkpoint-{step}"),
             **settings,
-            "save_steps": 1000,
+            **NO_MORE_CHECKPOINTS,
         }
         for step in range(1, num_steps + 1)
     ]

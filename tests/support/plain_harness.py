@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import hashlib
 import json
 import random
@@ -172,12 +171,10 @@ def compare(
     """Differences between stock Trainer's run of a scenario and another class's."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    gc.freeze()  # Trainer collects garbage before each run, which over all imported modules takes longer than the run
     try:
         stock = observe(scenario, Side(Trainer, TrainingArguments, folder / "stock"))
         other = observe(scenario, Side(trainer_class, args_class, folder / "other"))
     finally:
-        gc.unfreeze()
         torch.set_num_threads(threads)
     return differences(stock, other)
 
