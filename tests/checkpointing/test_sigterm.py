@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import psutil
@@ -14,8 +13,8 @@ from transformers import TrainerCallback
 
 from hf_alphavil.checkpointing.folder import checkpoints
 from support.comparing import assert_same_run
-from support.driving import drive
-from support.forking import ROOT
+from support.faults import SignalAt, interrupted_run
+from support.forking import ROOT, fork, fork_runs
 from support.launching import launch
 from support.toy_run import run_toy, toy_trainer
 
@@ -33,17 +32,6 @@ RUN = {
 STEPS_PER_EPOCH = 6
 
 
-class Terminate(TrainerCallback):
-    """Sends this process SIGTERM between a step's backward pass and its update."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        if state.global_step + 1 == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 @pytest.mark.parametrize("settings", [{}, {"joint_fraction": 0.3}, {"method": "multitask"}], ids=str)
 def test_a_stopped_run_resumes(settings, tmp_path):
     """Stops at every step if the plan forks; at three steps otherwise."""
@@ -54,7 +42,7 @@ def test_a_stopped_run_resumes(settings, tmp_path):
     last = whole["counted"]["global_step"] - 1
     for step in range(1, last + 1) if every_step else (1, last // 2, last):
         folder = tmp_path / str(step)
-        trainer = toy_trainer(folder, callbacks=[Terminate(step)], **settings)
+        trainer = toy_trainer(folder, callbacks=[SignalAt(0, step, signal.SIGTERM)], **settings)
         trainer.train()
         assert trainer.preempted
         assert [path.name for path in checkpoints(folder)] == [f"checkpoint-{step}"]
@@ -95,7 +83,7 @@ def test_the_checkpoint_is_kept_whatever_the_limit_and_strategy(settings, tmp_pa
             def on_save(self, args, state, control, saved=saved, **kwargs):
                 saved.append(state.global_step)
 
-        trainer = toy_trainer(folder, callbacks=[Terminate(step), Saved()], **settings)
+        trainer = toy_trainer(folder, callbacks=[SignalAt(0, step, signal.SIGTERM), Saved()], **settings)
         trainer.train()
         assert trainer.preempted
         assert checkpoints(folder)[0].name == f"checkpoint-{step}"
@@ -135,11 +123,34 @@ def test_an_error_in_training_restores_the_handler(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == handler
 
 
+TWO_PROCESSES = RUN | {"per_device_train_batch_size": 2}
+SAVING = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
+
+
 @pytest.mark.distributed
 def test_sigterm_to_one_of_two_processes(tmp_path):
-    """Both ranks stop at the same step, and resume. Then SIGKILL ends one rank, and the launcher restarts both."""
-    settings = RUN | {"per_device_train_batch_size": 2}
-    (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    """Both ranks stop at the same step, and resume. SIGKILL ends one rank and with it the run, which resumes too."""
+    settings = TWO_PROCESSES | SAVING
+    folders = {"signalled": tmp_path / "signalled", "dying": tmp_path / "dying"}
+    signalled, dying = (
+        fork(interrupted_run, folders[name], 1, step, number, settings, config="ddp", num_processes=2)
+        for name, step, number in (("signalled", 3, signal.SIGTERM), ("dying", 5, signal.SIGKILL))
+    )
+    assert signalled.returncode == 0, signalled.stderr
+    assert dying.stdout.count("rank 1 dies") == 1
+    assert [path.name for path in checkpoints(folders["signalled"])] == ["checkpoint-3"]
+    assert [path.name for path in checkpoints(folders["dying"])] == ["checkpoint-4"]
+    runs = [{"output_dir": folder, "resume_from_checkpoint": "auto", **settings} for folder in folders.values()]
+    whole, *resumed = fork_runs(run_toy, [{"output_dir": tmp_path / "whole", **settings}, *runs], "ddp", 2)
+    for run in resumed:
+        assert_same_run(whole, run)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_the_launcher_restarts_both_processes(tmp_path):
+    """The same under `accelerate launch`: after SIGKILL ended one rank, the launcher restarts both."""
+    (tmp_path / "settings.json").write_text(json.dumps(TWO_PROCESSES | SAVING), encoding="utf-8")
     output = launch(
         ROOT / "tests" / "support" / "launched_faults.py", tmp_path / "settings.json", tmp_path,
         options=["--max_restarts", "1", "--rdzv_backend", "c10d"],
@@ -152,24 +163,3 @@ def test_sigterm_to_one_of_two_processes(tmp_path):
     for name in ("after_sigterm", "after_death"):
         assert_same_run(results["whole"], results[name])
     assert results["died_after"] == ["checkpoint-4"]
-
-
-def test_the_driver_stops_and_resumes(data_dir, real_encoder, tmp_path):
-    command = [sys.executable, str(ROOT / "run_glue_avil.py"), "--target", "cb", "--auxiliary", "copa"]
-    command += ["--data_dir", str(data_dir), "--model_name_or_path", str(real_encoder), "--output_dir", str(tmp_path)]
-    command += ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--use_cpu", "true"]
-    command += ["--num_train_epochs", "2", "--disable_tqdm", "true", "--save_strategy", "no"]
-    command += ["--resume_from_checkpoint", "auto"]
-    log = tmp_path / "log"
-    with log.open("w") as file:
-        first = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-        deadline = time.monotonic() + 300
-        while "loss_copa" not in log.read_text() and first.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        first.send_signal(signal.SIGTERM)
-        assert first.wait(timeout=300) == 143, log.read_text()[-3000:]
-    assert "`--resume_from_checkpoint auto` continues" in log.read_text()
-    assert len(checkpoints(tmp_path)) == 1
-    drive(*command[2:])
-    history = json.loads((tmp_path / "alphavil_history.json").read_text(encoding="utf-8"))
-    assert [entry["epoch"] for entry in history] == [1, 2]

@@ -57,7 +57,7 @@ def test_the_command_line_replaces_the_placeholders_of_several_machines():
 
 @pytest.mark.distributed
 def test_one_process_is_launched(tmp_path):
-    """The other files are launched in test_exactness.py, test_fsdp2.py and test_driver.py."""
+    """The others give the forked ranks of test_exactness.py, test_fsdp2.py and test_driver.py their environment."""
     (tmp_path / "say.py").write_text(SAY, encoding="utf-8")
     launch(tmp_path / "say.py", tmp_path, config="single", num_processes=1)
     assert (tmp_path / "said").read_text() == "1 NOT_PARALLEL"

@@ -1,37 +1,26 @@
 """The command line on real data with a real encoder."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, pipeline
 
+from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.demo.suite import demo_encoder
-from support.driving import SMALL, drive, launch_driver, read
-from support.forking import ROOT
+from support.driving import SMALL, drive, drive_until_sigterm, is_plain, launch_driver, read
 
 SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
-
-# Loads the export in a process that must not import this package.
-USE_EXPORT = """
-import sys
-from transformers import pipeline
-classify = pipeline("text-classification", model=sys.argv[1], device="cpu")
-print(classify({"text": "It rains.", "text_pair": "It is wet."})["label"])
-assert "hf_alphavil" not in sys.modules
-"""
 
 
 def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
     out = tmp_path / "out"
-    finished = launch_driver(
+    finished = drive(
         "--target", "cb", "--auxiliary", "copa", "stsb", "--data_dir", data_dir, "--model_name_or_path", real_encoder,
         "--output_dir", out, "--num_train_epochs", "2", "--do_train", "--do_eval", "--do_predict", *SMALL,
-        "--max_train_samples", "48", "--alpha_holdout_fraction", "0.25",
-        launcher=["--num_processes", "1", "--cpu"],
+        "--max_train_samples", "32", "--max_eval_samples", "16", "--alpha_holdout_fraction", "0.25",
+        "--alpha_steps", "3", "--max_seq_length", "16",
     )  # fmt: skip
     results = read(out / "all_results.json")
     assert read(out / "eval_results.json").items() <= results.items()
@@ -41,11 +30,11 @@ def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
     for entry in history:
         tasks = {"cb", "copa", "stsb"}
         assert set(entry["alpha"]) == set(entry["task_weights"]) == set(entry["task_weights_used"]) == tasks
-        assert len(entry["meta_loss"]) == 11
+        assert len(entry["meta_loss"]) == 4
     assert history[1]["task_weights_used"] == history[0]["task_weights"]
     assert (out / "plots" / "task_weights.png").read_bytes().startswith(b"\x89PNG")
     predictions = [json.loads(line) for line in (out / "predictions" / "CB.jsonl").read_text().splitlines()]
-    assert len(predictions) == 32
+    assert len(predictions) == 16
     assert {row["label"] for row in predictions} <= {"entailment", "contradiction", "neutral"}
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "model-index" in card
@@ -54,15 +43,15 @@ def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
     assert f"cb: validation combined_score {results['eval_cb_combined_score']:.4f}" in finished.stdout
     assert [line.split()[0] for line in last_lines[-3:]] == ["cb", "copa", "stsb"]
 
-    label = subprocess.run(
-        [sys.executable, "-c", USE_EXPORT, str(out / "export" / "cb")], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert label.stdout.strip() in {"entailment", "contradiction", "neutral"}, label.stderr[-3000:]
+    classify = pipeline("text-classification", model=str(out / "export" / "cb"), device="cpu")
+    assert is_plain(classify.model)
+    label = classify({"text": "It rains.", "text_pair": "It is wet."})["label"]
+    assert label in {"entailment", "contradiction", "neutral"}
 
     # The saved multitask model can be evaluated again, to the same score, from a configuration file.
     again = {"target": "cb", "auxiliary": ["copa", "stsb"], "data_dir": str(data_dir), "do_eval": True}
-    again |= {"model_name_or_path": str(out), "output_dir": str(tmp_path / "again"), "max_eval_samples": 32}
-    again |= {"max_length": 32, "use_cpu": True, "disable_tqdm": True}
+    again |= {"model_name_or_path": str(out), "output_dir": str(tmp_path / "again"), "max_eval_samples": 16}
+    again |= {"max_length": 16, "use_cpu": True, "disable_tqdm": True}
     (tmp_path / "again.json").write_text(json.dumps(again), encoding="utf-8")
     drive(tmp_path / "again.json")
     assert read(tmp_path / "again" / "eval_results.json")["eval_cb_loss"] == pytest.approx(
@@ -98,6 +87,7 @@ def test_two_processes_equal_one(data_dir, small_encoder, tmp_path):
     """Two CPU processes (the README's command) give about the α and weights of one process with twice the batch."""
     common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir]
     common += ["--model_name_or_path", small_encoder, "--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
+    common += ["--max_train_samples", "48", "--max_eval_samples", "16", "--alpha_holdout_fraction", "0.25"]
     two = launch_driver(
         *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4",
         launcher=["--num_processes", "2", "--cpu", "--main_process_port", "29555"],
@@ -120,13 +110,23 @@ def test_sharded_by_the_launch_file(data_dir, tmp_path):
     common = ["--target", "cb", "--auxiliary", "copa", "--data_dir", data_dir, "--output_dir", out, "--use_cpu"]
     common += ["--model_name_or_path", tmp_path / "encoder", "--num_train_epochs", "1", *SMALL]
     common += ["--do_train", "--do_eval", "--do_predict", "--save_strategy", "steps"]
-    common += ["--save_steps", "7", "--per_device_train_batch_size", "8"]
-    launcher = ["--config_file", ROOT / "configs" / "fsdp2.yaml", "--main_process_port", "29557"]
-    launch_driver(*common, launcher=launcher)
+    common += ["--save_steps", "2", "--max_train_samples", "32", "--alpha_holdout_fraction", "0.25"]
+    drive(*common, config="fsdp2", num_processes=2)
     assert "eval_cb_combined_score" in read(out / "all_results.json")
     weights = load_file(out / "model.safetensors")
-    assert (out / "checkpoint-7" / "pytorch_model_fsdp_0").is_dir()
+    assert (out / "checkpoint-2" / "pytorch_model_fsdp_0").is_dir()
     assert len(read(out / "alphavil_history.json")) == 1
     assert len((out / "predictions" / "CB.jsonl").read_text().splitlines()) == 32
     model = AutoModelForSequenceClassification.from_pretrained(out / "export" / "cb")
     assert torch.equal(model.classifier.weight, weights["tasks.cb.classifier.weight"])
+
+
+def test_sigterm_stops_the_driver_and_it_resumes(data_dir, small_encoder, tmp_path):
+    command = ["--target", "cb", "--auxiliary", "copa", "--data_dir", data_dir, "--model_name_or_path", small_encoder]
+    command += ["--output_dir", tmp_path, "--num_train_epochs", "2", "--resume_from_checkpoint", "auto", *SMALL]
+    stopped = drive_until_sigterm(*command, step=5)
+    assert stopped.returncode == 143, stopped.stderr[-3000:]
+    assert "`--resume_from_checkpoint auto` continues" in stopped.stdout
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-5"]
+    drive(*command)
+    assert [entry["epoch"] for entry in read(tmp_path / "alphavil_history.json")] == [1, 2]

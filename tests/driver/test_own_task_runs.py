@@ -2,12 +2,12 @@
 
 import json
 import random
-import subprocess
-import sys
 
 import pytest
+import torch
+from transformers import AutoModelForMultipleChoice, AutoTokenizer, pipeline
 
-from support.driving import drive, read
+from support.driving import drive, is_plain, read
 
 SHORT = ["--max_seq_length", "24", "--disable_tqdm", "true", "--save_strategy", "no", "--do_train", "--do_eval"]
 SHORT += ["--alpha_steps", "2"]
@@ -31,25 +31,6 @@ names:
   files:
     splits: {train: names.csv, test: names_test.csv}
   validation_fraction: 0.2
-"""
-
-USE_CHOICES = """
-import sys, torch
-from transformers import AutoModelForMultipleChoice, AutoTokenizer
-model = AutoModelForMultipleChoice.from_pretrained(sys.argv[1]).eval()
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-inputs = tokenizer(["A cow ran away. Which animal was it?"] * 5, ["cat", "dog", "cow", "bee", "owl"],
-                   return_tensors="pt", padding=True)
-with torch.no_grad():
-    print(tuple(model(**{name: value[None] for name, value in inputs.items()}).logits.shape))
-assert "hf_alphavil" not in sys.modules
-"""
-USE_TOKENS = """
-import sys
-from transformers import pipeline
-tag = pipeline("token-classification", model=sys.argv[1], device="cpu", ignore_labels=[])
-print({word["entity"] for word in tag("Then Mary saw the old dog.")} <= {"O", "B-PER"})
-assert "hf_alphavil" not in sys.modules
 """
 
 
@@ -82,38 +63,38 @@ def own_tasks(tmp_path):
     return folder
 
 
-def use(source, folder):
-    finished = subprocess.run(
-        [sys.executable, "-c", source, str(folder)], capture_output=True, text=True, cwd=folder, check=False
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    return finished.stdout.strip()
-
-
 def test_five_way_choice_with_rte(own_tasks, data_dir, real_encoder, tmp_path):
     out = tmp_path / "out"
     drive(
         "--target", "quiz", "--auxiliary", "rte", "--task_config", own_tasks / "tasks.yaml", "--data_dir", data_dir,
         "--model_name_or_path", real_encoder, "--output_dir", out, "--num_train_epochs", "1", "--do_predict",
-        "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "5e-4", *SHORT,
+        "--max_train_samples", "96", "--max_eval_samples", "24", "--learning_rate", "5e-4", *SHORT,
+        "--max_seq_length", "16",
     )  # fmt: skip
     assert set(read(out / "alphavil_history.json")[0]["alpha"]) == {"quiz", "rte"}
     assert read(out / "eval_results.json")["eval_quiz_accuracy"] > 0.4  # chance is 0.2
-    assert use(USE_CHOICES, out / "export" / "quiz") == "(1, 5)"
+    model = AutoModelForMultipleChoice.from_pretrained(out / "export" / "quiz").eval()
+    assert is_plain(model)
+    words = AutoTokenizer.from_pretrained(out / "export" / "quiz")
+    inputs = words(["A cow ran away. Which animal was it?"] * 5, list(ANIMALS[:5]), return_tensors="pt", padding=True)
+    with torch.no_grad():
+        assert model(**{name: value[None] for name, value in inputs.items()}).logits.shape == (1, 5)
     lines = (out / "predictions" / "quiz.tsv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 11
     assert {line.split("\t")[1] for line in lines[1:]} <= set("abcde")
 
 
-def test_token_classification_with_rte(own_tasks, data_dir, real_encoder, tmp_path):
+def test_token_classification_with_rte(own_tasks, data_dir, small_encoder, tmp_path):
     out = tmp_path / "out"
     drive(
         "--target", "names", "--auxiliary", "rte", "--include_path", own_tasks, "--data_dir", data_dir,
-        "--model_name_or_path", real_encoder, "--output_dir", out, "--num_train_epochs", "1", "--do_predict",
-        "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "5e-4", *SHORT,
+        "--model_name_or_path", small_encoder, "--output_dir", out, "--num_train_epochs", "1", "--do_predict",
+        "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "2e-2", *SHORT,
     )  # fmt: skip
     assert set(read(out / "alphavil_history.json")[0]["alpha"]) == {"names", "rte"}
     assert read(out / "eval_results.json")["eval_names_span_f1"] > 0.5
-    assert use(USE_TOKENS, out / "export" / "names") == "True"
+    tag = pipeline("token-classification", model=str(out / "export" / "names"), device="cpu", ignore_labels=[])
+    assert is_plain(tag.model)
+    assert {word["entity"] for word in tag("Then Mary saw the old dog.")} <= {"O", "B-PER"}
     rows = [json.loads(line) for line in (out / "predictions" / "names.jsonl").read_text("utf-8").splitlines()]
     assert [len(row["labels"]) for row in rows] == [5] * 10

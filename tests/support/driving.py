@@ -2,10 +2,14 @@
 
 import json
 import runpy
+import signal
 import subprocess
 import sys
 
+from transformers.trainer import DEFAULT_CALLBACKS
+
 import run_glue_avil
+from support.faults import SignalAt
 from support.forking import ROOT, fork
 
 SMALL = ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--disable_tqdm", "true"]
@@ -47,6 +51,23 @@ def run_module(name, arguments):
     except SystemExit as end:
         if end.code:
             raise
+
+
+def drive_until_sigterm(*arguments, step):
+    """As [`drive`] on one process that gets SIGTERM in a step, counted from 1; whatever the exit code is."""
+    call, *rest = command_line(arguments)
+    return fork(call_with_sigterm, step, call, *rest, variables={"ACCELERATE_USE_CPU": "true"})
+
+
+def call_with_sigterm(step, call, *arguments):
+    """Calls a function whose trainer's process gets SIGTERM in a step."""
+    DEFAULT_CALLBACKS.append(SignalAt(0, step, signal.SIGTERM))
+    call(*arguments)
+
+
+def is_plain(model):
+    """Whether a model's class is of transformers, with no code in its folder: it loads without this package."""
+    return type(model).__module__.startswith("transformers.") and not hasattr(model.config, "auto_map")
 
 
 def launch_driver(*arguments, launcher):

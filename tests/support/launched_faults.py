@@ -23,7 +23,6 @@ def names(folder):
 
 def main(settings, folder):
     dying = folder / "dying"
-    settings = settings | {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1}
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         interrupted_run(dying, 1, 5, signal.SIGKILL, settings)
         raise RuntimeError("rank 1 should have died")

@@ -1,13 +1,11 @@
-"""Run by `accelerate launch`: scenarios with both classes in every rank; writes each rank's differences as JSON."""
+"""Scenarios with both classes in every rank of several processes."""
 
 import json
-import sys
 from pathlib import Path
 
 from transformers import Trainer
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
-from hf_alphavil.distributed.launch import end_process_group
 from support.plain_harness import Side, compare
 from support.plain_scenarios import SCENARIOS
 from support.plain_search import search
@@ -35,7 +33,8 @@ class OtherDraw(MultitaskTrainer):
         return super()._finalize_training(*args, **kwargs)
 
 
-def main(folder: Path) -> None:
+def compare_all(folder: Path) -> None:
+    """Writes this rank's differences as JSON."""
     found = {name: compare(SCENARIOS[name], folder / name) for name in NAMES}
     found["search with Optuna"] = compare(search, folder / "search")
     found["resumed"] = compare(resumed, folder / "resumed")
@@ -45,8 +44,3 @@ def main(folder: Path) -> None:
     found["deviation"] = compare(SCENARIOS["epochs"], folder / "deviation", trainer_class=OtherDraw)
     rank = Side(Trainer, MultitaskTrainingArguments, folder).args().process_index
     (folder / f"rank_{rank}.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
-    end_process_group()
