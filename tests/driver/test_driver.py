@@ -116,7 +116,7 @@ def test_sharded_by_the_launch_file(data_dir, tmp_path):
     weights = load_file(out / "model.safetensors")
     assert (out / "checkpoint-2" / "pytorch_model_fsdp_0").is_dir()
     assert len(read(out / "alphavil_history.json")) == 1
-    assert len((out / "predictions" / "CB.jsonl").read_text().splitlines()) == 32
+    assert len((out / "predictions" / "CB.jsonl").read_text().splitlines()) == 16
     model = AutoModelForSequenceClassification.from_pretrained(out / "export" / "cb")
     assert torch.equal(model.classifier.weight, weights["tasks.cb.classifier.weight"])
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForMultipleChoice, AutoTokenizer, pipeline
 from support.driving import drive, is_plain, read
 
 SHORT = ["--max_seq_length", "24", "--disable_tqdm", "true", "--save_strategy", "no", "--do_train", "--do_eval"]
-SHORT += ["--alpha_steps", "2"]
+SHORT += ["--alpha_steps", "2", "--max_predict_samples", "16"]
 ANIMALS = ("cat", "dog", "horse", "cow", "goat", "duck", "frog", "bee", "wolf", "owl")
 NAMES = ("Mary", "John", "Peter", "Susan", "Paul", "Anna")
 

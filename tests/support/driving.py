@@ -13,6 +13,7 @@ from support.faults import SignalAt
 from support.forking import ROOT, fork
 
 SMALL = ["--max_train_samples", "96", "--max_eval_samples", "32", "--max_seq_length", "32", "--disable_tqdm", "true"]
+SMALL += ["--max_predict_samples", "16"]
 
 
 def drive(*arguments, config=None, num_processes=1):
