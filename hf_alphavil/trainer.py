@@ -20,11 +20,10 @@ from .data import PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
 from .data.loader import plan_loader
 from .distributed.fsdp import configure_fsdp_plugin, enable_fsdp_on_cpus
 from .distributed.phase_groups import PhaseGroups, count_groups
-from .distributed.refusals import check_adapters, check_sharding, check_tied_weights
+from .distributed.refusals import check_sharding
 from .distributed.wrapping import mark_unprepared, wrap_for_group
 from .evaluation import EvaluationMixin
 from .methods import METHODS
-from .modeling import unwrap_peft
 from .modeling.compilation import compile_encoder
 from .reporting.mixin import ReportingMixin
 from .run.callbacks import PlanCallback, PlanProgressCallback
@@ -33,8 +32,9 @@ from .run.runner import PlanRunner
 from .run.step_mixin import TrainingStepMixin
 from .search import SearchMixin
 from .setup.best_metric import check_best_metric, find_best_metric
-from .setup.checks import check_loss_function, check_method, check_parameters, check_precision, warn_of_plain_mode
+from .setup.checks import warn_of_plain_mode
 from .setup.collators import make_collator
+from .setup.model_checks import check_model
 from .setup.run_context import RunContext
 from .setup.task_setup import TaskSetup, make_task_setup, setup_settings
 from .setup.trainer_checks import check_arguments, check_batch, check_model_suits, check_task_settings
@@ -177,8 +177,7 @@ class MultitaskTrainer(
 
     def _fit_to_model(self) -> None:
         """Does the part of the set-up that needs the model."""
-        model = self._checked_model()
-        self.task_setup = setup = self.task_setup.with_heads_of(model)
+        model, setup = self._checked_model(), self.task_setup
         self.run_dir = Path(str(self.args.output_dir))
         self.data_collator = self._make_collator(self.args, model=model, setup=setup)
         self.label_names = self.label_names or ["labels"]
@@ -186,15 +185,9 @@ class MultitaskTrainer(
         check_batch(self.args, setup, self.data_collator, model)
 
     def _checked_model(self) -> nn.Module:
-        """Returns the bare model without adapters, after checking that the run can train it."""
-        bare, method = self.accelerator.unwrap_model(self.model), METHODS[self.args.method]
-        model = unwrap_peft(bare)
-        check_parameters(model)
-        check_precision(self.accelerator)
-        check_adapters(self.accelerator, bare)
-        check_tied_weights(self.accelerator, bare)
-        check_method(self.accelerator, method)
-        check_loss_function(self.args, method, self.compute_loss_func)
+        """Checks the model and its heads, and returns the bare model without adapters."""
+        model = check_model(self.model, self.accelerator, self.args, self.compute_loss_func)
+        self.task_setup = self.task_setup.with_heads_of(model)
         return model
 
     def _connect_callbacks(self) -> None:

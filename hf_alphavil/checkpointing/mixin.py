@@ -17,7 +17,7 @@ from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
 from ..distributed.fsdp import is_sharded, save_sharded_model
-from ..modeling import merge_adapters
+from ..modeling import MultitaskModel, merge_adapters, unwrap_peft
 from ..trainer_hooks import multitask_hook
 from .folder import find_checkpoint, intact_checkpoints, rotate, write_manifest
 from .run_lock import run_lock
@@ -137,6 +137,11 @@ class CheckpointingMixin(Trainer):
                 # Trainer saves nothing here if FSDP's state dicts are sharded.
                 self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
             super().save_model(output_dir, _internal_call)
+        bare = self.accelerator.unwrap_model(self.model)
+        inside = unwrap_peft(bare)
+        if inside is not bare and isinstance(inside, MultitaskModel) and self.args.should_save:
+            # An adapter's own files do not say which labels its heads have.
+            inside.config.save_pretrained(output_dir or self.args.output_dir)
 
     def export_task(self, name: str, path: str | Path) -> None:
         """

@@ -16,6 +16,8 @@ class KindHead(KindDescription):
 
     #: Whether the encoder's checkpoint may hold a trained head of this kind.
     has_pretrained_head: ClassVar[bool] = False
+    #: Whether a head has an output for each of its labels, in their order.
+    has_output_per_label: ClassVar[bool] = True
     #: Reduces a batch's logits in evaluation, given logits and labels. `None` keeps the logits.
     reduce_logits: ClassVar[Callable[..., Tensor] | None] = None
 

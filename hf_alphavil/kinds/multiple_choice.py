@@ -38,6 +38,7 @@ class MultipleChoice(TaskKind):
     has_one_class = True
     learns_labels = False
     checks_labels_of_rows = True
+    has_output_per_label = False
     hub_task = "multiple-choice"
     has_pipeline = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,12 @@ from typing import Any
 from torch import nn
 from transformers import AutoConfig
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import ADAPTER_CONFIG_NAME
+from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME
 
-from . import MultitaskModel, head_modules
+from . import MultitaskConfig, MultitaskModel, head_modules
+from .label_order import reorder_labels
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -93,7 +97,8 @@ def load_adapted(path: str, tasks: Any) -> Any:
 
     Args:
         path (`str`): Folder of the adapters.
-        tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks of the run that saved the folder.
+        tasks (`dict[str, Task]` or `dict[str, dict]`):
+            The tasks of the run that saved the folder, for a folder that does not describe its heads.
 
     Returns:
         `peft.PeftModel`: The model, with trainable adapters.
@@ -101,8 +106,17 @@ def load_adapted(path: str, tasks: Any) -> Any:
     _require_peft()
     from peft import PeftConfig, PeftModel
 
-    base = PeftConfig.from_pretrained(path).base_model_name_or_path
-    return PeftModel.from_pretrained(load_base(base, tasks), path, is_trainable=True)
+    described: dict[str, Any] = {}
+    if (Path(path) / CONFIG_NAME).is_file() and holds_heads(path):
+        tasks = described = MultitaskConfig.from_pretrained(path).tasks
+    else:
+        logger.warning("%s does not say which labels its heads have: they are taken to be those of the tasks", path)
+    model = load_base(PeftConfig.from_pretrained(path).base_model_name_or_path, tasks)
+    for name, head in described.items():
+        # A head that is not in the folder is the base model's, and the run may have changed the order of its outputs.
+        if head["labels"] != model.config.tasks[name]["labels"]:
+            reorder_labels(model, name, head["labels"])
+    return PeftModel.from_pretrained(model, path, is_trainable=True)
 
 
 def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskModel:

@@ -218,5 +218,7 @@ class RunState:
             "global_batch_size": context.global_batch_size,
             "data_seed": context.args.resolved_data_seed,
             "steps_per_epoch": self.plan.nominal_steps,
+            # A checkpoint's weights are loaded by name, so other labels would silently take over its outputs.
+            **{f"head of {name}": dict(head) for name, head in context.setup.heads.items()},
             **self.method.plan_settings,
         }

@@ -14,6 +14,7 @@ from ..methods import METHODS
 from ..modeling import MultitaskModel
 from .checks import check_heads
 from .datasets import check_head_tasks, check_target, check_train_datasets, tokenized_split
+from .heads import match_heads
 from .meta_set import split_meta_set
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class TaskSetup:
         meta_set (`TaskDataset`, *optional*): The rows on which α is fitted.
         metrics (`Mapping[str, Callable]`): `compute_metrics` of every task that has one.
         kinds (`Mapping[str, str]`): The kind of every task whose kind is known.
+        heads (`Mapping[str, dict]`): The descriptions of the model's heads by task, where they are known.
         settings (`tuple`): The settings that it was made with, see [`setup_settings`].
     """
 
@@ -47,23 +49,26 @@ class TaskSetup:
     meta_set: TaskDataset | None
     metrics: Mapping[str, Callable]
     kinds: Mapping[str, str]
+    heads: Mapping[str, dict[str, Any]]
     settings: tuple[Any, ...] = ()
 
     def with_heads_of(self, model: nn.Module) -> TaskSetup:
         """
-        Checks the model's heads, and returns a copy of this set-up whose `kinds` include those of the heads.
+        Checks the model's heads, puts their outputs into the tasks' order of labels, and returns a copy of this set-up
+        that includes what the heads say.
 
         Args:
-            model (`torch.nn.Module`): The bare model, without adapters.
+            model (`torch.nn.Module`): The bare model, without adapters. Its heads may be changed in place.
 
         Raises:
-            ValueError: If a task has no head in a [`MultitaskModel`].
+            ValueError: If a task has no head in a [`MultitaskModel`], or a head of another kind or with other labels.
         """
         if not isinstance(model, MultitaskModel):
             return self
         check_heads(model, map(self.head_of, self.names), self.train_datasets)
+        match_heads(model, self.tasks, [*self.train_datasets.values(), *self.eval_datasets.values()])
         of_heads = {name: head["kind"] for name, head in model.config.tasks.items()}
-        return replace(self, kinds={**of_heads, **self.kinds})
+        return replace(self, kinds={**of_heads, **self.kinds}, heads=model.config.tasks)
 
     def head_of(self, name: str) -> str:
         """`str`: The task whose head predicts task `name`: the task itself, unless it is evaluation-only."""
@@ -182,6 +187,7 @@ def make_task_setup(
         meta_set=meta_set,
         metrics=_metrics(tasks, names, compute_metrics),
         kinds={name: task.kind for name, task in tasks.items()},
+        heads={name: task.head for name, task in with_heads.items()},
         settings=setup_settings(args),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from datasets import ClassLabel, Dataset
@@ -22,6 +22,21 @@ def class_names(rows: Dataset, column: str) -> tuple[str, ...] | None:
         return None
     feature = getattr(feature, "feature", feature)  # of a list's items
     return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+
+
+def check_label_order(rows: Dataset, column: str, labels: Sequence[str] | None) -> None:
+    """
+    Checks that rows which name their label ids have a task's labels in its order. Other names are the rows' own.
+
+    Raises:
+        ValueError: If the names are the task's labels in another order.
+    """
+    names = class_names(rows, column)
+    if names is not None and labels is not None and names != tuple(labels) and sorted(names) == sorted(labels):
+        raise ValueError(
+            f"the column {column!r} names its ids {list(names)}, and the labels are {list(labels)}: pass the labels "
+            "in the order of the ids, in all splits the same (`datasets.Dataset.align_labels_with_mapping`)"
+        )
 
 
 def check_label_value(value: Any) -> None:

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from ..kinds import TaskSpec, kind_of
 from .errors import DataError
+from .labels import check_label_order
 from .metrics import columns_of, compute_scores, score_directions
 from .spec_checks import check_submission, checked_labels, checked_spec
 from .tokenization import tokenize_dataset
@@ -56,6 +57,8 @@ class Task(TaskSpec):
             try:
                 spec = replace(spec, labels=checked_labels(kind.labels_of(spec, splits)))
                 check_submission(kind, spec)
+                for rows in splits:
+                    check_label_order(rows, spec.label_column, spec.labels)
             except ValueError as error:
                 raise ValueError(f"task {self.name!r}: {error}") from None
         for setting in fields(spec):

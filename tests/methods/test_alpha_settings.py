@@ -40,7 +40,7 @@ def test_settings_that_do_not_fit_together(settings, message, tmp_path):
 
 
 class NeverTrained(ToyModel):
-    def forward(self, *args, **kwargs):
+    def forward(self, task, **kwargs):
         raise AssertionError("training has begun")
 
 
