@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.trainer_utils import SaveStrategy
 
@@ -22,7 +21,7 @@ from .multitask_step import MultitaskStep
 from .outcome import StepOutcome
 from .phase_optimizer_states import PerPhaseOptimizerState
 from .phases import PhaseBoundaries
-from .schedule import PositionedSchedule
+from .schedule import PositionedSchedule, TrainerSchedule, scale_gradients
 from .state import RunState
 
 
@@ -56,7 +55,7 @@ class PlanRunner:
         self.num_epochs = 0
         self.max_steps = groups.num_steps(self.state.plan)
         self.multitask_step: MultitaskStep | None = None
-        self._schedule: PositionedSchedule | None = None
+        self._schedule: Any = None
         self._finite = FiniteCheck(context, self.state)
         self._phases = PhaseBoundaries(context, self.state, self._finite)
         self._is_attached = False
@@ -124,8 +123,8 @@ class PlanRunner:
             state.deltas = make_sharded_bank(self.context, self.method, state.optimizer)
         if isinstance(self.method, StepMethod):
             self.multitask_step = MultitaskStep(self.context, self.method, state, self.objectives)
+        self._schedule = (PositionedSchedule if self.method.separates_phases else TrainerSchedule)(scheduler)
         if self.method.separates_phases:
-            self._schedule = PositionedSchedule(scheduler)
             keep = args.phase_optimizer_state == "per_task" or not self.method.forks
             state.optimizer_states = PerPhaseOptimizerState(state.optimizer, keep, rolls_back=self.method.forks)
         if self.method.forks:
@@ -171,13 +170,14 @@ class PlanRunner:
         # In a step of several tasks, the method has already weighted their gradients.
         weight = self.method.task_weights[tasks[0]] if phase.weighted else 1.0
         on_learning_rate = self.context.args.weight_applies_to == "learning_rate"
-        if self._schedule is not None:
-            position = self.state.lane.schedule_position(self.state.step)
-            self._schedule.apply(self.state.optimizer, position, weight if on_learning_rate else 1.0)
+        position = self.state.lane.schedule_position(self.state.step)
+        self._schedule.apply(self.state.optimizer, position, weight if on_learning_rate else 1.0)
         if not on_learning_rate and weight != 1.0:
-            # The weight scales the clipped gradient, because clipping a weighted one would cancel the weight.
-            gradients = [local_tensor(p.grad) for p in self.state.deltas.parameters if p.grad is not None]
-            torch._foreach_mul_(gradients, weight)
+            scale_gradients(self.state.deltas.parameters, weight)
+
+    def after_optimizer_step(self) -> None:
+        """Takes the task weight back from the learning rates that Trainer's scheduler sets."""
+        self._schedule.restore()
 
     def end_step(self) -> StepOutcome:
         """

@@ -97,6 +97,23 @@ def test_predicting_with_an_untrained_model_warns(command, tmp_path):
     assert "has no heads: they start at random, and nothing will train them" in ran.stderr
 
 
+def test_what_the_user_says_is_told_from_what_is_derived(command, tmp_path):
+    """`--eval_strategy` alone trains too; prediction files are whole under `--max_eval_samples`."""
+    (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
+    out = tmp_path / "out"
+    alone = ["--auxiliary", "none", "--eval_strategy", "epoch", "--use_cpu", "true", "--max_eval_samples", "3"]
+    drive(*command, *alone)
+    results = read(out / "all_results.json")
+    assert {"train_loss", "eval_moods_accuracy"} <= set(results)
+    assert (out / "model.safetensors").is_file()
+    predict = [*command, *alone, "--do_predict", "--model_name_or_path", out, "--output_dir"]
+    drive(*predict, tmp_path / "whole")
+    assert len((tmp_path / "whole" / "predictions" / "moods.tsv").read_text().splitlines()) == 61
+    assert not (tmp_path / "whole" / "model.safetensors").exists()
+    drive(*predict, tmp_path / "part", "--max_predict_samples", "5")
+    assert len((tmp_path / "part" / "predictions" / "moods.tsv").read_text().splitlines()) == 6
+
+
 def test_a_target_without_a_validation_set(command, tmp_path):
     (tmp_path / "tasks.yaml").write_text(YAML.replace("  validation_fraction: 0.2\n", ""))
     said = refused_by_driver([*command, "--use_cpu"], tmp_path)
