@@ -9,101 +9,31 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, set_seed
+from transformers import set_seed
 
-from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
+from hf_alphavil import MultitaskTrainer, Task, load_tasks
 from hf_alphavil.demo.run import DEMO_METHODS, run_demo
 from hf_alphavil.distributed.launch import end_process_group, start_missing_processes
 from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import unwrap_peft
+from hf_alphavil.modeling.loading import load_tokenizer
 from hf_alphavil.modeling.lora import LoraArguments, holds_adapters, holds_heads, load_model
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
+from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments
 from hf_alphavil.settings.command_line import parse_command_line
+from hf_alphavil.settings.user_errors import UserErrorsInOneLine
 from hf_alphavil.setup.datasets import tokenized_split
-from hf_alphavil.tasks import BENCHMARKS, describe_submission, diagnostics, make_submission, write_submission
+from hf_alphavil.tasks import describe_submission, diagnostics, make_submission, write_submission
 from hf_alphavil.tasks.selection import predicted_tasks, training_names
 
 logger = logging.getLogger(__name__)
 
 #: The exit status that shells give a process ended by SIGTERM: it tells a scheduler that the run is unfinished.
 STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
-
-
-@dataclass
-class DriverArguments:
-    """What to train, on which data, from which encoder."""
-
-    target: str | None = field(
-        default=None, metadata={"help": "The target task, such as rte. Required without --demo."}
-    )
-    auxiliary: list[str] = field(
-        default_factory=lambda: ["paper"],
-        metadata={"help": "Auxiliary tasks: names, `paper` (the paper's setup for the target) or `none`."},
-    )
-    diagnostics: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Sets that the head of another task evaluates and predicts: ax (mnli), axb and axg (rte)."},
-    )
-    task_config: str | None = field(
-        default=None, metadata={"help": "YAML file that defines your own tasks (docs/tasks.md)."}
-    )
-    include_path: str | None = field(
-        default=None, metadata={"help": "Folder of YAML files that define your own tasks."}
-    )
-    data_dir: str | None = field(
-        default=None, metadata={"help": "Folder with the official GLUE/SuperGLUE files. Default: read from the Hub."}
-    )
-    data_revision: str | None = field(
-        default=None, metadata={"help": "Revision (branch, tag or commit) of the Hub datasets."}
-    )
-    model_name_or_path: str = field(
-        default="roberta-base", metadata={"help": "Encoder by Hub id or folder, or a folder saved by this script."}
-    )
-    model_revision: str | None = field(
-        default=None, metadata={"help": "Revision (branch, tag or commit) of the encoder on the Hub."}
-    )
-    max_train_samples: int | None = field(
-        default=None, metadata={"help": "Maximum number of rows of each task's training set."}
-    )
-    max_eval_samples: int | None = field(
-        default=None, metadata={"help": "Maximum number of rows of each task's validation set."}
-    )
-    max_predict_samples: int | None = field(
-        default=None,
-        metadata={"help": "Maximum number of rows of each task's test set; prediction files lack others."},
-    )
-    make_submission: str | None = field(
-        default=None,
-        metadata={
-            "help": "Predict the test sets of all tasks and zip the complete set of files for this leaderboard, with "
-            "placeholders for tasks that were not trained.",
-            "choices": BENCHMARKS,
-        },
-    )
-    demo: bool = field(
-        default=False, metadata={"help": "Run the built-in demo suite: no network, about a minute on two cores."}
-    )
-
-
-@dataclass
-class DriverTrainingArguments(MultitaskTrainingArguments):
-    """The trainer's arguments, for a script that a scheduler may stop."""
-
-    enable_jit_checkpoint: bool = field(
-        default=True, metadata={"help": "Whether SIGTERM writes a checkpoint and ends the script."}
-    )
-
-    def __post_init__(self) -> None:
-        # Before TrainingArguments derives `do_eval` from `eval_strategy`.
-        self.is_told_what_to_do = self.do_train or self.do_eval or self.do_predict
-        self.all_methods = self.method == "all"
-        if self.all_methods:  # for the demo, which compares the methods
-            self.method = "alphavil"
-        super().__post_init__()
 
 
 def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, target: str) -> dict[str, Task]:
@@ -126,7 +56,7 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
     }
 
 
-def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArguments) -> int:
+def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments) -> int:
     """Loads, trains, evaluates, predicts, exports and pushes; returns the script's exit status."""
     if driver.target is None:
         raise ValueError("which task should be trained? Pass --target, for example --target rte (or --demo)")
@@ -155,7 +85,7 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
 
     # Tokenizer and model
     path, revision = driver.model_name_or_path, driver.model_revision
-    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+    tokenizer = load_tokenizer(path, revision)
     set_seed(args.seed)
     if not (args.do_train or holds_adapters(path) or holds_heads(path, revision)):
         logger.warning("%s has no heads: they start at random, and nothing will train them", path)
@@ -217,15 +147,17 @@ def run(driver: DriverArguments, lora: LoraArguments, args: DriverTrainingArgume
 
 def main() -> int:
     """Entry point; returns the exit status."""
-    start_missing_processes()
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    driver, lora, args = parse_command_line((DriverArguments, LoraArguments, DriverTrainingArguments))
-    if driver.demo:
-        run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
-        status = 0
-    else:
-        status = run(driver, lora, args)
-    end_process_group()
+    with UserErrorsInOneLine() as errors:
+        start_missing_processes()
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+        driver, args, lora = parse_command_line((DriverArguments, DriverTrainingArguments, LoraArguments), __doc__)
+        errors.traceback |= driver.traceback
+        if driver.demo:
+            run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
+            status = 0
+        else:
+            status = run(driver, args, lora)
+        end_process_group()
     return status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 
 from .distributed.refusals import NO_DEEPSPEED, refuse_deepspeed_launch
@@ -98,7 +99,9 @@ class MultitaskTrainingArguments(MultitaskSettings):
             raise ValueError(NO_DEEPSPEED)
         super().__post_init__()
         if self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}")
+            close = difflib.get_close_matches(str(self.method), METHODS, n=1)
+            hint = f"did you mean {close[0]!r}? Pass" if close else "pass"
+            raise ValueError(f"unknown method {self.method!r}: {hint} one of {', '.join(METHODS)}")
         METHODS[self.method].check_available()
         read_options(METHODS[self.method].Options, self.method_kwargs, self.method)
         require(

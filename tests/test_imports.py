@@ -30,6 +30,7 @@ ORDER = (
     "evaluation",
     "search",
     "training_args",
+    "script_arguments",
     "trainer",
     "hf_alphavil",
     "demo",

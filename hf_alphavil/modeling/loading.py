@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME
 from transformers.utils import logging as hf_logging
 
@@ -57,6 +57,30 @@ def load_encoder(
     return config, encoder
 
 
+def load_tokenizer(name_or_path: str | os.PathLike[str], revision: str | None = None) -> Any:
+    """
+    Loads the tokenizer of an encoder.
+
+    Args:
+        name_or_path (`str` or `os.PathLike`): Hub id or folder.
+        revision (`str`, *optional*): Revision on the Hub.
+
+    Returns:
+        `PreTrainedTokenizerBase`: The tokenizer.
+
+    Raises:
+        FileNotFoundError: If the path is a folder that does not exist.
+        ValueError: If there is no such tokenizer. The message names the path, which those of transformers do not.
+    """
+    name_or_path = os.fspath(name_or_path)
+    _check_exists(name_or_path)
+    try:
+        return AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+    except Exception as error:  # a faulty file raises a plain Exception
+        place = "" if os.path.isdir(name_or_path) else " is not a folder here, and"
+        raise ValueError(f"{name_or_path}{place or ':'} its tokenizer cannot be loaded: {error}") from error
+
+
 def load_language_head(
     native: PreTrainedModel, config: PreTrainedConfig, name_or_path: str | os.PathLike[str], **kwargs: Any
 ) -> None:
@@ -95,13 +119,16 @@ def load_language_head(
 
 
 def _check_folder(name_or_path: str) -> None:
+    _check_exists(name_or_path)
+    if os.path.isdir(name_or_path) and not os.path.isfile(os.path.join(name_or_path, CONFIG_NAME)):
+        raise FileNotFoundError(f"the encoder's folder {name_or_path} has no {CONFIG_NAME}")
+
+
+def _check_exists(name_or_path: str) -> None:
     # A model id is "name" or "owner/name"; anything else can only be a folder. For a missing folder, transformers
     # would complain about an invalid repository name or about the network.
     looks_like_path = os.path.isabs(name_or_path) or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1
-    if os.path.isdir(name_or_path):
-        if not os.path.isfile(os.path.join(name_or_path, CONFIG_NAME)):
-            raise FileNotFoundError(f"the encoder's folder {name_or_path} has no {CONFIG_NAME}")
-    elif looks_like_path:
+    if looks_like_path and not os.path.isdir(name_or_path):
         raise FileNotFoundError(f"the encoder's folder {name_or_path} does not exist")
 
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig
 from transformers.pytorch_utils import Conv1D
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 @dataclass
 class LoraArguments:
     """Settings for adapters instead of full fine-tuning. Names and defaults are those of trl."""
+
+    help_title: ClassVar[str] = "LoRA"  # in `--help`
 
     use_peft: bool = field(
         default=False,
@@ -84,10 +87,16 @@ def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None 
 
     Returns:
         `MultitaskModel` or `peft.PeftModel`: The model to pass to [`MultitaskTrainer`].
+
+    Raises:
+        ValueError: If a file of weights is damaged.
     """
-    if holds_adapters(path):
-        return load_adapted(path, tasks)
-    model = load_base(path, tasks, revision)
+    try:
+        if holds_adapters(path):
+            return load_adapted(path, tasks)
+        model = load_base(path, tasks, revision)
+    except SafetensorError as error:
+        raise ValueError(f"the weights in {path} cannot be read: {error}") from error
     return add_lora(model, args) if args.use_peft else model
 
 

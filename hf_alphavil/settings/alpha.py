@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .checks import require, require_choices
 
@@ -10,6 +11,8 @@ from .checks import require, require_choices
 @dataclass
 class AlphaArguments:
     """How α is fitted after an epoch's phases: objective, rows, optimizer, penalty and the parameters it scales."""
+
+    help_title: ClassVar[str] = "αVIL: the α step"  # in `--help`
 
     alpha_steps: int = field(
         default=10,

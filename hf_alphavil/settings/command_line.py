@@ -1,64 +1,153 @@
-"""The command line of a script: flags, or one YAML or JSON file instead."""
+"""The command line of a script: flags in groups, after a YAML or JSON file of flags or without one."""
 
 from __future__ import annotations
 
-import json
+import difflib
 import sys
+from argparse import Action, ArgumentError
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, get_type_hints
 
-import yaml
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, TrainingArguments
 
-FILE_ENDINGS = (".yaml", ".yml", ".json")
+from .flags_file import FILE_ENDINGS, read_flags_file
+from .user_errors import USER_ERROR_STATUS
+
+#: What YAML 1.1 also writes for true and false. The other words are those of `HfArgumentParser`.
+SWITCHES = {"on": "true", "off": "false"}
 
 
-def parse_command_line(classes: Sequence[type]) -> tuple[Any, ...]:
+def parse_command_line(classes: Sequence[type], description: str | None = None) -> tuple[Any, ...]:
     """
     Parses `sys.argv` into dataclasses.
 
-    A single argument that ends in `.yaml`, `.yml` or `.json` is read as a file of flags.
+    If the first argument ends in `.yaml`, `.yml` or `.json`, it is a file of flags. Flags behind it override it.
 
     Args:
         classes (`Sequence[type]`): Dataclasses whose fields are the flags.
+        description (`str`, *optional*): What the script does, for `--help`.
 
     Returns:
         `tuple`: One instance per class.
 
     Raises:
-        ValueError: If the file is not a mapping, or a class refuses a value or a key.
+        SystemExit: If a flag is unknown or a value does not fit it, after one line that says so, and after `--help`.
+        OSError: If the file of flags cannot be read.
+        ValueError: If the file is not a mapping from flags to values, or a class refuses a value.
     """
-    parser = HfArgumentParser(classes)  # type: ignore[arg-type]
-    if len(sys.argv) == 2 and sys.argv[1].endswith(FILE_ENDINGS):
-        return parser.parse_dict(read_flags_file(Path(sys.argv[1]), classes))
-    return parser.parse_args_into_dataclasses()
+    parser, arguments = FlagParser(classes, description), sys.argv[1:]
+    if arguments and arguments[0].endswith(FILE_ENDINGS):
+        parser.take_defaults_from(Path(arguments[0]))
+        arguments = arguments[1:]
+    *parsed, rest = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
+    parser.refuse_unknown(rest)
+    return tuple(parsed)
 
 
-def read_flags_file(file: Path, classes: Sequence[type]) -> dict[str, Any]:
+class FlagParser(HfArgumentParser):
     """
-    Reads a YAML or JSON file of flags, whose names are those of the command line, including aliases.
+    `HfArgumentParser` with groups in `--help`, and with errors of one line.
+
+    A field belongs to the group of the class that first declares it. The class's `help_title` is the group's name.
+    Trainer's own group is the last.
 
     Args:
-        file (`Path`): The file, in UTF-8 with or without a byte order mark.
         classes (`Sequence[type]`): Dataclasses whose fields are the flags.
-
-    Returns:
-        `dict[str, Any]`: Values by field name. Keys that no class has are kept, for the parser to refuse.
-
-    Raises:
-        ValueError: If the file is not a mapping.
+        description (`str`, *optional*): What the script does.
     """
-    read = json.loads if file.suffix == ".json" else yaml.safe_load
-    given = read(file.read_text(encoding="utf-8-sig"))
-    if not isinstance(given, dict):
-        raise ValueError(f"{file} is not a mapping from flags to values: write one `flag: value` per line")
-    known = [entry for one in classes for entry in fields(one)]
-    names = {alias.lstrip("-"): entry.name for entry in known for alias in entry.metadata.get("aliases", ())}
-    floats = {entry.name for entry in known if entry.type in (float, "float", "float | None")}
-    flags = {names.get(key, str(key)): value for key, value in given.items()}
-    # YAML 1.1 reads 5e-5 as a string; only 5.0e-5 is a number.
-    return {
-        name: float(value) if name in floats and isinstance(value, str) else value for name, value in flags.items()
-    }
+
+    def __init__(self, classes: Sequence[type], description: str | None = None) -> None:
+        super().__init__(description=description, usage="%(prog)s [FLAGS.yaml or FLAGS.json] [--FLAG VALUE ...]")
+        self.dataclass_types = list(classes)  # type: ignore[assignment]
+        self._file: Path | None = None
+        self._hints = {name: hint for one in classes for name, hint in get_type_hints(one).items()}
+        declared = [(_owner(one, entry.name), entry) for one in classes for entry in fields(one) if entry.init]
+        groups = {owner: None for owner, _ in declared if owner is not TrainingArguments}
+        titles = {owner: vars(owner).get("help_title", owner.__name__) for owner in groups}
+        added: dict[type, Any] = {
+            owner: self.add_argument_group(title, (owner.__doc__ or "").strip().split("\n\n")[0])
+            for owner, title in titles.items()
+        }
+        added[TrainingArguments] = self.add_argument_group("Trainer (transformers.TrainingArguments)")
+        for owner, entry in declared:
+            entry.type = self._hints[entry.name]
+            self._parse_dataclass_field(added[owner], entry)
+
+    def take_defaults_from(self, file: Path) -> None:
+        """
+        Makes the flags of a file the defaults of this parser.
+
+        Raises:
+            SystemExit: If a flag is unknown or a value does not fit it, after one line that says so.
+            OSError: If the file cannot be read.
+            ValueError: If the file is not a mapping from flags to values.
+        """
+        self._file = file
+        words: list[str] = []
+        as_they_are: dict[str, Any] = {}
+        for name, value in read_flags_file(file).items():
+            flag = f"--{name}"
+            action = self._option_string_actions.get(flag)
+            if action is None:
+                self.refuse_unknown([flag])
+            if value is None or isinstance(value, dict) or (isinstance(value, list) and action.nargs != "+"):
+                as_they_are[action.dest] = self._checked(action, name, value)
+            elif isinstance(value, list):
+                words += [flag, *value]
+            else:
+                words.append(f"{flag}={SWITCHES.get(value.lower(), value) if _is_switch(action) else value}")
+        given, rest = self.parse_known_args(words)
+        self.refuse_unknown(rest)
+        self.set_defaults(**(vars(given) | as_they_are))
+        self._file = None
+
+    def refuse_unknown(self, words: Sequence[str]) -> None:
+        """
+        Ends the script if words of the command line are left over.
+
+        Raises:
+            SystemExit: After one line that names the first word, and the flag that may be meant.
+        """
+        if not words:
+            return
+        word = words[0].split("=")[0]
+        if not word.startswith("-"):
+            self.error(f"unexpected {word!r}: write a flag's name before its value, and a file of flags first")
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        close = difflib.get_close_matches(word, flags, n=1)
+        self.error(f"unknown flag {word}" + (f": did you mean {close[0]}?" if close else "; --help lists all flags"))
+
+    def _check_value(self, action: Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = list(map(str, action.choices))
+            close = difflib.get_close_matches(str(value), choices, n=1)
+            hint = f"did you mean {close[0]}? It is " if close else "pass "
+            raise ArgumentError(action, f"invalid choice: {value!r} ({hint}one of {', '.join(choices)})")
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the script with one line, instead of argparse's usage of several hundred."""
+        place = f"{self._file}: " if self._file is not None else ""
+        print(f"error: {place}{' '.join(message.split())}", file=sys.stderr)
+        raise SystemExit(USER_ERROR_STATUS)
+
+    def _checked(self, action: Action, name: str, value: Any) -> Any:
+        """A value of a file that no command line could write, if the flag's type allows it."""
+        hint = str(self._hints[action.dest])
+        if value is None and "None" not in hint:
+            self.error(f"{name}: leave it out for the default, {action.default!r}")
+        if isinstance(value, dict) and "dict" not in hint:
+            self.error(f"{name} is a mapping: write one value")
+        if isinstance(value, list) and "list" not in hint:
+            self.error(f"{name} is a list: write one value")
+        return value
+
+
+def _owner(settings: type, name: str) -> type:
+    """The class that first declares a field."""
+    return next(one for one in reversed(settings.__mro__) if name in vars(one).get("__annotations__", {}))
+
+
+def _is_switch(action: Action) -> bool:
+    return getattr(action.type, "__name__", "") == "string_to_bool"

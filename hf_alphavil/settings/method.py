@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass
 class MethodArguments:
     """The training method and its options. `MultitaskTrainingArguments` checks both, because it knows the methods."""
+
+    help_title: ClassVar[str] = "method"  # in `--help`
 
     method: str = field(
         default="alphavil",

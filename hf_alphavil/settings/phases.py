@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .checks import require, require_choices
 
@@ -10,6 +11,8 @@ from .checks import require, require_choices
 @dataclass
 class PhaseArguments:
     """How long phases are, what is kept of each, and whether processes run different phases at once."""
+
+    help_title: ClassVar[str] = "αVIL: phases"  # in `--help`
 
     delta_fraction: float = field(
         default=1.0,

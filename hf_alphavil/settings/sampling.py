@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .checks import require, require_choices
 
@@ -10,6 +11,8 @@ from .checks import require, require_choices
 @dataclass
 class SamplingArguments:
     """How joint phases draw the task of each step."""
+
+    help_title: ClassVar[str] = "task sampling"  # in `--help`
 
     task_sampling: str = field(
         default="proportional",

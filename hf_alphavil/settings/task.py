@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .checks import require
 
@@ -10,6 +11,8 @@ from .checks import require
 @dataclass
 class TaskArguments:
     """The target, the length of the inputs, and whether the auxiliaries are evaluated too."""
+
+    help_title: ClassVar[str] = "task"  # in `--help`
 
     target_task: str = field(
         default="", metadata={"help": "The task that the auxiliary tasks should help. Required with several tasks."}

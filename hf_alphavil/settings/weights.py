@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .checks import require, require_choices
 
@@ -10,6 +11,8 @@ from .checks import require, require_choices
 @dataclass
 class WeightArguments:
     """The task weights w, which start at 1."""
+
+    help_title: ClassVar[str] = "αVIL: task weights"  # in `--help`
 
     weight_applies_to: str = field(
         default="learning_rate",

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..settings.user_errors import USER_ERROR_STATUS, USER_ERRORS, in_one_line
 from .definition_reader import read_definitions
-from .errors import DataError
 from .registry import BENCHMARKS, YAML_SUFFIXES, available_tasks, get_definition, own_definitions
 
 
@@ -54,9 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
-    except (DataError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except USER_ERRORS as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        return USER_ERROR_STATUS
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -73,9 +73,9 @@ def _check(options: argparse.Namespace) -> int:
         definitions = [get_definition(options.task, own_definitions(options.include_path))]
     tokenizer = None
     if options.tokenizer:
-        from transformers import AutoTokenizer
+        from ..modeling.loading import load_tokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+        tokenizer = load_tokenizer(options.tokenizer)
     checks = []
     for definition in definitions:
         checks.append(TaskCheck(definition, options.data_dir, tokenizer, options.max_length))

@@ -1,37 +1,151 @@
-"""Files of flags that replace a command line."""
+"""The command line: files of flags, overrides, groups in `--help`, and errors of one line."""
+
+import re
+import sys
+from dataclasses import fields
 
 import pytest
+from transformers import TrainingArguments
 
 from hf_alphavil.modeling.lora import LoraArguments
-from hf_alphavil.settings.command_line import read_flags_file
-from hf_alphavil.training_args import MultitaskTrainingArguments
+from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments
+from hf_alphavil.settings import MultitaskSettings
+from hf_alphavil.settings.command_line import parse_command_line
 
-CLASSES = (LoraArguments, MultitaskTrainingArguments)
+CLASSES = (DriverArguments, DriverTrainingArguments, LoraArguments)
+
+
+@pytest.fixture
+def parse(monkeypatch, tmp_path):
+    """Parses words; `content` is written into the file that the first word names."""
+
+    def parse(*words, content=None):
+        monkeypatch.chdir(tmp_path)
+        if content is not None:
+            (tmp_path / words[0]).write_text(content, encoding="utf-8")
+        monkeypatch.setattr(sys, "argv", ["script.py", *words])
+        return parse_command_line(CLASSES)
+
+    return parse
+
+
+CONTENTS = {
+    "run.json": '{"learning_rate": 5e-05, "alpha_l2": "1e-5", "max_seq_length": 16, "run_name": "\\ud83d\\ude00"}',
+    "tabs.json": '{\n\t"learning_rate": 5e-5,\n\t"alpha_l2": 1e-5,\n\t"max_length": 16, "run_name": "\U0001f600"}',
+    "run.yaml": "learning_rate: 5e-5\nalpha_l2: 1e-5\nmax_seq_length: 16\nrun_name: \U0001f600\n",
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_of_flags(parse, name, mark):
+    _, args, _ = parse(name, content=mark + CONTENTS[name])
+    assert (args.learning_rate, args.alpha_l2, args.max_length, args.run_name) == (5e-5, 1e-5, 16, "\U0001f600")
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("line", "name", "value"),
     [
-        (
-            "run.json",
-            '{"learning_rate": 5e-05, "alpha_l2": "1e-5", "max_seq_length": 16, "run_name": "\\ud83d\\ude00"}',
-        ),
-        (
-            "run.json",
-            '{\n\t"learning_rate": 5e-5,\n\t"alpha_l2": 1e-5,\n\t"max_length": 16, "run_name": "\U0001f600"}',
-        ),
-        ("run.yaml", "learning_rate: 5e-5\nalpha_l2: 1e-5\nmax_seq_length: 16\nrun_name: \U0001f600\n"),
+        ("phase_parallel: on", "phase_parallel", "on"),
+        ("save_strategy: no", "save_strategy", "no"),
+        ("target: no", "target", "no"),
+        ("run_name: 012", "run_name", "012"),
+        ("run_name: 2024-01-01", "run_name", "2024-01-01"),
+        ("run_name: 1:30", "run_name", "1:30"),
+        ("do_train: on", "do_train", True),
+        ("do_eval: Yes", "do_eval", True),
+        ("average_tokens_across_devices: off", "average_tokens_across_devices", False),
+        ("max_steps: 1_0", "max_steps", 10),
+        ("auxiliary: tweets", "auxiliary", ["tweets"]),
+        ("auxiliary: [no, on, 1e3]", "auxiliary", ["no", "on", "1e3"]),
+        ("report_to: none", "report_to", []),
+        ("report_to: [none]", "report_to", []),
+        ("max_length: null", "max_length", None),
+        ("lr_scheduler_kwargs: {min_lr: 1e-5, name: 'no'}", "lr_scheduler_kwargs", {"min_lr": 1e-5, "name": "no"}),
+        ('lr_scheduler_kwargs: "{\\"min_lr\\": 1}"', "lr_scheduler_kwargs", {"min_lr": 1}),
     ],
 )
-def test_files_of_flags(tmp_path, name, content):
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    flags = {"learning_rate": 5e-5, "alpha_l2": 1e-5, "max_length": 16, "run_name": "\U0001f600"}
-    assert read_flags_file(tmp_path / name, CLASSES) == flags
-    (tmp_path / name).write_text(content, encoding="utf-8-sig")  # with a byte order mark
-    assert read_flags_file(tmp_path / name, CLASSES) == flags
+def test_a_value_is_what_is_written(parse, line, name, value):
+    driver, args, _ = parse("run.yaml", "--use_cpu", content=line)
+    found = getattr(driver if hasattr(driver, name) else args, name)
+    assert found == value
+    assert type(found) is type(value) or name == "save_strategy"
 
 
-def test_a_file_that_is_not_a_mapping(tmp_path):
-    (tmp_path / "run.yaml").write_text("- target\n")
-    with pytest.raises(ValueError, match=r"run.yaml is not a mapping from flags to values"):
-        read_flags_file(tmp_path / "run.yaml", CLASSES)
+def test_flags_override_a_file(parse):
+    content = "target: rte\nauxiliary: [cb, copa]\nnum_train_epochs: 5\nlora_target_modules: [query]\n"
+    driver, args, lora = parse("run.yaml", "--num_train_epochs", "1", "--auxiliary", "none", content=content)
+    assert (driver.target, driver.auxiliary, args.num_train_epochs) == ("rte", ["none"], 1)
+    assert lora.lora_target_modules == ["query"]
+    assert parse("run.yaml")[1].num_train_epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "message"),
+    [
+        (["--targt", "rte"], None, "unknown flag --targt: did you mean --target?"),
+        (["--xyzzy=3"], None, "unknown flag --xyzzy; --help lists all flags"),
+        (["rte"], None, "unexpected 'rte': write a flag's name before its value, and a file of flags first"),
+        (["--learning_rate", "fast"], None, "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
+        (["--optim", "adam"], None, "argument --optim: invalid choice: 'adam' (did you mean "),
+        (
+            ["--task_sampling", "?"],
+            None,
+            "argument --task_sampling/--task-sampling: invalid choice: '?' (pass one of ",
+        ),
+        (["x.yaml"], "learning_rate: fast", "x.yaml: argument --learning_rate/--learning-rate: invalid float value"),
+        (["x.yaml"], "learnin_rate: 1", "x.yaml: unknown flag --learnin_rate: did you mean --learning_rate?"),
+        (["x.yaml"], "target: [rte, cb]", "x.yaml: target is a list: write one value"),
+        (["x.yaml"], "target: {rte: cb}", "x.yaml: target is a mapping: write one value"),
+        (["x.yaml"], "seed: ~", "x.yaml: seed: leave it out for the default, 42"),
+        (["x.yaml"], "phase_parallel: true", "invalid choice: 'true' (pass one of off, auto, on)"),
+        (["x.yaml", "--lr", "1"], "seed: 1", "ambiguous option: --lr could match"),
+    ],
+)
+def test_a_wrong_flag_or_value_ends_in_a_line(parse, capsys, words, content, message):
+    with pytest.raises(SystemExit) as caught:
+        parse(*words, content=content)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.yaml", "- target", "x.yaml is not a mapping from flags to values: write one `flag: value` per line"),
+        ("x.json", "[]", "x.json is not a mapping from flags to values"),
+        ("x.yaml", "seed: 1\nseed: 2", "x.yaml, line 2: the key 'seed' occurs twice."),
+        ("x.json", '{"seed": 1, "seed": 2}', "x.json: the key 'seed' occurs twice."),
+        ("x.yaml", "a: b: c", "x.yaml, line 1: is not YAML"),
+        ("x.yaml", "seed: !!python/object/apply:os.getpid []", "x.yaml, line 1: is not YAML"),
+        (
+            "x.yaml",
+            "method_kwargs: {c: no}",
+            "x.yaml, line 1: 'no' is read as false.",
+        ),
+        ("x.json", "{", "x.json: Expecting property name"),
+        ("x.yaml", "alpha_steps: -1", "alpha_steps=-1: pass a number of steps, 0 or more"),
+        ("x.yaml", "method: alphavill", "unknown method 'alphavill': did you mean 'alphavil'?"),
+    ],
+)
+def test_a_wrong_file_or_setting_is_named(parse, name, content, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse(name, content=content)
+
+
+def test_help_is_grouped_with_ours_first(parse, capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    titles = re.findall(r"^(\S.*):$", shown, flags=re.MULTILINE)
+    assert titles == [
+        "options", "tasks, data and encoder", "task", "method", "αVIL: the α step", "αVIL: task weights",
+        "αVIL: phases", "task sampling", "LoRA", "Trainer (transformers.TrainingArguments)",
+    ]  # fmt: skip
+    ours, trainers = shown.split("Trainer (transformers.TrainingArguments):")
+    own = {entry.name for entry in fields(MultitaskSettings)} - {entry.name for entry in fields(TrainingArguments)}
+    assert all(f"  --{name}" in ours for name in own | {"target", "lora_r"})
+    assert all(f"  --{entry.name}" in trainers for entry in fields(TrainingArguments))
+    assert len(shown[: shown.index("options:")].splitlines()) < 12  # no usage of hundreds of lines

@@ -1,0 +1,87 @@
+"""A user's errors end the script with one line and status 2; the traceback is shown on request."""
+
+import sys
+
+import pytest
+import torch
+
+import run_glue_avil
+from hf_alphavil.settings.user_errors import UserErrorsInOneLine, in_one_line
+from support.own_files import MOOD, ROWS, write_rows
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Runs the script in this process, in a folder with one task; returns its exit status and its errors."""
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "mood.csv", ROWS)
+    (tmp_path / "mood.yaml").write_text(MOOD.replace("FILE", "mood.csv"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "tokenizer.json").write_text("{")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["run_glue_avil.py", *words])
+        with pytest.raises(SystemExit) as caught:
+            run_glue_avil.main()
+        return caught.value.code, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+MOODS = ["--use_cpu", "--target", "mood", "--auxiliary", "none", "--task_config", "mood.yaml", "--do_train"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which task should be trained? Pass --target, for example --target rte (or --demo)"),
+        (["--target", "rtx"], "unknown task 'rtx'; known are "),
+        (["--target", "rte", "--data_dir", "nowhere"], "nowhere: no such folder."),
+        (["--target", "rte", "--task_config", "no.yaml"], "no.yaml: no such file or folder."),
+        (["nothing.yaml"], "nothing.yaml: No such file or directory"),
+        (["--method", "none"], "unknown method 'none': "),
+        ([*MOODS, "--model_name_or_path", "/no/such/encoder"], "the encoder's folder /no/such/encoder does not exist"),
+        (
+            [*MOODS, "--model_name_or_path", "no/encoder"],
+            "no/encoder is not a folder here, and its tokenizer cannot",
+        ),
+        ([*MOODS, "--model_name_or_path", "empty"], "empty: its tokenizer cannot be loaded: "),
+        ([*MOODS, "--model_name_or_path", "damaged"], "damaged: its tokenizer cannot be loaded: "),
+        ([*MOODS, "--max_train_samples", "0"], "max_train_samples=0: pass 1 or more"),
+    ],
+)
+def test_a_user_s_error_is_one_line(run, words, message):
+    status, lines = run(*words)
+    assert status == 2
+    assert lines[-1].startswith(f"error: {message}")
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_the_traceback_is_shown_on_request(monkeypatch, tmp_path):
+    (tmp_path / "run.yaml").write_text("target: rtx\ntraceback: true\n")
+    for words in (["--target", "rtx", "--traceback"], [str(tmp_path / "run.yaml")]):
+        monkeypatch.setattr(sys, "argv", ["run_glue_avil.py", *words])
+        with pytest.raises(ValueError, match="unknown task 'rtx'"):
+            run_glue_avil.main()
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), UserErrorsInOneLine():
+        1 / 0  # noqa: B018
+
+
+def test_a_long_message_is_one_line():
+    text = in_one_line(ValueError("one\n\n  two " + "x" * 5000))
+    assert text.startswith("one two xxx")
+    assert len(text) < 1100
+
+
+def test_the_script_s_arguments_have_a_home(tmp_path):
+    """`training_args.bin` loads where `run_glue_avil.py` is not the running script."""
+    args = run_glue_avil.DriverTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    torch.save(args, tmp_path / "training_args.bin")
+    assert type(args).__module__ == "hf_alphavil.script_arguments"
+    loaded = torch.load(tmp_path / "training_args.bin", weights_only=False)
+    assert loaded.to_dict() == args.to_dict()
