@@ -93,10 +93,10 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         unwrap_peft(model).pad_token_id = tokenizer.pad_token_id
-    test_sets = tokenized_split(predicted, "test", tokenizer, args)
 
     # Training
     trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)
+    test_sets = tokenized_split(predicted, "test", tokenizer, args)
     is_main = trainer.is_world_process_zero()
     output_dir = Path(str(args.output_dir))
     if args.do_train:

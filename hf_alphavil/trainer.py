@@ -34,6 +34,7 @@ from .search import SearchMixin
 from .setup.best_metric import check_best_metric, find_best_metric
 from .setup.checks import warn_of_plain_mode
 from .setup.collators import make_collator
+from .setup.inputs import check_inputs, limit_max_length
 from .setup.model_checks import check_model
 from .setup.run_context import RunContext
 from .setup.task_setup import TaskSetup, make_task_setup, setup_settings
@@ -115,6 +116,7 @@ class MultitaskTrainer(
                     f"several tasks need MultitaskTrainingArguments: pass them instead of {type(args).__name__}"
                 )
             self.args = args
+            limit_max_length(args, model)
             given = {"tasks": tasks, "train_dataset": train_dataset, "eval_dataset": eval_dataset}
             given |= {"processing_class": processing_class, "compute_metrics": compute_metrics}
             self._make_task_setup = partial(make_task_setup, **given)
@@ -183,6 +185,7 @@ class MultitaskTrainer(
         self.label_names = self.label_names or ["labels"]
         check_best_metric(self.args, setup)
         check_batch(self.args, setup, self.data_collator, model)
+        check_inputs(model, setup.datasets, self.processing_class, setup.has_kind("masked_lm"))
 
     def _checked_model(self) -> nn.Module:
         """Checks the model and its heads, and returns the bare model without adapters."""

@@ -32,6 +32,7 @@ class SequenceClassification(TaskKind):
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     has_one_class = True
     hub_task = "text-classification"
+    pipeline_options: ClassVar[str] = ", truncation=True"
 
     def of_problem_type(self, problem_type: str | None) -> TaskKind:
         return (
@@ -86,7 +87,7 @@ class MultiLabelClassification(SequenceClassification):
     has_one_class = False
     has_label_lists = True
     reads_flags = True
-    pipeline_options = ", top_k=None"  # else the most likely label alone
+    pipeline_options = ", truncation=True, top_k=None"  # without the last, the most likely label alone
 
     @property
     def words(self) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from ..kinds import find_kind
 from .builder import meta_native, name_in_model
 from .configuration import MultitaskConfig
+from .limits import max_positions
 
 
 def export_native(
@@ -57,4 +60,8 @@ def export_native(
         weights = {name: value.clone() for name, value in weights.items()}
     native.save_pretrained(path, state_dict=weights)
     if processing_class is not None:
+        limit = max_positions(native)
+        if isinstance(processing_class, PreTrainedTokenizerBase) and limit is not None:
+            processing_class = copy.deepcopy(processing_class)  # `pipeline(..., truncation=True)` reads its limit
+            processing_class.model_max_length = min(processing_class.model_max_length, limit)
         processing_class.save_pretrained(path)

@@ -66,9 +66,19 @@ class TaskSetup:
         if not isinstance(model, MultitaskModel):
             return self
         check_heads(model, map(self.head_of, self.names), self.train_datasets)
-        match_heads(model, self.tasks, [*self.train_datasets.values(), *self.eval_datasets.values()])
+        match_heads(model, self.tasks, self.datasets)
         of_heads = {name: head["kind"] for name, head in model.config.tasks.items()}
         return replace(self, kinds={**of_heads, **self.kinds}, heads=model.config.tasks)
+
+    @property
+    def datasets(self) -> list[TaskDataset]:
+        """`list[TaskDataset]`: All training and validation sets, and the meta set."""
+        meta = [self.meta_set] if self.meta_set is not None else []
+        return [*self.train_datasets.values(), *self.eval_datasets.values(), *meta]
+
+    def has_kind(self, kind: str) -> bool:
+        """Whether some task is of a kind, such as `"masked_lm"`."""
+        return kind in (self.kinds.get(name) for name in self.names)
 
     def head_of(self, name: str) -> str:
         """`str`: The task whose head predicts task `name`: the task itself, unless it is evaluation-only."""

@@ -75,6 +75,7 @@ def tokenize_dataset(
     with unchanged(tokenizer):
         try:
             kind.check_tokenizer(tokenizer)
+            check_max_length(tokenizer, max_length, len(kind.texts(spec, rows[0])[0]))
         except ValueError as error:
             raise DataError(f"{name}: {error}") from None
         tokenized = rows.map(
@@ -117,6 +118,29 @@ def unchanged(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     finally:
         backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
         backend.no_padding() if padding is None else backend.enable_padding(**padding)
+
+
+def longest_input(tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> int | None:
+    """The most tokens that an input may have, from `max_length` and the tokenizer's own limit; `None` without one."""
+    if tokenizer.model_max_length >= 10**9:  # "no limit"
+        return max_length
+    return min(max_length or tokenizer.model_max_length, tokenizer.model_max_length)
+
+
+def check_max_length(tokenizer: PreTrainedTokenizerBase, max_length: int | None, num_texts: int) -> None:
+    """
+    Checks that a token of each text fits beside the special tokens. A tokenizer does not truncate to fewer.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    limit, special = longest_input(tokenizer, max_length), tokenizer.num_special_tokens_to_add(pair=num_texts > 1)
+    if limit is not None and limit < special + num_texts:
+        name = "max_length" if limit == max_length else "the tokenizer's model_max_length"
+        raise ValueError(
+            f"{name}={limit} leaves no room for a text beside {special} special tokens. Pass {special + num_texts} or "
+            "more."
+        )
 
 
 def has_labels(rows: Dataset, spec: TaskSpec, name: str) -> bool:
@@ -178,8 +202,7 @@ def _tokenize_batch(
     name: str,
     kept_columns: Sequence[str],
 ) -> dict[str, list[Any]]:
-    if tokenizer.model_max_length < 10**9:  # a larger number means "no limit"
-        max_length = min(max_length or tokenizer.model_max_length, tokenizer.model_max_length)
+    max_length = longest_input(tokenizer, max_length)
     cut = {"truncation": max_length is not None, "max_length": max_length}
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     labels = batch[spec.label_column] if labelled else None
