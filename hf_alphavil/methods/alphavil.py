@@ -124,6 +124,7 @@ class AlphaVIL(Method):
             alpha=alpha,
             meta_values=fit.values,
             objective=args.alpha_objective,
+            merged_loss=None if args.alpha_objective == "metric" else fit.acceptance[0 if fit.diverged else 1],
             pruned=leaving if args.prune_below is not None else None,
             details=details,
         )

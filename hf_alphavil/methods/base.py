@@ -45,6 +45,10 @@ class Method(ABC):
     needs_meta_set: ClassVar[bool] = False
     #: Whether the method reads whole gradients. Under FSDP2 a process has only its shards of them.
     needs_whole_gradients: ClassVar[bool] = False
+    #: Whether the method cannot work if no trainable parameter is shared by tasks, such as with a frozen encoder.
+    needs_shared_parameters: ClassVar[bool] = False
+    #: Whether the method measures the target's metric on the meta set, if there is one, instead of the loss.
+    measures_scores: ClassVar[bool] = False
     #: The library that the method needs, from the extra `methods`.
     library: ClassVar[str | None] = None
     #: What the meta set was used for. In the model card, "on 40 rows of ..." follows it.

@@ -166,9 +166,12 @@ class DeltaBank:
         """
         self._parameters.write(self._opened())
         shards = self._parameters.shards()
-        for phase, row in zip(self.phases, coefficients.tolist(), strict=True):
+        # A coefficient beyond a parameter's dtype becomes infinite. Torch would refuse the number.
+        rounded = {shard.dtype: coefficients.to(shard.dtype).tolist() for shard in shards}
+        for row, phase in enumerate(self.phases):
             for shard, delta, column in zip(shards, self._deltas[phase], self._columns, strict=True):
-                shard.add_(loaded(delta, shard), alpha=1.0 if column is None else row[column])
+                coefficient = 1.0 if column is None else rounded[shard.dtype][row][column]
+                shard.add_(loaded(delta, shard), alpha=coefficient)
         self._buffers.merge()
 
     @torch.no_grad()

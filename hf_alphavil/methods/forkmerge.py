@@ -72,6 +72,7 @@ class ForkMerge(Method):
     forks = True
     separates_phases = True
     needs_meta_set = True
+    measures_scores = True
     meta_use = "auxiliaries were ranked and branches merged by scores"
     min_auxiliaries = 2
     min_epochs = 2
@@ -144,6 +145,7 @@ class ForkMerge(Method):
         }
         return EpochRecord(
             task_weights_used=dict(self.task_weights),
+            merged_loss=None if meta.has_metric else -merged.score,
             details={"branch_scores": scores, "merge_coefficients": merged.coefficients, "score": merged.score},
         )
 

@@ -50,6 +50,7 @@ class GradNorm(StepMethod):
     """
 
     name = "gradnorm"
+    needs_shared_parameters = True
     Options = GradNormOptions
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:

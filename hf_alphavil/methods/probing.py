@@ -95,7 +95,8 @@ class ProbingMethod(Method):
         meta = objectives.meta
         rows = acceptance_rows(meta)
         if not deltas.is_open:  # the last epoch
-            return EpochRecord(meta_values=[meta.loss(rows)])
+            loss = meta.loss(rows)
+            return EpochRecord(meta_values=[loss], merged_loss=loss)
 
         def loss_with(*probes: str) -> float:
             deltas.combine(deltas.coefficients(dict.fromkeys(probes, 1.0)))
@@ -107,7 +108,7 @@ class ProbingMethod(Method):
         effects = {task: effect if math.isfinite(effect) else 0.0 for task, effect in effects.items()}
         self.update_weights(effects, start_loss)
         deltas.rewind()
-        return EpochRecord(meta_values=[start_loss], details={"effects": effects})
+        return EpochRecord(meta_values=[start_loss], merged_loss=start_loss, details={"effects": effects})
 
     @abstractmethod
     def measure(self, loss_with: Callable[..., float], start_loss: float, probed: list[str]) -> Mapping[str, float]:

@@ -23,6 +23,8 @@ class EpochRecord:
         task_weights_used (`Mapping[str, float]`, *optional*):
             The epoch's task weights, if they are known only when the epoch ends. `None` if they are the weights that
             the plan was made with.
+        merged_loss (`float`, *optional*):
+            The target's loss or entropy under the merged parameters, if the method has measured it.
         details (`Mapping[str, Any]`, *optional*, defaults to `{}`): Further entries of the method, ready for JSON.
     """
 
@@ -31,6 +33,7 @@ class EpochRecord:
     objective: str = "loss"
     pruned: Sequence[str] | None = None
     task_weights_used: Mapping[str, float] | None = None
+    merged_loss: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def history_entry(self) -> dict[str, Any]:

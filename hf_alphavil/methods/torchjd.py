@@ -216,6 +216,7 @@ def _method(name: str, source: Source) -> type[TorchJDMethod]:
             "__doc__": f"{source.class_name} of TorchJD ({source.paper}).",
             "name": name,
             "source": source,
+            "needs_shared_parameters": name == "nashmtl",  # it divides by the norm of the Gramian
             "weighs_heads": source.module == SCALARIZATION,
             "Options": dataclasses.make_dataclass(
                 f"{source.class_name}Options", fields, frozen=True, namespace={"__post_init__": check}

@@ -96,6 +96,16 @@ class TaskObjective:
             shares = {index: loss.double().reshape(1) for index, loss in self._losses(rows)}
         return self._sum_in_order(rows, shares, 1)[0]
 
+    def local_loss(self, rows: Sequence[int]) -> Tensor:
+        """
+        Mean loss over the rows of one micro-batch, on this process alone.
+
+        Args:
+            rows (`Sequence[int]`): Indices of the rows.
+        """
+        with deterministic_mode(self.model):
+            return self._loss(plain_forward(self.model, self.accelerator, self._inputs(rows)))
+
     def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, Tensor]:
         """
         Mean loss over rows, and inner products of its gradient.
@@ -157,16 +167,20 @@ class TaskObjective:
             rows (`Sequence[int]`): Indices of the rows, the same on all ranks.
 
         Returns:
-            `float`: The score, equal on all ranks.
+            `float`: The score, equal on all ranks; NaN if a logit is NaN, whatever class it gives.
         """
         if self.compute_score is None:
             return -self.loss(rows)
+        own, has_nan = [], False
         with torch.no_grad():
-            own = [
-                (index, self._predictions(inputs, outputs)[:length], _to_numpy(inputs[self.label_name])[:length])
-                for index, inputs, outputs, length in self._outputs(rows)
-            ]
-        gathered = sorted(gather_object(own), key=lambda part: part[0])
+            for index, inputs, outputs, length in self._outputs(rows):
+                has_nan = has_nan or _has_nan(_logits(outputs))
+                labels = _to_numpy(inputs[self.label_name])[:length]
+                own.append((index, self._predictions(inputs, outputs)[:length], labels))
+        everywhere = gather_object([(own, has_nan)])
+        if any(has_nan for _, has_nan in everywhere):
+            return math.nan
+        gathered = sorted((part for parts, _ in everywhere for part in parts), key=lambda part: part[0])
         # If the model is sharded, a rank with no micro-batches left joins the forward pass but contributes no rows.
         logits, labels = (
             # Token rows are padded to the longest of their micro-batch. Concatenation pads them as Trainer does.
@@ -176,7 +190,7 @@ class TaskObjective:
         return self.compute_score(EvalPrediction(predictions=logits, label_ids=labels), rows)
 
     def _predictions(self, inputs: Mapping[str, Any], outputs: Any) -> np.ndarray:
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
+        logits = _logits(outputs)
         if self.preprocess_logits is not None:
             logits = self.preprocess_logits(logits, inputs[self.label_name])
         return _to_numpy(logits)
@@ -241,6 +255,14 @@ class TaskObjective:
         # Unless the model is sharded, only one rank has a nonzero row for each micro-batch, so the sum over ranks is
         # exact.
         return self.accelerator.reduce(by_micro_batch, reduction="sum").sum(dim=0).tolist()
+
+
+def _logits(outputs: Any) -> Any:
+    return outputs["logits"] if isinstance(outputs, dict) else outputs[1]
+
+
+def _has_nan(logits: Any) -> bool:
+    return isinstance(logits, Tensor) and bool(torch.isnan(logits).any())
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

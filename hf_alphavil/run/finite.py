@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -87,6 +88,21 @@ class FiniteCheck:
         what = f"{failed.what} became NaN or infinite {by} step {step} of epoch {state.epoch + 1}"
         # The model was checked before every checkpoint, so any checkpoint up to this step is good.
         raise diverged(what, self.context.folder, state.epoch, state.step)
+
+    def require_merged(self, loss: float | None) -> None:
+        """
+        Stops a run whose merged model has diverged. Called on every rank.
+
+        Args:
+            loss (`float`, *optional*): The target's loss under the merged parameters, if it was measured.
+
+        Raises:
+            DivergenceError: If a parameter or the loss is NaN or infinite.
+        """
+        if not self.model_is_finite():
+            raise self.lost_epoch("the merged parameters are NaN or infinite")
+        if loss is not None and not math.isfinite(loss):
+            raise self.lost_epoch("the target's loss under the merged parameters is NaN or infinite")
 
     def lost_epoch(self, what: str) -> DivergenceError:
         """

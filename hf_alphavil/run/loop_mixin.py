@@ -15,6 +15,7 @@ from ..checkpointing.run_state import load_run_state
 from ..setup.best_metric import reader_of_best_metric
 from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import restore_callbacks
+from .first_batches import check_first_batches
 from .runner import PlanRunner
 
 logger = logging.getLogger(__name__)
@@ -68,8 +69,10 @@ class TrainingLoopMixin(Trainer):
                 f"max_steps={args.max_steps} and num_train_epochs={args.num_train_epochs} train nothing: pass a "
                 "positive number of epochs, and -1 or a positive number as max_steps"
             )
-        self.runner.begin_run(values[0])
-        if not self.runner.method.separates_phases:
+        runner = self.runner
+        runner.begin_run(values[0])
+        check_first_batches(runner.context, runner.method, runner.objectives)
+        if not runner.method.separates_phases:
             return values
         _, steps_per_epoch, num_examples, _, batch_size, steps_in_epoch, max_steps = values
         epochs = math.ceil(max_steps / steps_per_epoch)

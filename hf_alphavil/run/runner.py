@@ -217,8 +217,8 @@ class PlanRunner:
         weights_used = dict(self.method.task_weights)
         was_short = state.step < self.max_steps
         record = self.method.merge(state.deltas, self.objectives, state.epoch, progress)
-        if self.method.forks and not self._finite.model_is_finite():
-            raise self._finite.lost_epoch("the merged parameters are NaN or infinite")
+        if self.method.forks:
+            self._finite.require_merged(record.merged_loss)
         weights = dict(self.method.task_weights)
         entry = {"task_weights": weights, "task_weights_used": weights_used, "dropped": state.dropped}
         # A method whose weights are known only when the epoch ends overrides those used.

@@ -115,6 +115,27 @@ def check_parameters(model: nn.Module) -> None:
                 )
 
 
+def check_encoder_decoder(model: MultitaskModel) -> None:
+    """
+    Checks that the configuration of an encoder-decoder has the tokens that its forward pass inserts or looks for.
+
+    Args:
+        model (`MultitaskModel`): The model.
+
+    Raises:
+        ValueError: If a token is missing.
+    """
+    config = model.encoder.config
+    if not config.is_encoder_decoder or not hasattr(model.encoder, "decoder"):
+        return
+    needed = ("pad_token_id", "eos_token_id", "decoder_start_token_id")
+    if missing := [name for name in needed if getattr(config, name, None) is None]:
+        raise ValueError(
+            f"the encoder {config.model_type!r} has a decoder too, whose inputs need {', '.join(missing)}: set "
+            f"{'it' if len(missing) == 1 else 'them'} in the encoder's configuration (`config.{missing[0]} = ...`)"
+        )
+
+
 def check_heads(model: MultitaskModel, wanted: Iterable[str], trained: Iterable[str]) -> None:
     """
     Checks that the model has a head for every task, and warns about heads that cannot train.
@@ -127,6 +148,7 @@ def check_heads(model: MultitaskModel, wanted: Iterable[str], trained: Iterable[
     Raises:
         ValueError: If a task has no head.
     """
+    check_encoder_decoder(model)
     known = list(model.config.tasks)
     missing = [name for name in wanted if name not in known]
     if missing:

@@ -1,5 +1,6 @@
 """A loss that becomes NaN: the phase is undone and reported, and the run goes on. If no phase is left, it stops."""
 
+import math
 import re
 
 import pytest
@@ -14,6 +15,7 @@ from hf_alphavil.run.divergence import DivergenceError
 from support.faults import diverging_run
 from support.forking import fork_runs
 from support.poisoned_run import RUN, STEPS_PER_EPOCH, Poison, trainer
+from support.toy_run import run_toy, toy_trainer
 
 
 class OptimizerStates(TrainerCallback):
@@ -177,6 +179,56 @@ def test_a_merge_that_overflows_stops_the_run(tmp_path):
     with pytest.raises(DivergenceError, match="merged parameters are NaN or infinite in epoch 1"):
         run.train()
     assert all(torch.isfinite(p).all() for p in run.model.parameters())
+
+
+class NotANumber(TrainerCallback):
+    """After a step, the model's losses in evaluation mode are NaN, though its parameters stay finite."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step == self.step:
+            model.encoder.register_forward_hook(
+                lambda module, inputs, output: output if module.training else output * float("nan")
+            )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"alpha_optimizer": "lbfgs"},
+        {"alpha_optimizer": "gradient_free"},
+        {"alpha_objective": "entropy"},
+        {"method": "diw"},
+        {"method": "forkmerge"},
+    ],
+    ids=str,
+)
+def test_a_merge_whose_loss_is_nan_is_a_divergence(settings, tmp_path):
+    run = trainer(tmp_path, NotANumber(7 if settings.get("method") != "forkmerge" else 14), **settings)
+    with pytest.raises(DivergenceError, match="target's loss under the merged parameters is NaN or infinite in epoch"):
+        run.train()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_an_alpha_beyond_float32_falls_back_to_its_start(optimizer, tmp_path, caplog):
+    settings = {"alpha_optimizer": optimizer, "alpha_learning_rate": 1e200, "num_train_epochs": 2, "noisy": True}
+    result = run_toy(tmp_path, **settings)
+    assert [entry["alpha_diverged"] for entry in result["history"]] == [True, True]
+    assert [set(entry["alpha"].values()) for entry in result["history"]] == [{1.0}, {1.0}]
+    assert "falls back to its start" in caplog.text
+
+
+def test_the_score_of_nan_predictions_is_nan(tmp_path):
+    """The class of NaN logits is the first one, which may well be right."""
+    run = toy_trainer(tmp_path, metric_for_best_model="accuracy")
+    meta = run.runner.objectives.meta
+    assert meta.has_metric
+    assert 0 < meta.score(range(40)) <= 1
+    run.model.encoder.register_forward_hook(lambda module, inputs, output: output * float("nan"))
+    assert math.isnan(meta.score(range(40)))
 
 
 @pytest.mark.distributed

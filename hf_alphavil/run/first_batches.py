@@ -1,0 +1,122 @@
+"""Looks at the losses before training, so that a task that cannot be trained is told by its name."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data import TaskDataset
+from ..distributed.fsdp import is_sharded
+from ..methods import Method
+from ..objectives.factory import RunObjectives
+from ..objectives.forward import deterministic_mode
+from ..objectives.loss import TaskObjective
+from ..setup.run_context import RunContext
+
+logger = logging.getLogger(__name__)
+
+
+def check_first_batches(context: RunContext, method: Method, objectives: RunObjectives) -> None:
+    """
+    Computes the loss of each task's first rows and its gradient, without dropout and without changing anything.
+
+    Args:
+        context (`RunContext`): The run's model, rows and settings.
+        method (`Method`): The method.
+        objectives (`RunObjectives`): The target's loss on the meta set.
+
+    Raises:
+        ValueError: If a loss cannot be computed or reaches no trainable parameter, or if no parameter is shared by
+            tasks and the method needs one.
+    """
+    if is_sharded(context.model) or next(context.model.parameters()).device != context.args.device:
+        return  # FSDP2 gathers parameters in all processes at once, and places a model only when it shards it
+    with _unchanged_generators(), deterministic_mode(context.model), torch.compiler.set_stance("force_eager"):
+        reached = {
+            task: _reached(context, dataset, objectives.parameters)
+            for task, dataset in context.setup.train_datasets.items()
+        }
+        _check_shared(reached, method, context.setup.target)
+        if (objective := _loss_on_meta_set(context, method, objectives)) is not None:
+            rows = range(min(objective.micro_batch_size, objective.num_rows))
+            with _named(context, f"the meta set of the target {context.setup.target!r}"), torch.no_grad():
+                objective.local_loss(rows)
+
+
+def _reached(context: RunContext, dataset: TaskDataset, parameters: Sequence[nn.Parameter]) -> set[int]:
+    """Numbers of the parameters that the loss of a task's first rows reaches."""
+    rows = range(min(context.batch_size, len(dataset)))
+    with _named(context, f"task {dataset.task!r}"):
+        loss = context.training_loss(context.collate([dataset[row] for row in rows]))
+        gradients: Sequence[Tensor | None] = [None]
+        if loss.requires_grad:
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    reached = {number for number, gradient in enumerate(gradients) if gradient is not None}
+    if not reached:
+        raise ValueError(
+            f"the loss of task {dataset.task!r} reaches no trainable parameter, so nothing would be trained on it: "
+            "unfreeze its head or the encoder (`requires_grad_(True)`; with adapters, by `modules_to_save`), or leave "
+            "the task out"
+        )
+    return reached
+
+
+def _check_shared(reached: dict[str, set[int]], method: Method, target: str) -> None:
+    """Looks for auxiliaries that cannot change what the target's loss reaches."""
+    apart = [task for task, own in reached.items() if task != target and not own & reached.get(target, own)]
+    if not apart:
+        return
+    # A parameter is shared as soon as two tasks reach it, whichever they are.
+    some_are_shared = sum(map(len, reached.values())) > len(set().union(*reached.values()))
+    names = ", ".join(map(repr, apart))
+    if method.needs_shared_parameters and not some_are_shared:
+        raise ValueError(
+            f"method {method.name!r} compares gradients of shared parameters, but no trainable parameter is shared by "
+            "tasks: unfreeze the encoder (`requires_grad_(True)`), or pass method='multitask'"
+        )
+    logger.warning(
+        "The target %r shares no trainable parameter with %s, so training on %s cannot change its predictions. Is the "
+        "encoder frozen?",
+        target, names, "it" if len(apart) == 1 else "them",
+    )  # fmt: skip
+
+
+def _loss_on_meta_set(context: RunContext, method: Method, objectives: RunObjectives) -> TaskObjective | None:
+    """What the method measures on the meta set, unless that is a metric."""
+    if not method.needs_meta_set:
+        return None
+    if method.fits_alpha and context.args.alpha_objective == "entropy":
+        return objectives.meta_entropy()
+    is_score = context.args.alpha_objective == "metric" if method.fits_alpha else method.measures_scores
+    return None if is_score and objectives.meta.has_metric else objectives.meta
+
+
+@contextlib.contextmanager
+def _named(context: RunContext, what: str) -> Iterator[None]:
+    """Adds the task's name to an error. `auto_find_batch_size` reads errors of full memory itself."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or context.args.auto_find_batch_size:
+            raise
+        raise ValueError(
+            f"the loss of the first rows of {what} cannot be computed: {type(error).__name__}: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _unchanged_generators() -> Iterator[None]:
+    """Restores the random generators after a `with` block: collators and rows may draw from them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
