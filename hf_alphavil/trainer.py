@@ -195,7 +195,7 @@ class MultitaskTrainer(
 
     def _connect_callbacks(self) -> None:
         callbacks = self.callback_handler.callbacks
-        callbacks.insert(0, PlanCallback(lambda: self.runner, self.log, callbacks))
+        callbacks.insert(0, PlanCallback(lambda: self.runner, self.log, callbacks, self._must_stop_now))
         if self.args.enable_jit_checkpoint:
             self._preemption = PreemptionCallback(
                 gather=lambda flag: self.accelerator.gather(flag),

@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass, field
 
 from .distributed.refusals import NO_DEEPSPEED, refuse_deepspeed_launch
+from .distributed.timeout import apply_timeout
 from .methods import METHODS
 from .methods.options import read_options
 from .settings import MultitaskSettings
@@ -98,6 +99,7 @@ class MultitaskTrainingArguments(MultitaskSettings):
         if self.deepspeed:
             raise ValueError(NO_DEEPSPEED)
         super().__post_init__()
+        apply_timeout(self.ddp_timeout_delta)
         if self.method not in METHODS:
             close = difflib.get_close_matches(str(self.method), METHODS, n=1)
             hint = f"did you mean {close[0]!r}? Pass" if close else "pass"

@@ -51,11 +51,12 @@ class PreemptionCallback(TrainerCallback):
         self.preempted = False
         self.save_due = False
         self._requested = False
+        self._agreed = False
         self._saved = False
         self._previous: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._requested = self._saved = self.preempted = self.save_due = False
+        self._requested = self._agreed = self._saved = self.preempted = self.save_due = False
         if args.save_only_model:
             logger.warning("save_only_model=True: no run can resume from the checkpoint that is saved on SIGTERM")
         if threading.current_thread() is not threading.main_thread():
@@ -74,12 +75,21 @@ class PreemptionCallback(TrainerCallback):
             signal.signal(signal.SIGTERM, self._previous)
             self._previous = None
 
+    def agree(self, args: Any) -> bool:
+        """
+        `bool`: Whether any process has received SIGTERM. All processes must call it.
+
+        Args:
+            args (`TrainingArguments`): The settings.
+        """
+        self._agreed = self._agreed or self._requested
+        if args.world_size > 1:
+            self._agreed = bool(self.gather(torch.tensor([float(self._agreed)], device=args.device)).any())
+        return self._agreed
+
     def _all_agree(self, args: Any) -> bool:
-        if args.world_size == 1:
-            return self._requested
-        if not self.agreement_is_due():
-            return False
-        return bool(self.gather(torch.tensor([float(self._requested)], device=args.device)).any())
+        # After an interrupted α step, all processes agree already.
+        return self._agreed or ((args.world_size == 1 or self.agreement_is_due()) and self.agree(args))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self._all_agree(args):

@@ -122,13 +122,15 @@ class DeltaBank:
             keep_buffers (`bool`, *optional*, defaults to `False`): Whether the merge takes this phase's buffers.
 
         Raises:
-            RuntimeError: If the source has not recorded the delta.
+            RuntimeError: On every process, if the source has not recorded the delta.
         """
         if not self.is_open:  # on a process that has run no phase
             self.open()
-        if phase not in self._deltas and dist.get_rank() == source:
-            raise RuntimeError(f"process {source} cannot share the delta of phase {phase!r}: it has not run the phase")
         shards = self._parameters.shards()
+        has_run = torch.tensor([float(phase in self._deltas)], device=shards[0].device)
+        dist.broadcast(has_run, source)
+        if not has_run.item():  # on every process, so that none waits for a delta that does not come
+            raise RuntimeError(f"process {source} cannot share the delta of phase {phase!r}: it has not run the phase")
         # On a receiver, the broadcast overwrites these values.
         deltas = self._deltas.get(phase) or [self._storage.store_delta(shard) for shard in shards]
         for delta, shard in zip(deltas, shards, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,10 @@ from .runner import PlanRunner
 logger = logging.getLogger(__name__)
 
 
+class InterruptedMergeError(Exception):
+    """Ends an α step that SIGTERM has interrupted."""
+
+
 class PlanCallback(TrainerCallback):
     """
     Passes the events of Trainer's loop to the runner, and does what the runner asks for: logs, updates the progress
@@ -28,6 +33,9 @@ class PlanCallback(TrainerCallback):
         current_run (`Callable[[], PlanRunner]`): Returns the runner of the current `train()` call.
         log (`Callable[[dict[str, float]], None]`): `Trainer.log`.
         callbacks (`Sequence[TrainerCallback]`): All callbacks of the trainer; progress bars are among them.
+        must_stop (`Callable[[], bool]`):
+            Whether SIGTERM asks the run to stop. All processes call it after each α step. The merge is then put off
+            until the run resumes.
     """
 
     def __init__(
@@ -35,14 +43,18 @@ class PlanCallback(TrainerCallback):
         current_run: Callable[[], PlanRunner],
         log: Callable[[dict[str, float]], None],
         callbacks: Sequence[TrainerCallback],
+        must_stop: Callable[[], bool],
     ) -> None:
         self.current_run = current_run
         self.log = log
         self.callbacks = callbacks
+        self.must_stop = must_stop
+        self._is_interrupted = False
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, optimizer: Any = None, lr_scheduler: Any = None, **kwargs: Any
     ) -> None:
+        self._is_interrupted = False
         self.current_run().attach(optimizer, lr_scheduler)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -58,7 +70,28 @@ class PlanCallback(TrainerCallback):
         run = self.current_run()
         self._act_on(run.end_step(), args, control)
         if run.plan_is_done:
-            self._act_on(run.end_plan(lambda step: self._show(f"α {step}/{args.alpha_steps}")), args, control)
+            self._end_plan(args, control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # True only for a run that resumes from a checkpoint that was saved during an α step.
+        if self.current_run().plan_is_done and not self._is_interrupted:
+            self._end_plan(args, control)
+
+    def _end_plan(self, args: Any, control: Any) -> None:
+        def progress(step: int) -> None:
+            self._show(f"α {step}/{args.alpha_steps}")
+            if self.must_stop():
+                raise InterruptedMergeError
+
+        run = self.current_run()
+        method_before = copy.deepcopy(run.method.state_dict())
+        try:
+            outcome = run.end_plan(progress)
+        except InterruptedMergeError:
+            run.method.load_state_dict(method_before)
+            self._is_interrupted = True
+        else:
+            self._act_on(outcome, args, control)
 
     def _act_on(self, outcome: StepOutcome, args: Any, control: Any) -> None:
         for logs in outcome.logs if args.logging_strategy != IntervalStrategy.NO else ():

@@ -50,6 +50,10 @@ class TrainingLoopMixin(Trainer):
         """
         return not self.runner.groups.is_parallel or self.runner.state.step % STEPS_BETWEEN_AGREEMENTS == 0
 
+    def _must_stop_now(self) -> bool:
+        """`bool`: Whether an α step must end early, because of SIGTERM. All processes must call it."""
+        return self._preemption is not None and self._preemption.agree(self.args)
+
     @multitask_hook
     def num_examples(self, dataloader: DataLoader) -> int:
         """Rows of an epoch. In multitask mode these are the plan's, not the datasets'."""

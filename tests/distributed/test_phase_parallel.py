@@ -13,7 +13,7 @@ from hf_alphavil.distributed.phase_groups import PhaseGroups, count_groups
 from hf_alphavil.methods import METHODS
 from support.comparing import assert_same_run, comparable
 from support.exactness import CASES, assert_equals_reference, reference
-from support.faults import diverging_run, interrupted_run
+from support.faults import diverging_run, interrupted_run, sharing_without_a_delta
 from support.forking import fork, fork_runs
 from support.resumed_run import NO_MORE_CHECKPOINTS
 from support.toy_run import NOISY_RUN, run_toy, toy_args
@@ -60,6 +60,14 @@ def test_two_processes_equal_one_to_the_last_bit(tmp_path):
     assert any(
         0.0 in entry["task_weights"].values() for entry in run_toy(tmp_path, **RUN | VARIANTS["skips"])["history"]
     )
+
+
+@pytest.mark.distributed
+def test_all_processes_learn_that_a_delta_is_missing(tmp_path):
+    runs = [{"output_dir": str(tmp_path), "num_train_epochs": 1, "ddp_timeout": 60, **PARALLEL}]
+    (errors,) = fork_runs(sharing_without_a_delta, runs, "ddp", 2)
+    assert len(errors) == 2
+    assert all("cannot share the delta of phase 'b': it has not run the phase" in error for error in errors)
 
 
 @pytest.mark.distributed

@@ -1,0 +1,17 @@
+"""A process that waits in vain for another ends in an error, after `ddp_timeout`."""
+
+import time
+
+import pytest
+
+from support.faults import hanging_run
+from support.forking import fork
+
+
+@pytest.mark.distributed
+def test_the_timeout_acts_on_cpus(tmp_path):
+    begin = time.monotonic()
+    finished = fork(hanging_run, str(tmp_path), rank=1, step=7, config="ddp", num_processes=2, ddp_timeout=3)
+    assert finished.returncode == 1
+    assert "timed out" in finished.stderr.lower()
+    assert time.monotonic() - begin < 60
