@@ -24,7 +24,10 @@ class NeverTrained(torch.nn.Module):
         self.encoder = torch.nn.Linear(6, 2)
 
     def forward(self, task, x=None, labels=None):
-        pytest.fail("training started")
+        if self.training:
+            pytest.fail("training started")
+        logits = self.encoder(x)
+        return {"loss": logits.mean(), "logits": logits}
 
 
 def trainer(tmp_path, model=None, train=None, **settings):
