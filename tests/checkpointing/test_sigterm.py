@@ -51,19 +51,26 @@ def test_a_stopped_run_resumes(settings, tmp_path):
         assert_same_run(whole, run_toy(folder, resume_from_checkpoint="auto", **settings))
 
 
+LONG = ("adam", "gradient_free", "joint", "pruned")
 INTERRUPTED = {
     "sgd": {},
-    "adam": {"alpha_optimizer": "adam"},
     "lbfgs": {"alpha_optimizer": "lbfgs"},
-    "gradient_free": {"alpha_optimizer": "gradient_free"},
-    "joint": {"joint_fraction": 0.3},
     "saved": {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1},
     "best": {"save_strategy": "best", "metric_for_best_model": "loss", "load_best_model_at_end": True},
+    "adam": {"alpha_optimizer": "adam"},
+    "gradient_free": {"alpha_optimizer": "gradient_free"},
+    "joint": {"joint_fraction": 0.3},
     "pruned": {"prune_below": 0.9, "prune_patience": 1, "alpha_learning_rate": 0.5},
 }
 
 
-@pytest.mark.parametrize("settings", INTERRUPTED.values(), ids=INTERRUPTED)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(settings, marks=pytest.mark.slow if name in LONG else (), id=name)
+        for name, settings in INTERRUPTED.items()
+    ],
+)
 def test_an_alpha_step_stops_between_two_of_its_steps(settings, tmp_path, monkeypatch):
     settings = RUN | {"num_train_epochs": 3} | settings
     whole = run_toy(tmp_path / "whole", **settings)
@@ -91,14 +98,16 @@ def test_an_alpha_step_stops_between_two_of_its_steps(settings, tmp_path, monkey
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("settings", [{}, {"phase_parallel": "on"}], ids=["together", "parallel"])
-def test_sigterm_to_one_of_two_processes_in_an_alpha_step(settings, tmp_path):
-    settings = RUN | settings
-    runs = [{"output_dir": tmp_path / "whole", **settings}, {"output_dir": tmp_path / "stopped", **settings}]
-    (whole,) = fork_runs(run_toy, runs[:1], "ddp", 2)
-    stopped, resumed = fork_runs(interrupted_in_alpha, [runs[1] | {"rank": 1, "step": 2}, runs[1]], "ddp", 2)
-    assert stopped == ["α 1/5", "α 2/5"]
-    assert_same_run(whole, resumed)
+def test_sigterm_to_one_of_two_processes_in_an_alpha_step(tmp_path):
+    runs = []
+    for name, more in {"together": {}, "parallel": {"phase_parallel": "on"}}.items():
+        whole = {"output_dir": tmp_path / name / "whole", **RUN, **more}
+        stopped = {"output_dir": tmp_path / name / "stopped", **RUN, **more}
+        runs += [whole, stopped | {"rank": 1, "step": 2}, stopped]
+    results = fork_runs(interrupted_in_alpha, runs, "ddp", 2)
+    for whole, stopped, resumed in (results[:3], results[3:]):
+        assert stopped == ["α 1/5", "α 2/5"]
+        assert_same_run(whole, resumed)
 
 
 def test_without_the_flag_the_handler_stays(tmp_path):

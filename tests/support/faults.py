@@ -31,7 +31,7 @@ def interrupted_run(output_dir, rank, step, number, settings):
 
 
 def interrupted_in_alpha(output_dir, rank=None, step=None, **settings):
-    """Trains the toy; a rank gets SIGTERM after an α step. Returns the α steps; without a rank, the resumed run."""
+    """Trains the toy; a rank gets SIGTERM after an α step. Returns the α steps; without a rank, the (resumed) run."""
     if rank is None:
         return run_toy(output_dir, resume_from_checkpoint="auto", **settings)
     show, shown = PlanCallback._show, []
