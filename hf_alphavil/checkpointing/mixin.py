@@ -19,7 +19,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 from ..distributed.fsdp import is_sharded, save_sharded_model
 from ..modeling import MultitaskModel, merge_adapters, unwrap_peft
 from ..trainer_hooks import multitask_hook
+from .fingerprint import run_fingerprint
 from .folder import find_checkpoint, intact_checkpoints, rotate, write_manifest
+from .optimizer_description import check_optimizer, describe_optimizer
+from .resume_rules import check_resume
 from .run_lock import run_lock
 from .run_state import load_run_state, load_run_tensors, save_run_state
 from .staging import STAGING_NAME, check_output_dir, clear_staging, move_into_place, new_staging_name
@@ -39,6 +42,7 @@ class CheckpointingMixin(Trainer):
     accelerator: Any
     args: Any
     model: Any
+    task_setup: Any
     optimizer: Any
     lr_scheduler: Any
 
@@ -47,6 +51,7 @@ class CheckpointingMixin(Trainer):
     saved_steps: list[int]
     _runner: Any = None
     _is_staging: bool = False
+    _fingerprint: dict[str, Any] | None = None
     _staging_name: str = f"{STAGING_NAME}/run"
 
     @multitask_hook
@@ -73,6 +78,7 @@ class CheckpointingMixin(Trainer):
                 file), or if its run had different settings.
             DivergenceError: If losses became NaN or infinite and no finite model is left.
         """
+        self._fingerprint = None
         with self._own_run_dir(trial):
             if resume_from_checkpoint:
                 resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
@@ -105,6 +111,8 @@ class CheckpointingMixin(Trainer):
         if self.accelerator.is_local_main_process:
             try:
                 found[0] = find_checkpoint(wanted, self.args.output_dir)
+                if found[0] is not None and self.accelerator.is_main_process:
+                    check_resume(found[0], load_run_state(found[0])["fingerprint"], self._run_fingerprint())
             except (ValueError, OSError) as error:
                 found[1] = str(error)
         # All ranks take the result of the first one, so that they cannot resume from different checkpoints.
@@ -112,6 +120,12 @@ class CheckpointingMixin(Trainer):
         if problem is not None:
             raise ValueError(problem)
         return path
+
+    def _run_fingerprint(self) -> dict[str, Any]:
+        if self._fingerprint is None:
+            model = self.accelerator.unwrap_model(self.model)
+            self._fingerprint = run_fingerprint(self.args, self.task_setup, model)
+        return self._fingerprint
 
     @contextlib.contextmanager
     def merged_parameters(self) -> Iterator[None]:
@@ -239,11 +253,19 @@ class CheckpointingMixin(Trainer):
         else:
             super()._save_optimizer_and_scheduler(output_dir)
         tensors, state = self.runner.state.state_dict()
+        if self.args.should_save:
+            state |= {"fingerprint": self._run_fingerprint(), "optimizer": self._optimizer_description()}
         if self.args.should_save or self._shard is not None:
             save_run_state(output_dir, tensors, state, self._shard)
 
+    def _optimizer_description(self) -> dict[str, Any]:
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # without accelerate's wrapper
+        return describe_optimizer(optimizer, self.lr_scheduler, self.model)
+
     @multitask_hook
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            check_optimizer(load_run_state(checkpoint)["optimizer"], self._optimizer_description())
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return

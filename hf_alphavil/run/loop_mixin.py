@@ -126,6 +126,11 @@ class TrainingLoopMixin(Trainer):
         # Plans may be shorter than the longest one, so the position comes from the run's state, not global_step.
         state = self.runner.state
         state.load_position(load_run_state(resume_from_checkpoint))
+        if (epoch := state.epoch + (state.step > 0)) > num_train_epochs:
+            raise ValueError(
+                f"{resume_from_checkpoint} was written in epoch {epoch} and this run has {num_train_epochs}: pass at "
+                "least as many epochs (`num_train_epochs` or `max_steps`), or resume from an earlier checkpoint"
+            )
         # Trainer keeps the recorded path and the checkpoint's own numbers of steps.
         self.state.best_model_checkpoint = find_best_checkpoint(
             resume_from_checkpoint, self.args.load_best_model_at_end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class PerPhaseOptimizerState:
 
     Args:
         optimizer (`torch.optim.Optimizer`): The bare optimizer (not accelerate's wrapper).
+        names (`Sequence[str]`): Names of its parameters, by which checkpoints hold their states.
         keep (`bool`): `True` keeps every phase's state over the epochs, `False` starts each phase without state.
         rolls_back (`bool`, *optional*, defaults to `True`): Whether to keep a copy of the state at a phase's start.
 
@@ -46,7 +47,7 @@ class PerPhaseOptimizerState:
         ValueError: If the optimizer keeps state that cannot be swapped.
     """
 
-    def __init__(self, optimizer: Optimizer, keep: bool, rolls_back: bool = True) -> None:
+    def __init__(self, optimizer: Optimizer, names: Sequence[str], keep: bool, rolls_back: bool = True) -> None:
         if type(optimizer) not in SWAPPABLE:
             raise ValueError(
                 f"methods with several phases give each phase its own optimizer state, which "
@@ -54,6 +55,7 @@ class PerPhaseOptimizerState:
                 f"{', '.join(cls.__name__ for cls in SWAPPABLE)} (for example `optim='adamw_torch'`)"
             )
         self.optimizer = optimizer
+        self.names = list(names)
         self.keep = keep
         self.rolls_back = rolls_back
         self.active: str | None = None
@@ -97,7 +99,7 @@ class PerPhaseOptimizerState:
         current state is in the optimizer, which Trainer saves.
 
         Returns:
-            `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<phase>/<parameter number>/<key>`, and the other
+            `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<phase>/<parameter name>/<key>`, and the other
             values, ready for JSON.
         """
         tensors: dict[str, Tensor] = {}
@@ -105,7 +107,7 @@ class PerPhaseOptimizerState:
         active_state = self.optimizer.state
         for phase, state in self._stored().items():
             self.optimizer.state = state
-            phase_tensors, values[phase] = optimizer_state(self.optimizer, f"optimizer/{phase}/")
+            phase_tensors, values[phase] = optimizer_state(self.optimizer, self.names, f"optimizer/{phase}/")
             tensors.update(phase_tensors)
         self.optimizer.state = active_state
         return tensors, {"active": self.active, "values": values}
@@ -115,7 +117,7 @@ class PerPhaseOptimizerState:
         active_state = self.optimizer.state
         self._states = {}
         for phase, values in rest["values"].items():
-            load_optimizer_state(self.optimizer, tensors, values, f"optimizer/{phase}/")
+            load_optimizer_state(self.optimizer, self.names, tensors, values, f"optimizer/{phase}/")
             self._states[phase] = self.optimizer.state  # type: ignore[assignment]
         self._at_start = self._states.pop(_AT_START, None)
         self.optimizer.state = active_state
@@ -134,49 +136,59 @@ def _copy(state: Mapping[Tensor, Any]) -> defaultdict[Tensor, Any]:
     return copied
 
 
-def optimizer_state(optimizer: Optimizer, prefix: str) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+def optimizer_state(
+    optimizer: Optimizer, names: Sequence[str], prefix: str
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
     """
     An optimizer's state by parameter, ready for a checkpoint.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The optimizer.
+        names (`Sequence[str]`): Names of its parameters, in its order.
         prefix (`str`): Start of the tensors' names.
 
     Returns:
-        `tuple[dict[str, Tensor], dict]`: Tensors by `<prefix><parameter number>/<key>` (for sharded parameters, this
-        process's shards), and the other values by parameter number, ready for JSON.
+        `tuple[dict[str, Tensor], dict]`: Tensors by `<prefix><parameter name>/<key>` (for sharded parameters, this
+        process's shards), and the other values by parameter name, ready for JSON.
     """
     tensors: dict[str, Tensor] = {}
     values: dict[str, dict[str, Any]] = {}
     for number, entries in optimizer.state_dict()["state"].items():
-        values[str(number)] = {}
+        name = names[number]
+        values[name] = {}
         for key, value in entries.items():
             if isinstance(value, Tensor):
-                tensors[f"{prefix}{number}/{key}"] = local_tensor(value)
+                tensors[f"{prefix}{name}/{key}"] = local_tensor(value)
             else:
-                values[str(number)][key] = value
+                values[name][key] = value
     return tensors, values
 
 
 def load_optimizer_state(
-    optimizer: Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Mapping[str, Any]], prefix: str
+    optimizer: Optimizer,
+    names: Sequence[str],
+    tensors: Mapping[str, Tensor],
+    values: Mapping[str, Mapping[str, Any]],
+    prefix: str,
 ) -> None:
     """
     Inverse of [`optimizer_state`].
 
     Args:
-        optimizer (`torch.optim.Optimizer`): The optimizer, over the parameters in the same order.
+        optimizer (`torch.optim.Optimizer`): The optimizer, over the same parameters in any order.
+        names (`Sequence[str]`): Names of its parameters, in its order.
         tensors (`Mapping[str, Tensor]`): Tensors by name; those without the prefix are ignored.
         values (`Mapping`): The other values.
         prefix (`str`): Start of the tensors' names.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Any]] = {int(number): dict(entries) for number, entries in values.items()}
-    for name, tensor in tensors.items():
-        if name.startswith(prefix):
-            number, key = name[len(prefix) :].split("/", 1)
+    numbers = {name: number for number, name in enumerate(names)}
+    state: dict[int, dict[str, Any]] = {numbers[name]: dict(entries) for name, entries in values.items()}
+    for path, tensor in tensors.items():
+        if path.startswith(prefix):
+            name, key = path[len(prefix) :].rsplit("/", 1)
+            number = numbers[name]
             # A scalar, such as Adam's step, is never sharded.
-            value = sharded_like(tensor, parameters[int(number)]) if tensor.dim() else tensor
-            state[int(number)][key] = value
+            state[number][key] = sharded_like(tensor, parameters[number]) if tensor.dim() else tensor
     # The optimizer's own method knows which entries must have the parameter's device and dtype.
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

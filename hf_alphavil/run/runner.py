@@ -126,7 +126,8 @@ class PlanRunner:
         self._schedule = (PositionedSchedule if self.method.separates_phases else TrainerSchedule)(scheduler)
         if self.method.separates_phases:
             keep = args.phase_optimizer_state == "per_task" or not self.method.forks
-            state.optimizer_states = PerPhaseOptimizerState(state.optimizer, keep, rolls_back=self.method.forks)
+            names = state.parameter_names
+            state.optimizer_states = PerPhaseOptimizerState(state.optimizer, names, keep, rolls_back=self.method.forks)
         if self.method.forks:
             shards = [local_tensor(p) for p in state.deltas.parameters]
             log_expected_memory(shards, len(state.steps), args, num_own=len(state.lane.phases) or 1)

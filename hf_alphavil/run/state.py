@@ -9,6 +9,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from ..checkpointing.optimizer_description import parameter_names
 from ..data import EpochPlan, Phase
 from ..distributed.fsdp import is_sharded
 from ..distributed.phase_groups import PhaseGroups
@@ -122,6 +123,11 @@ class RunState:
             buffer.copy_(self.groups.broadcast(buffer))
 
     @property
+    def parameter_names(self) -> list[str]:
+        """`list[str]`: Names of the optimizer's parameters, in its order."""
+        return parameter_names(self.optimizer, self.context.model)
+
+    @property
     def differs_by_process(self) -> bool:
         """`bool`: Whether θ, deltas and optimizer states differ between processes: shards, or other phases."""
         return self.groups.is_parallel or is_sharded(self.context.model)
@@ -138,7 +144,9 @@ class RunState:
         tensors.update(self.deltas.state_tensors())
         running_optimizer = None
         if self.differs_by_process:
-            running_tensors, running_optimizer = optimizer_state(self.optimizer, RUNNING_OPTIMIZER)
+            running_tensors, running_optimizer = optimizer_state(
+                self.optimizer, self.parameter_names, RUNNING_OPTIMIZER
+            )
             tensors.update(running_tensors)
         own = {
             "finished_phases": self.deltas.phases,
@@ -150,7 +158,7 @@ class RunState:
             "running_optimizer": running_optimizer,
         }
         return tensors, {
-            "run": self._fingerprint(),
+            "plan": self._plan_facts(),
             "epoch": self.epoch,
             "step": self.step,
             "method": self.method.state_dict(),
@@ -167,10 +175,10 @@ class RunState:
             state (`Mapping`): The JSON part of [`state_dict`].
 
         Raises:
-            ValueError: If the checkpoint belongs to a run with other tasks, rows, method or global batch size.
+            ValueError: If the checkpoint's plans differ from this run's.
         """
-        for name, mine in self._fingerprint().items():
-            theirs = state["run"].get(name)
+        for name, mine in self._plan_facts().items():
+            theirs = state["plan"].get(name)
             if theirs != mine:
                 raise ValueError(
                     f"the checkpoint was written with {name}={theirs}, this run has {mine}: the plans would differ, "
@@ -195,7 +203,8 @@ class RunState:
         """
         own = self._own_part(state)
         if own["running_optimizer"] is not None:
-            load_optimizer_state(self.optimizer, tensors, own["running_optimizer"], RUNNING_OPTIMIZER)
+            running = own["running_optimizer"]
+            load_optimizer_state(self.optimizer, self.parameter_names, tensors, running, RUNNING_OPTIMIZER)
         if own["is_open"]:
             self.deltas.load_state_tensors(tensors, own["finished_phases"])
         if self.optimizer_states is not None and own["phase_optimizer_states"] is not None:
@@ -205,18 +214,13 @@ class RunState:
     def _own_part(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
         return state["processes"][self.groups.process_index if self.groups.is_parallel else 0]
 
-    def _fingerprint(self) -> dict[str, Any]:
-        """Everything that plans depend on. A resumed run must have the same values."""
-        context = self.context
+    def _plan_facts(self) -> dict[str, Any]:
+        """What plans depend on besides settings and rows, which the checkpoint's fingerprint holds."""
         return {
             # Follows from `phase_parallel`, `phase_group_size` and the number of processes. It comes first, because
             # the entries below depend on it.
             "phase_parallel": self.groups.layout,
-            "method": self.method.name,
-            "target_task": context.setup.target,
-            "tasks": {name: len(dataset) for name, dataset in context.setup.train_datasets.items()},
-            "global_batch_size": context.global_batch_size,
-            "data_seed": context.args.resolved_data_seed,
+            "global_batch_size": self.context.global_batch_size,
             "steps_per_epoch": self.plan.nominal_steps,
             # A checkpoint's weights are loaded by name, so other labels would silently take over its outputs.
             **{f"head of {name}": dict(head) for name, head in context.setup.heads.items()},

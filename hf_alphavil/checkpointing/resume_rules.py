@@ -1,0 +1,134 @@
+"""What a resumed run may change: the one list of all settings, and the comparison with a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from itertools import zip_longest
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+# fmt: off
+#: A run cannot resume with another value, because its result would be neither run's.
+MUST_MATCH = frozenset([
+    # The optimizer and its schedule, whose settings are part of the checkpoint
+    "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "optim", "optim_args",
+    "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+    "label_smoothing_factor", "neftune_noise_alpha",
+    # Rows, their order and what the model reads of them
+    "seed", "data_seed", "train_sampling_strategy", "length_column_name", "dataloader_drop_last",
+    "remove_unused_columns", "label_names", "max_length", "delta_fraction", "max_phase_steps", "joint_fraction",
+    "task_sampling", "sampling_temperature",
+    # The choice of the best model: the checkpoint holds the best score
+    "metric_for_best_model", "greater_is_better",
+    # The method
+    "target_task", "method", "method_kwargs", "phase_optimizer_state", "delta_dtype", "alpha_steps",
+    "alpha_learning_rate", "alpha_optimizer", "alpha_objective", "alpha_granularity", "alpha_l1", "alpha_l2",
+    "alpha_init", "alpha_batch_size", "alpha_data", "alpha_holdout_fraction", "alpha_applies_to",
+    "weight_applies_to", "min_task_weight", "max_task_weight", "normalize_task_weights", "weight_average",
+    "prune_below", "prune_patience",
+])
+
+#: The run goes on with the new value, and a warning says so.
+CHANGES_WITH_WARNING = frozenset([
+    # The length of the run, which is also that of the schedule. Methods that plan it ahead refuse another one.
+    "num_train_epochs", "max_steps",
+    # The split of a step's rows. Their number must match.
+    "per_device_train_batch_size", "gradient_accumulation_steps", "average_tokens_across_devices",
+    # Rounding
+    "bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "torch_compile", "torch_compile_backend",
+    "torch_compile_mode", "use_liger_kernel", "liger_kernel_config",
+    # Among which epochs the best model is chosen
+    "eval_strategy", "eval_steps", "eval_delay", "load_best_model_at_end",
+    # How processes share the model
+    "accelerator_config", "parallelism_config", "deepspeed", "fsdp", "fsdp_config",
+])
+
+#: The result does not depend on it, or something else that is compared says more.
+MAY_CHANGE = frozenset([
+    # Places and devices
+    "output_dir", "use_cpu", "delta_device", "local_rank", "save_on_each_node",
+    # Processes: the phases that each of them runs are compared
+    "phase_parallel", "phase_group_size", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
+    "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout",
+    # Memory: the batch size that is found is compared
+    "auto_find_batch_size", "torch_empty_cache_steps", "activation_checkpointing",
+    "activation_checkpointing_kwargs", "gradient_checkpointing", "gradient_checkpointing_kwargs", "use_cache",
+    # Logs and reports
+    "logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node", "logging_nan_inf_filter",
+    "log_level", "log_level_replica", "disable_tqdm", "report_to", "run_name", "project", "trackio_space_id",
+    "trackio_bucket_id", "trackio_static_space_id", "include_num_input_tokens_seen", "skip_memory_metrics",
+    "debug",
+    # Checkpoints and the Hub
+    "save_strategy", "save_steps", "save_total_limit", "save_only_model", "enable_jit_checkpoint", "push_to_hub",
+    "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision",
+    "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint", "full_determinism",
+    # How evaluations are computed
+    "per_device_eval_batch_size", "prediction_loss_only", "eval_on_start", "eval_do_concat_batches",
+    "eval_use_gather_object", "eval_accumulation_steps", "include_for_metrics", "batch_eval_metrics",
+    "eval_auxiliaries", "do_train", "do_eval", "do_predict",
+    # Loading of rows, whose order does not depend on it
+    "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",
+    "dataloader_prefetch_factor", "dataloader_multiprocessing_context", "dataloader_in_order",
+])
+# fmt: on
+
+_MISSING = object()
+
+
+def check_resume(
+    checkpoint: str, theirs: Mapping[str, Mapping[str, Any]], mine: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """
+    Compares a run with the one that wrote a checkpoint, before anything is loaded.
+
+    Args:
+        checkpoint (`str`): The checkpoint folder.
+        theirs (`Mapping`): The fingerprint in the checkpoint. See [`run_fingerprint`].
+        mine (`Mapping`): The fingerprint of the run that resumes.
+
+    Raises:
+        ValueError: If something that must match differs. The message lists all of it.
+    """
+    mine = json.loads(json.dumps(mine))
+    settings = _differences(theirs["settings"], mine["settings"], only_common=True)
+    model = _differences(theirs["model"], mine["model"], only_common=True)
+    problems = {name: text for name, text in settings.items() if name not in CHANGES_WITH_WARNING}
+    problems |= _differences(theirs["rows"], mine["rows"]) | model
+    if problems:
+        raise ValueError(
+            f"the run cannot resume from {checkpoint}: the checkpoint was written with "
+            f"{'; '.join(problems.values())}. Pass what the checkpoint was written with, or start a new run from the "
+            "model in that folder, in another `output_dir`"
+        )
+    warnings = {name: text for name, text in settings.items() if name in CHANGES_WITH_WARNING}
+    warnings |= _differences(theirs["other"], mine["other"])
+    if warnings:
+        logger.warning(
+            "%s was written with %s. The run goes on with its own values, so its result is not that of a run that was "
+            "never stopped; learning rates follow the new run's schedule",
+            checkpoint,
+            "; ".join(warnings.values()),
+        )
+
+
+def _differences(theirs: Mapping[str, Any], mine: Mapping[str, Any], only_common: bool = False) -> dict[str, str]:
+    """What differs, in words, by name. An entry that only one side has differs too, unless `only_common`."""
+    found = {}
+    for name in {**theirs, **mine}:
+        one, other = theirs.get(name, _MISSING), mine.get(name, _MISSING)
+        if one != other and not (only_common and _MISSING in (one, other)):
+            found[name] = _describe(name, one, other)
+    return found
+
+
+def _describe(name: str, theirs: Any, mine: Any) -> str:
+    if isinstance(theirs, list) and isinstance(mine, list):
+        pairs = enumerate(zip_longest(theirs, mine, fillvalue="nothing"))
+        number, (one, other) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+        if len(str(theirs)) + len(str(mine)) > 200:
+            return f"{name}: number {number} was {one}, this run has {other}"
+    theirs, mine = ("nothing" if value is _MISSING else value for value in (theirs, mine))
+    return f"{name}={theirs}, this run has {mine}"

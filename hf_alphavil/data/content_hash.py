@@ -1,0 +1,143 @@
+"""The content of a dataset as a short hash, equal in every process that reads the same rows."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+import xxhash
+from torch.utils.data import Subset
+
+#: Rows that are read of a dataset whose rows are made one by one. They are spread evenly over the dataset.
+MAX_ROWS_READ = 10_000
+_ROWS_READ_TWICE = 4
+_ROWS_AT_ONCE = 10_000
+
+
+class _Digest:
+    """A hash of a sequence of parts."""
+
+    def __init__(self) -> None:
+        self._hash = xxhash.xxh3_128()
+
+    def update(self, part: str | bytes) -> None:
+        content = part.encode() if isinstance(part, str) else part
+        self._hash.update(len(content).to_bytes(8, "little"))  # so that ("a", "bc") and ("ab", "c") differ
+        self._hash.update(content)
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def content_hash(dataset: Any) -> str | None:
+    """
+    A hash of the rows of a dataset, in their order.
+
+    Of a `datasets.Dataset` without a transform, all rows count. Of any other dataset, up to 10,000 rows are read.
+    Reading does not change the state of the random generators.
+
+    Args:
+        dataset (`Dataset`): A map-style dataset.
+
+    Returns:
+        `str`, *optional*: The hash, or `None` if rows are random (two readings of a row differ) or cannot be read.
+    """
+    digest = _Digest()
+    digest.update(str(len(dataset)))
+    if isinstance(dataset, Subset):
+        inner = content_hash(dataset.dataset)
+        if inner is None:
+            return None
+        digest.update(inner)
+        digest.update(np.asarray(dataset.indices, dtype=np.int64).tobytes())
+    elif isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom":
+        _add_table(digest, dataset)
+    elif not _add_rows(digest, dataset):
+        return None
+    return digest.hexdigest()
+
+
+def _add_table(digest: _Digest, dataset: datasets.Dataset) -> None:
+    for table in dataset.with_format("arrow").iter(batch_size=_ROWS_AT_ONCE):
+        for name in sorted(table.column_names):
+            digest.update(name)
+            column = table[name].combine_chunks()
+            for array in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+                _add_array(digest, array)
+
+
+def _add_array(digest: _Digest, array: Any) -> None:
+    """Adds the values of an Arrow array. How they lie in memory does not count."""
+    kind = array.type
+    digest.update(str(kind))
+    digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        digest.update(pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).tobytes())
+        _add_array(digest, array.flatten())
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        values = array.fill_null(False if pa.types.is_boolean(kind) else 0)
+        digest.update(values.to_numpy(zero_copy_only=False).tobytes())
+    else:
+        _add_value(digest, array.to_pylist())
+
+
+def _add_rows(digest: _Digest, dataset: Any) -> bool:
+    """Adds rows that are made one by one; returns whether they are equal whenever they are read."""
+    num_rows = len(dataset)
+    step = max(1, -(-num_rows // MAX_ROWS_READ))
+    with _unchanged_generators():
+        try:
+            for index in range(0, num_rows, step):
+                once = _Digest()
+                _add_value(once, dataset[index])
+                if index < _ROWS_READ_TWICE * step:
+                    again = _Digest()
+                    _add_value(again, dataset[index])
+                    if again.hexdigest() != once.hexdigest():
+                        return False
+                digest.update(once.hexdigest())
+        except Exception:  # the run tells, if it reads the row
+            return False
+    return True
+
+
+def _add_value(digest: _Digest, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key in sorted(value, key=str):
+            digest.update(str(key))
+            _add_value(digest, value[key])
+    elif isinstance(value, torch.Tensor):
+        digest.update(f"{value.dtype} {tuple(value.shape)}")
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        digest.update(f"{value.dtype} {value.shape}")
+        digest.update(value.tobytes())
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"{len(value)}")
+        if all(isinstance(item, (int, float, str)) for item in value):
+            digest.update(repr(value))
+        else:
+            for item in value:
+                _add_value(digest, item)
+    elif value is None or isinstance(value, (int, float, str, bytes, np.generic)):
+        digest.update(repr(value))
+    else:  # its text may hold an address
+        digest.update(f"{type(value).__module__}.{type(value).__qualname__}")
+
+
+@contextlib.contextmanager
+def _unchanged_generators() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,0 +1,316 @@
+"""Resume with something changed: refused before training with what differs, or told, or without effect."""
+
+import json
+import re
+from dataclasses import fields
+
+import pytest
+import torch
+from torch.utils.data import Subset
+
+from hf_alphavil import MultitaskTrainingArguments
+from hf_alphavil.checkpointing.fingerprint import settings_fingerprint
+from hf_alphavil.checkpointing.folder import checkpoints
+from hf_alphavil.checkpointing.resume_rules import CHANGES_WITH_WARNING, MAY_CHANGE, MUST_MATCH
+from support.comparing import assert_same_run
+from support.resumed_run import RUN
+from support.toy_run import TARGET, RecordingTrainer, accuracy, run_toy, toy_args, toy_data, toy_model, toy_trainer
+
+SETTINGS = RUN | {"max_phase_steps": 2, "save_steps": 2, "joint_fraction": 0.3}
+MIDDLE = "checkpoint-4"  # between two phases of the first epoch
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stopped")
+    return folder, run_toy(folder, **SETTINGS)
+
+
+def refused(stopped, tmp_path, trainer, *messages):
+    """The trainer cannot resume, and has not trained."""
+    folder, _ = stopped
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    with pytest.raises(ValueError, match="the run cannot resume from") as error:
+        trainer.train(resume_from_checkpoint=str(folder / MIDDLE))
+    for message in messages:
+        assert re.search(message, str(error.value)), str(error.value)
+    assert trainer.state.global_step == 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+
+
+# ---- The list of all settings
+
+
+def test_every_setting_has_one_rule():
+    names = [entry.name for entry in fields(MultitaskTrainingArguments)]
+    assert sorted([*MUST_MATCH, *CHANGES_WITH_WARNING, *MAY_CHANGE]) == sorted(names)
+
+
+def test_a_checkpoint_holds_what_is_compared_and_no_secret(stopped, tmp_path):
+    folder, _ = stopped
+    state = json.loads((folder / MIDDLE / "multitask_state.json").read_text())
+    assert set(state["fingerprint"]["settings"]) == MUST_MATCH | CHANGES_WITH_WARNING
+    assert "hub_token" not in settings_fingerprint(toy_args(tmp_path, hub_token="secret"))
+
+
+OTHER_VALUES = {
+    "learning_rate": 0.02,
+    "lr_scheduler_type": "constant",
+    "lr_scheduler_kwargs": {"num_cycles": 1},
+    "warmup_steps": 3,
+    "optim": "sgd",
+    "optim_args": "momentum=0.9",
+    "optim_target_modules": "all-linear",
+    "weight_decay": 0.2,
+    "adam_beta1": 0.8,
+    "adam_beta2": 0.9,
+    "adam_epsilon": 1e-6,
+    "max_grad_norm": 2.0,
+    "label_smoothing_factor": 0.1,
+    "neftune_noise_alpha": 1.0,
+    "seed": 43,
+    "data_seed": 43,
+    "train_sampling_strategy": "sequential",
+    "length_column_name": "tokens",
+    "dataloader_drop_last": True,
+    "remove_unused_columns": False,
+    "label_names": ["labels", "more"],
+    "max_length": 64,
+    "delta_fraction": 0.9,
+    "max_phase_steps": 3,
+    "joint_fraction": 0.4,
+    "task_sampling": "uniform",
+    "sampling_temperature": 3.0,
+    "metric_for_best_model": "loss",
+    "greater_is_better": True,
+    "target_task": "b",
+    "method": "multitask",
+    "method_kwargs": {"probe_fraction": 0.4},
+    "phase_optimizer_state": "reset",
+    "delta_dtype": "bfloat16",
+    "alpha_steps": 6,
+    "alpha_learning_rate": 0.2,
+    "alpha_optimizer": "adam",
+    "alpha_objective": "entropy",
+    "alpha_granularity": "layer",
+    "alpha_l1": 0.1,
+    "alpha_l2": 0.1,
+    "alpha_init": "mean",
+    "alpha_batch_size": 32,
+    "alpha_data": "train",
+    "alpha_holdout_fraction": 0.2,
+    "alpha_applies_to": "encoder",
+    "weight_applies_to": "loss",
+    "min_task_weight": 0.2,
+    "max_task_weight": 3.0,
+    "normalize_task_weights": False,
+    "weight_average": 0.5,
+    "prune_below": 0.5,
+    "prune_patience": 3,
+}
+
+
+def test_other_values_of_every_setting_that_must_match(stopped, tmp_path):
+    """Each has its name, its old and its new value in the error."""
+    folder, _ = stopped
+    assert set(OTHER_VALUES) == MUST_MATCH
+    theirs = json.loads((folder / MIDDLE / "multitask_state.json").read_text())["fingerprint"]["settings"]
+    for name, value in OTHER_VALUES.items():
+        if name in ("label_smoothing_factor", "neftune_noise_alpha", "target_task", "method_kwargs"):
+            continue  # below, or not with this model
+        trainer = toy_trainer(tmp_path, **SETTINGS)
+        setattr(trainer.args, name, value)
+        old = re.escape(f"written with {name}={theirs[name]}, this run has {value}")
+        if name == "method":
+            old = "method=alphavil, this run has multitask"
+        refused(stopped, tmp_path, trainer, old if name != "data_seed" else "data_seed=42, this run has 43")
+
+
+def test_all_that_differs_is_listed_at_once(stopped, tmp_path):
+    trainer = toy_trainer(tmp_path, **SETTINGS | {"learning_rate": 0.5, "alpha_steps": 7, "seed": 3, "data_seed": 42})
+    refused(stopped, tmp_path, trainer, "learning_rate=0.01, this run has 0.5", "alpha_steps=5, .*7", "seed=42, .*3")
+
+
+def test_the_same_values_in_other_words_match(stopped, tmp_path):
+    folder, whole = stopped
+    same = {"data_seed": 42, "alpha_init": 1, "method_kwargs": "{}", "normalize_task_weights": True}
+    assert_same_run(whole, run_toy(tmp_path, resume_from_checkpoint=str(folder / MIDDLE), **SETTINGS | same))
+
+
+def test_what_may_change_has_no_effect(stopped, tmp_path, caplog):
+    folder, whole = stopped
+    changed = {
+        "save_steps": 1000,
+        "save_total_limit": 1,
+        "dataloader_num_workers": 1,
+        "per_device_eval_batch_size": 3,
+        "delta_device": "cpu",
+        "phase_parallel": "auto",
+        "logging_first_step": True,
+        "run_name": "again",
+    }
+    resumed = run_toy(tmp_path, resume_from_checkpoint=str(folder / MIDDLE), **SETTINGS | changed)
+    assert_same_run(whole, resumed)
+    assert "was written with" not in caplog.text
+
+
+def test_what_changes_with_a_warning(stopped, tmp_path, caplog):
+    folder, _ = stopped
+    changed = {"num_train_epochs": 3, "eval_strategy": "epoch", "per_device_train_batch_size": 8}
+    changed["gradient_accumulation_steps"] = 1
+    run = run_toy(tmp_path, resume_from_checkpoint=str(folder / MIDDLE), **SETTINGS | changed)
+    assert len(run["history"]) == 3
+    (told,) = [r.getMessage() for r in caplog.records if "was written with" in r.getMessage()]
+    assert "num_train_epochs=2, this run has 3" in told
+    assert "eval_strategy=no, this run has epoch" in told
+    assert "gradient_accumulation_steps=2, this run has 1" in told
+
+
+def test_fewer_epochs_than_the_checkpoint_has_are_refused(stopped, tmp_path):
+    folder, _ = stopped
+    late = checkpoints(folder)[1]
+    with pytest.raises(ValueError, match=r"was written in epoch 2 and this run has 1: pass at least as many epochs"):
+        toy_trainer(tmp_path, **SETTINGS | {"num_train_epochs": 1}).train(resume_from_checkpoint=str(late))
+
+
+def test_a_finished_run_ends_again(stopped, tmp_path):
+    folder, whole = stopped
+    last = checkpoints(folder)[0]
+    assert_same_run(whole, run_toy(tmp_path, resume_from_checkpoint=str(last), **SETTINGS))
+
+
+# ---- Tasks and rows
+
+
+def other_data(folder, change, **settings):
+    """A trainer whose datasets `change(train, meta)` has changed."""
+    train, meta = toy_data()
+    changed = change(train, meta) or (train, meta)
+    return RecordingTrainer(
+        model=toy_model(noisy=True),
+        args=toy_args(folder, **{k: v for k, v in SETTINGS.items() if k != "noisy"} | settings),
+        train_dataset=changed[0],
+        eval_dataset={TARGET: changed[1]},
+        compute_metrics=accuracy,
+    )
+
+
+def flip_a_label(rows, number):
+    return [{**row, "labels": 1 - row["labels"]} if i == number else row for i, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("order", [("a", "c", "b"), ("b", "a", "c"), ("c", "b", "a")])
+def test_another_order_of_tasks(order, stopped, tmp_path):
+    trainer = toy_trainer(tmp_path, order=order, **SETTINGS)
+    refused(
+        stopped, tmp_path, trainer, r"tasks in order=\['a', 'b', 'c'\], this run has " + re.escape(str(list(order)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda train, meta: train.update(b=list(reversed(list(train["b"])))), "training rows of b=50 rows .*50 rows"),
+        (lambda train, meta: train.update(c=flip_a_label(train["c"], 22)), r"training rows of c=23 rows \(content"),
+        (
+            lambda train, meta: train.update(c=Subset(train["c"], range(22))),
+            "training rows of c=23 rows .*has 22 rows",
+        ),
+        (lambda train, meta: (train, flip_a_label(meta, 5)), "rows of the meta set=40 rows"),
+        (lambda train, meta: train.pop("c") and None, r"tasks in order=\['a', 'b', 'c'\], this run has \['a', 'b'\]"),
+    ],
+    ids=["order", "label", "fewer", "meta", "task"],
+)
+def test_other_rows(change, message, stopped, tmp_path):
+    refused(stopped, tmp_path, other_data(tmp_path, change), message)
+
+
+def test_other_validation_rows_are_told(tmp_path, caplog):
+    def no_change(train, meta):
+        return train, meta
+
+    def other_validation(train, meta):
+        return train, flip_a_label(meta, 1)
+
+    other_data(tmp_path, no_change, alpha_data="train").train()
+    checkpoint = str(tmp_path / MIDDLE)
+    other_data(tmp_path / "2", other_validation, alpha_data="train").train(resume_from_checkpoint=checkpoint)
+    assert re.search("validation rows of a=40 rows .*, this run has 40 rows", caplog.text)
+
+
+class RandomRows(torch.utils.data.Dataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        row = self.rows[index]
+        return row | {"x": row["x"] + torch.randn_like(row["x"])}
+
+
+def test_rows_that_are_random_are_compared_by_number(tmp_path):
+    """And comparing them changes no random number of the run."""
+
+    def augment(train, meta):
+        train["b"] = RandomRows(train["b"])
+
+    without = other_data(tmp_path / "0", augment, save_strategy="no")
+    without.train()
+    whole = other_data(tmp_path / "1", augment)
+    whole.train()
+    resumed = other_data(tmp_path / "2", augment)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "1" / MIDDLE))
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, without.model.state_dict()[name])
+        assert tensor.shape == resumed.model.state_dict()[name].shape
+
+
+# ---- Model and optimizer
+
+
+def toy_with(folder, change, optimizer=None):
+    """A trainer of a model that `change(model)` has changed; `optimizer(parameters)` makes its optimizer."""
+    trainer = toy_trainer(folder, **SETTINGS)
+    change(trainer.model)
+    if optimizer is not None:
+        trainer.optimizer = optimizer(trainer.model.parameters())
+    return trainer
+
+
+def more_dropout(model):
+    model.encoder[-1].p = 0.3
+
+
+def freeze(model):
+    next(model.parameters()).requires_grad_(False)
+
+
+def wider(model):
+    first = next(module for module in model.modules() if isinstance(module, torch.nn.Linear))
+    first.weight = torch.nn.Parameter(torch.cat([first.weight.detach()] * 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (more_dropout, r"modules.*Dropout\(p=0.2, inplace=False\), this run has .*p=0.3"),
+        (freeze, r"parameters: number 0 was .*, this run has .*\(frozen\)"),
+        (wider, "parameters: number 0 was .*, this run has"),
+    ],
+)
+def test_another_model(change, message, stopped, tmp_path):
+    refused(stopped, tmp_path, toy_with(tmp_path, change), message)
+
+
+def test_another_optimizer_of_ones_own(stopped, tmp_path):
+    for make, message in (
+        (lambda parameters: torch.optim.SGD(parameters, lr=0.01), "optimizer AdamW, this run has SGD"),
+        (lambda parameters: torch.optim.AdamW(parameters, lr=0.02, weight_decay=0.1), r"another optimizer"),
+        (lambda parameters: torch.optim.AdamW(list(parameters)[::-1], lr=0.01, weight_decay=0.1), "another optimizer"),
+    ):
+        folder, _ = stopped
+        trainer = toy_with(tmp_path, lambda model: None, make)
+        with pytest.raises(ValueError, match=message):
+            trainer.train(resume_from_checkpoint=str(folder / MIDDLE))
