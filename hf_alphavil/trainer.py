@@ -172,6 +172,14 @@ class MultitaskTrainer(
         trained = list(setup.train_datasets.values())
         return ConcatDataset[Any](trained) if trained else None, dict(setup.eval_datasets) or None
 
+    def _follow_settings(self, is_new_model: bool = False) -> None:
+        """Sets the tasks up again if settings have changed since."""
+        is_changed = setup_settings(self.args) != self.task_setup.settings
+        if is_changed:
+            self.train_dataset, self.eval_dataset = self._set_up_tasks()
+        if is_changed or is_new_model:
+            self._fit_to_model()
+
     def _check_settings(self) -> None:
         args, setup = self.args, self.task_setup
         check_task_settings(args, setup)
@@ -321,11 +329,7 @@ class MultitaskTrainer(
     ) -> Any:
         """Trainer's loop with a new runner, because batch-size and hyper-parameter search call it repeatedly."""
         check_arguments(self.args)
-        is_changed = setup_settings(self.args) != self.task_setup.settings
-        if is_changed:
-            self.train_dataset, self.eval_dataset = self._set_up_tasks()
-        if is_changed or trial is not None:
-            self._fit_to_model()
+        self._follow_settings(is_new_model=trial is not None)
         self._check_settings()
         self._checked_model()
         self.rehearse_metrics()

@@ -64,7 +64,11 @@ def settings_fingerprint(args: MultitaskSettings) -> dict[str, Any]:
     settings = {entry.name: _plain(getattr(args, entry.name)) for entry in fields(args) if entry.name in compared}
     options = read_options(METHODS[args.method].Options, args.method_kwargs, args.method)
     # Written differently, they are the same.
-    return settings | {"data_seed": args.resolved_data_seed, "method_kwargs": _plain(asdict(options))}
+    return settings | {
+        "data_seed": args.resolved_data_seed,
+        "method_kwargs": _plain(asdict(options)),
+        "normalize_task_weights": args.normalizes_task_weights,
+    }
 
 
 def _rows(setup: TaskSetup) -> dict[str, Any]:
@@ -72,14 +76,9 @@ def _rows(setup: TaskSetup) -> dict[str, Any]:
     rows |= {f"training rows of {name}": _describe_rows(rows) for name, rows in setup.train_datasets.items()}
     if setup.meta_set is not None:
         rows["rows of the meta set"] = _describe_rows(setup.meta_set)
-    for name, task in setup.tasks.items():
-        rows[f"task {name}"] = {
-            "kind": task.kind,
-            "problem_type": task.problem_type,
-            "labels": None if task.labels is None else list(task.labels),
-            "mlm_probability": task.mlm_probability,
-        }
-    return rows
+    # Weights are loaded by name, so other labels would silently take over the checkpoint's outputs.
+    rows |= {f"head of {name}": _plain(head) for name, head in setup.heads.items()}
+    return rows | {f"mlm_probability of {name}": task.mlm_probability for name, task in setup.tasks.items()}
 
 
 def _describe_rows(dataset: TaskDataset) -> str:

@@ -43,6 +43,7 @@ class CheckpointingMixin(Trainer):
     args: Any
     model: Any
     task_setup: Any
+    _follow_settings: Any
     optimizer: Any
     lr_scheduler: Any
 
@@ -81,6 +82,7 @@ class CheckpointingMixin(Trainer):
         self._fingerprint = None
         with self._own_run_dir(trial):
             if resume_from_checkpoint:
+                self._follow_settings()  # the rows are compared
                 resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
             return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 

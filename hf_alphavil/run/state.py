@@ -222,7 +222,5 @@ class RunState:
             "phase_parallel": self.groups.layout,
             "global_batch_size": self.context.global_batch_size,
             "steps_per_epoch": self.plan.nominal_steps,
-            # A checkpoint's weights are loaded by name, so other labels would silently take over its outputs.
-            **{f"head of {name}": dict(head) for name, head in context.setup.heads.items()},
             **self.method.plan_settings,
         }

@@ -1,5 +1,6 @@
 """Resume with something changed: refused before training with what differs, or told, or without effect."""
 
+import copy
 import json
 import re
 from dataclasses import fields
@@ -11,7 +12,7 @@ from torch.utils.data import Subset
 from hf_alphavil import MultitaskTrainingArguments
 from hf_alphavil.checkpointing.fingerprint import settings_fingerprint
 from hf_alphavil.checkpointing.folder import checkpoints
-from hf_alphavil.checkpointing.resume_rules import CHANGES_WITH_WARNING, MAY_CHANGE, MUST_MATCH
+from hf_alphavil.checkpointing.resume_rules import CHANGES_WITH_WARNING, MAY_CHANGE, MUST_MATCH, check_resume
 from support.comparing import assert_same_run
 from support.resumed_run import RUN
 from support.toy_run import TARGET, RecordingTrainer, accuracy, run_toy, toy_args, toy_data, toy_model, toy_trainer
@@ -53,77 +54,34 @@ def test_a_checkpoint_holds_what_is_compared_and_no_secret(stopped, tmp_path):
     assert "hub_token" not in settings_fingerprint(toy_args(tmp_path, hub_token="secret"))
 
 
-OTHER_VALUES = {
-    "learning_rate": 0.02,
-    "lr_scheduler_type": "constant",
-    "lr_scheduler_kwargs": {"num_cycles": 1},
-    "warmup_steps": 3,
-    "optim": "sgd",
-    "optim_args": "momentum=0.9",
-    "optim_target_modules": "all-linear",
-    "weight_decay": 0.2,
-    "adam_beta1": 0.8,
-    "adam_beta2": 0.9,
-    "adam_epsilon": 1e-6,
-    "max_grad_norm": 2.0,
-    "label_smoothing_factor": 0.1,
-    "neftune_noise_alpha": 1.0,
-    "seed": 43,
-    "data_seed": 43,
-    "train_sampling_strategy": "sequential",
-    "length_column_name": "tokens",
-    "dataloader_drop_last": True,
-    "remove_unused_columns": False,
-    "label_names": ["labels", "more"],
-    "max_length": 64,
-    "delta_fraction": 0.9,
-    "max_phase_steps": 3,
-    "joint_fraction": 0.4,
-    "task_sampling": "uniform",
-    "sampling_temperature": 3.0,
-    "metric_for_best_model": "loss",
-    "greater_is_better": True,
-    "target_task": "b",
-    "method": "multitask",
-    "method_kwargs": {"probe_fraction": 0.4},
-    "phase_optimizer_state": "reset",
-    "delta_dtype": "bfloat16",
-    "alpha_steps": 6,
-    "alpha_learning_rate": 0.2,
-    "alpha_optimizer": "adam",
-    "alpha_objective": "entropy",
-    "alpha_granularity": "layer",
-    "alpha_l1": 0.1,
-    "alpha_l2": 0.1,
-    "alpha_init": "mean",
-    "alpha_batch_size": 32,
-    "alpha_data": "train",
-    "alpha_holdout_fraction": 0.2,
-    "alpha_applies_to": "encoder",
-    "weight_applies_to": "loss",
-    "min_task_weight": 0.2,
-    "max_task_weight": 3.0,
-    "normalize_task_weights": False,
-    "weight_average": 0.5,
-    "prune_below": 0.5,
-    "prune_patience": 3,
-}
+@pytest.fixture(scope="module")
+def same_args(tmp_path_factory):
+    return toy_trainer(tmp_path_factory.mktemp("same"), **SETTINGS).args
 
 
-def test_other_values_of_every_setting_that_must_match(stopped, tmp_path):
-    """Each has its name, its old and its new value in the error."""
+OTHER_VALUES = {"method": "multitask", "method_kwargs": '{"probe_fraction": 0.4}', "normalize_task_weights": False}
+
+
+@pytest.mark.parametrize("name", sorted([*MUST_MATCH, *CHANGES_WITH_WARNING, *MAY_CHANGE]))
+def test_another_value_of_every_setting(name, stopped, same_args, caplog):
+    """An error or a warning gives the name, the old value and the new one."""
     folder, _ = stopped
-    assert set(OTHER_VALUES) == MUST_MATCH
-    theirs = json.loads((folder / MIDDLE / "multitask_state.json").read_text())["fingerprint"]["settings"]
-    for name, value in OTHER_VALUES.items():
-        if name in ("label_smoothing_factor", "neftune_noise_alpha", "target_task", "method_kwargs"):
-            continue  # below, or not with this model
-        trainer = toy_trainer(tmp_path, **SETTINGS)
-        setattr(trainer.args, name, value)
-        old = re.escape(f"written with {name}={theirs[name]}, this run has {value}")
-        if name == "method":
-            old = "method=alphavil, this run has multitask"
-        refused(stopped, tmp_path, trainer, old if name != "data_seed" else "data_seed=42, this run has 43")
+    fingerprint = json.loads((folder / MIDDLE / "multitask_state.json").read_text())["fingerprint"]
+    args = copy.copy(same_args)
+    if name == "method_kwargs":
+        args.method = fingerprint["settings"]["method"] = "diw"
+        fingerprint["settings"]["method_kwargs"] = {"probe_fraction": 0.5}
+    setattr(args, name, OTHER_VALUES.get(name, "another"))
+    mine = fingerprint | {"settings": settings_fingerprint(args)}
+    old, new = fingerprint["settings"].get(name), mine["settings"].get(name)
+    if name in MUST_MATCH:
+        with pytest.raises(ValueError, match=re.escape(f"was written with {name}={old}, this run has {new}")):
+            check_resume("c", fingerprint, mine)
+        assert old != new
+    else:
+        check_resume("c", fingerprint, mine)
+        told = f"was written with {name}={old}, this run has another" in caplog.text
+        assert told == (name in CHANGES_WITH_WARNING)
 
 
 def test_all_that_differs_is_listed_at_once(stopped, tmp_path):
