@@ -11,6 +11,7 @@ from datasets import Dataset
 from compare_config import Data, Run
 from hf_alphavil import Task, load_tasks
 from hf_alphavil.data import split_holdout
+from hf_alphavil.data.holdout import MIN_HOLDOUT_ROWS
 from hf_alphavil.demo.suite import demo_tasks
 from hf_alphavil.tasks.fingerprints import hash_of
 
@@ -80,12 +81,15 @@ def split_target(task: Task, data: Data) -> TargetSplit:
 def _hold_out(task: Task, rows: Dataset, data: Data, share: str) -> tuple[list[int], list[int]]:
     labels = rows[task.label_column][:] if task.has_one_class else None
     groups = rows[task.group_column][:] if task.group_column is not None else None
+    fraction = getattr(data, share)
     try:
-        return split_holdout(len(rows), getattr(data, share), data.data_seed, labels, groups)
+        # The trainer would hold out a larger share of so few rows, but a comparison states its shares.
+        if fraction * len(rows) < MIN_HOLDOUT_ROWS:
+            raise ValueError(f"{fraction} of {len(rows)} rows is fewer than {MIN_HOLDOUT_ROWS}")
+        return split_holdout(len(rows), fraction, data.data_seed, labels, groups)
     except ValueError as error:
         raise ValueError(
-            f"the target {task.name!r} is too small for {share}={getattr(data, share)}: raise it, or "
-            f"`max_train_samples` ({error})"
+            f"the target {task.name!r} is too small for {share}={fraction}: raise it, or `max_train_samples` ({error})"
         ) from error
 
 

@@ -79,7 +79,7 @@ def finished(out):
 
 def runs_alive(folder):
     """Processes of single runs. Those of a killed comparison get some time to end."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
         alive = [command for command in commands if "compare_run.py" in command and str(folder) in command]
