@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from transformers import ProgressCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import IntervalStrategy
 
@@ -144,3 +144,17 @@ def restore_callbacks(callbacks: Iterable[TrainerCallback], stored: Mapping[str,
         if number < len(states):
             for attribute, value in states[number].get("attributes", {}).items():
                 setattr(callback, attribute, value)
+
+
+def has_stopped_early(callbacks: Iterable[TrainerCallback]) -> bool:
+    """
+    Whether early stopping has ended the run that wrote a checkpoint.
+
+    Args:
+        callbacks (`Iterable[TrainerCallback]`): The run's callbacks, with the counters of the checkpoint.
+    """
+    return any(
+        isinstance(callback, EarlyStoppingCallback)
+        and callback.early_stopping_patience_counter >= callback.early_stopping_patience
+        for callback in callbacks
+    )

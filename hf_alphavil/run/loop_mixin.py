@@ -14,7 +14,7 @@ from ..checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallb
 from ..checkpointing.run_state import load_run_state
 from ..setup.best_metric import reader_of_best_metric
 from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
-from .callbacks import restore_callbacks
+from .callbacks import has_stopped_early, restore_callbacks
 from .first_batches import check_first_batches
 from .runner import PlanRunner
 
@@ -126,10 +126,12 @@ class TrainingLoopMixin(Trainer):
         # Plans may be shorter than the longest one, so the position comes from the run's state, not global_step.
         state = self.runner.state
         state.load_position(load_run_state(resume_from_checkpoint))
-        if (epoch := state.epoch + (state.step > 0)) > num_train_epochs:
+        epoch, step = state.epoch + (state.step > 0), self.state.global_step
+        if epoch > num_train_epochs or step > max_steps:
             raise ValueError(
-                f"{resume_from_checkpoint} was written in epoch {epoch} and this run has {num_train_epochs}: pass at "
-                "least as many epochs (`num_train_epochs` or `max_steps`), or resume from an earlier checkpoint"
+                f"{resume_from_checkpoint} was written in epoch {epoch}, at step {step}, and this run has "
+                f"{num_train_epochs} epochs and {max_steps} steps: pass at least as many (`num_train_epochs` or "
+                "`max_steps`), or resume from an earlier checkpoint"
             )
         # Trainer keeps the recorded path and the checkpoint's own numbers of steps.
         self.state.best_model_checkpoint = find_best_checkpoint(
@@ -137,6 +139,8 @@ class TrainingLoopMixin(Trainer):
         )
         self.state.compute_steps(self.args, max_steps)
         restore_callbacks(self.callback_handler.callbacks, self.state.stateful_callbacks or {})  # type: ignore[arg-type]
+        if step == max_steps or has_stopped_early(self.callback_handler.callbacks):
+            return num_train_epochs, 0  # Trainer would take another step
         return state.epoch, state.step * self.args.gradient_accumulation_steps
 
     @multitask_hook

@@ -8,6 +8,7 @@ from dataclasses import fields
 import pytest
 import torch
 from torch.utils.data import Subset
+from transformers import EarlyStoppingCallback
 
 from hf_alphavil import MultitaskTrainingArguments
 from hf_alphavil.checkpointing.fingerprint import settings_fingerprint
@@ -127,7 +128,7 @@ def test_what_changes_with_a_warning(stopped, tmp_path, caplog):
 def test_fewer_epochs_than_the_checkpoint_has_are_refused(stopped, tmp_path):
     folder, _ = stopped
     late = checkpoints(folder)[1]
-    with pytest.raises(ValueError, match=r"was written in epoch 2 and this run has 1: pass at least as many epochs"):
+    with pytest.raises(ValueError, match=r"was written in epoch 2, .* this run has 1 epochs .*pass at least as many"):
         toy_trainer(tmp_path, **SETTINGS | {"num_train_epochs": 1}).train(resume_from_checkpoint=str(late))
 
 
@@ -135,6 +136,27 @@ def test_a_finished_run_ends_again(stopped, tmp_path):
     folder, whole = stopped
     last = checkpoints(folder)[0]
     assert_same_run(whole, run_toy(tmp_path, resume_from_checkpoint=str(last), **SETTINGS))
+
+
+@pytest.mark.parametrize("end", ["inside an epoch", "early"])
+def test_a_run_that_has_ended_takes_no_further_step(end, tmp_path):
+    """Nor if it ended inside an epoch, or by early stopping. With fewer steps than it has taken, it is refused."""
+    settings = SETTINGS | {"method": "multitask", "max_steps": 3, "save_steps": 1}
+    patience = []
+    if end == "early":
+        settings |= {"num_train_epochs": 6, "max_steps": -1, "eval_strategy": "epoch", "save_strategy": "epoch"}
+        settings |= {"learning_rate": 3.0, "max_phase_steps": 1, "load_best_model_at_end": True, "method": "alphavil"}
+        patience = [1]
+    stopping = [[EarlyStoppingCallback(number) for number in patience] for _ in range(2)]
+    run = run_toy(tmp_path / "whole", callbacks=stopping[0], **settings)
+    assert len(run["history"]) < 6
+    last = checkpoints(tmp_path / "whole")[0]
+    assert_same_run(
+        run, run_toy(tmp_path / "again", resume_from_checkpoint=str(last), callbacks=stopping[1], **settings)
+    )
+    if end != "early":
+        with pytest.raises(ValueError, match=r"at step 3, and this run has 1 epochs and 2 steps"):
+            run_toy(tmp_path / "less", resume_from_checkpoint=str(last), **settings | {"max_steps": 2})
 
 
 # ---- Tasks and rows
