@@ -24,6 +24,7 @@ from hf_alphavil.modeling.loading import load_tokenizer
 from hf_alphavil.modeling.lora import LoraArguments, holds_adapters, holds_heads, load_model
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
 from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments
+from hf_alphavil.settings.changed import changed_fields
 from hf_alphavil.settings.command_line import parse_command_line
 from hf_alphavil.settings.user_errors import UserErrorsInOneLine
 from hf_alphavil.setup.datasets import tokenized_split
@@ -152,6 +153,7 @@ def main() -> int:
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
         driver, args, lora = parse_command_line((DriverArguments, DriverTrainingArguments, LoraArguments), __doc__)
         errors.traceback |= driver.traceback
+        args.script_settings = changed_fields(driver) | changed_fields(lora)
         if driver.demo:
             run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
             status = 0

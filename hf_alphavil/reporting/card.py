@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..methods import METHODS, Method
 from ..methods.options import read_options
 from . import CardScore, CardTask, write_model_card
+from .history import best_was_loaded
 
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
@@ -63,16 +64,23 @@ def settings_of(method: type[Method]) -> tuple[str, ...]:
     )
 
 
-def last_scores(log_history: list[dict[str, Any]], tasks: list[str]) -> list[CardScore]:
+def last_scores(log_history: list[dict[str, Any]], tasks: list[str], best_step: int | None = None) -> list[CardScore]:
     """
     Collects the last validation scores of every task from Trainer's log.
 
     Args:
         log_history (`list[dict]`): `trainer.state.log_history`.
         tasks (`list[str]`): Tasks to look for.
+        best_step (`int`, *optional*):
+            The step of the best model, if that was loaded at the end of training. Scores of other models, from
+            training's other steps, do not count.
     """
+    ends = [number for number, entry in enumerate(log_history) if "train_runtime" in entry]
+    training = ends[-1] if ends and best_step is not None else 0
     scores: dict[tuple[str, str], CardScore] = {}
-    for entry in log_history:
+    for number, entry in enumerate(log_history):
+        if number < training and entry.get("step") != best_step:
+            continue
         for key, value in entry.items():
             # The longest match wins: `eval_mnli_mismatched_accuracy` is not a score of `mnli`.
             owners = [task for task in tasks if key.startswith(f"eval_{task}_")]
@@ -89,6 +97,7 @@ def write_run_card(
     setup: TaskSetup,
     history: list[dict[str, Any]],
     log_history: list[dict[str, Any]],
+    best_step: int | None,
     model: Any,
     model_name: str | None = None,
     base_model: str | None = None,
@@ -102,6 +111,7 @@ def write_run_card(
         setup (`TaskSetup`): The run's tasks.
         history (`list[dict]`): `trainer.history`.
         log_history (`list[dict]`): `trainer.state.log_history`.
+        best_step (`int`, *optional*): `trainer.state.best_global_step`.
         model (`torch.nn.Module`): The bare model. The card gives the name of its encoder.
         model_name (`str`, *optional*): Defaults to the output folder's name.
         base_model (`str`, *optional*): The encoder. Defaults to the one that the model was built from.
@@ -117,7 +127,11 @@ def write_run_card(
     values = args.to_dict()
     chosen = asdict(read_options(method.Options, args.method_kwargs, method.name))
     options = {f"method_kwargs.{name}": value for name, value in chosen.items()}
-    scores = last_scores(log_history, list(setup.names))
+    # A run may end before its first epoch does.
+    is_best = best_was_loaded(history) or bool(not history and args.load_best_model_at_end and best_step)
+    scores = last_scores(log_history, list(setup.names), best_step if is_best else None)
+    settings = {name: values[name] for name in settings_of(method)} | args.changed() | dict(args.script_settings)
+    settings.pop("method_kwargs", None)  # listed as options
     return write_model_card(
         output_dir,
         model_name=model_name or output_dir.resolve().name,
@@ -138,9 +152,9 @@ def write_run_card(
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,
         meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
-        selected_on="validation" if args.load_best_model_at_end else None,
+        selected_on="validation" if is_best else None,
         base_model=base_model or _base_model(model),
-        training={name: values[name] for name in settings_of(method)} | options | {"processes": args.world_size},
+        training=settings | options | {"processes": args.world_size},
         exported_to=exported.as_posix() if (output_dir / exported).is_dir() else None,
         plot=plot.as_posix() if (output_dir / plot).is_file() else None,
         **metadata,

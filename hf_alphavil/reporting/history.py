@@ -62,6 +62,28 @@ def read_history(path: str | os.PathLike[str]) -> list[HistoryEntry]:
     return _map_numbers(history, lambda value: math.nan if value is None else value)
 
 
+def kept_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
+    """
+    The entry of the epoch that the kept model is from.
+
+    It is the last one, unless the best model was loaded at the end: then entries say whether they are `kept`.
+
+    Args:
+        history (`Sequence[dict]`): The history of a run.
+
+    Returns:
+        `dict`: The entry; empty if no epoch was finished when the kept model was saved.
+    """
+    if best_was_loaded(history):
+        return next((entry for entry in history if entry["kept"]), {})
+    return history[-1] if history else {}
+
+
+def best_was_loaded(history: Sequence[HistoryEntry]) -> bool:
+    """Whether the best model was loaded at the end of a run."""
+    return any("kept" in entry for entry in history)
+
+
 def tasks_of(history: Iterable[HistoryEntry], target: str) -> list[str]:
     """
     Lists the tasks of a history: the target first, then the others in order of appearance.

@@ -66,6 +66,7 @@ class ReportingMixin(Trainer):
             self.task_setup,
             self.history,
             self.state.log_history,
+            self.state.best_global_step,
             self.accelerator.unwrap_model(self.model),
             model_name,
             language=language,

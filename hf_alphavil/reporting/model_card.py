@@ -15,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..files.markdown import markdown_table
 from ..kinds import kind_of
-from .history import HistoryEntry
+from .history import HistoryEntry, best_was_loaded, kept_entry
 from .trust import alpha_data_in_words, score_in_words
 
 PAPER = "https://arxiv.org/abs/2405.07769"
@@ -148,6 +148,8 @@ def write_model_card(
         _introduction(encoder, tasks, target, method),
         "## Tasks\n\n" + _task_table(tasks, target, history),
     ]
+    if best_was_loaded(history):
+        sections.append(_kept_epoch_in_words(history))
     if plot is not None:
         sections.append(f"![Task weights during training]({plot})")
     if scores:
@@ -211,13 +213,23 @@ def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
 
 
 def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[HistoryEntry]) -> str:
-    last = history[-1] if history else {}
+    last = kept_entry(history)
     rows = []
     for task in sorted(tasks, key=lambda task: task.name != target):
         name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
         numbers = [last.get(column, {}).get(task.name) for column in ("task_weights", "alpha")]
         rows.append([name, kind_of(task).words, str(task.rows), *("–" if n is None else f"{n:.3f}" for n in numbers)])
-    return markdown_table(["task", "kind", "training rows", "final weight", "last α"], rows)
+    weight, alpha = "final weight", "last α"
+    if best_was_loaded(history):
+        weight, alpha = f"weight after epoch {last.get('epoch', 0)}", f"α of epoch {last.get('epoch', 0)}"
+    return markdown_table(["task", "kind", "training rows", weight, alpha], rows)
+
+
+def _kept_epoch_in_words(history: Sequence[HistoryEntry]) -> str:
+    epoch = kept_entry(history).get("epoch")
+    if epoch is None:
+        return "The best model was kept. It is from the first epoch, before its end."
+    return f"The best model was kept: that of epoch {epoch} of {len(history)}."
 
 
 def _score_table(

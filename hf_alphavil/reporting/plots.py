@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .history import HistoryEntry, tasks_of
+from .history import HistoryEntry, best_was_loaded, kept_entry, tasks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,8 @@ def plot_task_weights(history: Sequence[HistoryEntry], target: str, path: str | 
     """
     Draws each task's weight over the epochs, and below it α if the method has one. Epoch 0 shows the initial weights.
 
-    Every line has its label at its end. If a task was pruned, its α ends there. The target is black. The function does
+    A dotted line marks the epoch of the kept model if the best model was loaded at the end. Every line has its label
+    at its end. If a task was pruned, its α ends there. The target is black. The function does
     not change matplotlib's global state, such as the backend.
 
     Args:
@@ -72,6 +73,10 @@ def plot_task_weights(history: Sequence[HistoryEntry], target: str, path: str | 
     for panel, (title, xs, lines) in zip(axes, panels, strict=True):
         _draw_lines(panel, xs, lines, target)
         _style(panel, title, epochs)
+        if best_was_loaded(history):
+            panel.axvline(kept_entry(history).get("epoch", 0), color="0.4", linewidth=1.0, linestyle=":", zorder=1)
+    if best_was_loaded(history):
+        axes[0].set_title("dotted line: the kept model's epoch", loc="right", fontsize=9, color="0.4")
     axes[-1].set_xlabel("epoch")
     # Labels are laid out in pixels, so the panels need their final positions first.
     canvas.draw()

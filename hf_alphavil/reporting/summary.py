@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from .history import HistoryEntry, tasks_of
+from .history import HistoryEntry, best_was_loaded, kept_entry, tasks_of
 
 MISSING = "-"
 
@@ -14,7 +14,7 @@ def format_summary_table(
     target: str, score_name: str, score: float | None, history: Sequence[HistoryEntry], method: str
 ) -> str:
     """
-    Summarises a run: the target's score, then the last α and the final weight of every task.
+    Summarises a run: the target's score, then α and the weight of every task in the kept model's epoch.
 
     Apart from task names the table is ASCII, so that any terminal can print it.
 
@@ -28,12 +28,13 @@ def format_summary_table(
     Returns:
         `str`: The table, without a trailing line break. A missing α or weight is shown as `-`.
     """
-    last = history[-1] if history else {}
+    last = kept_entry(history)
     rows = [["task", "alpha", "weight"]]
     for task in tasks_of(history, target):
         name = f"{task} (target)" if task == target else task
         rows.append([name, _number(last.get("alpha", {}).get(task)), _number(last.get("task_weights", {}).get(task))])
-    heading = f"{target}: {score_name} {_number(score, 4)}  (method {method}, epochs {len(history)})"
+    kept = f", kept epoch {last.get('epoch', 0)}" if best_was_loaded(history) else ""
+    heading = f"{target}: {score_name} {_number(score, 4)}  (method {method}, epochs {len(history)}{kept})"
     return f"{heading}\n\n{align_columns(rows)}"
 
 
@@ -41,7 +42,7 @@ def format_comparison_table(
     target: str, score_name: str, runs: Mapping[str, tuple[float | None, Sequence[HistoryEntry]]]
 ) -> str:
     """
-    Compares methods, one per row: the target's score, then each task's final weight.
+    Compares methods, one per row: the target's score, then each task's weight in the kept model's epoch.
 
     Args:
         target (`str`): The target task.
@@ -56,7 +57,7 @@ def format_comparison_table(
     tasks = tasks_of([record for _, history in runs.values() for record in history], target)
     rows = [["method", f"{target} {score_name}", *(f"w({task})" for task in tasks)]]
     for method, (score, history) in runs.items():
-        weights = history[-1].get("task_weights", {}) if history else {}
+        weights = kept_entry(history).get("task_weights", {})
         rows.append([method, _number(score, 4), *(_number(weights.get(task)) for task in tasks)])
     return align_columns(rows)
 

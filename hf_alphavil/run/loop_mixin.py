@@ -16,6 +16,7 @@ from ..setup.best_metric import reader_of_best_metric
 from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import has_stopped_early, restore_callbacks
 from .first_batches import check_first_batches
+from .kept_epoch import mark_kept_epoch
 from .runner import PlanRunner
 
 logger = logging.getLogger(__name__)
@@ -173,4 +174,7 @@ class TrainingLoopMixin(Trainer):
         load_best = self.args.load_best_model_at_end and not self.preempted
         limit = self.args.save_total_limit if load_best else None
         with temporarily(self.args, load_best_model_at_end=load_best, save_total_limit=limit):
-            return super()._finalize_training(*args, **kwargs)
+            output = super()._finalize_training(*args, **kwargs)
+        if load_best and self.state.best_model_checkpoint is not None:
+            mark_kept_epoch(self.runner.state.history, self.state)
+        return output

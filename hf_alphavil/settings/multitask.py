@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from transformers import TrainingArguments
 
 from .alpha import AlphaArguments
+from .changed import changed_fields
 from .method import MethodArguments
 from .phases import PhaseArguments
 from .sampling import SamplingArguments
 from .task import TaskArguments
 from .weights import WeightArguments
+
+#: What a run sets by itself if the user has not.
+SET_BY_A_RUN = (
+    "ddp_find_unused_parameters", "average_tokens_across_devices", "dataloader_pin_memory", "metric_for_best_model",
+    "greater_is_better",
+)  # fmt: skip
 
 
 # A dataclass takes the fields of its last base first: `output_dir` is the first positional argument, as in
@@ -36,7 +45,11 @@ class MultitaskSettings(
         ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.
     """
 
+    #: Further settings of a script, by name, which the model card lists beside these.
+    script_settings: ClassVar[Mapping[str, Any]] = {}
+
     def __post_init__(self) -> None:
+        given = changed_fields(self)
         super().__post_init__()
         self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
         self.check_tasks()
@@ -44,6 +57,18 @@ class MultitaskSettings(
         self.check_weights()
         self.check_phases()
         self.check_sampling()
+
+        self._given = set(given)
+        self._derived = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def changed(self) -> dict[str, Any]:
+        """`dict[str, Any]`: The arguments that the user has set, here or later, to other values than the defaults."""
+        values = self.to_dict()
+        return {
+            name: values[name]
+            for name, derived in self._derived.items()
+            if name in self._given or (getattr(self, name) != derived and name not in SET_BY_A_RUN)
+        }
 
     @property
     def resolved_data_seed(self) -> int:
