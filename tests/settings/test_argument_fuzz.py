@@ -106,7 +106,7 @@ WORDS = {
     "method": ["method", "epoch", "auxiliar"],
     "lr_scheduler_type": ["schedule"],
     "optim": ["optim", "Adagrad"],
-    "target_task": ["task"],
+    "target_task": ["task", "target"],
     "optim_args": ["unexpected keyword argument", "Unknown"],
     "alpha_data": ["test rows", "held-out"],
 }
