@@ -186,10 +186,15 @@ class EvaluationMixin(Trainer):
 
     def _scores_of_a_batch(self, name: str) -> dict[str, float] | None:
         """The task's metrics on its first validation rows, or `None` if they need more or other rows."""
-        dataset, kept = self.task_setup.eval_datasets[name], []
+        dataset, kept = self.task_setup.eval_datasets[name], list[Any]()
+
+        def keep(prediction: Any) -> dict[str, float]:
+            kept.append(prediction)
+            return {}
+
         rows = range(min(len(dataset), 2 * self.args.eval_batch_size * self.args.world_size))
         with torch.random.fork_rng(devices=[]), self._metrics_of(name, dataset):
-            compute_metrics, self.compute_metrics = self.compute_metrics, lambda given: kept.append(given) or {}
+            compute_metrics, self.compute_metrics = self.compute_metrics, keep
             loader = self.get_eval_dataloader(TaskDataset(Subset(dataset, rows), dataset.task))
             self.evaluation_loop(loader, description="Rehearsal of metrics")
             try:

@@ -119,7 +119,7 @@ class MultitaskTrainer(
             limit_max_length(args, model)
             given = {"tasks": tasks, "train_dataset": train_dataset, "eval_dataset": eval_dataset}
             given |= {"processing_class": processing_class, "compute_metrics": compute_metrics}
-            self._make_task_setup = partial(make_task_setup, **given)
+            self._make_task_setup: Callable[..., TaskSetup] = partial(make_task_setup, **given)
             self._make_collator = partial(
                 make_collator, data_collator=data_collator, processing_class=processing_class
             )

@@ -80,7 +80,7 @@ def check_best_metric(args: MultitaskSettings, setup: TaskSetup) -> None:
         _require_metric(args, setup, reader)
     if setup.target not in setup.eval_datasets:
         raise ValueError(
-            f"eval_strategy={str(args.eval_strategy.value)!r}, but the target {setup.target!r} has no validation set: "
+            f"eval_strategy={str(IntervalStrategy(args.eval_strategy).value)!r}, but the target {setup.target!r} has no validation set: "
             "pass one in `eval_dataset`, or eval_strategy='no'"
         )
 

@@ -186,7 +186,7 @@ TABLE = {
     "dataloader_num_workers": (AS_TRAINER, 1, {}, same),
     "dataloader_pin_memory": (AS_TRAINER, False, {}, same),
     "dataloader_persistent_workers": (AS_TRAINER, True, WORKER, same),
-    "dataloader_prefetch_factor": (AS_TRAINER, 3, WORKER, same),
+    "dataloader_prefetch_factor": (AS_TRAINER, 1, WORKER, same),
     "dataloader_multiprocessing_context": (AS_TRAINER, "fork", WORKER, same),
     "dataloader_in_order": (AS_TRAINER, False, WORKER, same),
     "remove_unused_columns": (BY_TASK, False, {}, same),
