@@ -196,7 +196,8 @@ class EvaluationMixin(Trainer):
         with torch.random.fork_rng(devices=[]), self._metrics_of(name, dataset):
             compute_metrics, self.compute_metrics = self.compute_metrics, keep
             loader = self.get_eval_dataloader(TaskDataset(Subset(dataset, rows), dataset.task))
-            self.evaluation_loop(loader, description="Rehearsal of metrics")
+            with temporarily(self.callback_handler, callbacks=[]):
+                self.evaluation_loop(loader, description="Rehearsal of metrics")
             try:
                 return dict(compute_metrics(kept[0])) if compute_metrics is not None and kept else None
             except Exception:  # a metric may need more rows

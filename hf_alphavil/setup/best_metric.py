@@ -79,9 +79,10 @@ def check_best_metric(args: MultitaskSettings, setup: TaskSetup) -> None:
     if (reader := reader_of_best_metric(args)) is not None:
         _require_metric(args, setup, reader)
     if setup.target not in setup.eval_datasets:
+        strategy = IntervalStrategy(args.eval_strategy).value
         raise ValueError(
-            f"eval_strategy={str(IntervalStrategy(args.eval_strategy).value)!r}, but the target {setup.target!r} has no validation set: "
-            "pass one in `eval_dataset`, or eval_strategy='no'"
+            f"eval_strategy={strategy!r}, but the target {setup.target!r} has no validation set: pass one in "
+            "`eval_dataset`, or eval_strategy='no'"
         )
 
 
