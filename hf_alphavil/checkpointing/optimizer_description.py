@@ -26,7 +26,7 @@ def parameter_names(optimizer: Optimizer, model: nn.Module) -> list[str]:
 
 def describe_optimizer(optimizer: Optimizer, scheduler: Any, model: nn.Module) -> dict[str, Any]:
     """
-    Describes an optimizer, ready for JSON.
+    Describes an optimizer by values that JSON can hold.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The optimizer.

@@ -75,17 +75,22 @@ class TaskSpec:
         default=None,
         metadata=yaml_key(
             (is_list_of(str, int), "a list of strings, with yes, no, true, false, on and off in quotes"),
-            "names in id order (by default, the labels of the training rows, sorted)",
+            "the labels' names, in id order. Default: the labels of the training rows, sorted",
         ),
     )
     metrics: tuple[str, ...] = field(default=(), metadata=yaml_key(TEXTS, "the metrics to report ([below](#metrics))"))
     main_metric: str = field(default="", metadata=yaml_key(TEXT, "the metric that chooses the best model"))
     greater_is_better: bool | None = field(
-        default=None, metadata=yaml_key(FLAG, "whether a larger `main_metric` is better (by default, the metric says)")
+        default=None,
+        metadata=yaml_key(FLAG, "whether a larger `main_metric` is better. Default: the metric's own direction"),
     )
     group_column: str | None = field(
         default=None,
-        metadata=yaml_key(TEXT, "rows with equal text here are never split between training and a held-out slice"),
+        metadata=yaml_key(
+            TEXT,
+            "the column of what rows share, such as a passage: rows with equal values are never split between "
+            "training and a held-out slice",
+        ),
     )
     label_column: str = field(
         default="label",
@@ -93,8 +98,8 @@ class TaskSpec:
             TEXT,
             "the column of the label (`label`): an id, counted from 0, or a name, in the same form in every row. "
             "Several labels, and the labels of words, are a list or a string. Several labels can also be flags, one "
-            "for each of `labels`, as `[1, 0, 1]` (for two labels, `true` and `false`). One column for each flag is "
-            "not read",
+            "for each of `labels`, as `[1, 0, 1]` (for two labels, `true` and `false`). Flags in columns of "
+            "their own are not read",
         ),
     )
     problem_type: str | None = field(

@@ -45,7 +45,7 @@ class SubmissionFormat:
         default=None,
         metadata=yaml_key(
             (is_list_of(str, int), "a list of what the leaderboard wants"),
-            "what the file says for each of `labels`, in their order",
+            "what the file has for each of `labels`, in the same order",
         ),
     )
     decimals: int = field(default=3, metadata=yaml_key(WHOLE_NUMBER, "regression: decimals of the scores (3)"))

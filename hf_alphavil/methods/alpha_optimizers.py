@@ -66,7 +66,7 @@ class AlphaOptimizer(ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """`dict`: What the optimizer keeps from epoch to epoch, ready for JSON."""
+        """`dict`: What the optimizer keeps from epoch to epoch, JSON-serialisable."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

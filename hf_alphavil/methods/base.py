@@ -116,7 +116,7 @@ class Method(ABC):
 
     @property
     def plan_settings(self) -> dict[str, Any]:
-        """`dict`: What plans depend on besides tasks and steps, ready for JSON. A resumed run must have the same."""
+        """`dict`: What plans depend on besides tasks and steps, JSON-serialisable. It must be equal on resume."""
         return {}
 
     def gives_buffers(self, phase: Phase) -> bool:
@@ -169,7 +169,7 @@ class Method(ABC):
         return EpochRecord()
 
     def state_dict(self) -> dict[str, Any]:
-        """`dict`: The method's state at any step, ready for JSON."""
+        """`dict`: The method's state at any step, JSON-serialisable."""
         return {"task_weights": dict(self.task_weights)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from .plain_state import optimizer_from_json, optimizer_to_json
 
 class LearnedWeights:
     """
-    One number per task, updated by a torch optimizer. Its state is ready for JSON.
+    One number per task, updated by a torch optimizer. Its state is JSON-serialisable.
 
     Args:
         names (`Sequence[str]`): The tasks.
@@ -59,7 +59,7 @@ class LearnedWeights:
         self.tensor.mul_(total / self.tensor.sum())
 
     def state_dict(self) -> dict[str, Any]:
-        """`dict`: The weights and the optimizer's state, ready for JSON."""
+        """`dict`: The weights and the optimizer's state, JSON-serialisable."""
         return {"values": self.tensor.tolist(), "optimizer": optimizer_to_json(self.optimizer)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

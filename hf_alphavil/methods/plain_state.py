@@ -64,7 +64,7 @@ def from_json(value: Any) -> Any:
 
 def optimizer_to_json(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """
-    The per-parameter state of an optimizer of a few numbers, ready for JSON.
+    The per-parameter state of an optimizer of a few numbers, JSON-serialisable.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The optimizer.

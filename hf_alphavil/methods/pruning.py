@@ -47,7 +47,7 @@ class Pruning:
         return leaving
 
     def state_dict(self) -> dict[str, Any]:
-        """`dict`: The state, ready for JSON."""
+        """`dict`: The state, JSON-serialisable."""
         return {"pruned": list(self.pruned), "epochs_below": dict(self._epochs_below)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ class EpochRecord:
             the plan was made with.
         merged_loss (`float`, *optional*):
             The target's loss or entropy under the merged parameters, if the method has measured it.
-        details (`Mapping[str, Any]`, *optional*, defaults to `{}`): Further entries of the method, ready for JSON.
+        details (`Mapping[str, Any]`, *optional*, defaults to `{}`): Further entries of the method, JSON-serialisable.
     """
 
     alpha: Mapping[str, float] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class EpochRecord:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def history_entry(self) -> dict[str, Any]:
-        """`dict[str, Any]`: `alpha`, `meta_<objective>`, details, and other fields if not `None`; ready for JSON."""
+        """`dict[str, Any]`: `alpha`, `meta_<objective>`, details, and what else is not `None`; JSON-serialisable."""
         entry = {"alpha": dict(self.alpha), f"meta_{self.objective}": list(self.meta_values), **self.details}
         if self.pruned is not None:
             entry["pruned"] = list(self.pruned)

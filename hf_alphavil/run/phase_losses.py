@@ -68,7 +68,7 @@ class PhaseLosses:
 
     def state_dict(self, gather: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """
-        The state that a resumed phase needs, ready for JSON. Called on every rank.
+        The state that a resumed phase needs, JSON-serialisable. Called on every rank.
 
         Args:
             gather (`Callable[[torch.Tensor], torch.Tensor]`): As in [`reduce`].

@@ -100,7 +100,7 @@ class PerPhaseOptimizerState:
 
         Returns:
             `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<phase>/<parameter name>/<key>`, and the other
-            values, ready for JSON.
+            values, JSON-serialisable.
         """
         tensors: dict[str, Tensor] = {}
         values: dict[str, dict[str, dict[str, Any]]] = {}
@@ -149,7 +149,7 @@ def optimizer_state(
 
     Returns:
         `tuple[dict[str, Tensor], dict]`: Tensors by `<prefix><parameter name>/<key>` (for sharded parameters, this
-        process's shards), and the other values by parameter name, ready for JSON.
+        process's shards), and the other values by parameter name, JSON-serialisable.
     """
     tensors: dict[str, Tensor] = {}
     values: dict[str, dict[str, Any]] = {}

@@ -137,7 +137,7 @@ class RunState:
         Everything that a resumed run needs besides Trainer's own files. Called on every rank.
 
         Returns:
-            `tuple[dict[str, Tensor], dict]`: Tensors, and other values, ready for JSON.
+            `tuple[dict[str, Tensor], dict]`: Tensors, and other values, JSON-serialisable.
         """
         states = self.optimizer_states
         tensors, phase_optimizer_states = states.state_dict() if states is not None else ({}, None)

@@ -46,10 +46,14 @@ class TaskDefinition:
     name: str = field(metadata=yaml_key(TEXT, "the benchmark's spelling of the task's name"))
     spec: TaskSpec
     hub: HubSource | None = field(
-        metadata=yaml_key((is_a(dict), "a mapping with the key path"), "rows of the Hub, with the keys below")
+        metadata=yaml_key(
+            (is_a(dict), "a mapping with the key path"), "where the rows are on the Hub, by the keys below"
+        )
     )
     files: FileSource | None = field(
-        metadata=yaml_key((is_a(dict), "a mapping with the key splits"), "rows of local files, with the keys below")
+        metadata=yaml_key(
+            (is_a(dict), "a mapping with the key splits"), "which local files hold the rows, by the keys below"
+        )
     )
     content: str
     prepare: str | None = field(
@@ -58,8 +62,8 @@ class TaskDefinition:
     validation_fraction: float | None = field(
         metadata=yaml_key(
             SHARE,
-            "the share of training rows that becomes the validation split if there is none; with `group_column` "
-            "whole groups that come nearest to it",
+            "the share of training rows that becomes the validation split if there is none. With "
+            "`group_column`, whole groups are held out, as near to the share as possible",
         )
     )
     evaluated_with: tuple[str, ...] = field(
@@ -67,7 +71,10 @@ class TaskDefinition:
     )
     head_tasks: tuple[str, ...]
     sizes: Mapping[str, int] = field(
-        metadata=yaml_key((is_map_of(is_a(int)), "a mapping from splits to numbers of rows"), "the official sizes")
+        metadata=yaml_key(
+            (is_map_of(is_a(int)), "a mapping from splits to numbers of rows"),
+            "the official number of rows of each split",
+        )
     )
     source: YamlFile
 

@@ -38,10 +38,12 @@ class HubSource:
     )
     name: str | None = field(default=None, metadata=yaml_key(TEXT, "the dataset's configuration"))
     splits: Mapping[str, str] = field(
-        default_factory=dict, metadata=yaml_key(_SPLIT_MAP, "our split: the dataset's (by default, equal names)")
+        default_factory=dict,
+        metadata=yaml_key(_SPLIT_MAP, "the dataset's split for each of ours. Default: equal names"),
     )
     columns: Mapping[str, str] = field(
-        default_factory=dict, metadata=yaml_key(TEXT_MAP, "our column: the dataset's, with dots into nested columns")
+        default_factory=dict,
+        metadata=yaml_key(TEXT_MAP, "the dataset's column for each of ours, with dots into nested columns"),
     )
 
 
@@ -73,10 +75,13 @@ class FileSource:
     """
 
     splits: Mapping[str, str] = field(
-        metadata=yaml_key(_SPLIT_MAP, "`train`, `validation`, `test`: paths", required=True)
+        metadata=yaml_key(
+            _SPLIT_MAP, "the path of the file of each split: `train`, `validation`, `test`", required=True
+        )
     )
     columns: Mapping[str, str] = field(
-        default_factory=dict, metadata=yaml_key(TEXT_MAP, "our column: the file's, with dots into nested JSON")
+        default_factory=dict,
+        metadata=yaml_key(TEXT_MAP, "the file's column for each of ours, with dots into nested JSON"),
     )
     benchmark: str | None = field(default=None, metadata=yaml_key(TEXT, "the benchmark's folder", packaged_only=True))
     folder: str | None = field(default=None, metadata=yaml_key(TEXT, "the task's official folder", packaged_only=True))
@@ -92,13 +97,14 @@ class FileSource:
         default=None,
         metadata=yaml_key(
             (is_list_of(str, int, bool, float), "a list of what the files write, in the order of `labels`"),
-            "what the files write for each of `labels`, in their order, if it is neither name nor number",
+            "what the files write for each of `labels`, in the same order, if it is neither the name nor the id",
         ),
     )
     label_separator: str = field(
         default=",",
         metadata=yaml_key(
-            ((lambda value: is_a(str)(value) and value != ""), "a string"), "what separates several labels (`,`)"
+            ((lambda value: is_a(str)(value) and value != ""), "a string"),
+            "the separator of several labels in one string (`,`)",
         ),
     )
     headers: Mapping[str, list[str]] = field(
