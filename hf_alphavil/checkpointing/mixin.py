@@ -22,6 +22,7 @@ from ..trainer_hooks import multitask_hook
 from .fingerprint import run_fingerprint
 from .folder import find_checkpoint, intact_checkpoints, rotate, write_manifest
 from .optimizer_description import check_optimizer, describe_optimizer
+from .rank_agreement import check_ranks
 from .resume_rules import check_resume
 from .run_lock import run_lock
 from .run_state import load_run_state, load_run_tensors, save_run_state
@@ -75,11 +76,21 @@ class CheckpointingMixin(Trainer):
             ignore_keys_for_eval (`list[str]`, *optional*): Outputs of the model that evaluations ignore.
 
         Raises:
-            ValueError: If another run is writing to `output_dir`, if the checkpoint is corrupt (the message gives the
-                file), or if its run had different settings.
+            ValueError: If ranks disagree, if another run is writing to `output_dir`, if the checkpoint is corrupt (the
+                message gives the file), or if its run had different settings.
             DivergenceError: If losses became NaN or infinite and no finite model is left.
         """
         self._fingerprint = None
+        if self.args.world_size > 1:
+            model = self.accelerator.unwrap_model(self.model)
+            check_ranks(
+                self.accelerator,
+                self.args,
+                run_fingerprint(self.args, self.task_setup, model),
+                model,
+                self.callback_handler.callbacks,
+                resume_from_checkpoint,
+            )
         with self._own_run_dir(trial):
             if resume_from_checkpoint:
                 self._follow_settings()  # the rows are compared

@@ -1,0 +1,64 @@
+"""Compares what all ranks are about to do, so that ranks that disagree stop instead of hanging or training apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from accelerate.utils import gather_object
+
+#: Differences that an error lists.
+MAX_SHOWN = 5
+
+
+def differences_between_ranks(mine: Mapping[str, Any]) -> list[str]:
+    """
+    Compares a description over all ranks. All ranks must call it.
+
+    Args:
+        mine (`Mapping[str, Any]`): This rank's description, by name: values that pickle can copy.
+
+    Returns:
+        `list[str]`: What differs, in words, the same on all ranks.
+    """
+    first, *others = gather_object([dict(mine)])
+    found: dict[str, str] = {}
+    for rank, theirs in enumerate(others, start=1):
+        for name in {**first, **theirs}:
+            one, other = first.get(name), theirs.get(name)
+            if one != other and name not in found:
+                found[name] = _describe(name, one, other, rank)
+    return list(found.values())
+
+
+def require_equal_ranks(mine: Mapping[str, Any]) -> None:
+    """
+    Refuses to train if ranks disagree. All ranks must call it.
+
+    Args:
+        mine (`Mapping[str, Any]`): As in [`differences_between_ranks`].
+
+    Raises:
+        ValueError: On all ranks, if something differs. The message says what, and on which rank.
+    """
+    if differences := differences_between_ranks(mine):
+        more = len(differences) - MAX_SHOWN
+        shown = "; ".join(differences[:MAX_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        raise ValueError(
+            f"the ranks of this run disagree, so they would hang or train different models: {shown}. Start all with "
+            "the same arguments, and build tasks, rows and models in the same order (a `set` has no fixed order)"
+        )
+
+
+def _describe(name: str, one: Any, other: Any, rank: int) -> str:
+    if _is_list(one) and _is_list(other):
+        # The first entry that differs says enough of a long list.
+        pairs = zip_longest(one, other, fillvalue="missing")
+        number, (one, other) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
+        name = f"{name}, number {number + 1}"
+    return f"{name} is {one!r:.200} on rank 0 and {other!r:.200} on rank {rank}"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
