@@ -34,11 +34,12 @@ from .search import SearchMixin
 from .setup.best_metric import check_best_metric, find_best_metric
 from .setup.checks import warn_of_plain_mode
 from .setup.collators import make_collator
-from .setup.inputs import check_inputs, limit_max_length
+from .setup.inputs import limit_max_length
 from .setup.model_checks import check_model
+from .setup.row_checks import check_rows
 from .setup.run_context import RunContext
 from .setup.task_setup import TaskSetup, make_task_setup, setup_settings
-from .setup.trainer_checks import check_arguments, check_batch, check_model_suits, check_task_settings
+from .setup.trainer_checks import check_arguments, check_model_suits, check_task_settings
 from .trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .training_args import MultitaskTrainingArguments
 
@@ -192,8 +193,7 @@ class MultitaskTrainer(
         self.data_collator = self._make_collator(self.args, model=model, setup=setup)
         self.label_names = self.label_names or ["labels"]
         check_best_metric(self.args, setup)
-        check_batch(self.args, setup, self.data_collator, model)
-        check_inputs(model, setup.datasets, self.processing_class, setup.has_kind("masked_lm"))
+        check_rows(self.args, setup, self.data_collator, model, self.processing_class)
 
     def _checked_model(self) -> nn.Module:
         """Checks the model and its heads, and returns the bare model without adapters."""

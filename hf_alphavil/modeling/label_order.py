@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Size
@@ -59,7 +60,8 @@ def set_labels_of_head(model: MultitaskModel, task: str, labels: Sequence[str]) 
     """
     head = model.config.tasks[task]
     head["labels"] = list(labels)
-    find_kind(head["kind"]).configure(model.tasks[task].config, head["labels"], head["problem_type"])
+    native: Any = model.tasks[task]
+    find_kind(head["kind"]).configure(native.config, head["labels"], head["problem_type"])
 
 
 def _output_parameters(config: MultitaskConfig, task: str) -> set[str]:

@@ -20,6 +20,9 @@ from ..settings import MultitaskSettings
 
 logger = logging.getLogger(__name__)
 
+#: Types of Arrow's lists.
+LISTS = (pyarrow.ListType, pyarrow.LargeListType, pyarrow.FixedSizeListType)
+
 
 def limit_max_length(args: MultitaskSettings, model: nn.Module | None) -> None:
     """
@@ -92,13 +95,10 @@ def _longest_and_largest(dataset: Any) -> tuple[int, int]:
     for batch in rows.with_format("arrow").iter(batch_size=10_000):
         values = batch["input_ids"]
         length = None
-        while isinstance(values.type, _LISTS):  # those of multiple choice are nested
+        while isinstance(values.type, LISTS):  # those of multiple choice are nested
             length = pyarrow.compute.max(pyarrow.compute.list_value_length(values)).as_py()
             values = pyarrow.compute.list_flatten(values)
         longest = max(longest, length or 0)
         if pyarrow.types.is_integer(values.type):
             largest = max(largest, pyarrow.compute.max(values).as_py() or 0)
     return longest, largest
-
-
-_LISTS = (pyarrow.ListType, pyarrow.LargeListType, pyarrow.FixedSizeListType)
