@@ -102,8 +102,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
         apply_timeout(self.ddp_timeout_delta)
         if self.method not in METHODS:
             close = difflib.get_close_matches(str(self.method), METHODS, n=1)
-            hint = f"did you mean {close[0]!r}? Pass" if close else "pass"
-            raise ValueError(f"unknown method {self.method!r}: {hint} one of {', '.join(METHODS)}")
+            hint = f". Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}{hint}")
         METHODS[self.method].check_available()
         read_options(METHODS[self.method].Options, self.method_kwargs, self.method)
         require(

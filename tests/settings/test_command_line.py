@@ -127,7 +127,7 @@ def test_a_wrong_flag_or_value_ends_in_a_line(parse, capsys, words, content, mes
         ),
         ("x.json", "{", "x.json: Expecting property name"),
         ("x.yaml", "alpha_steps: -1", "alpha_steps=-1: pass a number of steps, 0 or more"),
-        ("x.yaml", "method: alphavill", "unknown method 'alphavill': did you mean 'alphavil'?"),
+        ("x.yaml", "method: alphavill", "unknown method 'alphavill': pass one of alphavil, "),
     ],
 )
 def test_a_wrong_file_or_setting_is_named(parse, name, content, message):
