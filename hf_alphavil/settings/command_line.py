@@ -60,7 +60,7 @@ class FlagParser(HfArgumentParser):
 
     def __init__(self, classes: Sequence[type], description: str | None = None) -> None:
         super().__init__(description=description, usage="%(prog)s [FLAGS.yaml or FLAGS.json] [--FLAG VALUE ...]")
-        self.dataclass_types = list(classes)  # type: ignore[assignment]
+        self.dataclass_types = list(classes)  # type: ignore
         self._file: Path | None = None
         self._hints = {name: hint for one in classes for name, hint in get_type_hints(one).items()}
         declared = [(_owner(one, entry.name), entry) for one in classes for entry in fields(one) if entry.init]
@@ -89,9 +89,9 @@ class FlagParser(HfArgumentParser):
         as_they_are: dict[str, Any] = {}
         for name, value in read_flags_file(file).items():
             flag = f"--{name}"
-            action = self._option_string_actions.get(flag)
-            if action is None:
+            if flag not in self._option_string_actions:
                 self.refuse_unknown([flag])
+            action = self._option_string_actions[flag]
             if value is None or isinstance(value, dict) or (isinstance(value, list) and action.nargs != "+"):
                 as_they_are[action.dest] = self._checked(action, name, value)
             elif isinstance(value, list):

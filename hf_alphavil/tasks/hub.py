@@ -113,7 +113,7 @@ def _places(rows: Dataset, builder: SplitBuilder) -> Iterator[tuple[int, dict[st
     """Rows with their numbers. Whole labels that pandas made floats, because one is missing, are whole again."""
     column = builder.columns.get(builder.label_column)
     feature = rows.features.get(column)
-    if isinstance(feature, Value) and feature.dtype.startswith("float"):
+    if column is not None and isinstance(feature, Value) and feature.dtype.startswith("float"):
         labels = whole_again(rows[column][:])
         return ((number, {**row, column: labels[number]}) for number, row in enumerate(rows))
     return enumerate(rows)
