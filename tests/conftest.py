@@ -3,6 +3,7 @@
 import gc
 import os
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +25,13 @@ def _freeze():
     """Excludes what earlier modules have imported from garbage collection: `Trainer.train()` collects all objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Restores environment variables. Training arguments set some, which later runs in new processes would inherit."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="session")

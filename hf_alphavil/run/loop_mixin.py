@@ -140,7 +140,8 @@ class TrainingLoopMixin(Trainer):
         )
         self.state.compute_steps(self.args, max_steps)
         restore_callbacks(self.callback_handler.callbacks, self.state.stateful_callbacks or {})  # type: ignore[arg-type]
-        if step == max_steps or has_stopped_early(self.callback_handler.callbacks):
+        has_ended = step == max_steps or has_stopped_early(self.callback_handler.callbacks)
+        if has_ended and not self.runner.plan_is_done:  # else the last epoch's merge is left to do
             return num_train_epochs, 0  # Trainer would take another step
         return state.epoch, state.step * self.args.gradient_accumulation_steps
 

@@ -57,9 +57,16 @@ def toy_with(folder, model, n_labels=None, metrics=None, **settings):
 SEARCH = {"alpha_optimizer": "gradient_free", "alpha_objective": "metric"}
 
 
-@pytest.mark.parametrize("settings", [{}, {"metric_for_best_model": "accuracy"}], ids=["no name", "no function"])
-def test_a_metric_that_is_not_known(settings, tmp_path):
-    with pytest.raises(ValueError, match=r"no metric of the target 'a' is known: pass `tasks`, or `compute_metrics`"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "no metric of the target 'a' is known: pass `tasks`, or `compute_metrics`"),
+        ({"metric_for_best_model": "accuracy"}, "an evaluation of task 'a' gives no 'accuracy': pass one of loss"),
+    ],
+    ids=["no name", "no function"],
+)
+def test_a_metric_that_is_not_known(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
         toy_with(tmp_path, NeverTrained(LABELS), **SEARCH, **settings).train()
 
 

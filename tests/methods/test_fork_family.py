@@ -237,8 +237,7 @@ def test_the_card_says_what_the_meta_set_was_for(method, use, tmp_path):
     trainer.create_model_card()
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "α was fitted" not in text
-    assert "`alpha_steps`" not in text
-    assert ("`alpha_data`" in text) == (use is not None)
+    assert "`alpha_learning_rate`" not in text
     if use is not None:
         assert f"## How {use}\n\nIn this run, {use} on 40 rows of `a`'s validation split" in text
     for option in vars(trainer.runner.method.options):

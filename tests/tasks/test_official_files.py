@@ -172,7 +172,7 @@ FAULTS = [
     ("cb", "train.jsonl", [CB_ROW, "[1, 2]"], 2, "expected a JSON object, found list"),
     ("cb", "val.jsonl", [CB_ROW, CB_ROW.replace("hypothesis", "text")], 2, "no column 'hypothesis'"),
     ("cb", "train.jsonl", [CB_ROW.replace(', "label": "neutral"', "")], 1, "no column 'label'"),
-    ("cb", "train.jsonl", [CB_ROW.replace('"neutral"', "null")], 1, "label None is none of"),
+    ("cb", "train.jsonl", [CB_ROW.replace('"neutral"', "null")], 1, "label None means that it is missing"),
     ("cb", "train.jsonl", [CB_ROW.replace('"neutral"', "[2]")], 1, "label .2. is none of"),
     ("cb", "train.jsonl", [CB_ROW.replace('"The cat sat"', "7")], 1, "'premise' holds 7, which is not a string"),
     ("cb", "train.jsonl", [CB_ROW.replace("The cat sat", "\\ud800")], 1, "lone surrogate"),
