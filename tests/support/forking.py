@@ -130,6 +130,8 @@ def run_rank(function, args, kwargs, environment, cwd, place):
         os.close(file)
     # As in a process that a launcher starts; the collator of masked language modelling asks for the name.
     multiprocessing.current_process().name = "MainProcess"
+    # A data loader's workers would otherwise come from a new fork server, which imports everything again.
+    multiprocessing.set_start_method(None, force=True)
     # Excludes imported objects from garbage collection, which would take most of a short run.
     gc.freeze()
     torch.set_num_threads(1)
