@@ -53,7 +53,7 @@ def test_a_kill_of_each_kind(world, tmp_path):
 
 @pytest.mark.slow
 def test_kills_of_one_process(tmp_path):
-    assert set(run_scenarios(1, SETTINGS, 4, 0, tmp_path)) == {*KINDS, "moment"}
+    assert set(run_scenarios(1, SETTINGS, 8, 0, tmp_path)) == {*KINDS, "moment"}
 
 
 @pytest.mark.slow

@@ -158,11 +158,11 @@ def scenario(name, world, settings, kills, seed, folder):
     report = {"name": name, "world": world, "kinds": [], "differences": [], "runs": 0, "resumed": 0}
     kinds = [kind for kind in KINDS if whole["events"][kind]]
     while len(report["kinds"]) < kills:
-        number = report["runs"]
+        number, first = report["runs"], len(report["kinds"])
         place, result = folder / f"run-{number}", folder / f"result-{number}"
         # Two kills in a row, then to the end: the second may come too late for what is left of the run.
         for attempt in range(2):
-            kind = [*kinds, "moment"][(number + attempt) % (len(kinds) + 1)]
+            kind = [*kinds, "moment"][(first + attempt) % (len(kinds) + 1)]
             rank = rng.randrange(world)
             if kind == "moment":
                 killed = run(world, place, result, settings, deadly_rank=rank, delay=rng.uniform(0.2, seconds))
