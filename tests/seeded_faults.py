@@ -50,8 +50,8 @@ FAULTS = (
     # Parameters that α leaves alone are scaled by it.
     Fault(
         "hf_alphavil/methods/deltas.py",
-        "alpha=1.0 if column is None else row[column]",
-        "alpha=row[column or 0]",
+        "1.0 if column is None else rounded[shard.dtype][row][column]",
+        "rounded[shard.dtype][row][column or 0]",
         "tests/methods/test_deltas.py",
     ),
     # A checkpoint whose bytes have changed passes for an intact one.
