@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput
 
 from .data import TaskDataset
+from .data.generators import unchanged_generators
 from .distributed.refusals import check_evaluation
 from .setup.datasets import tokenized_split
 from .setup.task_setup import TaskSetup
@@ -193,7 +193,7 @@ class EvaluationMixin(Trainer):
             return {}
 
         rows = range(min(len(dataset), 2 * self.args.eval_batch_size * self.args.world_size))
-        with torch.random.fork_rng(devices=[]), self._metrics_of(name, dataset):
+        with unchanged_generators(devices=[]), self._metrics_of(name, dataset):
             compute_metrics, self.compute_metrics = self.compute_metrics, keep
             loader = self.get_eval_dataloader(TaskDataset(Subset(dataset, rows), dataset.task))
             with temporarily(self.callback_handler, callbacks=[]):

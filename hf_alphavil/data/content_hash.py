@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import datasets
@@ -14,6 +12,8 @@ import pyarrow.compute as pc
 import torch
 import xxhash
 from torch.utils.data import Subset
+
+from .generators import unchanged_generators
 
 #: Rows that are read of a dataset whose rows are made one by one. They are spread evenly over the dataset.
 MAX_ROWS_READ = 10_000
@@ -92,7 +92,7 @@ def _add_rows(digest: _Digest, dataset: Any) -> bool:
     """Adds rows that are made one by one; returns whether they are equal whenever they are read."""
     num_rows = len(dataset)
     step = max(1, -(-num_rows // MAX_ROWS_READ))
-    with _unchanged_generators():
+    with unchanged_generators(devices=[]):
         try:
             for index in range(0, num_rows, step):
                 once = _Digest()
@@ -130,14 +130,3 @@ def _add_value(digest: _Digest, value: Any) -> None:
         digest.update(repr(value))
     else:  # its text may hold an address
         digest.update(f"{type(value).__module__}.{type(value).__qualname__}")
-
-
-@contextlib.contextmanager
-def _unchanged_generators() -> Iterator[None]:
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..data import TaskDataset
+from ..data.generators import unchanged_generators
 from ..distributed.fsdp import is_sharded
 from ..methods import Method
 from ..objectives.factory import RunObjectives
@@ -37,7 +36,7 @@ def check_first_batches(context: RunContext, method: Method, objectives: RunObje
     """
     if is_sharded(context.model) or next(context.model.parameters()).device != context.args.device:
         return  # FSDP2 gathers parameters in all processes at once, and places a model only when it shards it
-    with _unchanged_generators(), deterministic_mode(context.model), torch.compiler.set_stance("force_eager"):
+    with unchanged_generators(), deterministic_mode(context.model), torch.compiler.set_stance("force_eager"):
         reached = {
             task: _reached(context, dataset, objectives.parameters)
             for task, dataset in context.setup.train_datasets.items()
@@ -108,15 +107,3 @@ def _named(context: RunContext, what: str) -> Iterator[None]:
         raise ValueError(
             f"the loss of the first rows of {what} cannot be computed: {type(error).__name__}: {error}"
         ) from error
-
-
-@contextlib.contextmanager
-def _unchanged_generators() -> Iterator[None]:
-    """Restores the random generators after a `with` block: collators and rows may draw from them."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
