@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import datasets
-from torch.utils.data import Subset
 
 from ..data import TaskDataset
+from ..data.underlying import underlying
 from ..kinds import find_kind
 from ..modeling import MultitaskModel
 from ..modeling.label_order import reorder_labels, set_labels_of_head
@@ -92,8 +92,7 @@ def _kind_in_words(head: Mapping[str, Any]) -> str:
 
 def _label_names(dataset: Any) -> list[str] | None:
     """The names that a dataset gives to label ids, in the order of the ids."""
-    while isinstance(dataset, TaskDataset | Subset):
-        dataset = dataset.dataset
+    dataset, _ = underlying(dataset)
     if isinstance(dataset, datasets.Dataset):
         for column in ("labels", "label"):
             if column in dataset.column_names:

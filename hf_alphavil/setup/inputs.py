@@ -10,10 +10,10 @@ import datasets
 import pyarrow
 import pyarrow.compute
 from torch import nn
-from torch.utils.data import Subset
 from transformers import PreTrainedTokenizerBase
 
 from ..data import TaskDataset
+from ..data.underlying import underlying
 from ..modeling import MultitaskModel, unwrap_peft
 from ..modeling.limits import max_positions, num_token_embeddings
 from ..settings import MultitaskSettings
@@ -83,11 +83,7 @@ def check_inputs(model: nn.Module, sets: Sequence[TaskDataset], tokenizer: Any, 
 
 def _longest_and_largest(dataset: Any) -> tuple[int, int]:
     """The length of the longest input of a dataset, and its largest token id; 0 where they are not known."""
-    rows, numbers = dataset, None
-    while isinstance(rows, TaskDataset | Subset):
-        if isinstance(rows, Subset):
-            numbers = list(rows.indices) if numbers is None else [rows.indices[number] for number in numbers]
-        rows = rows.dataset
+    rows, numbers = underlying(dataset)
     if not isinstance(rows, datasets.Dataset) or "input_ids" not in rows.column_names or not len(dataset):
         return 0, 0
     rows = rows.select_columns("input_ids") if numbers is None else rows.select_columns("input_ids").select(numbers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -11,9 +11,9 @@ import datasets
 import numpy as np
 import pyarrow.compute
 from torch import nn
-from torch.utils.data import Subset
 
 from ..data import TaskDataset
+from ..data.underlying import underlying
 from ..kinds.predictions import IGNORED
 from ..settings import MultitaskSettings
 from .inputs import LISTS, check_inputs
@@ -81,18 +81,14 @@ def _warn_about_shared_rows(setup: TaskSetup) -> None:
 
 def _row_keys(dataset: Any) -> list[Hashable]:
     """Something for each row that is equal for equal inputs: its tokens or, where they are not known, its place."""
-    numbers: Sequence[int] = range(len(dataset))
-    while isinstance(dataset, TaskDataset | Subset):
-        if isinstance(dataset, Subset):
-            numbers = [dataset.indices[number] for number in numbers]
-        dataset = dataset.dataset
+    dataset, numbers = underlying(dataset)
     if not isinstance(dataset, datasets.Dataset) or "input_ids" not in dataset.column_names:
-        return [(id(dataset), number) for number in numbers]
+        return [(id(dataset), number) for number in (range(len(dataset)) if numbers is None else numbers)]
     keys: list[Hashable] = []
     for batch in dataset.select_columns("input_ids").with_format("arrow").iter(batch_size=10_000):
         for chunk in batch["input_ids"].chunks:
             keys += map(hash, _tokens_as_bytes(chunk))
-    return [keys[number] for number in numbers]
+    return keys if numbers is None else [keys[number] for number in numbers]
 
 
 def _tokens_as_bytes(lists: Any) -> Iterator[bytes]:
