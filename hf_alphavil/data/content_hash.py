@@ -74,7 +74,7 @@ def _add_table(digest: _Digest, dataset: datasets.Dataset) -> None:
 
 
 def _add_array(digest: _Digest, array: Any) -> None:
-    """Adds the values of an Arrow array. How they lie in memory does not count."""
+    """Adds the values of an Arrow array, whatever its memory layout."""
     kind = array.type
     digest.update(str(kind))
     digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())

@@ -107,7 +107,7 @@ def _draw_groups(
 def _without_whole_classes(
     held_out: Sequence[int], labels: Sequence[Hashable], groups: Sequence[Hashable] | None
 ) -> Sequence[int]:
-    """Gives classes that lie in the slice whole back to training, with their groups, if enough rows are left."""
+    """Returns to training the classes that are entirely in the slice, with their groups, if enough rows are left."""
     trained = Counter(labels) - Counter(labels[row] for row in held_out)
     units = groups if groups is not None else range(len(labels))
     given_back = {units[row] for row in held_out if labels[row] not in trained}
