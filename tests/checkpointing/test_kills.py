@@ -45,7 +45,7 @@ def run_scenarios(world, names, kills, seed, folder):
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("world", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_kill_of_each_kind(world, tmp_path):
     # A random moment may come after a short run's end.
     assert set(KINDS) <= set(run_scenarios(world, ["forks"], 6, 20 + world, tmp_path))

@@ -60,13 +60,19 @@ def three_of(found):
     return [found[0], found[len(found) // 2], found[-2]]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_resume(variant, tmp_path):
-    """Resumes at every step if the plan forks, with and without a joint phase; at three steps otherwise."""
+def every(found):
+    return found
+
+
+EVERY_STEP = [pytest.param(variant, every, marks=pytest.mark.slow) for variant in ("forks", "joint_phase")]
+
+
+@pytest.mark.parametrize(("variant", "chosen"), [*((variant, three_of) for variant in VARIANTS), *EVERY_STEP])
+def test_resume(variant, chosen, tmp_path):
     settings = RUN | VARIANTS[variant]
     whole = run_toy(tmp_path / "whole", **settings)
     found = checkpoints(tmp_path / "whole")
-    for checkpoint in found if variant in ("forks", "joint_phase") else three_of(found):
+    for checkpoint in chosen(found):
         resumed = run_toy(
             tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | NO_MORE_CHECKPOINTS
         )
@@ -113,9 +119,19 @@ def test_every_checkpoint_is_a_merged_model(tmp_path):
             assert torch.equal(tensor, model[name]), (checkpoint.name, name)
 
 
+# In steps 1, 3 and 8 a joint phase, a fork, and a fork of the second plan are open.
 @pytest.mark.distributed
-@pytest.mark.parametrize(("config", "workers"), [("ddp", 0), ("ddp", 2), ("fsdp2", 0)])
-def test_resume_on_two_processes(config, workers, tmp_path):
+@pytest.mark.parametrize(
+    ("config", "workers", "steps"),
+    [
+        ("ddp", 0, (1, 8)),
+        ("fsdp2", 0, (3,)),
+        pytest.param("ddp", 2, (1, 3, 8), marks=pytest.mark.slow),
+        pytest.param("ddp", 0, range(1, 11), marks=pytest.mark.slow),
+        pytest.param("fsdp2", 0, (1, 8), marks=pytest.mark.slow),
+    ],
+)
+def test_resume_on_two_processes(config, workers, steps, tmp_path):
     settings = RUN | {
         "per_device_train_batch_size": 2,
         "max_phase_steps": 2,
@@ -124,8 +140,6 @@ def test_resume_on_two_processes(config, workers, tmp_path):
     }
     num_steps = 2 * (2 + 1 + 1 + 1)  # joint, and three forks shortened from 2 to 1
     whole = {"output_dir": str(tmp_path / "whole"), **settings}
-    # Elsewhere a step of every kind of phase: joint, fork, and a fork of the second plan.
-    steps = range(1, num_steps + 1) if (config, workers) == ("ddp", 0) else (1, 3, 8)
     resumed = [
         {
             "output_dir": str(tmp_path / "resumed"),

@@ -255,11 +255,11 @@ def outcomes(seed, number, whole_runs, folder, caplog):
     return [outcome(rng, whole_runs, folder / str(i), caplog) for i in range(number)]
 
 
-def test_forty_resumes_with_something_changed(whole_runs, tmp_path, caplog):
-    assert set(outcomes(0, 40, whole_runs, tmp_path, caplog)) == {"refused", "warned", "equal"}
+def test_resumes_with_something_changed(whole_runs, tmp_path, caplog):
+    assert set(outcomes(0, 15, whole_runs, tmp_path, caplog)) == {"refused", "warned", "equal"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", range(5))
 def test_more_resumes_with_something_changed(seed, whole_runs, tmp_path, caplog):
     assert {"refused", "warned"} <= set(outcomes(seed, 40, whole_runs, tmp_path, caplog))

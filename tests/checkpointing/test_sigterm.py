@@ -33,15 +33,21 @@ RUN = {
 STEPS_PER_EPOCH = 6
 
 
-@pytest.mark.parametrize("settings", [{}, {"joint_fraction": 0.3}, {"method": "multitask"}], ids=str)
-def test_a_stopped_run_resumes(settings, tmp_path):
-    """Stops at every step if the plan forks; at three steps otherwise."""
-    every_step = not settings
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, (1, 4, 6, 11)),  # inside phases, between two, and at an epoch's end
+        ({"joint_fraction": 0.3}, (1, 5, 10)),
+        ({"method": "multitask"}, (1, 5, 10)),
+        pytest.param({}, range(1, 12), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_a_stopped_run_resumes(settings, steps, tmp_path):
     settings = RUN | settings
     whole = run_toy(tmp_path / "whole", **settings)
     handler = signal.getsignal(signal.SIGTERM)
-    last = whole["counted"]["global_step"] - 1
-    for step in range(1, last + 1) if every_step else (1, last // 2, last):
+    for step in steps:
         folder = tmp_path / str(step)
         trainer = toy_trainer(folder, callbacks=[SignalAt(0, step, signal.SIGTERM)], **settings)
         trainer.train()
@@ -51,7 +57,7 @@ def test_a_stopped_run_resumes(settings, tmp_path):
         assert_same_run(whole, run_toy(folder, resume_from_checkpoint="auto", **settings))
 
 
-LONG = ("adam", "gradient_free", "joint", "pruned")
+LONG = ("lbfgs", "adam", "gradient_free", "joint", "pruned")
 INTERRUPTED = {
     "sgd": {},
     "lbfgs": {"alpha_optimizer": "lbfgs"},
@@ -126,7 +132,7 @@ KEEPING = {
     "only the best": {"save_strategy": "epoch", "save_total_limit": 1},
     "best loaded": {"save_strategy": "epoch", "save_total_limit": 1, "load_best_model_at_end": True},
     "best saved": {"save_strategy": "best", "method": "multitask", "eval_strategy": "steps", "eval_steps": 1} | BEST,
-    "every step": {"save_strategy": "steps", "save_steps": 1},
+    "the same step": {"save_strategy": "steps", "save_steps": 4},
     "best saved, at an epoch's end": {"save_strategy": "best"} | BEST,
 }
 
@@ -136,7 +142,7 @@ def test_the_checkpoint_is_kept_whatever_the_limit_and_strategy(settings, tmp_pa
     """Neither `save_total_limit` nor a strategy that reads scores deletes it, and it is written once."""
     settings = RUN | {"num_train_epochs": 3, "learning_rate": 1.0} | settings
     whole = run_toy(tmp_path / "whole", **settings)
-    for step in (8, 11, 12):
+    for step in (8, 12):
         folder, saved = tmp_path / str(step), []
 
         class Saved(TrainerCallback):

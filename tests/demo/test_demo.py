@@ -7,24 +7,46 @@ import re
 import pytest
 
 from benchmarks.demo_suite import FRESH_SEEDS, check_claims, format_results, run_seed
+from hf_alphavil.demo import run as demo_run
 from hf_alphavil.demo.run import DEMO_METHODS, run_demo_method
 from hf_alphavil.demo.suite import demo_encoder, demo_tasks
 from hf_alphavil.methods import METHODS
-from support.driving import drive, refused_by_driver
+from support.driving import command_line, drive, refused_by_driver
+from support.forking import fork
 
 
-def test_the_command_leaves_its_files_and_its_claims_hold(tmp_path):
-    seed = FRESH_SEEDS[0]
-    run = drive("--demo", "--use_cpu", "--seed", seed, "--output_dir", tmp_path)
-    history = json.loads((tmp_path / "alphavil_history.json").read_text(encoding="utf-8"))
-    assert (tmp_path / "plots" / "task_weights.png").stat().st_size > 0
-    first_words = [line.split()[0] for line in run.stdout.splitlines() if line.strip()]
+def check_files(folder, output):
+    """Checks what the command leaves; returns the accuracy by method and αVIL's last task weights."""
+    history = json.loads((folder / "alphavil_history.json").read_text(encoding="utf-8"))
+    assert (folder / "plots" / "task_weights.png").stat().st_size > 0
+    first_words = [line.split()[0] for line in output.splitlines() if line.strip()]
     assert {"helpful", "unrelated", "noise", *DEMO_METHODS} <= set(first_words)
     accuracy = {
-        method: float(re.search(rf"^{method}: target test accuracy (\S+)$", run.stdout, re.M)[1])
+        method: float(re.search(rf"^{method}: target test accuracy (\S+)$", output, re.M)[1])
         for method in DEMO_METHODS
     }
-    results = [{"seed": seed, "accuracy": accuracy, "weights": history[-1]["task_weights"]}]
+    return {"accuracy": accuracy, "weights": history[-1]["task_weights"]}
+
+
+def call_with_little_data(call, *arguments):
+    """Calls the command on few rows in two epochs."""
+    tasks = demo_run.demo_tasks
+    demo_run.demo_tasks = lambda seed: {name: task.select(64, 100) for name, task in tasks(seed).items()}
+    demo_run.DEMO_SETTINGS["num_train_epochs"] = 2.0
+    call(*arguments)
+
+
+def test_the_command_leaves_its_files(tmp_path):
+    run = fork(call_with_little_data, *command_line(["--demo", "--use_cpu", "--output_dir", tmp_path]))
+    assert run.returncode == 0, run.stderr
+    check_files(tmp_path, run.stdout)
+
+
+@pytest.mark.slow
+def test_the_claims_of_the_command_hold(tmp_path):
+    seed = FRESH_SEEDS[0]
+    run = drive("--demo", "--use_cpu", "--seed", seed, "--output_dir", tmp_path)
+    results = [{"seed": seed, **check_files(tmp_path, run.stdout)}]
     assert all(check_claims(results).values()), format_results(results)
 
 

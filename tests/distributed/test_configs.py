@@ -55,6 +55,7 @@ def test_the_command_line_replaces_the_placeholders_of_several_machines():
     assert (args.main_process_ip, args.main_process_port) == ("10.0.0.1", 29501)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_one_process_is_launched(tmp_path):
     """The others give the forked ranks of test_exactness.py, test_fsdp2.py and test_driver.py their environment."""

@@ -14,10 +14,11 @@ from support.driving import SMALL, drive, drive_until_sigterm, is_plain, launch_
 SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
 
 
-def test_one_process_leaves_everything(data_dir, real_encoder, tmp_path):
-    out = tmp_path / "out"
+@pytest.mark.parametrize("encoder", ["small_encoder", pytest.param("real_encoder", marks=pytest.mark.slow)])
+def test_one_process_leaves_everything(encoder, data_dir, tmp_path, request):
+    encoder, out = request.getfixturevalue(encoder), tmp_path / "out"
     finished = drive(
-        "--target", "cb", "--auxiliary", "copa", "stsb", "--data_dir", data_dir, "--model_name_or_path", real_encoder,
+        "--target", "cb", "--auxiliary", "copa", "stsb", "--data_dir", data_dir, "--model_name_or_path", encoder,
         "--output_dir", out, "--num_train_epochs", "2", "--do_train", "--do_eval", "--do_predict", *SMALL,
         "--max_train_samples", "32", "--max_eval_samples", "16", "--alpha_holdout_fraction", "0.25",
         "--alpha_steps", "3", "--max_seq_length", "16",

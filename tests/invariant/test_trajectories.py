@@ -76,20 +76,37 @@ def assert_reproduces(run, method):
     assert flatten(trajectory(run)) == pytest.approx(flatten(committed), rel=TOLERANCE, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("equivalent", EQUIVALENT)
+# The others are of αVIL alone, but for the slow tests.
+FOR_ALL = ("batch 8", "batch 4, accumulation 2")
+
+
+@pytest.mark.parametrize(
+    ("equivalent", "method"),
+    [
+        pytest.param(
+            equivalent, method, marks=[pytest.mark.slow] if equivalent not in FOR_ALL and method != "alphavil" else []
+        )
+        for equivalent in EQUIVALENT
+        for method in METHODS
+    ],
+)
 def test_one_process(method, equivalent, tmp_path):
     assert_reproduces(run_toy(tmp_path, **settings_of(method, EQUIVALENT[equivalent])), method)
 
 
+TWO_RANK_CASES = [
+    (method, name)
+    for method in METHODS
+    for name, settings in TWO_RANKS.items()
+    if method == "alphavil" or "phase_parallel" not in settings
+]
+
+
 @pytest.mark.distributed
-def test_two_processes(tmp_path):
-    cases = [
-        (method, name)
-        for method in METHODS
-        for name, settings in TWO_RANKS.items()
-        if method == "alphavil" or "phase_parallel" not in settings
-    ]
+@pytest.mark.parametrize(
+    "cases", [TWO_RANK_CASES[::3], pytest.param(TWO_RANK_CASES, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_two_processes(cases, tmp_path):
     runs = [
         {"output_dir": str(tmp_path / str(i)), **settings_of(method, TWO_RANKS[name])}
         for i, (method, name) in enumerate(cases)

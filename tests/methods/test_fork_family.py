@@ -287,12 +287,14 @@ RESUMED = NOISY_RUN | {
 @pytest.mark.parametrize(
     ("case", "state", "every"),
     [
-        ("diw", "per_task", 1),
+        ("diw", "per_task", 5),
         ("dynamics", "per_task", 8),  # but for the rule, DIW's code
-        ("forkmerge_three_branches", "per_task", 1),
+        ("forkmerge_three_branches", "per_task", 5),
         ("forkmerge_three_branches", "reset", 8),
         ("stilts", "per_task", 8),  # its plans do not fork
         ("stilts", "reset", 8),
+        pytest.param("diw", "per_task", 1, marks=pytest.mark.slow),
+        pytest.param("forkmerge_three_branches", "per_task", 1, marks=pytest.mark.slow),
     ],
 )
 def test_resume(case, state, every, tmp_path):
@@ -381,10 +383,16 @@ def test_a_fork_that_diverges_ranks_last_or_is_left_out(tmp_path):
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("config", ["ddp", "fsdp2"])
-def test_two_processes_equal_the_reference(config, tmp_path):
-    # DynaMiCS is DIW but for its rule, which sees no shards.
-    cases = ("diw", "diw_at_zero", "forkmerge_three_branches", "stilts", *(["dynamics"] if config == "ddp" else []))
+@pytest.mark.parametrize(
+    ("config", "cases"),
+    [
+        ("ddp", ("diw", "diw_at_zero", "forkmerge_three_branches", "stilts", "dynamics")),
+        ("fsdp2", ("forkmerge_three_branches",)),
+        # DynaMiCS is DIW but for its rule, which sees no shards.
+        pytest.param("fsdp2", ("diw", "diw_at_zero", "stilts"), marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_equal_the_reference(config, cases, tmp_path):
     runs = [{"output_dir": str(tmp_path / case), **CASES[case][0], "per_device_train_batch_size": 4} for case in cases]
     for case, run in zip(cases, fork_runs(run_toy, runs, config, 2), strict=True):
         assert_equals_reference(run, reference(case))

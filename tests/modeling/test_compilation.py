@@ -65,6 +65,7 @@ def test_many_tasks_share_the_graphs(graphs, tmp_path):
     assert graphs() == 2  # training and evaluation
 
 
+@pytest.mark.slow
 def test_evaluation_alone_is_compiled_too(graphs, tmp_path):
     trainer = bert_trainer(tmp_path, **COMPILE)
     loss = trainer.evaluate()[f"eval_{TARGET}_loss"]

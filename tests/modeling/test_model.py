@@ -135,7 +135,7 @@ def test_compiled_encoder_has_the_same_names_and_values(bert):
 def test_whole_model_compiles_to_one_graph_per_task(model):
     torch.compiler.reset()
     compiled = torch.compile(model, backend="eager", fullgraph=True)
-    for task in ("rte", "copa", "sts-b"):
+    for task in ("rte", "copa"):
         batch = make_batch(task)
         torch.testing.assert_close(compiled(task=task, **batch).logits, model(task=task, **batch).logits)
 

@@ -9,13 +9,18 @@ from support.forking import fork
 from support.plain_two_ranks import compare_all
 
 
+NAMES = ["accumulation", "dict_evaluation"]
+MORE_NAMES = ["group_by_length", "iterable", "own_subclass", "predict"]
+
+
 @pytest.mark.distributed
-def test_two_ranks_run_as_stock(tmp_path: Path) -> None:
-    finished = fork(compare_all, tmp_path, config="ddp", num_processes=2)
+@pytest.mark.parametrize("names", [NAMES, pytest.param(MORE_NAMES, marks=pytest.mark.slow)])
+def test_two_ranks_run_as_stock(names: list[str], tmp_path: Path) -> None:
+    finished = fork(compare_all, tmp_path, names, config="ddp", num_processes=2)
     assert finished.returncode == 0, finished.stderr[-4000:]
     ranks = [json.loads((tmp_path / f"rank_{rank}.json").read_text()) for rank in (0, 1)]
     # The comparison can fail, in the rank where the deviation is.
     assert ranks[0].pop("deviation") == []
     assert any("generators.python" in line for line in ranks[1].pop("deviation"))
     assert ranks == [{name: [] for name in found} for found in ranks]
-    assert len(ranks[0]) == 9
+    assert len(ranks[0]) == len(names) + 3

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 SERVER = multiprocessing.get_context("forkserver")
 PRELOAD = ["run_glue_avil", "support.forking", "support.bert_run", "support.kinds_run", "support.sharded_run"]
 PRELOAD += ["torch.distributed.algorithms.ddp_comm_hooks", "torch.distributed.checkpoint"]
+PRELOAD += ["matplotlib.backends.backend_agg", "matplotlib.figure"]
 SERVER.set_forkserver_preload(PRELOAD)
 
 

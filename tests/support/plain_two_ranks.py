@@ -1,6 +1,7 @@
 """Scenarios with both classes in every rank of several processes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import Trainer
@@ -10,9 +11,6 @@ from support.plain_harness import Side, compare
 from support.plain_scenarios import SCENARIOS
 from support.plain_search import search
 from support.plain_toys import sentences
-
-NAMES = ["accumulation", "dict_evaluation", "group_by_length", "iterable", "own_subclass", "predict"]
-
 
 def resumed(side: Side) -> Trainer:
     """23 rows, two ranks: resumed at an epoch's end (step 3) and in its middle (step 4)."""
@@ -33,9 +31,9 @@ class OtherDraw(MultitaskTrainer):
         return super()._finalize_training(*args, **kwargs)
 
 
-def compare_all(folder: Path) -> None:
+def compare_all(folder: Path, names: Sequence[str]) -> None:
     """Writes this rank's differences as JSON."""
-    found = {name: compare(SCENARIOS[name], folder / name) for name in NAMES}
+    found = {name: compare(SCENARIOS[name], folder / name) for name in names}
     found["search with Optuna"] = compare(search, folder / "search")
     found["resumed"] = compare(resumed, folder / "resumed")
     found["multitask arguments"] = compare(
