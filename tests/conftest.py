@@ -16,8 +16,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from torch.utils.data import _utils  # noqa: E402
 
 torch.set_num_threads(1)
+# Garbage collection of a loader with persistent workers waits five seconds for each worker.
+_utils.MP_STATUS_CHECK_INTERVAL = 0.2
 
 
 @pytest.fixture(scope="module", autouse=True)

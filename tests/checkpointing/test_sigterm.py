@@ -88,7 +88,7 @@ def test_an_alpha_step_stops_between_two_of_its_steps(settings, tmp_path, monkey
         if text == "α 1/5" and shown.count(text) == self.deadly:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    for epoch in (1, 2, 3):
+    for epoch in (1, 3):
         shown.clear()
         with monkeypatch.context() as patch:
             patch.setattr(PlanCallback, "_show", show_and_terminate)
@@ -159,11 +159,12 @@ def test_the_checkpoint_is_kept_whatever_the_limit_and_strategy(settings, tmp_pa
 
 def test_workers_ignore_sigterm(tmp_path):
     """A scheduler signals all processes of a job."""
+    others = psutil.Process().children()  # the server of `support.forking` is no part of the job
 
     class TerminateAll(TrainerCallback):
         def on_pre_optimizer_step(self, args, state, control, **kwargs):
             if state.global_step == 3:
-                children = psutil.Process().children()
+                children = [child for child in psutil.Process().children() if child not in others]
                 assert len(children) >= 2
                 subprocess.run(
                     ["kill", "-TERM", *(str(child.pid) for child in children), str(os.getpid())], check=True

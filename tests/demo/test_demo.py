@@ -86,8 +86,8 @@ def run_small(method, suite, rows, test_rows, folder, **settings):
 
 @pytest.mark.parametrize("method", OTHER_METHODS)
 def test_every_method_runs_on_the_demo_suite(method, suite, tmp_path):
-    rows = dict.fromkeys(suite[0], 64)
-    score, history = run_small(method, suite, rows, 100, tmp_path, num_train_epochs=2, per_device_train_batch_size=16)
+    rows = dict.fromkeys(suite[0], 32)
+    score, history = run_small(method, suite, rows, 50, tmp_path, num_train_epochs=2, per_device_train_batch_size=16)
     assert 0 < score < 1
     assert [entry["epoch"] for entry in history] == [1, 2]
 

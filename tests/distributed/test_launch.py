@@ -5,12 +5,13 @@ import sys
 import weakref
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from hf_alphavil.distributed.launch import end_process_group, requested_processes
+from hf_alphavil.distributed.launch import end_process_group, requested_processes, start_missing_processes
 from support.forking import fork
 
 
@@ -61,6 +62,24 @@ def test_requested_processes():
     assert requested_processes(["accelerate", "launch", "--num_processes=4", "x.py"]) == 4
     assert requested_processes(["accelerate", "launch", "x.py"]) is None
     assert requested_processes(["--num_processes"]) is None
+
+
+@pytest.mark.parametrize("launched", [{"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "here", "MASTER_PORT": "1"}])
+@pytest.mark.parametrize("more", [{}, {"RANK": "0"}, {"ACCELERATE_USE_CPU": "false"}], ids=str)
+def test_missing_processes_are_started(launched, more, monkeypatch):
+    """`accelerate launch --cpu` started this process alone, unless it has a rank; test_driver.py really launches."""
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (launched | more).items():
+        monkeypatch.setenv(name, value)
+    launch = ["accelerate", "launch", "--cpu", "--num_processes", "3", "run.py"]
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: launch)
+    monkeypatch.setattr(sys, "argv", ["run.py", "--target", "rte"])
+    started = []
+    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
+    start_missing_processes()
+    words = ["--nproc_per_node", "3", "--master_addr", "here", "--master_port", "1", "run.py", "--target", "rte"]
+    assert [command[3:] for command in started] == ([] if more else [words])
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads Linux's list of threads")

@@ -124,6 +124,7 @@ def test_resume(every, tmp_path):
         run_toy(tmp_path / "other", resume_from_checkpoint=str(found[8]), **{**settings, "phase_parallel": "off"})
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_sigterm_and_a_rank_that_dies(tmp_path):
     """All processes stop at the next step where they agree, here the end of the plan. See test_sigterm.py."""

@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.demo.suite import demo_encoder
 from support.driving import SMALL, drive, drive_until_sigterm, is_plain, launch_driver, read
+from support.forking import ROOT, free_port
 
 SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
 
@@ -84,16 +85,25 @@ def test_adapters_are_trained_merged_and_loaded_again(data_dir, small_encoder, t
 
 
 @pytest.mark.distributed
-def test_two_processes_equal_one(data_dir, small_encoder, tmp_path):
-    """Two CPU processes (the README's command) give about the α and weights of one process with twice the batch."""
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["--config_file", ROOT / "configs" / "ddp.yaml"],
+        pytest.param(["--cpu"], marks=pytest.mark.slow),
+    ],
+    ids=["launch file", "only --cpu"],
+)
+def test_two_processes_equal_one(launcher, data_dir, small_encoder, tmp_path):
+    """Two CPU processes (the README's commands) give about the α and weights of one process with twice the batch."""
     common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir]
     common += ["--model_name_or_path", small_encoder, "--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
     common += ["--max_train_samples", "48", "--max_eval_samples", "16", "--alpha_holdout_fraction", "0.25"]
+    common += ["--use_cpu"]
     two = launch_driver(
         *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4",
-        launcher=["--num_processes", "2", "--cpu", "--main_process_port", "29555"],
+        launcher=[*launcher, "--num_processes", "2", "--main_process_port", str(free_port())],
     )  # fmt: skip
-    assert "starting 2 with torch's launcher" in two.stderr
+    assert ("starting 2 with torch's launcher" in two.stderr) == (launcher == ["--cpu"])
     assert two.stdout.count("rte: validation accuracy") == 1
     drive(*common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8")
     one, two = (read(tmp_path / name / "alphavil_history.json")[0] for name in ("one", "two"))

@@ -9,8 +9,13 @@ from transformers import AutoModel, PreTrainedConfig
 from hf_alphavil.modeling import MultitaskModel
 from support.modeling_helpers import ENCODERS, TASKS, shake
 
+# Much of their code is copied from that of BERT and of Qwen2.
+COPIES = ("roberta", "electra", "llama")
 
-@pytest.fixture(params=ENCODERS)
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in COPIES else []) for name in ENCODERS],
+)
 def architecture(request) -> str:
     return request.param
 

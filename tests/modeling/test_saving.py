@@ -264,6 +264,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+@pytest.mark.slow
 def test_export_loads_without_this_package(encoder_folders, tmp_path):
     texts = ["w7 w8 w9", "w20 w30 w40 w50 w6"]
     expected = {}

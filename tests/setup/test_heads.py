@@ -57,8 +57,17 @@ def in_order(task, order):
     return replace(task, labels=tuple(task.labels[one] for one in order), **rows)
 
 
-@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
-@pytest.mark.parametrize(("name", "order"), [("pair", [1, 0]), ("tags", [2, 0, 1]), ("names", [1, 2, 0])])
+@pytest.mark.parametrize(
+    ("name", "order", "lora"),
+    [
+        ("pair", [1, 0], False),
+        ("pair", [1, 0], True),
+        ("tags", [2, 0, 1], False),
+        ("names", [1, 2, 0], True),
+        pytest.param("tags", [2, 0, 1], True, marks=pytest.mark.slow),
+        pytest.param("names", [1, 2, 0], False, marks=pytest.mark.slow),
+    ],
+)
 def test_labels_in_another_order_score_the_same(name, order, lora, tmp_path, caplog):
     path = saved(tmp_path, name, lora=lora)
     load = lambda tasks: load_model(path, tasks, LoraArguments())  # noqa: E731

@@ -8,9 +8,12 @@ from transformers import Trainer
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
 from support.plain_harness import Side, compare
-from support.plain_scenarios import SCENARIOS
+from support.plain_scenarios import SCENARIOS as ON_ONE_PROCESS
 from support.plain_search import search
 from support.plain_toys import sentences
+
+SCENARIOS = ON_ONE_PROCESS | {"search with Optuna": search}
+
 
 def resumed(side: Side) -> Trainer:
     """23 rows, two ranks: resumed at an epoch's end (step 3) and in its middle (step 4)."""
@@ -34,7 +37,6 @@ class OtherDraw(MultitaskTrainer):
 def compare_all(folder: Path, names: Sequence[str]) -> None:
     """Writes this rank's differences as JSON."""
     found = {name: compare(SCENARIOS[name], folder / name) for name in names}
-    found["search with Optuna"] = compare(search, folder / "search")
     found["resumed"] = compare(resumed, folder / "resumed")
     found["multitask arguments"] = compare(
         SCENARIOS["label_smoothing"], folder / "arguments", args_class=MultitaskTrainingArguments

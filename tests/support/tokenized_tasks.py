@@ -4,6 +4,7 @@ import json
 import sys
 from unittest import mock
 
+import datasets
 from datasets import Dataset
 
 from hf_alphavil.tasks import Task, load_tasks, tokenization
@@ -24,6 +25,11 @@ def tokenize_all(data):
             content.append([rows._fingerprint, rows["labels"][:], rows["input_ids"][:]])
             call.reset_mock()
     return counts, content
+
+
+def tokenize_with_cache(data, cache):
+    datasets.config.HF_DATASETS_CACHE = cache
+    return tokenize_all(data)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from transformers import ByT5Tokenizer, DataCollatorForMultipleChoice, DataColla
 
 from hf_alphavil.tasks import DataError, Task, load_tasks, tokenization
 from hf_alphavil.tasks.fingerprints import tokenizer_identity
+from support.forking import fork
 from support.official_miniatures import make_tokenizer
-from support.tokenized_tasks import tokenize_all
+from support.tokenized_tasks import tokenize_all, tokenize_with_cache
 
 
 @pytest.fixture(autouse=True)
@@ -267,7 +268,18 @@ def test_a_second_process_finds_the_cache(miniature, cache):
     miniature("rte")
     data = str(miniature("copa"))
     calls, content = tokenize_all(data)
-    # A new process has another seed of hashes.
+    again = fork(tokenize_with_cache, data, cache.parent)
+    assert again.returncode == 0, again.stderr
+    calls_again, content_again = again.result
+    assert (calls, calls_again) == ([1] * 4, [0] * 4)
+    assert content == content_again
+
+
+@pytest.mark.slow
+def test_a_process_with_another_seed_of_hashes_finds_the_cache(miniature, cache):
+    miniature("rte")
+    data = str(miniature("copa"))
+    calls, content = tokenize_all(data)
     command = [sys.executable, "-m", "support.tokenized_tasks", data]
     environment = os.environ | {"HF_DATASETS_CACHE": str(cache.parent), "PYTHONHASHSEED": "7"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
