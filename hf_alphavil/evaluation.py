@@ -6,13 +6,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
-from transformers.trainer_utils import PredictionOutput
+from transformers.trainer_utils import PredictionOutput, has_length
 
 from .data import TaskDataset
 from .data.generators import unchanged_generators
+from .distributed.agreement import require_equal_ranks
 from .distributed.refusals import check_evaluation
+from .distributed.timeout import explained_waits
 from .setup.datasets import tokenized_split
 from .setup.task_setup import TaskSetup
 from .trainer_hooks import multitask_hook, temporarily
@@ -143,11 +146,30 @@ class EvaluationMixin(Trainer):
         return super().get_test_dataloader(self._with_task(test_dataset, name))
 
     @multitask_hook
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's loop, with the last merged parameters (inside a plan with forks, these are θ0)."""
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> Any:
+        """
+        Trainer's loop, with the last merged parameters (inside a plan with forks, these are θ0).
+
+        All ranks evaluate the same task, and return the metrics of rank 0: a metric may be random, but ranks must stop
+        early, save and lower learning rates alike.
+        """
         check_evaluation(self.accelerator, self.model)
-        with self.merged_parameters():
-            return super().evaluation_loop(*args, **kwargs)
+        num_rows = len(dataloader.dataset) if has_length(dataloader.dataset) else None
+        same = {"the task to evaluate": self._task_under_evaluation, "the number of its rows": num_rows}
+        with explained_waits(self.args, lambda: self.state.global_step), self.merged_parameters():
+            require_equal_ranks(same)
+            output = super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+            (metrics,) = broadcast_object_list([output.metrics])
+        return output._replace(metrics=metrics)
 
     def rehearse_metrics(self) -> None:
         """
@@ -158,7 +180,7 @@ class EvaluationMixin(Trainer):
                 `eval_do_concat_batches=False`.
         """
         args, setup = self.args, self.task_setup
-        if self.is_fsdp_enabled or args.batch_eval_metrics or args.prediction_loss_only:
+        if args.batch_eval_metrics or args.prediction_loss_only:
             return
         for name in setup.evaluated(args.eval_auxiliaries):
             metric = args.metric_for_best_model if args.eval_strategy != "no" else None

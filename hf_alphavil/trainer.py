@@ -296,7 +296,7 @@ class MultitaskTrainer(
         if args.enable_jit_checkpoint:
             start = partial(ignore_sigterm_in_worker, initialise=start)
         sampler = PlanBatchSampler(
-            current_lanes=lambda: self.runner.groups.lanes(self.runner.plan),
+            current_lanes=lambda: self.runner.state.lanes,
             max_steps=self.runner.max_steps,
             num_rows={name: len(dataset) for name, dataset in self.task_setup.train_datasets.items()},
             rows_per_task=self._train_batch_size,
@@ -332,7 +332,6 @@ class MultitaskTrainer(
         self._follow_settings(is_new_model=trial is not None)
         self._check_settings()
         self._checked_model()
-        self.rehearse_metrics()
         if self.args.auto_find_batch_size and batch_size is not None:
             self._train_batch_size = batch_size
         configure_fsdp_plugin(self.accelerator, self.model)

@@ -41,6 +41,7 @@ PINNED = {
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
     "num_examples": ["self", "dataloader"],
     "set_initial_training_values": ["self", "args", "dataloader"],
+    "_prepare_for_training": ["self", "max_steps", "train_dataloader", "resume_from_checkpoint"],
     "create_scheduler": ["self", "num_training_steps", "optimizer"],
     "_determine_best_metric": ["self", "metrics", "trial"],
     "_init_training_state": [

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
+from ..distributed.agreement import raise_together, require_equal_ranks
 from ..distributed.fsdp import is_sharded, save_sharded_model
+from ..distributed.timeout import explained_waits
 from ..modeling import MultitaskModel, merge_adapters, unwrap_peft
 from ..trainer_hooks import multitask_hook
 from .fingerprint import run_fingerprint
@@ -78,24 +80,49 @@ class CheckpointingMixin(Trainer):
         Raises:
             ValueError: If ranks disagree, if another run is writing to `output_dir`, if the checkpoint is corrupt (the
                 message gives the file), or if its run had different settings.
+            TimeoutError: If this process has waited for another one for longer than `ddp_timeout`.
+            ConnectionError: If another process has ended.
             DivergenceError: If losses became NaN or infinite and no finite model is left.
         """
         self._fingerprint = None
+        with explained_waits(self.args, lambda: self.state.global_step):
+            if self.args.world_size > 1:
+                self._check_ranks(resume_from_checkpoint)
+            with self._own_run_dir(trial):
+                if resume_from_checkpoint:
+                    self._follow_settings()  # the rows are compared
+                    resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
+                return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    def _check_ranks(self, resume_from_checkpoint: str | bool | None) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        check_ranks(
+            self.accelerator,
+            self.args,
+            run_fingerprint(self.args, self.task_setup, model),
+            model,
+            self._parts(),
+            self.callback_handler.callbacks,
+            resume_from_checkpoint,
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        """What the user may have passed besides settings, rows and a model, by name."""
+        parts = {"processing_class": self.processing_class, "compute_loss_func": self.compute_loss_func}
+        parts |= {"preprocess_logits_for_metrics": self.preprocess_logits_for_metrics, "model_init": self.model_init}
+        collators = getattr(self.data_collator, "collators", {"all tasks": self.data_collator})
+        parts |= {f"collator of {name}": collator for name, collator in collators.items()}
+        return parts | {f"metrics of {name}": metric for name, metric in self.task_setup.metrics.items()}
+
+    def check_optimizer_of_ranks(self) -> None:
+        """
+        Compares the optimizers of all ranks, which the user may have made. All ranks must call it.
+
+        Raises:
+            ValueError: On all ranks, if they differ.
+        """
         if self.args.world_size > 1:
-            model = self.accelerator.unwrap_model(self.model)
-            check_ranks(
-                self.accelerator,
-                self.args,
-                run_fingerprint(self.args, self.task_setup, model),
-                model,
-                self.callback_handler.callbacks,
-                resume_from_checkpoint,
-            )
-        with self._own_run_dir(trial):
-            if resume_from_checkpoint:
-                self._follow_settings()  # the rows are compared
-                resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
-            return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+            require_equal_ranks(self._optimizer_description())
 
     @contextlib.contextmanager
     def _own_run_dir(self, trial: Any) -> Iterator[None]:
@@ -112,26 +139,48 @@ class CheckpointingMixin(Trainer):
                         clear_staging(run_dir)
                 except (ValueError, OSError) as error:
                     problem = str(error)
-            found = gather_object([(problem, new_staging_name())])
-            self._staging_name = found[0][1]  # all ranks write to one folder
-            if problem := next((problem for problem, _ in found if problem is not None), None):
-                raise ValueError(problem)
+            (self._staging_name,) = broadcast_object_list([new_staging_name()])  # all ranks write to one folder
+            raise_together(problem)
+            if saves and self.args.world_size > 1 and not self.args.save_on_each_node:
+                self._check_shared(Path(run_dir))
             yield
+
+    def _check_shared(self, run_dir: Path) -> None:
+        """Checks that all ranks see one folder, because each writes its part of a checkpoint."""
+        probe, problem = run_dir / self._staging_name, None
+        try:
+            if self.accelerator.is_main_process:
+                probe.mkdir(parents=True)
+            self.accelerator.wait_for_everyone()
+            if not probe.is_dir():
+                problem = (
+                    f"rank {self.args.process_index} does not see {os.path.abspath(run_dir)} of rank 0, but every "
+                    "rank writes its part of a checkpoint: pass an `output_dir` on a disk that all machines share, or "
+                    "save_on_each_node=True"
+                )
+            raise_together(problem)
+        finally:
+            if self.accelerator.is_main_process:
+                clear_staging(run_dir, self._staging_name)
 
     def _checked_checkpoint(self, wanted: str | bool) -> str | None:
         """The checkpoint to resume from, or `None`. One process per machine reads and checks its files."""
-        found: list[str | None] = [None, None]
+        found = problem = None
         if self.accelerator.is_local_main_process:
             try:
-                found[0] = find_checkpoint(wanted, self.args.output_dir)
-                if found[0] is not None and self.accelerator.is_main_process:
-                    check_resume(found[0], load_run_state(found[0])["fingerprint"], self._run_fingerprint())
+                found = find_checkpoint(wanted, self.args.output_dir)
+                if found is not None and self.accelerator.is_main_process:
+                    check_resume(found, load_run_state(found)["fingerprint"], self._run_fingerprint())
             except (ValueError, OSError) as error:
-                found[1] = str(error)
+                problem = str(error)
         # All ranks take the result of the first one, so that they cannot resume from different checkpoints.
-        path, problem = broadcast_object_list(found)
-        if problem is not None:
-            raise ValueError(problem)
+        (path,) = broadcast_object_list([found])
+        if problem is None and path is not None and not Path(path).is_dir():
+            problem = (
+                f"rank {self.args.process_index} has no folder {path}, from which rank 0 resumes: copy it to every "
+                "machine, or put `output_dir` on a disk that they share"
+            )
+        raise_together(problem)
         return path
 
     def _run_fingerprint(self) -> dict[str, Any]:

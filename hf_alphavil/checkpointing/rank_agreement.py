@@ -8,7 +8,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 from transformers.trainer_callback import ExportableState, TrainerCallback
 
 from ..distributed.agreement import differences_between_ranks, require_equal_ranks
@@ -37,17 +38,19 @@ def check_ranks(
     args: MultitaskSettings,
     fingerprint: Mapping[str, Mapping[str, Any]],
     model: nn.Module,
+    parts: Mapping[str, Any],
     callbacks: Iterable[TrainerCallback],
     resume_from_checkpoint: str | bool | None,
 ) -> None:
     """
-    Compares settings, rows, model and start of all ranks. All ranks must call it.
+    Compares settings, rows, model, functions and start of all ranks. All ranks must call it.
 
     Args:
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         args (`MultitaskSettings`): This rank's settings.
         fingerprint (`Mapping`): Its settings, rows and model. See [`run_fingerprint`].
         model (`torch.nn.Module`): Its model, without wrappers for distributed training.
+        parts (`Mapping[str, Any]`): Its tokenizer, and its functions, which are compared by their names.
         callbacks (`Iterable[TrainerCallback]`): Its callbacks. Those with a state may stop it.
         resume_from_checkpoint (`str` or `bool`, *optional*): What it resumes from.
 
@@ -58,6 +61,7 @@ def check_ranks(
     mine = {name: value for part in fingerprint.values() for name, value in part.items()}
     others = (entry.name for entry in fields(args) if entry.name not in LOCAL_SETTINGS)
     mine |= {name: str(getattr(args, name)) for name in others if name not in mine}
+    mine |= {name: _describe(part) for name, part in parts.items()}
     mine["callbacks with a state"] = [
         f"{type(callback).__name__} {callback.state()['args']}"
         for callback in callbacks
@@ -78,9 +82,19 @@ def check_ranks(
         )
 
 
+def _describe(part: Any) -> str | None:
+    """A tokenizer by what it does to texts and batches; a function, or any other object, by its name."""
+    if isinstance(part, PreTrainedTokenizerBase):
+        padding = f"padding with {part.pad_token_id} on the {part.padding_side}"
+        return f"{type(part).__name__} of {len(part)} tokens, {padding}, truncation on the {part.truncation_side}"
+    named = part if hasattr(part, "__qualname__") else type(part)
+    return None if part is None else f"{named.__module__}.{named.__qualname__}"
+
+
 @torch.no_grad()
 def _weights(model: nn.Module) -> dict[str, float]:
-    """The norm of each parameter, which differs as soon as the parameter is drawn from another seed."""
-    named = dict(model.named_parameters())
+    """The norm of each parameter and buffer, which differs as soon as the tensor is drawn from another seed."""
+    named: dict[str, Tensor] = dict(model.named_parameters())
+    named |= {name: buffer for name, buffer in model.named_buffers() if buffer.is_floating_point()}
     norms = torch._foreach_norm(list(named.values()))
     return dict(zip(named, torch.stack([norm.double() for norm in norms]).tolist(), strict=True))

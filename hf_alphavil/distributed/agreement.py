@@ -46,9 +46,23 @@ def require_equal_ranks(mine: Mapping[str, Any]) -> None:
         more = len(differences) - MAX_SHOWN
         shown = "; ".join(differences[:MAX_SHOWN]) + (f"; and {more} more" if more > 0 else "")
         raise ValueError(
-            f"the ranks of this run disagree, so they would hang or train different models: {shown}. Start all with "
+            f"the ranks of this run disagree, so they would hang or give a wrong result: {shown}. Start all with "
             "the same arguments, and build tasks, rows and models in the same order (a `set` has no fixed order)"
         )
+
+
+def raise_together(problem: str | None) -> None:
+    """
+    Raises a problem that one rank has on all of them, so that none waits for it. All ranks must call it.
+
+    Args:
+        problem (`str`, *optional*): This rank's problem, in words.
+
+    Raises:
+        ValueError: On all ranks, if one has a problem. The first rank's comes first.
+    """
+    if (first := next((one for one in gather_object([problem]) if one is not None), None)) is not None:
+        raise ValueError(first)
 
 
 def _describe(name: str, one: Any, other: Any, rank: int) -> str:

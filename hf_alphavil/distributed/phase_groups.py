@@ -101,14 +101,15 @@ class PhaseGroups:
         #: Processes per group.
         self.size = num_processes // num_groups
         self.process_index = process_index
-        self._own = process_index // self.size
+        #: The number of this process's group.
+        self.index = process_index // self.size
         self._lane_of = assign_lanes(sizes, num_groups)
         self._process_group: dist.ProcessGroup | None = None
 
     @property
     def is_leader(self) -> bool:
         """`bool`: Whether this process is the first of its group."""
-        return self.process_index == self._own * self.size
+        return self.process_index == self.index * self.size
 
     @property
     def is_parallel(self) -> bool:
@@ -129,7 +130,7 @@ class PhaseGroups:
             for group in range(self.num_groups):
                 ranks = range(group * self.size, (group + 1) * self.size)
                 connected = dist.new_group(list(ranks), timeout=timeout)
-                if group == self._own:
+                if group == self.index:
                     self._process_group = connected
         return self._process_group
 
@@ -141,14 +142,6 @@ class PhaseGroups:
             plan.only({name for name, lane in self._lane_of.items() if lane == group})
             for group in range(self.num_groups)
         ]
-
-    def own_lane(self, plan: EpochPlan) -> EpochPlan:
-        """`EpochPlan`: The lane of this process's group in a plan."""
-        return self.lanes(plan)[self._own]
-
-    def num_steps(self, plan: EpochPlan) -> int:
-        """`int`: Optimizer steps of the longest lane of a plan."""
-        return max(lane.num_steps for lane in self.lanes(plan))
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -192,5 +185,5 @@ class PhaseGroups:
         if not self.is_parallel:
             return broadcast(tensor)
         if self.size > 1:
-            dist.broadcast(tensor, self._own * self.size, group=self._process_group)
+            dist.broadcast(tensor, self.index * self.size, group=self._process_group)
         return tensor

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from transformers import EvalPrediction
 from transformers.trainer_pt_utils import nested_concat
@@ -187,7 +187,8 @@ class TaskObjective:
             reduce(nested_concat, parts)
             for parts in zip(*((logits, labels) for _, logits, labels in gathered if len(labels)), strict=True)
         )
-        return self.compute_score(EvalPrediction(predictions=logits, label_ids=labels), rows)
+        score = self.compute_score(EvalPrediction(predictions=logits, label_ids=labels), rows)
+        return broadcast_object_list([score])[0]  # a metric may be random
 
     def _predictions(self, inputs: Mapping[str, Any], outputs: Any) -> np.ndarray:
         logits = _logits(outputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..data import TaskDataset
 from ..data.generators import unchanged_generators
-from ..distributed.fsdp import is_sharded
+from ..distributed.fsdp import is_sharded, without_gradients
 from ..methods import Method
 from ..objectives.factory import RunObjectives
 from ..objectives.forward import deterministic_mode
@@ -25,6 +25,9 @@ def check_first_batches(context: RunContext, method: Method, objectives: RunObje
     """
     Computes the loss of each task's first rows and its gradient, without dropout and without changing anything.
 
+    All ranks look at the same rows: under FSDP2 they gather the parameters together. Call it when Trainer has prepared
+    the model.
+
     Args:
         context (`RunContext`): The run's model, rows and settings.
         method (`Method`): The method.
@@ -34,8 +37,6 @@ def check_first_batches(context: RunContext, method: Method, objectives: RunObje
         ValueError: If a loss cannot be computed or reaches no trainable parameter, or if no parameter is shared by
             tasks and the method needs one.
     """
-    if is_sharded(context.model) or next(context.model.parameters()).device != context.args.device:
-        return  # FSDP2 gathers parameters in all processes at once, and places a model only when it shards it
     with unchanged_generators(), deterministic_mode(context.model), torch.compiler.set_stance("force_eager"):
         reached = {
             task: _reached(context, dataset, objectives.parameters)
@@ -55,7 +56,7 @@ def _reached(context: RunContext, dataset: TaskDataset, parameters: Sequence[nn.
         loss = context.training_loss(context.collate([dataset[row] for row in rows]))
         gradients: Sequence[Tensor | None] = [None]
         if loss.requires_grad:
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            gradients = _gradients(context, loss, parameters)
     reached = {number for number, gradient in enumerate(gradients) if gradient is not None}
     if not reached:
         raise ValueError(
@@ -64,6 +65,14 @@ def _reached(context: RunContext, dataset: TaskDataset, parameters: Sequence[nn.
             "the task out"
         )
     return reached
+
+
+def _gradients(context: RunContext, loss: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
+    if not is_sharded(context.model):
+        return torch.autograd.grad(loss, parameters, allow_unused=True)
+    with without_gradients(parameters):  # only FSDP's hooks on backward() give gradients of the shards
+        loss.backward()
+        return [parameter.grad for parameter in parameters]
 
 
 def _check_shared(reached: dict[str, set[int]], method: Method, target: str) -> None:

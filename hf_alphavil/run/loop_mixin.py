@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -26,10 +27,12 @@ class TrainingLoopMixin(Trainer):
     """
     A `transformers.Trainer` whose loop, in multitask mode, runs whole plans.
 
-    [`MultitaskTrainer`] sets `runner`, `global_batch_size` and `saved_steps`.
+    [`MultitaskTrainer`] sets `runner`, `global_batch_size` and `saved_steps`, and provides the checks.
     """
 
     runner: PlanRunner
+    check_optimizer_of_ranks: Callable[[], None]
+    rehearse_metrics: Callable[[], None]
     global_batch_size: int
     saved_steps: list[int]
     args: Any
@@ -76,7 +79,6 @@ class TrainingLoopMixin(Trainer):
             )
         runner = self.runner
         runner.begin_run(values[0])
-        check_first_batches(runner.context, runner.method, runner.objectives)
         if not runner.method.separates_phases:
             return values
         _, steps_per_epoch, num_examples, _, batch_size, steps_in_epoch, max_steps = values
@@ -90,6 +92,18 @@ class TrainingLoopMixin(Trainer):
             epochs, steps_per_epoch, num_examples, epochs * num_examples, batch_size, steps_in_epoch,
             epochs * steps_per_epoch,
         )  # fmt: skip
+
+    @multitask_hook
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader, resume_from_checkpoint: str | None
+    ) -> tuple:
+        """Trainer's preparation of the model, after which ranks, losses and metrics are looked at before training."""
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        # Not before: FSDP2 has only now placed and sharded the model.
+        self.check_optimizer_of_ranks()
+        check_first_batches(self.runner.context, self.runner.method, self.runner.objectives)
+        self.rehearse_metrics()
+        return prepared
 
     @multitask_hook
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -53,7 +53,7 @@ class PlanRunner:
         self.groups = groups
         self.state = RunState(context, method, groups, steps)
         self.num_epochs = 0
-        self.max_steps = groups.num_steps(self.state.plan)
+        self.max_steps = self.state.num_steps
         self.multitask_step: MultitaskStep | None = None
         self._schedule: Any = None
         self._finite = FiniteCheck(context, self.state)
@@ -74,7 +74,7 @@ class PlanRunner:
     @property
     def plan_is_done(self) -> bool:
         """`bool`: Whether every process has run its part of the plan, which is not merged yet."""
-        return self.state.step == self.groups.num_steps(self.plan)
+        return self.state.step == self.state.num_steps
 
     @property
     def learning_rate(self) -> float | None:

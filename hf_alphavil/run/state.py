@@ -67,23 +67,38 @@ class RunState:
         self.phase_losses: dict[str, dict[str, float]] = {}
         self.dropped: dict[str, int] = {}
         self.evaluation = DeferredEvaluation()
-        self._plan = method.plan(0, self.steps)
+        self.make_plan()
 
     @property
     def plan(self) -> EpochPlan:
         """`EpochPlan`: The plan of the running epoch, under the current task weights."""
-        if self._plan.epoch != self.epoch:
-            self.make_plan()
+        self._follow_epoch()
         return self._plan
 
     def make_plan(self) -> None:
-        """Makes the running epoch's plan again, after something that it depends on has changed."""
+        """Makes the running epoch's plan and lanes, again if something that they depend on has changed."""
         self._plan = self.method.plan(self.epoch, self.steps)
+        self._lanes = self.groups.lanes(self._plan)
+
+    @property
+    def lanes(self) -> list[EpochPlan]:
+        """`list[EpochPlan]`: The parts of the plan that run in parallel, by group; the whole plan if none do."""
+        self._follow_epoch()
+        return self._lanes
 
     @property
     def lane(self) -> EpochPlan:
         """`EpochPlan`: The part of the plan that this process runs: all of it, unless phases run in parallel."""
-        return self.groups.own_lane(self.plan)
+        return self.lanes[self.groups.index]
+
+    @property
+    def num_steps(self) -> int:
+        """`int`: Optimizer steps of the longest lane."""
+        return max(lane.num_steps for lane in self.lanes)
+
+    def _follow_epoch(self) -> None:
+        if self._plan.epoch != self.epoch:
+            self.make_plan()
 
     @property
     def position(self) -> tuple[Phase, int]:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_type_hints
 from transformers import HfArgumentParser, TrainingArguments
 
 from .flags_file import FILE_ENDINGS, read_flags_file
-from .user_errors import USER_ERROR_STATUS
+from .user_errors import end_with_error
 
 #: What YAML 1.1 also writes for true and false. The other words are those of `HfArgumentParser`.
 SWITCHES = {"on": "true", "off": "false"}
@@ -129,8 +129,7 @@ class FlagParser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the script with one line, instead of argparse's usage of several hundred."""
         place = f"{self._file}: " if self._file is not None else ""
-        print(f"error: {place}{' '.join(message.split())}", file=sys.stderr)
-        raise SystemExit(USER_ERROR_STATUS)
+        end_with_error(f"{place}{' '.join(message.split())}")
 
     def _checked(self, action: Action, name: str, value: Any) -> Any:
         """A value of a file that no command line could write, if the flag's type allows it."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
+from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 #: What a wrong flag, name, file or value raises. Other exceptions are faults of the program, and keep their traceback.
 USER_ERRORS = (ValueError, OSError, ImportError)
 #: The exit status after a user's error, as argparse has it.
 USER_ERROR_STATUS = 2
 MAX_LENGTH = 1000
+#: Seconds for which other processes of a launch keep their error to themselves. If the main process has it too, the
+#: launcher ends them within this time.
+SECONDS_FOR_MAIN_PROCESS = 15.0
 
 
 class UserErrorsInOneLine:
@@ -39,8 +47,28 @@ class UserErrorsInOneLine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, USER_ERRORS) and not self.traceback:
-            print(f"error: {in_one_line(error)}", file=sys.stderr)
-            raise SystemExit(USER_ERROR_STATUS) from None
+            end_with_error(in_one_line(error))
+
+
+def end_with_error(text: str) -> NoReturn:
+    """
+    Ends the script with one line on stderr and the exit status 2.
+
+    An error that all processes of a launch have is printed once, by the main process. An error of another process
+    alone names its rank. torchrun's own report repeats the line as the root cause.
+
+    Args:
+        text (`str`): The line.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    if rank > 0:
+        time.sleep(SECONDS_FOR_MAIN_PROCESS)
+        text = f"rank {rank}: {text}"
+    print(f"error: {text}", file=sys.stderr, flush=True)
+    if report := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        message = {"message": text, "extraInfo": {"timestamp": str(int(time.time()))}}
+        Path(report).write_text(json.dumps({"message": message}), encoding="utf-8")
+    raise SystemExit(USER_ERROR_STATUS) from None
 
 
 def in_one_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import IterableDataset
 from transformers import PreTrainedTokenizerBase
 
+from ..distributed.timeout import explained_waits
 from ..settings import MultitaskSettings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def tokenized_split(tasks: Mapping[str, Task], split: str, tokenizer: Any, args:
             "datasets of tasks need a tokenizer: pass the encoder's tokenizer as `processing_class` "
             f"(got {type(tokenizer).__name__}), or pass tokenised `train_dataset` and `eval_dataset` dicts"
         )
-    with args.main_process_first(desc=f"tokenisation of {split}"):
+    with explained_waits(args), args.main_process_first(desc=f"tokenisation of {split}"):
         return {
             name: task.tokenize(split, tokenizer, args.max_length)
             for name, task in tasks.items()

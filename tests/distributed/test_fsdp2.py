@@ -13,7 +13,7 @@ from hf_alphavil import MultitaskConfig, MultitaskModel
 from hf_alphavil.checkpointing.run_state import STATE_NAME, load_run_tensors, save_run_state
 from hf_alphavil.distributed.refusals import check_evaluation, check_sharding, check_tied_weights
 from support.forking import fork_runs
-from support.sharded_run import ROWS, rows, run_bert
+from support.sharded_run import ROWS, checked_run, rows, run_bert
 
 TOLERANCE = 1e-6  # float32: ranks' gradients are summed in another order
 
@@ -118,6 +118,26 @@ def test_a_checkpoint_holds_the_last_merged_model(runs, tmp_path):
         assert expected.keys() <= saved.keys()
         for name, tensor in expected.items():
             assert torch.equal(saved[name], tensor), (step, name)
+
+
+@pytest.mark.distributed
+def test_losses_and_metrics_are_looked_at_before_training(tmp_path):
+    """On a sharded model too, and without a trace."""
+    cases = {
+        "looks": {},
+        "does not look": {"looks": False},
+        "the loss of task 'sts-b' reaches no trainable parameter": {"frozen": ["encoder", "tasks.sts-b"]},
+        "first rows of task 'sts-b' cannot be computed": {
+            "rows": [row | {"labels": "2"} for row in rows("rte", 4, 0)]
+        },
+        "`compute_metrics` of 'rte' gives no such metric: pass one of eval_rte_accuracy": {"metric": "f1"},
+    }
+    runs = [{"output_dir": str(tmp_path / str(i)), **case} for i, case in enumerate(cases.values())]
+    looks, does_not_look, *refused = fork_runs(checked_run, runs, "fsdp2", 2)
+    assert looks == does_not_look
+    assert all(error is None and steps == 7 for error, steps, _ in looks)
+    for message, ranks in zip(list(cases)[2:], refused, strict=True):
+        assert all(message in str(error) and steps == 0 for error, steps, _ in ranks), (message, ranks)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,12 @@ import sys
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 import run_glue_avil
 from hf_alphavil.settings.user_errors import UserErrorsInOneLine, in_one_line
+from support.forking import fork
+from support.lost_rank import drive_each_rank
 from support.own_files import MOOD, ROWS, write_rows
 
 
@@ -70,6 +73,28 @@ def test_the_traceback_is_shown_on_request(monkeypatch, tmp_path):
 def test_a_fault_of_the_program_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), UserErrorsInOneLine():
         1 / 0  # noqa: B018
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("words", [["--target", "rtx"], ["--no_such_flag"]])
+def test_an_error_of_all_processes_is_printed_once(words, tmp_path):
+    """A launcher ends the other processes when the first has ended."""
+    run = fork(drive_each_rank, [[*words, "--use_cpu"]] * 2, 30, config="ddp", num_processes=2, cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.count("error: ") == 1
+    assert "rank" not in run.stderr
+
+
+@pytest.mark.distributed
+def test_an_error_of_one_process_names_its_rank(tmp_path):
+    report = tmp_path / "report"
+    variables = {"TORCHELASTIC_ERROR_FILE": str(report)}  # of torchrun
+    words = [None, ["--target", "rtx", "--use_cpu"]]
+    run = fork(drive_each_rank, words, 0, config="ddp", num_processes=2, cwd=tmp_path, variables=variables)
+    assert run.returncode == 2
+    assert run.stderr.count("error: ") == run.stderr.count("error: rank 1: unknown task 'rtx'") == 1
+    failure = ProcessFailure(local_rank=1, pid=1, exitcode=2, error_file=str(report))
+    assert failure.message["message"].startswith("rank 1: unknown task 'rtx'")
 
 
 def test_a_long_message_is_one_line():
