@@ -18,18 +18,20 @@ from transformers import set_seed
 from hf_alphavil import MultitaskTrainer, Task, load_tasks
 from hf_alphavil.demo.run import DEMO_METHODS, run_demo
 from hf_alphavil.distributed.launch import end_process_group, start_missing_processes
+from hf_alphavil.files.output_folder import check_can_write
 from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import unwrap_peft
 from hf_alphavil.modeling.loading import load_tokenizer
 from hf_alphavil.modeling.lora import LoraArguments, holds_adapters, holds_heads, load_model
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
-from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments
+from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments, check_together
 from hf_alphavil.settings.changed import changed_fields
 from hf_alphavil.settings.command_line import parse_command_line
 from hf_alphavil.settings.user_errors import UserErrorsInOneLine
 from hf_alphavil.setup.datasets import tokenized_split
 from hf_alphavil.tasks import describe_submission, diagnostics, make_submission, write_submission
-from hf_alphavil.tasks.selection import predicted_tasks, training_names
+from hf_alphavil.tasks.registry import own_definitions
+from hf_alphavil.tasks.selection import check_roles, predicted_tasks, training_names
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +45,10 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
     scored = list(driver.diagnostics)
     if driver.make_submission:
         scored += diagnostics(driver.make_submission, names)
+    include_path = [path for path in (driver.task_config, driver.include_path) if path is not None]
+    check_roles(names, driver.diagnostics, own_definitions(include_path))
     tasks = load_tasks(
-        [*names, *scored],
-        data_dir=driver.data_dir,
-        revision=driver.data_revision,
-        include_path=[path for path in (driver.task_config, driver.include_path) if path is not None],
+        [*names, *scored], data_dir=driver.data_dir, revision=driver.data_revision, include_path=include_path
     )
     return {
         name: task.select(
@@ -59,12 +60,6 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
 
 def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments) -> int:
     """Loads, trains, evaluates, predicts, exports and pushes; returns the script's exit status."""
-    if driver.target is None:
-        raise ValueError("which task should be trained? Pass --target, for example --target rte (or --demo)")
-    if args.all_methods:
-        raise ValueError(f"--method all is only for --demo: add --demo, or pass one of {', '.join(METHODS)}")
-    if driver.make_submission and driver.max_predict_samples is not None:
-        raise ValueError("--make_submission predicts whole test sets: leave --max_predict_samples out")
     if not args.is_told_what_to_do:
         args.do_train = args.do_eval = True
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
@@ -86,9 +81,10 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
 
     # Tokenizer and model
     path, revision = driver.model_name_or_path, driver.model_revision
+    is_trained = holds_adapters(path) or holds_heads(path, revision)
     tokenizer = load_tokenizer(path, revision)
     set_seed(args.seed)
-    if not (args.do_train or holds_adapters(path) or holds_heads(path, revision)):
+    if not (args.do_train or is_trained):
         logger.warning("%s has no heads: they start at random, and nothing will train them", path)
     model = load_model(path, tasks, lora, revision)
     if tokenizer.pad_token is None:
@@ -154,6 +150,8 @@ def main() -> int:
         driver, args, lora = parse_command_line((DriverArguments, DriverTrainingArguments, LoraArguments), __doc__)
         errors.traceback |= driver.traceback
         args.script_settings = changed_fields(driver) | changed_fields(lora)
+        check_together(driver, args, lora)
+        check_can_write(args.output_dir)
         if driver.demo:
             run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
             status = 0

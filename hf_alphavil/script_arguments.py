@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import ClassVar
 
+from .methods import METHODS
+from .modeling.lora import LoraArguments
+from .settings.changed import changed_fields
 from .tasks import BENCHMARKS
 from .training_args import MultitaskTrainingArguments
 
@@ -69,6 +73,11 @@ class DriverArguments:
         default=False, metadata={"help": "Whether an error shows its traceback, instead of one line."}
     )
 
+    def __post_init__(self) -> None:
+        for entry in fields(self):  # such as `--data_dir "$DATA"` of a variable that is not set
+            if getattr(self, entry.name) == "":
+                raise ValueError(f"--{entry.name} is empty: pass a value, or leave the flag out")
+
 
 @dataclass
 class DriverTrainingArguments(MultitaskTrainingArguments):
@@ -84,4 +93,44 @@ class DriverTrainingArguments(MultitaskTrainingArguments):
         self.all_methods = self.method == "all"
         if self.all_methods:  # for the demo, which compares the methods
             self.method = "alphavil"
+        for name in ("output_dir", "resume_from_checkpoint"):
+            if getattr(self, name) == "":
+                raise ValueError(f"--{name} is empty: pass a path, or leave the flag out")
         super().__post_init__()
+
+
+def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments) -> None:
+    """
+    Refuses flags that have no effect beside others, which a run would silently ignore.
+
+    Args:
+        driver (`DriverArguments`): What to train, on which data.
+        args (`DriverTrainingArguments`): The training arguments, before the script has chosen what to do.
+        lora (`LoraArguments`): The settings of adapters.
+
+    Raises:
+        ValueError: If a flag has no effect. The message names it, and the flag that it needs or contradicts.
+    """
+    ours = changed_fields(driver) | changed_fields(lora)
+    if driver.demo:
+        ignored = [f"--{name}" for name in ours if name not in ("demo", "traceback")]
+        if ignored:
+            raise ValueError(f"--demo has its own tasks and encoder: leave {', '.join(ignored)} out, or --demo")
+        return
+    if driver.target is None:
+        raise ValueError("which task should be trained? Pass --target, for example --target rte (or --demo)")
+    if args.target_task and args.target_task.casefold() != driver.target.casefold():
+        raise ValueError(f"--target_task {args.target_task} contradicts --target {driver.target}: leave it out")
+    if args.all_methods:
+        raise ValueError(f"--method all is only for --demo: add --demo, or pass one of {', '.join(METHODS)}")
+    if driver.make_submission and driver.max_predict_samples is not None:
+        raise ValueError("--make_submission predicts whole test sets: leave --max_predict_samples out")
+    if not lora.use_peft and (ignored := [f"--{name}" for name in changed_fields(lora)]):
+        raise ValueError(f"{', '.join(ignored)} without --use_peft would train no adapters: add it, or leave them out")
+    if driver.model_revision is not None and Path(driver.model_name_or_path).is_dir():
+        raise ValueError(f"--model_revision is for the Hub, and {driver.model_name_or_path} is a folder: leave it out")
+    if args.is_told_what_to_do and not args.do_train and args.resume_from_checkpoint is not None:
+        raise ValueError(
+            "--resume_from_checkpoint continues a training: add --do_train, or pass a trained model as "
+            "--model_name_or_path"
+        )

@@ -101,7 +101,7 @@ class MultitaskTrainingArguments(MultitaskSettings):
         super().__post_init__()
         apply_timeout(self.ddp_timeout_delta)
         if self.method not in METHODS:
-            close = difflib.get_close_matches(str(self.method), METHODS, n=1)
+            close = difflib.get_close_matches(str(self.method).lower(), METHODS, n=1)
             hint = f". Did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}{hint}")
         METHODS[self.method].check_available()

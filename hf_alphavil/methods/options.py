@@ -67,8 +67,10 @@ def _read_json(given: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
     example = """such as '{"c": 0.4}'"""
     try:
         values = json.loads(given) if isinstance(given, str) else given or {}
-    except json.JSONDecodeError as error:
-        raise ValueError(f"method_kwargs={given!r} is not JSON ({error}): pass options by name, {example}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"method_kwargs={given!r:.200} is not JSON ({error}): pass options by name, {example}"
+        ) from error
     if not isinstance(values, Mapping):
         raise ValueError(f"method_kwargs={given!r}: pass options by name, {example}")
     return values

@@ -18,6 +18,8 @@ from .configuration import MultitaskConfig
 
 logger = logging.getLogger(__name__)
 
+#: The endings of an encoder's files.
+_ENDINGS = (".json", ".txt", ".model", ".safetensors", ".bin")
 # Arguments of from_pretrained that locate files. They apply to the configuration and to the weights.
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
@@ -32,7 +34,6 @@ def load_encoder(
         `tuple[MultitaskConfig, PreTrainedModel]`: The configuration of the multitask model, and the encoder.
     """
     name_or_path = os.fspath(name_or_path)
-    _check_folder(name_or_path)
     dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None)) or torch.float32
     hub = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
 
@@ -40,17 +41,26 @@ def load_encoder(
     config = MultitaskConfig(tasks=tasks)
     encoder_config = kwargs.pop("config", None)
     if not isinstance(encoder_config, PreTrainedConfig):
-        encoder_config, kwargs = AutoConfig.from_pretrained(name_or_path, return_unused_kwargs=True, **hub, **kwargs)
+        encoder_config, kwargs = load_config(name_or_path, return_unused_kwargs=True, **hub, **kwargs)
+    _check_folder(name_or_path)
     if isinstance(encoder_config, MultitaskConfig):
         raise ValueError(f"{name_or_path} is already a multitask model: use MultitaskModel.from_pretrained(...)")
     config.encoder = encoder_config
 
     base_class, arguments = required_encoder(config)
+    may_differ = kwargs.pop("ignore_mismatched_sizes", False)
     with _without_load_report():
         loaded: Any = base_class.from_pretrained(
-            name_or_path, config=encoder_config, dtype=dtype, output_loading_info=True, **arguments, **hub, **kwargs
-        )
+            name_or_path, config=encoder_config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True,
+            **arguments, **hub, **kwargs,
+        )  # fmt: skip
     encoder, info = loaded
+    if info["mismatched_keys"] and not may_differ:
+        name, found, wanted = sorted(info["mismatched_keys"])[0]
+        raise ValueError(
+            f"{len(info['mismatched_keys'])} weights in {name_or_path} have other shapes than its {CONFIG_NAME} says: "
+            f"{name} is {tuple(found)}, not {tuple(wanted)}"
+        )
     _report(name_or_path, encoder, sorted(info["missing_keys"]), sorted(info["unexpected_keys"]))
     config.encoder = encoder.config
     config.name_or_path = name_or_path
@@ -75,10 +85,37 @@ def load_tokenizer(name_or_path: str | os.PathLike[str], revision: str | None = 
     name_or_path = os.fspath(name_or_path)
     _check_exists(name_or_path)
     try:
-        return AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
     except Exception as error:  # a faulty file raises a plain Exception
         place = "" if os.path.isdir(name_or_path) else " is not a folder here, and"
         raise ValueError(f"{name_or_path}{place or ':'} its tokenizer cannot be loaded: {error}") from error
+    # transformers makes a tokenizer without words where the files are missing.
+    if len(tokenizer) <= len(set(tokenizer.all_special_tokens)) + 2:
+        raise ValueError(f"{name_or_path} has no tokenizer: add its files, such as tokenizer.json, to the encoder")
+    return tokenizer
+
+
+def load_config(name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+    """
+    Loads the configuration of an encoder or of a multitask model.
+
+    Args:
+        name_or_path (`str` or `os.PathLike`): Hub id or folder.
+        kwargs (`dict`, *optional*): Arguments of `AutoConfig.from_pretrained`.
+
+    Returns:
+        `PreTrainedConfig`: The configuration; with `return_unused_kwargs=True`, a tuple with what it did not use.
+
+    Raises:
+        OSError: If the folder does not exist, or lacks its configuration.
+        ValueError: If the configuration cannot be read. The message names the path.
+    """
+    name_or_path = os.fspath(name_or_path)
+    _check_folder(name_or_path)
+    try:
+        return AutoConfig.from_pretrained(name_or_path, **kwargs)
+    except Exception as error:  # a faulty file raises almost anything
+        raise ValueError(f"{name_or_path}: its configuration cannot be loaded: {error}") from error
 
 
 def load_language_head(
@@ -120,11 +157,18 @@ def load_language_head(
 
 def _check_folder(name_or_path: str) -> None:
     _check_exists(name_or_path)
-    if os.path.isdir(name_or_path) and not os.path.isfile(os.path.join(name_or_path, CONFIG_NAME)):
+    if not os.path.isdir(name_or_path):
+        return
+    for entry in os.scandir(name_or_path):  # safetensors says that an unreadable file does not exist
+        if entry.name.endswith(_ENDINGS) and entry.is_file():
+            open(entry, "rb").close()
+    if not os.path.isfile(os.path.join(name_or_path, CONFIG_NAME)):
         raise FileNotFoundError(f"the encoder's folder {name_or_path} has no {CONFIG_NAME}")
 
 
 def _check_exists(name_or_path: str) -> None:
+    if os.path.isfile(name_or_path):
+        raise ValueError(f"the encoder {name_or_path} is a file: pass its folder")
     # A model id is "name" or "owner/name"; anything else can only be a folder. For a missing folder, transformers
     # would complain about an invalid repository name or about the network.
     looks_like_path = os.path.isabs(name_or_path) or name_or_path.startswith((".", "~")) or name_or_path.count("/") > 1
@@ -136,6 +180,8 @@ def _report(name: str, encoder: PreTrainedModel, missing: list[str], unexpected:
     total = len(encoder.state_dict())
     if len(missing) == total:
         raise ValueError(f"{name} has none of the weights of a {type(encoder).__name__}")
+    if broken := [name for name, p in encoder.named_parameters() if not (p.is_meta or bool(p.isfinite().all()))]:
+        raise ValueError(f"{len(broken)} weights in {name} are NaN or infinite, the first is {broken[0]}")
     if missing:
         logger.warning(
             f"{len(missing)} of {total} encoder weights are not in {name} and start with random values: "

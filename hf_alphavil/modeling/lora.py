@@ -7,16 +7,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME
 
 from . import MultitaskConfig, MultitaskModel, head_modules
 from .label_order import reorder_labels
+from .loading import load_config
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,15 @@ class LoraArguments:
             "value`, or `all-linear`. Default: peft's choice for the architecture."
         },
     )
+
+    def __post_init__(self) -> None:
+        for name, valid, wanted in (
+            ("lora_r", self.lora_r >= 1, "1 or more"),
+            ("lora_alpha", self.lora_alpha >= 1, "1 or more: adapters are scaled by it"),
+            ("lora_dropout", 0 <= self.lora_dropout < 1, "a share from 0 to less than 1"),
+        ):
+            if not valid:
+                raise ValueError(f"{name}={getattr(self, name)!r}: pass {wanted}")
 
 
 def add_lora(model: MultitaskModel, args: LoraArguments) -> Any:
@@ -95,7 +105,7 @@ def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None 
         if holds_adapters(path):
             return load_adapted(path, tasks)
         model = load_base(path, tasks, revision)
-    except SafetensorError as error:
+    except (SafetensorError, UnpicklingError, RuntimeError, MemoryError) as error:
         raise ValueError(f"the weights in {path} cannot be read: {error}") from error
     return add_lora(model, args) if args.use_peft else model
 
@@ -147,7 +157,7 @@ def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskMo
 
 def holds_heads(path: str, revision: str | None = None) -> bool:
     """Whether a folder or a Hub id is a multitask model rather than a plain encoder."""
-    return AutoConfig.from_pretrained(path, revision=revision).model_type == MultitaskModel.config_class.model_type
+    return load_config(path, revision=revision).model_type == MultitaskModel.config_class.model_type
 
 
 def holds_adapters(path: str) -> bool:

@@ -101,7 +101,7 @@ class AlphaArguments:
             ValueError: If a value is not allowed.
         """
         require_choices(self, AlphaArguments)
-        require(self, "alpha_steps", self.alpha_steps >= 0, "a number of steps, 0 or more")
+        require(self, "alpha_steps", 0 <= self.alpha_steps <= 2**20, "a number of steps, 0 or more, and at most 2**20")
         require(self, "alpha_learning_rate", self.alpha_learning_rate > 0, "a positive step size")
         require(self, "alpha_batch_size", self.alpha_batch_size > 0, "a positive number of rows")
         require(self, "alpha_holdout_fraction", 0 < self.alpha_holdout_fraction < 1, "a share in (0, 1)")

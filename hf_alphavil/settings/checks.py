@@ -20,7 +20,7 @@ def require(settings: Any, name: str, valid: bool, wanted: str) -> None:
         ValueError: If the value is not allowed.
     """
     if not valid:
-        raise ValueError(f"{name}={getattr(settings, name)!r}: pass {wanted}")
+        raise ValueError(f"{name}={getattr(settings, name)!r:.300}: pass {wanted}")
 
 
 def require_choices(settings: Any, group: type) -> None:

@@ -38,9 +38,10 @@ def parse_command_line(classes: Sequence[type], description: str | None = None) 
         ValueError: If the file is not a mapping from flags to values, or a class refuses a value.
     """
     parser, arguments = FlagParser(classes, description), sys.argv[1:]
-    if arguments and arguments[0].endswith(FILE_ENDINGS):
+    if arguments and arguments[0].lower().endswith(FILE_ENDINGS):
         parser.take_defaults_from(Path(arguments[0]))
         arguments = arguments[1:]
+    parser.refuse_repeated_lists(arguments)
     *parsed, rest = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
     parser.refuse_unknown(rest)
     return tuple(parsed)
@@ -92,6 +93,8 @@ class FlagParser(HfArgumentParser):
             if flag not in self._option_string_actions:
                 self.refuse_unknown([flag])
             action = self._option_string_actions[flag]
+            if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+                self.error(f"{name} is a list of {value!r:.80}: write a list of words")
             if value is None or isinstance(value, dict) or (isinstance(value, list) and action.nargs != "+"):
                 as_they_are[action.dest] = self._checked(action, name, value)
             elif isinstance(value, list):
@@ -114,15 +117,31 @@ class FlagParser(HfArgumentParser):
             return
         word = words[0].split("=")[0]
         if not word.startswith("-"):
-            self.error(f"unexpected {word!r}: write a flag's name before its value, and a file of flags first")
+            self.error(
+                f"unexpected {word!r}: write a flag's name before its value; a file of flags "
+                f"({', '.join(FILE_ENDINGS)}) comes first, and there is only one"
+            )
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
         close = difflib.get_close_matches(word, flags, n=1)
         self.error(f"unknown flag {word}" + (f": did you mean {close[0]}?" if close else "; --help lists all flags"))
 
+    def refuse_repeated_lists(self, words: Sequence[str]) -> None:
+        """
+        Ends the script if a flag with a list of values occurs twice: only its last values would count.
+
+        Raises:
+            SystemExit: After one line that names the flag.
+        """
+        given = [word.split("=")[0] for word in words]
+        for action in self._actions:
+            if action.nargs == "+" and sum(word in action.option_strings for word in given) > 1:
+                flag = action.option_strings[0]
+                self.error(f"{flag} occurs twice: write all its values behind one {flag}, with spaces between them")
+
     def _check_value(self, action: Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             choices = list(map(str, action.choices))
-            close = difflib.get_close_matches(str(value), choices, n=1)
+            close = difflib.get_close_matches(str(value).lower(), choices, n=1)
             hint = f"did you mean {close[0]}? It is " if close else "pass "
             raise ArgumentError(action, f"invalid choice: {value!r} ({hint}one of {', '.join(choices)})")
 

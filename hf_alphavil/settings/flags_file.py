@@ -42,12 +42,14 @@ def read_flags_file(file: Path) -> dict[str, Any]:
     """
     try:
         text = read_regular_file(file, MAX_BYTES).decode("utf-8-sig")
-        flags = _read_json(text) if file.suffix == ".json" else _read_yaml(text)
+        flags = _read_json(text) if file.suffix.lower() == ".json" else _read_yaml(text)
     except YamlError as error:
         place = f"{file}, line {error.line}" if error.line is not None else file
         raise ValueError(f"{place}: {error.reason}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{file}: is not UTF-8") from None
+    except RecursionError:
+        raise ValueError(f"{file}: nests too deeply") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     if flags is None:

@@ -14,6 +14,7 @@ from .method import MethodArguments
 from .phases import PhaseArguments
 from .sampling import SamplingArguments
 from .task import TaskArguments
+from .trainer_fields import check_json_fields
 from .weights import WeightArguments
 
 #: What a run sets by itself if the user has not.
@@ -50,6 +51,7 @@ class MultitaskSettings(
 
     def __post_init__(self) -> None:
         given = changed_fields(self)
+        check_json_fields(self)
         super().__post_init__()
         self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
         self.check_tasks()
@@ -58,7 +60,7 @@ class MultitaskSettings(
         self.check_phases()
         self.check_sampling()
 
-        self._given = set(given)
+        self._given = given
         self._derived = {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     def changed(self) -> dict[str, Any]:

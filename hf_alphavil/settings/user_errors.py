@@ -10,8 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
-#: What a wrong flag, name, file or value raises. Other exceptions are faults of the program, and keep their traceback.
-USER_ERRORS = (ValueError, OSError, ImportError)
+from safetensors import SafetensorError
+
+#: What a wrong flag, name, file or value raises, or a full disk. Other exceptions are faults of the program, and keep
+#: their traceback.
+USER_ERRORS = (ValueError, OSError, ImportError, SafetensorError)
 #: The exit status after a user's error, as argparse has it.
 USER_ERROR_STATUS = 2
 MAX_LENGTH = 1000

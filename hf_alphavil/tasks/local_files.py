@@ -88,7 +88,8 @@ def find_task_folder(definition: TaskDefinition, data_dir: Path) -> Path:
     assert files.benchmark is not None
     wanted = list(files.splits.values())
     if not data_dir.is_dir():
-        raise DataError("no such folder.", data_dir, advice="Pass the folder of the official files as data_dir.")
+        reason = "is a file, not a folder." if data_dir.exists() else "no such folder."
+        raise DataError(reason, data_dir, advice="Pass the folder of the official files as data_dir.")
     parents = [data_dir, *_subfolders(data_dir, {files.benchmark, f"{files.benchmark}data"})]
     official = files.folder or definition.name
     names = {simplified(official)}

@@ -15,6 +15,8 @@ from .errors import DataError
 BENCHMARK_NAMES = {"glue": "GLUE", "superglue": "SuperGLUE"}
 BENCHMARKS = tuple(BENCHMARK_NAMES)
 YAML_SUFFIXES = (".yaml", ".yml")
+#: The most files below a folder of YAML files.
+MAX_FILES = 20_000
 
 
 def available_tasks(include_path: Any = None) -> tuple[str, ...]:
@@ -66,6 +68,8 @@ def get_definition(name: str, own: Mapping[str, TaskDefinition] | None = None) -
     known = sorted([*keys.values(), *own])
     close = difflib.get_close_matches(name.casefold(), known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
+    if len(name.replace(",", " ").split()) > 1:
+        hint = " Write several names with spaces between them, each without quotes or commas."
     raise ValueError(f"unknown task {name!r}; known are {', '.join(known)}.{hint}")
 
 
@@ -94,10 +98,28 @@ def own_definitions(include_path: Any) -> dict[str, TaskDefinition]:
 
 def _yaml_files(path: Path) -> list[Path]:
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.suffix in YAML_SUFFIXES and file.is_file()]
+        files = [file for file in _files_below(path) if file.suffix in YAML_SUFFIXES and file.is_file()]
         if not files:
             raise DataError("no .yaml file in this folder.", path, advice="Pass the folder of your tasks' YAML files.")
         return files
     if not os.path.exists(path):
         raise DataError("no such file or folder.", path, advice="Pass a YAML file that defines tasks.")
     return [path]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted. An unreadable folder is an error, and so is one too large to be meant."""
+    found: list[Path] = []
+    try:
+        for place, _, names in os.walk(folder, onerror=_raise):
+            found += [Path(place) / name for name in names]
+            if len(found) > MAX_FILES:
+                advice = "Pass the folder of your tasks' YAML files."
+                raise DataError(f"there are more than {MAX_FILES} files below this folder.", folder, advice=advice)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}.", Path(error.filename or folder)) from None
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..kinds import kind_of
+from .definition import TaskDefinition
+from .registry import get_definition
 from .submission import submission_format
 from .submission_set import check_test_sets
 from .task import Task
 
-logger = logging.getLogger(__name__)
-
+#: What `--auxiliary` takes beside the names of tasks.
+AUXILIARY_WORDS = ("paper", "none")
 #: The tasks of the paper's NLU setups: each is a target with the other four as auxiliaries.
 PAPER_TASKS = ("cb", "copa", "mrpc", "rte", "wnli")
 
@@ -23,16 +24,54 @@ def training_names(target: str, auxiliary: Iterable[str]) -> list[str]:
 
     Args:
         target (`str`): The target task.
-        auxiliary (`Iterable[str]`): Task names, `"paper"` for `PAPER_TASKS`, or only `"none"`.
+        auxiliary (`Iterable[str]`):
+            Task names, `"paper"` for `PAPER_TASKS`, or only `"none"`. The two words may be in upper case.
 
     Returns:
         `list[str]`: The target, then the auxiliaries, each once.
+
+    Raises:
+        ValueError: If there are other words beside `"none"`.
     """
-    words = list(auxiliary)
+    words = [word.lower() if word.lower() in AUXILIARY_WORDS else word for word in auxiliary]
     if words == ["none"]:
         return [target]
+    if "none" in words:
+        raise ValueError(f"--auxiliary {' '.join(words)}: pass `none` alone, or leave it out")
     names = [name for word in words for name in (PAPER_TASKS if word == "paper" else (word,))]
     return list(dict.fromkeys([target, *names]))
+
+
+def check_roles(trained: Iterable[str], scored: Iterable[str], own: Mapping[str, TaskDefinition]) -> None:
+    """
+    Checks that the tasks of a run can be what they are passed as.
+
+    Args:
+        trained (`Iterable[str]`): The target and the auxiliaries.
+        scored (`Iterable[str]`): The sets that heads of other tasks are evaluated on.
+        own (`Mapping[str, TaskDefinition]`): The user's tasks by name.
+
+    Raises:
+        ValueError: If a task has no head to train, or a set that should only be scored has one, or is unknown.
+        DataError: If a task of the user's has a name that means something else as an auxiliary.
+    """
+    for word in AUXILIARY_WORDS:
+        if word in own:
+            raise own[word].source.fault(
+                f"the task name {word!r} has a meaning for --auxiliary; rename the task.", word
+            )
+    for name in trained:
+        if heads := get_definition(name, own).head_tasks:
+            raise ValueError(
+                f"{name} is never trained, only evaluated with the head of {' or '.join(heads)}: train that task, and "
+                f"pass --diagnostics {name}"
+            )
+    for name in scored:
+        if not get_definition(name, own).head_tasks:
+            raise ValueError(
+                f"--diagnostics {name}: this task has a head of its own. Pass it as --auxiliary to train it, or pass "
+                "sets that are only evaluated, such as ax, axb or axg"
+            )
 
 
 def predicted_tasks(
@@ -51,7 +90,7 @@ def predicted_tasks(
         `dict[str, Task]`: Tasks with a test set whose kind predicts something about a row.
 
     Raises:
-        ValueError: If two tasks are predicted into one file.
+        ValueError: If two tasks are predicted into one file, or if there is nothing to predict.
         DataError: If a complete set for `benchmark` cannot be made.
     """
     predicted = {
@@ -70,5 +109,8 @@ def predicted_tasks(
     if benchmark:
         check_test_sets(benchmark, predicted, data_dir)
     elif not predicted:
-        logger.warning("%s has no test set to predict: --do_predict writes nothing", target)
+        raise ValueError(
+            f"--do_predict: the target {target} has no test set to predict. Add one (`test` below `files.splits`), or "
+            "leave the flag out"
+        )
     return predicted

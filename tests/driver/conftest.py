@@ -1,4 +1,7 @@
-"""A small encoder for runs whose scores do not matter."""
+"""A small encoder for runs whose scores do not matter, and runs that are refused."""
+
+import sys
+import time
 
 import json
 import shutil
@@ -8,6 +11,31 @@ import torch
 from transformers import BertConfig, BertModel
 
 NUM_WORDS = 3000
+
+import run_glue_avil
+
+#: Processor seconds until a refusal; a second on a machine that is not busy.
+SECONDS = 3
+
+
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """Runs the script in this process; returns the one line with which it refuses its arguments."""
+
+    def refusal(*words):
+        monkeypatch.setattr(sys, "argv", ["run_glue_avil.py", *map(str, words)])
+        started = time.process_time()
+        with pytest.raises(SystemExit) as caught:
+            run_glue_avil.main()
+        assert time.process_time() - started < SECONDS
+        assert caught.value.code == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert not any("Traceback" in line for line in lines)
+        assert lines[-1].startswith("error: ")
+        assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+        return lines[-1].removeprefix("error: ")
+
+    return refusal
 
 
 @pytest.fixture(scope="session")

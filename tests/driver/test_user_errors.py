@@ -14,23 +14,16 @@ from support.own_files import MOOD, ROWS, write_rows
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
-    """Runs the script in this process, in a folder with one task; returns its exit status and its errors."""
+def folder(monkeypatch, tmp_path):
+    """The working folder, with one task."""
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "mood.csv", ROWS)
     (tmp_path / "mood.yaml").write_text(MOOD.replace("FILE", "mood.csv"))
-    (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "damaged" / "tokenizer.json").write_text("{")
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["run_glue_avil.py", *words])
-        with pytest.raises(SystemExit) as caught:
-            run_glue_avil.main()
-        return caught.value.code, capsys.readouterr().err.splitlines()
-
-    return run
+    return tmp_path
 
 
 MOODS = ["--use_cpu", "--target", "mood", "--auxiliary", "none", "--task_config", "mood.yaml", "--do_train"]
@@ -48,18 +41,15 @@ MOODS = ["--use_cpu", "--target", "mood", "--auxiliary", "none", "--task_config"
         ([*MOODS, "--model_name_or_path", "/no/such/encoder"], "the encoder's folder /no/such/encoder does not exist"),
         (
             [*MOODS, "--model_name_or_path", "no/encoder"],
-            "no/encoder is not a folder here, and its tokenizer cannot",
+            "no/encoder: its configuration cannot be loaded: ",
         ),
-        ([*MOODS, "--model_name_or_path", "empty"], "empty: its tokenizer cannot be loaded: "),
+        ([*MOODS, "--model_name_or_path", "empty"], "the encoder's folder empty has no config.json"),
         ([*MOODS, "--model_name_or_path", "damaged"], "damaged: its tokenizer cannot be loaded: "),
         ([*MOODS, "--max_train_samples", "0"], "max_train_samples=0: pass 1 or more"),
     ],
 )
-def test_a_user_s_error_is_one_line(run, words, message):
-    status, lines = run(*words)
-    assert status == 2
-    assert lines[-1].startswith(f"error: {message}")
-    assert not any("Traceback" in line for line in lines)
+def test_a_user_s_error_is_one_line(folder, refusal, words, message):
+    assert refusal(*words).startswith(message)
 
 
 def test_the_traceback_is_shown_on_request(monkeypatch, tmp_path):

@@ -85,7 +85,11 @@ def test_flags_override_a_file(parse):
     [
         (["--targt", "rte"], None, "unknown flag --targt: did you mean --target?"),
         (["--xyzzy=3"], None, "unknown flag --xyzzy; --help lists all flags"),
-        (["rte"], None, "unexpected 'rte': write a flag's name before its value, and a file of flags first"),
+        (
+            ["rte"],
+            None,
+            "unexpected 'rte': write a flag's name before its value; a file of flags (.yaml, .yml, .json) comes first",
+        ),
         (["--learning_rate", "fast"], None, "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (["--optim", "adam"], None, "argument --optim: invalid choice: 'adam' (did you mean "),
         (

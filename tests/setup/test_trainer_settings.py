@@ -27,7 +27,7 @@ class NoStep(TrainerCallback):
         ({"per_device_eval_batch_size": 0}, "per_device_eval_batch_size=0: pass a whole number of 1 or more"),
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps=0: pass a whole number of 1 or more"),
         ({"eval_accumulation_steps": 0}, "eval_accumulation_steps=0: pass 1 or more, or None"),
-        ({"max_grad_norm": None}, "max_grad_norm=None: pass a number; 0.0 turns clipping off"),
+        ({"max_grad_norm": None}, "max_grad_norm=None: pass a number of 0 or more; 0.0 turns clipping off"),
         ({"learning_rate": float("nan")}, "learning_rate=nan: pass a finite number"),
         ({"learning_rate": "5e-5"}, "learning_rate='5e-5': pass a finite number"),
         ({"num_train_epochs": float("nan")}, "num_train_epochs=nan: pass a finite number"),
