@@ -44,7 +44,7 @@ class Regression(SequenceClassification):
     def read_label(self, reader: LabelReader, spec: TaskSpec, value: Any, row: Mapping[str, Any]) -> float:
         low, high = spec.score_range if spec.score_range is not None else (-MAX_SCORE, MAX_SCORE)
         try:
-            score = float(value) if type(value) is not bool else math.nan
+            score = float(value) if type(value) is not bool and "_" not in str(value) else math.nan  # "1_0" is no 10
         except (TypeError, ValueError, OverflowError):
             score = math.nan
         if not (abs(score) <= MAX_SCORE and low <= score <= high):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ..data import TaskDataset, select_columns
 from ..kinds import find_kind
 from ..methods import METHODS
 from ..modeling import MultitaskModel
+from ..tasks.label_warnings import label_warnings
 from .checks import check_heads
 from .datasets import check_head_tasks, check_target, check_train_datasets, tokenized_split
 from .heads import match_heads
@@ -20,6 +22,8 @@ from .meta_set import split_meta_set
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
     from ..tasks import Task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,9 @@ def make_task_setup(
             for name, dataset in train_dataset.items()
             if METHODS[args.method].trains_on(name, target)
         }
+        for name in trained:
+            for warning in label_warnings(tasks[name]) if name in tasks else ():
+                logger.warning("Task %r: %s.", name, warning)
         trained, meta_set = split_meta_set(args, target, trained, evaluated, tasks, processing_class)
     return TaskSetup(
         target=target,

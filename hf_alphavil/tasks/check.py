@@ -15,8 +15,8 @@ from ..data.holdout import MAX_ADAPTED_SHARE, MIN_HOLDOUT_ROWS
 from ..kinds import kind_of
 from .definition import TaskDefinition
 from .errors import DataError
+from .label_warnings import MAX_LABELS, label_warnings
 from .loading import load_splits, make_task
-from .metrics.spans import has_place
 from .registry import BENCHMARK_NAMES
 from .task import SPLITS, Task
 
@@ -28,7 +28,6 @@ MAX_PROBLEMS = 20
 #: Number of characters of an example's text that are printed, from its beginning and from its end.
 TEXT_START, TEXT_END = 240, 120
 NUM_EXAMPLES = 2
-MAX_LABELS = 20
 
 
 class TaskCheck:
@@ -103,22 +102,7 @@ class TaskCheck:
             return None
 
     def _look_at_settings(self, task: Task) -> None:
-        spellings = Counter(label.strip().casefold() for label in task.labels or ())
-        if alike := [label for label in task.labels or () if spellings[label.strip().casefold()] > 1]:
-            self.warnings.append(
-                f"the labels {', '.join(map(repr, alike[:MAX_LABELS]))} differ only in case or spaces"
-            )
-        if "span_f1" in task.metrics and (odd := [label for label in task.labels or () if not has_place(label)]):
-            if {"O", *odd}.issuperset(task.labels or ()):
-                self.warnings.append(
-                    "span_f1 counts spans of B- and I- labels, but no label starts with B- or I-: did you mean "
-                    "accuracy?"
-                )
-            else:
-                self.warnings.append(
-                    f"span_f1 counts every word with the label {' or '.join(odd[:MAX_LABELS])} as a span: it reads "
-                    "IOB, IOBES, BILOU and BMES, with a prefix and a dash, as B-PER"
-                )
+        self.warnings += label_warnings(task)
         if task.head_task is None and task.train is not None and kind_of(task).reads_labels:
             if task.validation is None:
                 self.warnings.append("no validation split: a target task needs one, or the key `validation_fraction`")

@@ -69,11 +69,25 @@ def load_files(
             for fault in faults:
                 report(fault)
             raise (faults or [error])[0] from None
+    _check_apart(definition, files, folder)
     loaded = {}
     for split, name in files.splits.items():
         if split in splits:
             loaded[split] = _load_split(definition, files, builder, folder / name, split, report)
     return loaded
+
+
+def _check_apart(definition: TaskDefinition, files: FileSource, folder: Path) -> None:
+    """Refuses one file for training and validation: its scores would be those of the training rows."""
+    train, validation = ((folder / files.splits.get(split, "")).resolve() for split in ("train", "validation"))
+    if train == validation and {"train", "validation"} <= set(files.splits):
+        raise definition.source.fault(
+            f"the training and the validation rows of the task {definition.key!r} are one file, "
+            f"{files.splits['validation']!r}: write another, or `validation_fraction` instead.",
+            definition.key,
+            "files",
+            "splits",
+        )
 
 
 def find_task_folder(definition: TaskDefinition, data_dir: Path) -> Path:

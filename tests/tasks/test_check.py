@@ -59,12 +59,13 @@ quiz:
   kind: multiple_choice
   context_template: "{question}"
   choices_column: choices
-  files: {splits: {train: quiz.jsonl, validation: quiz.jsonl}}
+  files: {splits: {train: quiz.jsonl, validation: dev.jsonl}}
 words: {kind: token_classification, text_columns: [text], files: {splits: {train: words.csv}}}
 """)
     (tasks / "train.csv").write_text("text,label\nfine,good\nbad,Good\n" + "odd, good\n" * 100)
     rows = [{"question": "?", "choices": choices, "label": 0} for choices in (["a", "a"], ["a", "", "b"], ["a", "b"])]
-    (tasks / "quiz.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("quiz.jsonl", "dev.jsonl"):
+        (tasks / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tasks / "words.csv").write_text("text,label\nMary ran,PER O\n")
     assert main(["check", str(tasks)]) == 0  # a folder
     reports = capsys.readouterr().out.split("no problems")

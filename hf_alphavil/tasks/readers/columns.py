@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
     """
     for column in columns:
         if column not in names:
+            if names in ([], [""]):
+                raise DataError("there is no header: the line is blank.", file, 1, "Remove the line.")
             odd = next((mark for mark in ";|\t" if len(names) == 1 and mark in names[0]), None)
             raise DataError(
                 f"there is no column {column!r}, only {', '.join(map(repr, names))}.",
                 file,
                 1,
-                ADVICE
+                _advice(names, column)
                 if odd is None
                 else f"Its fields seem to be separated by {odd!r}: save it with commas, or as TSV.",
             )
@@ -61,9 +64,15 @@ def missing_column(row: Mapping[str, Any], columns: Collection[str], file: Path,
                 f"there is no column {column!r}, only {', '.join(map(repr, row))}.",
                 file,
                 line,
-                ADVICE,
+                _advice(row, column),
             )
     return None
+
+
+def _advice(names: Collection[str], column: str) -> str:
+    spellings = {name.strip().casefold(): name for name in names}
+    close = difflib.get_close_matches(column.strip().casefold(), spellings, n=1)
+    return f"Is {spellings[close[0]]!r} meant? {ADVICE}" if close else ADVICE
 
 
 def whole_again(values: list[Any]) -> list[Any]:

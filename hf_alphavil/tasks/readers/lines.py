@@ -7,6 +7,15 @@ from pathlib import Path
 from ...files.regular_file import read_regular_file
 from ..errors import DataError
 
+#: The first bytes of forms that are not text, what they are, and what to do.
+_OTHER_FORMS = {
+    b"\x1f\x8b": ("is compressed by gzip.", "Unpack it."),
+    b"PK\x03\x04": ("is a ZIP archive or a spreadsheet.", "Unpack it, or save the sheet as CSV."),
+    b"PAR1": ("is a Parquet file.", "Give it the suffix .parquet, or write `format: parquet` below `files`."),
+    b"\xff\xfe": ("is UTF-16, not UTF-8.", "Convert the file to UTF-8."),
+    b"\xfe\xff": ("is UTF-16, not UTF-8.", "Convert the file to UTF-8."),
+}
+
 
 def read_bytes(file: Path, max_bytes: int | None = None) -> bytes:
     """
@@ -45,10 +54,13 @@ def read_file_text(file: Path, max_bytes: int | None = None) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError("is not UTF-8.", file, line, "Convert the file to UTF-8.") from None
+        reason, advice = _other_form(content) or ("is not UTF-8.", "Convert the file to UTF-8.")
+        raise DataError(reason, file, line, advice) from None
     if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8, with a NUL beside every letter
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError("holds a NUL byte, which is not text.", file, line, "Convert the file to UTF-8.")
+        nul = "holds a NUL byte, which is not text.", "Convert the file to UTF-8."
+        reason, advice = _other_form(content) or nul
+        raise DataError(reason, file, line, advice)
     if not text.strip("\r\n"):
         raise DataError("is empty.", file, advice="Write it, or download the data again.")
     return text
@@ -65,3 +77,7 @@ def read_lines(file: Path) -> list[str]:
         DataError: If the file is missing, unreadable, not UTF-8 or empty, or holds a NUL.
     """
     return [line.removesuffix("\r") for line in read_file_text(file).rstrip("\r\n").split("\n")]
+
+
+def _other_form(content: bytes) -> tuple[str, str] | None:
+    return next((what for start, what in _OTHER_FORMS.items() if content.startswith(start)), None)
