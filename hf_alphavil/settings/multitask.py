@@ -73,6 +73,11 @@ class MultitaskSettings(
         }
 
     @property
+    def given(self) -> Mapping[str, Any]:
+        """`Mapping[str, Any]`: The arguments that differ from the defaults, as the user passed them."""
+        return self._given
+
+    @property
     def resolved_data_seed(self) -> int:
         """`int`: The seed of row draws, mixtures and meta batches: `data_seed`, or `seed` if it is not set."""
         return self.seed if self.data_seed is None else self.data_seed

@@ -89,7 +89,7 @@ def _check_intervals(args: TrainingArguments) -> None:
     for what in ("logging", "eval", "save"):
         name, strategy = f"{what}_steps", getattr(args, f"{what}_strategy")
         # Trainer replaces an `eval_steps` of 0.
-        steps = getattr(args, "_given", {}).get(name, getattr(args, name))
+        steps = getattr(args, "given", {}).get(name, getattr(args, name))
         valid = strategy != "steps" or steps is None or (_is_number(steps) and steps > 0)
         if not valid:
             raise ValueError(f"{name}={steps!r}: pass 1 or more steps, a share below 1, or {what}_strategy='no'")

@@ -18,6 +18,7 @@ from .checks import check_heads
 from .datasets import check_head_tasks, check_target, check_train_datasets, tokenized_split
 from .heads import match_heads
 from .meta_set import split_meta_set
+from .unused_settings import warn_of_unused_settings
 
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
@@ -191,6 +192,7 @@ def make_task_setup(
             for name, dataset in train_dataset.items()
             if METHODS[args.method].trains_on(name, target)
         }
+        warn_of_unused_settings(args)
         for name in trained:
             for warning in label_warnings(tasks[name]) if name in tasks else ():
                 logger.warning("Task %r: %s.", name, warning)

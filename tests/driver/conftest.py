@@ -1,18 +1,17 @@
 """A small encoder for runs whose scores do not matter, and runs that are refused."""
 
-import sys
-import time
-
 import json
 import shutil
+import sys
+import time
 
 import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-NUM_WORDS = 3000
-
 import run_glue_avil
+
+NUM_WORDS = 3000
 
 #: Processor seconds until a refusal; a second on a machine that is not busy.
 SECONDS = 3
