@@ -12,8 +12,8 @@ _OTHER_FORMS = {
     b"\x1f\x8b": ("is compressed by gzip.", "Unpack it."),
     b"PK\x03\x04": ("is a ZIP archive or a spreadsheet.", "Unpack it, or save the sheet as CSV."),
     b"PAR1": ("is a Parquet file.", "Give it the suffix .parquet, or write `format: parquet` below `files`."),
-    b"\xff\xfe": ("is UTF-16, not UTF-8.", "Convert the file to UTF-8."),
-    b"\xfe\xff": ("is UTF-16, not UTF-8.", "Convert the file to UTF-8."),
+    b"\xff\xfe": ("is not UTF-8, but UTF-16.", "Convert the file to UTF-8."),
+    b"\xfe\xff": ("is not UTF-8, but UTF-16.", "Convert the file to UTF-8."),
 }
 
 
