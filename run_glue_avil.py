@@ -60,6 +60,7 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
 
 def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments) -> int:
     """Loads, trains, evaluates, predicts, exports and pushes; returns the script's exit status."""
+    assert driver.target is not None  # `check_together`
     if not args.is_told_what_to_do:
         args.do_train = args.do_eval = True
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
