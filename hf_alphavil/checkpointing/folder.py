@@ -197,6 +197,10 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
             f"there is no checkpoint {folder or f'in {output_dir}'}: pass the path of a checkpoint, or 'auto', which "
             "starts from scratch if there is none"
         )
+    if not (folder / MANIFEST_NAME).exists() and (inside := checkpoints(folder)):
+        raise ValueError(
+            f"{folder} is a run's folder and no checkpoint: pass one of the checkpoints in it, such as {inside[0]}"
+        )
     check_format(folder)
     problem = find_corruption(folder)
     if problem is not None:

@@ -14,21 +14,23 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 from transformers import Trainer
 from transformers.trainer import SCHEDULER_NAME, TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..distributed.agreement import raise_together, require_equal_ranks
 from ..distributed.fsdp import is_sharded, save_sharded_model
 from ..distributed.timeout import explained_waits
 from ..modeling import MultitaskModel, merge_adapters, unwrap_peft
-from ..trainer_hooks import multitask_hook
+from ..trainer_hooks import multitask_hook, temporarily
+from .environment import describe_environment
 from .fingerprint import run_fingerprint
 from .folder import find_checkpoint, intact_checkpoints, rotate, write_manifest
-from .optimizer_description import check_optimizer, describe_optimizer
+from .optimizer_description import check_optimizer, describe_groups, describe_optimizer
+from .own_code import describe_own_code
 from .rank_agreement import check_ranks
 from .resume_rules import check_resume
-from .run_lock import run_lock
+from .run_dir import own_run_dir, saves_checkpoints
 from .run_state import load_run_state, load_run_tensors, save_run_state
-from .staging import STAGING_NAME, check_output_dir, clear_staging, move_into_place, new_staging_name
+from .staging import STAGING_NAME, clear_staging, move_into_place
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class CheckpointingMixin(Trainer):
     _runner: Any = None
     _is_staging: bool = False
     _fingerprint: dict[str, Any] | None = None
+    _group_options: list[dict[str, Any]]
     _staging_name: str = f"{STAGING_NAME}/run"
 
     @multitask_hook
@@ -88,19 +91,28 @@ class CheckpointingMixin(Trainer):
         with explained_waits(self.args, lambda: self.state.global_step):
             if self.args.world_size > 1:
                 self._check_ranks(resume_from_checkpoint)
-            with self._own_run_dir(trial):
+            with own_run_dir(self.accelerator, self.args, self._get_output_dir(trial)) as self._staging_name:
+                setup_before = self.task_setup
+                self._follow_settings()  # the rows are compared
+                if self.task_setup is not setup_before:
+                    self._fingerprint = None
                 if resume_from_checkpoint:
-                    self._follow_settings()  # the rows are compared
                     resume_from_checkpoint = self._checked_checkpoint(resume_from_checkpoint)
-                return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+                if trial is not None:  # its settings are not in place yet
+                    self._fingerprint = None
+                elif self.args.should_save and saves_checkpoints(self.args):
+                    self._run_fingerprint()  # before callbacks and steps change anything
+                # A run that resumes has been evaluated at its start; early stopping would count it again.
+                at_start = self.args.eval_on_start and resume_from_checkpoint is None
+                with temporarily(self.args, eval_on_start=at_start):
+                    return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _check_ranks(self, resume_from_checkpoint: str | bool | None) -> None:
-        model = self.accelerator.unwrap_model(self.model)
         check_ranks(
             self.accelerator,
             self.args,
-            run_fingerprint(self.args, self.task_setup, model),
-            model,
+            self._run_fingerprint(),
+            self.accelerator.unwrap_model(self.model),
             self._parts(),
             self.callback_handler.callbacks,
             resume_from_checkpoint,
@@ -124,45 +136,6 @@ class CheckpointingMixin(Trainer):
         if self.args.world_size > 1:
             require_equal_ranks(self._optimizer_description())
 
-    @contextlib.contextmanager
-    def _own_run_dir(self, trial: Any) -> Iterator[None]:
-        """Locks the run's folder for a `with` block, and checks that checkpoints can be written to it."""
-        saves = self.args.save_strategy != SaveStrategy.NO or self.args.enable_jit_checkpoint
-        run_dir, problem = self._get_output_dir(trial), None
-        with contextlib.ExitStack() as held:
-            if self.args.should_save:
-                try:
-                    is_locked = held.enter_context(run_lock(run_dir))
-                    if saves:
-                        check_output_dir(run_dir)
-                    if saves and is_locked:  # no other run can be writing
-                        clear_staging(run_dir)
-                except (ValueError, OSError) as error:
-                    problem = str(error)
-            (self._staging_name,) = broadcast_object_list([new_staging_name()])  # all ranks write to one folder
-            raise_together(problem)
-            if saves and self.args.world_size > 1 and not self.args.save_on_each_node:
-                self._check_shared(Path(run_dir))
-            yield
-
-    def _check_shared(self, run_dir: Path) -> None:
-        """Checks that all ranks see one folder, because each writes its part of a checkpoint."""
-        probe, problem = run_dir / self._staging_name, None
-        try:
-            if self.accelerator.is_main_process:
-                probe.mkdir(parents=True)
-            self.accelerator.wait_for_everyone()
-            if not probe.is_dir():
-                problem = (
-                    f"rank {self.args.process_index} does not see {os.path.abspath(run_dir)} of rank 0, but every "
-                    "rank writes its part of a checkpoint: pass an `output_dir` on a disk that all machines share, or "
-                    "save_on_each_node=True"
-                )
-            raise_together(problem)
-        finally:
-            if self.accelerator.is_main_process:
-                clear_staging(run_dir, self._staging_name)
-
     def _checked_checkpoint(self, wanted: str | bool) -> str | None:
         """The checkpoint to resume from, or `None`. One process per machine reads and checks its files."""
         found = problem = None
@@ -170,7 +143,9 @@ class CheckpointingMixin(Trainer):
             try:
                 found = find_checkpoint(wanted, self.args.output_dir)
                 if found is not None and self.accelerator.is_main_process:
-                    check_resume(found, load_run_state(found)["fingerprint"], self._run_fingerprint())
+                    theirs = load_run_state(found)["fingerprint"]
+                    restores = self.args.restore_callback_states_from_checkpoint
+                    check_resume(found, theirs, self._run_fingerprint(), restores)
             except (ValueError, OSError) as error:
                 problem = str(error)
         # All ranks take the result of the first one, so that they cannot resume from different checkpoints.
@@ -186,7 +161,9 @@ class CheckpointingMixin(Trainer):
     def _run_fingerprint(self) -> dict[str, Any]:
         if self._fingerprint is None:
             model = self.accelerator.unwrap_model(self.model)
-            self._fingerprint = run_fingerprint(self.args, self.task_setup, model)
+            fingerprint = run_fingerprint(self.args, self.task_setup, model, self.processing_class)
+            fingerprint["code"] = describe_own_code(self, model)
+            self._fingerprint = fingerprint | {"environment": describe_environment(self.accelerator)}
         return self._fingerprint
 
     @contextlib.contextmanager
@@ -320,9 +297,17 @@ class CheckpointingMixin(Trainer):
         if self.args.should_save or self._shard is not None:
             save_run_state(output_dir, tensors, state, self._shard)
 
+    @multitask_hook
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Trainer's scheduler. Checkpoints say which options the optimizer had before the first step."""
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        self._group_options = describe_groups(self.optimizer)
+        return scheduler
+
     def _optimizer_description(self) -> dict[str, Any]:
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # without accelerate's wrapper
-        return describe_optimizer(optimizer, self.lr_scheduler, self.model)
+        described = describe_optimizer(optimizer, self.lr_scheduler, self.model)
+        return described | {"options by group": self._group_options}
 
     @multitask_hook
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from .resume_rules import differences
+
 #: How the update is computed, not what it is.
 _IMPLEMENTATION = ("foreach", "fused", "capturable", "differentiable", "lr", "initial_lr")
 
@@ -36,16 +38,28 @@ def describe_optimizer(optimizer: Optimizer, scheduler: Any, model: nn.Module) -
     Returns:
         `dict`: Its class and options, the schedule's class, and the names of the parameters by group.
     """
-    options = {key: value for key, value in optimizer.defaults.items() if key not in _IMPLEMENTATION}
+    schedule = getattr(scheduler, "scheduler", scheduler)  # without accelerate's wrapper
     groups = optimizer.param_groups
     return {
         "optimizer": type(optimizer).__name__,
-        "schedule": type(getattr(scheduler, "scheduler", scheduler)).__name__,
-        "options": {key: value for key, value in options.items() if _is_plain(value)},
+        "schedule": type(schedule).__name__,
         "learning rates": [group["initial_lr"] for group in groups if _is_plain(group.get("initial_lr", ()))],
-        "weight decay": [group["weight_decay"] for group in groups if "weight_decay" in group],
         "parameters": _names_by_group(optimizer, model),
     }
+
+
+def describe_groups(optimizer: Any) -> list[dict[str, Any]]:
+    """
+    The options of an optimizer's groups of parameters. A schedule may change them at every step.
+
+    Args:
+        optimizer (`torch.optim.Optimizer`): The optimizer, with or without accelerate's wrapper.
+    """
+    return [_options(group) for group in optimizer.param_groups]
+
+
+def _options(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in _IMPLEMENTATION and _is_plain(value)}
 
 
 def _names_by_group(optimizer: Optimizer, model: nn.Module) -> list[list[str]]:
@@ -73,9 +87,11 @@ def check_optimizer(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If they differ.
     """
-    for name, value in json.loads(json.dumps(mine)).items():
-        if theirs[name] != value:
-            raise ValueError(
-                f"the checkpoint was written with another optimizer: {name} {theirs[name]}, this run has {value}. "
-                "Pass the optimizer that the run began with, or start a new run from the checkpoint's model"
-            )
+    found = differences(theirs, json.loads(json.dumps(mine)))
+    if found:
+        told = found["optimizer"] if "optimizer" in found else "; ".join(found.values())  # its options are others, too
+        raise ValueError(
+            f"the checkpoint was written with another optimizer: {told}. "
+            "Pass the optimizer and the schedule that the run began with, or start a new run from the checkpoint's "
+            "model"
+        )

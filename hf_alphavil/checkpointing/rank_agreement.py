@@ -31,6 +31,8 @@ LOCAL_SETTINGS = frozenset(
         "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
     }
 )  # fmt: skip
+#: A rank may have callbacks of its own, and ranks may run on different machines.
+_COMPARED = ("settings", "rows", "model", "other")
 
 
 def check_ranks(
@@ -48,7 +50,7 @@ def check_ranks(
     Args:
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         args (`MultitaskSettings`): This rank's settings.
-        fingerprint (`Mapping`): Its settings, rows and model. See [`run_fingerprint`].
+        fingerprint (`Mapping`): What [`run_fingerprint`] says of its settings, rows and model.
         model (`torch.nn.Module`): Its model, without wrappers for distributed training.
         parts (`Mapping[str, Any]`): Its tokenizer, and its functions, which are compared by their names.
         callbacks (`Iterable[TrainerCallback]`): Its callbacks. Those with a state may stop it.
@@ -58,7 +60,7 @@ def check_ranks(
         ValueError: On all ranks, if something differs. Under DDP, initial weights may differ: a warning says that all
             ranks take those of rank 0.
     """
-    mine = {name: value for part in fingerprint.values() for name, value in part.items()}
+    mine = {name: value for part in _COMPARED for name, value in fingerprint[part].items()}
     others = (entry.name for entry in fields(args) if entry.name not in LOCAL_SETTINGS)
     mine |= {name: str(getattr(args, name)) for name in others if name not in mine}
     mine |= {name: _describe(part) for name, part in parts.items()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from itertools import zip_longest
 from typing import Any
+
+from ..distributed.agreement import first_difference
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ CHANGES_WITH_WARNING = frozenset([
     "per_device_train_batch_size", "gradient_accumulation_steps", "average_tokens_across_devices",
     # Rounding
     "bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "torch_compile", "torch_compile_backend",
-    "torch_compile_mode", "use_liger_kernel", "liger_kernel_config",
+    "torch_compile_mode", "use_liger_kernel", "liger_kernel_config", "full_determinism",
     # Among which epochs the best model is chosen
     "eval_strategy", "eval_steps", "eval_delay", "load_best_model_at_end",
     # How processes share the model
@@ -64,7 +65,7 @@ MAY_CHANGE = frozenset([
     # Checkpoints and the Hub
     "save_strategy", "save_steps", "save_total_limit", "save_only_model", "enable_jit_checkpoint", "push_to_hub",
     "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision",
-    "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint", "full_determinism",
+    "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint",
     # How evaluations are computed
     "per_device_eval_batch_size", "prediction_loss_only", "eval_on_start", "eval_do_concat_batches",
     "eval_use_gather_object", "eval_accumulation_steps", "include_for_metrics", "batch_eval_metrics",
@@ -75,60 +76,88 @@ MAY_CHANGE = frozenset([
 ])
 # fmt: on
 
+#: First words of the entries of functions whose values a run may take from the checkpoint.
+RESTORED = "arguments of callback"
+
 _MISSING = object()
+_MAX_LIST = 200
+_LENGTH = frozenset({"num_train_epochs", "max_steps"})
 
 
 def check_resume(
-    checkpoint: str, theirs: Mapping[str, Mapping[str, Any]], mine: Mapping[str, Mapping[str, Any]]
+    checkpoint: str,
+    theirs: Mapping[str, Mapping[str, Any]],
+    mine: Mapping[str, Mapping[str, Any]],
+    restores_callbacks: bool = False,
 ) -> None:
     """
     Compares a run with the one that wrote a checkpoint, before anything is loaded.
 
     Args:
         checkpoint (`str`): The checkpoint folder.
-        theirs (`Mapping`): The fingerprint in the checkpoint. See [`run_fingerprint`].
-        mine (`Mapping`): The fingerprint of the run that resumes.
+        theirs (`Mapping`):
+            The checkpoint's parts by name: `settings`, `rows`, `model` and `other` of [`run_fingerprint`], `code` of
+            [`describe_own_code`] and `environment` of [`describe_environment`].
+        mine (`Mapping`): Those of the run that resumes.
+        restores_callbacks (`bool`, *optional*, defaults to `False`):
+            Whether the run takes the arguments of callbacks from the checkpoint
+            (`restore_callback_states_from_checkpoint`).
 
     Raises:
         ValueError: If something that must match differs. The message lists all of it.
     """
     mine = json.loads(json.dumps(mine))
-    settings = _differences(theirs["settings"], mine["settings"], only_common=True)
-    model = _differences(theirs["model"], mine["model"], only_common=True)
-    problems = {name: text for name, text in settings.items() if name not in CHANGES_WITH_WARNING}
-    problems |= _differences(theirs["rows"], mine["rows"]) | model
+    found = {part: differences(theirs[part], mine[part]) for part in mine.keys() & theirs.keys()}
+    warnings = {part: f"no record of its {part}" for part in mine if part not in theirs}  # by an earlier version
+    warnings |= found["other"] | found.get("environment", {})
+    problems = dict(found["rows"])
+    for part in ("settings", "model"):
+        for name, text in found[part].items():
+            # Another version of a package may lack an entry.
+            is_common = name in theirs[part] and name in mine[part]
+            (problems if is_common and name not in CHANGES_WITH_WARNING else warnings)[name] = text
     if problems:
         raise ValueError(
             f"the run cannot resume from {checkpoint}: the checkpoint was written with "
             f"{'; '.join(problems.values())}. Pass what the checkpoint was written with, or start a new run from the "
             "model in that folder, in another `output_dir`"
         )
-    warnings = {name: text for name, text in settings.items() if name in CHANGES_WITH_WARNING}
-    warnings |= _differences(theirs["other"], mine["other"])
     if warnings:
+        rates = " and learning rates that follow its own length" if warnings.keys() & _LENGTH else ""
         logger.warning(
-            "%s was written with %s. The run goes on with its own values, so its result is not that of a run that was "
-            "never stopped; learning rates follow the new run's schedule",
-            checkpoint,
-            "; ".join(warnings.values()),
+            f"{checkpoint} was written with {'; '.join(warnings.values())}. The run goes on with its own values"
+            f"{rates}, so its result need not be that of a run that was never stopped"
+        )
+    code = {
+        name: text
+        for name, text in found.get("code", {}).items()
+        if not (restores_callbacks and name.startswith(RESTORED))
+    }
+    if code:
+        logger.warning(
+            f"{checkpoint} was written with other functions or classes of your own: {'; '.join(code.values())}. If "
+            "they compute something else, the run's result is not that of a run that was never stopped"
         )
 
 
-def _differences(theirs: Mapping[str, Any], mine: Mapping[str, Any], only_common: bool = False) -> dict[str, str]:
-    """What differs, in words, by name. An entry that only one side has differs too, unless `only_common`."""
-    found = {}
-    for name in {**theirs, **mine}:
-        one, other = theirs.get(name, _MISSING), mine.get(name, _MISSING)
-        if one != other and not (only_common and _MISSING in (one, other)):
-            found[name] = _describe(name, one, other)
-    return found
+def differences(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> dict[str, str]:
+    """
+    What differs between a checkpoint and a run, in words, by name. An entry that only one side has differs too.
+
+    Args:
+        theirs (`Mapping`): What the checkpoint says.
+        mine (`Mapping`): What the run says.
+    """
+    pairs = {name: (theirs.get(name, _MISSING), mine.get(name, _MISSING)) for name in {**theirs, **mine}}
+    return {name: _describe(name, one, other) for name, (one, other) in pairs.items() if one != other}
 
 
 def _describe(name: str, theirs: Any, mine: Any) -> str:
-    if isinstance(theirs, list) and isinstance(mine, list):
-        pairs = enumerate(zip_longest(theirs, mine, fillvalue="nothing"))
-        number, (one, other) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
-        if len(str(theirs)) + len(str(mine)) > 200:
-            return f"{name}: number {number} was {one}, this run has {other}"
+    if isinstance(theirs, Mapping) and isinstance(mine, Mapping):
+        theirs, mine = ({f"{name}.{key}": value for key, value in one.items()} for one in (theirs, mine))
+        return "; ".join(differences(theirs, mine).values())
+    if isinstance(theirs, list) and isinstance(mine, list) and len(str(theirs)) + len(str(mine)) > _MAX_LIST:
+        number, theirs, mine = first_difference(theirs, mine, _MISSING)
+        return _describe(f"{name}, number {number}", theirs, mine)
     theirs, mine = ("nothing" if value is _MISSING else value for value in (theirs, mine))
     return f"{name}={theirs}, this run has {mine}"

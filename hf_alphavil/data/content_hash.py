@@ -64,6 +64,18 @@ def content_hash(dataset: Any) -> str | None:
     return digest.hexdigest()
 
 
+def value_hash(value: Any) -> str:
+    """
+    A hash of a value: a tensor, an array, a number, a text, or a list or dictionary of such.
+
+    Args:
+        value (`Any`): The value.
+    """
+    digest = _Digest()
+    _add_value(digest, value)
+    return digest.hexdigest()
+
+
 def _add_table(digest: _Digest, dataset: datasets.Dataset) -> None:
     for table in dataset.with_format("arrow").iter(batch_size=_ROWS_AT_ONCE):
         for name in sorted(table.column_names):

@@ -65,12 +65,26 @@ def raise_together(problem: str | None) -> None:
         raise ValueError(first)
 
 
+def first_difference(one: Sequence[Any], other: Sequence[Any], missing: Any) -> tuple[int, Any, Any]:
+    """
+    Finds the first place where two lists differ, which says enough of a long list.
+
+    Args:
+        one (`Sequence`): A list.
+        other (`Sequence`): A list that is not equal to it.
+        missing (`Any`): What stands for an entry that only the longer list has.
+
+    Returns:
+        `tuple[int, Any, Any]`: The place, from 1, and both entries.
+    """
+    pairs = enumerate(zip_longest(one, other, fillvalue=missing), start=1)
+    return next((number, *pair) for number, pair in pairs if pair[0] != pair[1])
+
+
 def _describe(name: str, one: Any, other: Any, rank: int) -> str:
     if _is_list(one) and _is_list(other):
-        # The first entry that differs says enough of a long list.
-        pairs = zip_longest(one, other, fillvalue="missing")
-        number, (one, other) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
-        name = f"{name}, number {number + 1}"
+        number, one, other = first_difference(one, other, "missing")
+        name = f"{name}, number {number}"
     return f"{name} is {one!r:.200} on rank 0 and {other!r:.200} on rank {rank}"
 
 

@@ -21,11 +21,11 @@ def other_encoder():
     [
         (
             lambda: adapted(lora_r=3),
-            r"adapter default: r=2, this run has 3.*parameters: number|parameters: number.*r=2",
+            r"adapter default: r=2, this run has 3.*parameters, number|parameters, number.*r=2",
         ),
         (lambda: adapted(lora_alpha=8), "adapter default: lora_alpha=4, this run has 8"),
         (lambda: adapted(lora_dropout=0.3), "adapter default: lora_dropout=0.0, this run has 0.3"),
-        (other_encoder, "frozen weights=.*, this run has"),
+        (other_encoder, "weights below the adapters=.*, this run has"),
         (bert_model, r"adapters=\['default'\], this run has None"),
         (lambda: adapted(bert_model(dropout=0.1)), "config: encoder.hidden_dropout_prob=0.0, this run has 0.1"),
     ],
