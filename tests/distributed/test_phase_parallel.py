@@ -16,7 +16,7 @@ from support.exactness import CASES, assert_equals_reference, reference
 from support.faults import diverging_run, interrupted_run, sharing_without_a_delta
 from support.forking import fork, fork_runs
 from support.resumed_run import NO_MORE_CHECKPOINTS
-from support.toy_run import NOISY_RUN, run_toy, toy_args
+from support.toy_run import NOISY_RUN, run_toy, toy_args, toy_trainer
 
 RUN = NOISY_RUN | {"num_train_epochs": 3, "warmup_steps": 4}
 PARALLEL = {"phase_parallel": "on"}
@@ -216,3 +216,16 @@ def test_a_phase_stays_with_its_group():
     ranks = [PhaseGroups(2, sizes, rank, 4) for rank in range(4)]
     assert [[group.leader_of(task) for task in "abc"] for group in ranks] == [[2, 0, 2]] * 4
     assert [group.is_leader for group in ranks] == [True, False, True, False]
+
+
+def test_lanes_are_made_once_per_plan(tmp_path):
+    state = toy_trainer(tmp_path).runner.state
+    state.groups = PhaseGroups(2, state.steps, process_index=1, num_processes=2)
+    state.make_plan()
+    lanes = state.lanes
+    assert state.lanes is lanes
+    assert state.lane is lanes[1]
+    assert {phase.name for lane in lanes for phase in lane.phases} == {"a", "b", "c"}
+    assert state.num_steps == max(lane.num_steps for lane in lanes)
+    state.epoch = 1
+    assert [lane.epoch for lane in state.lanes] == [1, 1]

@@ -119,7 +119,6 @@ SETTINGS = {
     "dataloader_num_workers": 1,
     "per_device_eval_batch_size": 3,
     "save_steps": 3,
-    "load_best_model_at_end": True,
 }
 CHANGES = {f"setting {name}": {"settings": {name: value}} for name, value in SETTINGS.items()} | {
     "output_dir": {"folder": "other"},
