@@ -17,8 +17,9 @@ from .distributed.agreement import require_equal_ranks
 from .distributed.refusals import check_evaluation
 from .distributed.timeout import explained_waits
 from .setup.datasets import tokenized_split
+from .setup.row_checks import check_dataset
 from .setup.task_setup import TaskSetup
-from .trainer_hooks import multitask_hook, temporarily
+from .trainer_hooks import multitask_hook, noted, temporarily
 
 
 class EvaluationMixin(Trainer):
@@ -31,6 +32,7 @@ class EvaluationMixin(Trainer):
     # Trainer's attributes. `args` is MultitaskTrainingArguments in multitask mode, any TrainingArguments otherwise.
     args: Any
     model: Any
+    data_collator: Any
     eval_dataset: Any
 
     # Class attributes, because Trainer.__init__ reads them.
@@ -165,9 +167,10 @@ class EvaluationMixin(Trainer):
         same = {"the task to evaluate": self._task_under_evaluation, "the number of its rows": num_rows}
         with explained_waits(self.args, lambda: self.state.global_step), self.merged_parameters():
             require_equal_ranks(same)
-            output = super().evaluation_loop(
-                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-            )
+            with noted(f"while task {self._task_under_evaluation!r} was evaluated"):
+                output = super().evaluation_loop(
+                    dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+                )
             (metrics,) = broadcast_object_list([output.metrics])
         return output._replace(metrics=metrics)
 
@@ -241,7 +244,11 @@ class EvaluationMixin(Trainer):
         return dataset.task if is_ours else self._task_under_evaluation or self.args.target_task
 
     def _with_task(self, dataset: Any, name: str) -> TaskDataset:
-        return dataset if isinstance(dataset, TaskDataset) else TaskDataset(dataset, self.task_setup.head_of(name))
+        if isinstance(dataset, TaskDataset):
+            return dataset
+        given = TaskDataset(dataset, self.task_setup.head_of(name))
+        check_dataset(given, self.data_collator)
+        return given
 
     @contextlib.contextmanager
     def _metrics_of(self, name: str, dataset: Any) -> Iterator[None]:

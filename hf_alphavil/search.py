@@ -42,7 +42,9 @@ class SearchMixin(Trainer):
         up anew, such as the held-out slice.
 
         Args:
-            hp_space (`Callable`, *optional*): Draws the settings of a trial; any field of the arguments.
+            hp_space (`Callable`, *optional*):
+                Draws the settings of a trial; any field of the arguments. If a row is longer than the encoder's
+                positions, a larger `max_length` is refused, not lowered: the search would report what no trial used.
             compute_objective (`Callable`, *optional*):
                 Computes the objective from the metrics of an evaluation. Defaults to the metric that selects the best
                 model: `metric_for_best_model`, or the target's main metric. If the target has only metrics of your

@@ -190,7 +190,7 @@ class MultitaskTrainer(
         """Does the part of the set-up that needs the model."""
         model, setup = self._checked_model(), self.task_setup
         self.run_dir = Path(str(self.args.output_dir))
-        self.data_collator = self._make_collator(self.args, model=model, setup=setup)
+        self.data_collator = self._make_collator(self.args, model=model, setup=setup, has_own_loss=self.has_own_loss)
         self.label_names = self.label_names or ["labels"]
         check_best_metric(self.args, setup)
         check_rows(self.args, setup, self.data_collator, model, self.processing_class)

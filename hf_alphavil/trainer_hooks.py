@@ -62,6 +62,21 @@ class shadowable_property:  # noqa: N801 - used as a decorator, like property
 
 
 @contextlib.contextmanager
+def noted(where: str) -> Iterator[None]:
+    """
+    Adds to an error of a `with` block where it happened. Its type and message stay, because Trainer reads them.
+
+    Args:
+        where (`str`): The task and the step, in words.
+    """
+    try:
+        yield
+    except Exception as error:
+        error.add_note(where)
+        raise
+
+
+@contextlib.contextmanager
 def temporarily(settings: Any, **values: Any) -> Iterator[None]:
     """
     Changes attributes for a `with` block, for code of Trainer that reads them.

@@ -14,9 +14,8 @@ import xxhash
 from torch.utils.data import Subset
 
 from .generators import unchanged_generators
+from .spread_rows import spread_rows
 
-#: Rows that are read of a dataset whose rows are made one by one. They are spread evenly over the dataset.
-MAX_ROWS_READ = 10_000
 _ROWS_READ_TWICE = 4
 _ROWS_AT_ONCE = 10_000
 
@@ -102,14 +101,12 @@ def _add_array(digest: _Digest, array: Any) -> None:
 
 def _add_rows(digest: _Digest, dataset: Any) -> bool:
     """Adds rows that are made one by one; returns whether they are equal whenever they are read."""
-    num_rows = len(dataset)
-    step = max(1, -(-num_rows // MAX_ROWS_READ))
     with unchanged_generators(devices=[]):
         try:
-            for index in range(0, num_rows, step):
+            for place, index in enumerate(spread_rows(len(dataset))):
                 once = _Digest()
                 _add_value(once, dataset[index])
-                if index < _ROWS_READ_TWICE * step:
+                if place < _ROWS_READ_TWICE:
                     again = _Digest()
                     _add_value(again, dataset[index])
                     if again.hexdigest() != once.hexdigest():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sized
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 #: Key of the task's name in an example, in a batch and in the arguments of `forward`.
 TASK_KEY = "task"
@@ -26,12 +26,8 @@ class TaskDataset(Dataset):
     """
 
     def __init__(self, dataset: Any, task: str) -> None:
-        if not hasattr(dataset, "__getitem__") or not isinstance(dataset, Sized):
-            raise TypeError(
-                f"the dataset of task {task!r} is a {type(dataset).__name__}, which has no length or no random "
-                "access: multitask training needs a map-style dataset. Convert a `datasets.IterableDataset` with "
-                "`datasets.Dataset.from_list(list(iterable))`"
-            )
+        if reason := _unsuitable(dataset):
+            raise TypeError(f"the dataset of task {task!r} is a {type(dataset).__name__}, {reason}")
         self.dataset: Any = dataset
         self.task = task
 
@@ -39,18 +35,74 @@ class TaskDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self.dataset[index], TASK_KEY: self.task}
+        return {**self.read(index), TASK_KEY: self.task}
+
+    def read(self, index: int, what: str = "row") -> Mapping[str, Any]:
+        """
+        A row of the dataset inside.
+
+        Args:
+            index (`int`): The row's number.
+            what (`str`, *optional*, defaults to `"row"`): What rows are, for messages.
+
+        Raises:
+            ValueError: If the dataset cannot give it.
+            TypeError: If it is not a mapping.
+        """
+        try:
+            row = self.dataset[index]
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, IndexError) and index >= len(self):
+                raise  # it ends iteration
+            raise ValueError(
+                f"{what} {index} of task {self.task!r} cannot be read: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(row, Mapping):
+            raise TypeError(
+                f"{what} {index} of task {self.task!r} is a {type(row).__name__}: make it a dictionary from the names "
+                "of the model's inputs to their values, such as {'input_ids': [...], 'labels': 0}"
+            )
+        return row
+
+    @property
+    def label_name(self) -> str | None:
+        """`str`, *optional*: The column of the labels, by the first row; `None` if the dataset has no labels."""
+        columns = getattr(self.dataset, "column_names", None)
+        if not isinstance(columns, list):
+            columns = list(self.read(0)) if len(self) else []
+        return next((name for name in ("labels", "label") if name in columns), None)
 
     def labels(self) -> list[Any] | None:
         """`list`, *optional*: The label of every row; `None` if the dataset has no labels."""
-        for name in ("labels", "label"):
-            columns = getattr(self.dataset, "column_names", None)
-            if isinstance(columns, list):
-                if name in columns:
-                    return list(self.dataset[name])
-            elif len(self) > 0 and name in self.dataset[0]:
-                return [self.dataset[i][name] for i in range(len(self))]
-        return None
+        name = self.label_name
+        if name is None:
+            return None
+        if isinstance(getattr(self.dataset, "column_names", None), list):
+            return list(self.dataset[name])
+        return [self._label(number, name) for number in range(len(self))]
+
+    def _label(self, number: int, name: str) -> Any:
+        row = self.read(number)
+        if name not in row:
+            raise ValueError(f"row {number} of task {self.task!r} lacks {name}, which the first row has")
+        return row[name]
+
+
+def _unsuitable(dataset: Any) -> str | None:
+    """Why a dataset has no rows by number; `None` if it has."""
+    if isinstance(dataset, Mapping) and 0 not in dataset:
+        return (
+            "which has columns or splits instead of rows: pass one split, or rows, such as "
+            "`datasets.Dataset.from_dict(columns)` makes"
+        )
+    if isinstance(dataset, str) or hasattr(dataset, "iloc"):
+        return "not a dataset of rows: `datasets.load_dataset`, `datasets.Dataset.from_pandas` and others make one"
+    if not hasattr(dataset, "__getitem__") or not isinstance(dataset, Sized) or isinstance(dataset, IterableDataset):
+        return (
+            "which has no length or no random access: multitask training needs a map-style dataset. Convert a "
+            "`datasets.IterableDataset` with `datasets.Dataset.from_list(list(iterable))`"
+        )
+    return None
 
 
 #: Key under which the batch of a multi-task step holds one batch per task.
@@ -93,17 +145,19 @@ class TaskCollator:
         batches = {task: self._collate(task, own) for task, own in by_task.items()}
         return {BATCHES_KEY: batches} if len(batches) > 1 else next(iter(batches.values()))
 
+    def selected(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        The columns of an example that a collator gets.
+
+        Args:
+            example (`Mapping[str, Any]`): The example.
+        """
+        return {
+            name: value for name, value in example.items() if name not in self.dropped and self._keeps(name, value)
+        }
+
     def _collate(self, task: str, examples: list[dict[str, Any]]) -> Any:
-        batch = self.collators[task](
-            [
-                {
-                    name: value
-                    for name, value in example.items()
-                    if name not in self.dropped and self._keeps(name, value)
-                }
-                for example in examples
-            ]
-        )
+        batch = self.collators[task]([self.selected(example) for example in examples])
         # A string, not a tensor of task ids: reading it needs no synchronisation with the device.
         batch[TASK_KEY] = task
         return batch

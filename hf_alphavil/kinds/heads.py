@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -50,6 +51,20 @@ class KindHead(KindDescription):
     def forward(self, native: PreTrainedModel, inputs: dict[str, Any]) -> Any:
         """Runs the native model. `inputs` holds no `None`."""
         return native(**inputs)
+
+    def labels_for_loss(self, labels: np.ndarray, shape: tuple[int, ...], num_labels: int) -> np.ndarray:
+        """
+        Converts the labels of a tokenised row, or of a batch of them, to the type that the native loss takes.
+
+        Args:
+            labels (`np.ndarray`): The labels.
+            shape (`tuple[int, ...]`): The shape of the `input_ids`.
+            num_labels (`int`): The number of the head's labels.
+
+        Raises:
+            ValueError: If the loss cannot read them or would misread them. The message says what to pass.
+        """
+        return labels
 
     def label_smoother(self, smoother: Any, inputs: Mapping[str, Any]) -> Any:
         """

@@ -31,6 +31,8 @@ class KindInputs(KindDescription):
     reads_flags: ClassVar[bool] = False
     #: Whether a valid label may still not fit its row, such as choice 3 in a row of two: see `check_label_of_row`.
     checks_labels_of_rows: ClassVar[bool] = False
+    #: Dimensions of a row's `input_ids`: two if a row has several sequences.
+    input_dimensions: ClassVar[int] = 1
     #: Columns that tokenisation adds beside the model's inputs.
     extra_columns: ClassVar[tuple[str, ...]] = ()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from transformers import (
     MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
@@ -20,6 +21,7 @@ from .base import TaskKind
 from .choices import ChoiceSmoother, score_choices, score_present_choices
 from .heads import native_class_in, set_labels
 from .labels import LabelReader
+from .loss_labels import class_ids
 from .spec import TaskSpec
 from .texts import encode_texts, fill_template, is_text_list
 
@@ -39,6 +41,7 @@ class MultipleChoice(TaskKind):
     learns_labels = False
     checks_labels_of_rows = True
     has_output_per_label = False
+    input_dimensions = 2
     hub_task = "multiple-choice"
     has_pipeline = False
 
@@ -142,6 +145,9 @@ class MultipleChoice(TaskKind):
     @staticmethod
     def _score(native: PreTrainedModel, inputs: dict[str, Any]) -> Any:
         return native(**inputs) if _has_choice_class(native.config) else score_choices(native, inputs)
+
+    def labels_for_loss(self, labels: np.ndarray, shape: tuple[int, ...], num_labels: int) -> np.ndarray:
+        return class_ids(labels, shape[:-2], num_labels=shape[-2])
 
     def label_smoother(self, smoother: Any, inputs: Mapping[str, Any]) -> Any:
         if "choice_mask" in inputs:

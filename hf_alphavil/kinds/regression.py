@@ -11,6 +11,7 @@ from datasets import Dataset, Value
 from transformers import PreTrainedConfig
 
 from .labels import LabelReader
+from .loss_labels import finite_scores
 from .predictions import check_finite, regression_predictions
 from .sequence_classification import SequenceClassification
 from .spec import TaskSpec
@@ -60,6 +61,9 @@ class Regression(SequenceClassification):
 
     def encode_label(self, label: Any, num_labels: int | None) -> float:
         return float(label)
+
+    def labels_for_loss(self, labels: np.ndarray, shape: tuple[int, ...], num_labels: int) -> np.ndarray:
+        return finite_scores(labels, math.prod(shape[:-1]))
 
     def label_smoother(self, smoother: Any, inputs: Mapping[str, Any]) -> None:
         return None

@@ -13,6 +13,7 @@ from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedCo
 from .base import TaskKind
 from .heads import native_class_in, set_labels
 from .labels import LabelReader, is_id, split_list
+from .loss_labels import class_ids, flags
 from .predictions import check_finite, classification_predictions, margin_predictions, multi_label_predictions
 from .spec import TaskSpec
 from .submission_format import SubmissionFormat
@@ -58,6 +59,9 @@ class SequenceClassification(TaskKind):
         assert labels is not None
         set_labels(config, labels)
         config.problem_type = problem_type  # type: ignore[assignment]
+
+    def labels_for_loss(self, labels: np.ndarray, shape: tuple[int, ...], num_labels: int) -> np.ndarray:
+        return class_ids(labels, shape[:-1], num_labels)
 
     def metric_inputs(
         self, reads: str, predictions: Any, references: np.ndarray, labels: Sequence[str] | None
@@ -108,6 +112,9 @@ class MultiLabelClassification(SequenceClassification):
     def encode_label(self, label: Any, num_labels: int | None) -> list[float]:
         assert num_labels is not None
         return [float(number in label) for number in range(num_labels)]  # floats, for binary cross entropy
+
+    def labels_for_loss(self, labels: np.ndarray, shape: tuple[int, ...], num_labels: int) -> np.ndarray:
+        return flags(labels, (*shape[:-1], num_labels))
 
     def metric_inputs(
         self, reads: str, predictions: Any, references: np.ndarray, labels: Sequence[str] | None

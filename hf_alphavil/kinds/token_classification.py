@@ -20,7 +20,8 @@ from transformers import (
 from .base import TaskKind
 from .heads import native_class_in, set_labels
 from .labels import LabelReader, split_list
-from .predictions import scored_tokens, token_predictions
+from .loss_labels import class_ids
+from .predictions import IGNORED, scored_tokens, token_predictions
 from .sequence_classification import check_id_list, list_in_words
 from .spec import TaskSpec
 from .submission_format import SubmissionFormat
@@ -121,6 +122,11 @@ class TokenClassification(TaskKind):
         assert labels is not None
         config.problem_type = None
         set_labels(config, labels)
+
+    def labels_for_loss(self, labels: np.ndarray, shape: tuple[int, ...], num_labels: int) -> np.ndarray:
+        if labels.shape != shape:
+            raise ValueError(f"pass a list of {shape[-1]} ids, one for each token ({IGNORED} where a token has none)")
+        return class_ids(labels, shape, num_labels)
 
     # ---- Scores and predictions
 

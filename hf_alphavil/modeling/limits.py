@@ -30,6 +30,22 @@ def max_positions(encoder: nn.Module) -> int | None:
     return min(limits, default=None)
 
 
+def num_token_types(encoder: nn.Module) -> int | None:
+    """
+    The number of values that an encoder's `token_type_ids` may have.
+
+    Args:
+        encoder (`torch.nn.Module`): The encoder.
+
+    Returns:
+        `int`, *optional*: The number, or `None` if the encoder has no embeddings for them.
+    """
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Embedding) and name.endswith("token_type_embeddings"):
+            return module.num_embeddings
+    return None
+
+
 def num_token_embeddings(encoder: nn.Module) -> int | None:
     """
     The number of tokens for which an encoder has embeddings.

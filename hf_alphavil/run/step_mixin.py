@@ -14,7 +14,7 @@ from ..data import BATCHES_KEY, TASK_KEY
 from ..distributed.fsdp import is_sharded
 from ..modeling.label_smoothing import smoother_for
 from ..setup.task_setup import TaskSetup
-from ..trainer_hooks import multitask_hook
+from ..trainer_hooks import multitask_hook, noted
 from .runner import PlanRunner
 
 
@@ -30,6 +30,11 @@ class TrainingStepMixin(Trainer):
     accelerator: Any
     model: Any
 
+    @property
+    def has_own_loss(self) -> bool:
+        """`bool`: Whether the user's function, or the user's subclass, computes the loss."""
+        return self.compute_loss_func is not None or type(self).compute_loss is not TrainingStepMixin.compute_loss
+
     @multitask_hook
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Trainer's step. It also adds the unweighted loss to the mean of its task."""
@@ -38,7 +43,8 @@ class TrainingStepMixin(Trainer):
         if BATCHES_KEY in inputs:
             return self._multitask_training_step(inputs[BATCHES_KEY], num_items_in_batch)
         task = inputs[TASK_KEY]
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        with noted(f"in a training step of task {task!r} (global step {self.state.global_step + 1})"):
+            loss = super().training_step(model, inputs, num_items_in_batch)
         self.runner.observe_loss(task, loss)
         return loss
 
@@ -47,7 +53,8 @@ class TrainingStepMixin(Trainer):
         step, losses = self.runner.multitask_step, []
         assert step is not None
         for task, inputs in batches.items():
-            with step.gradients.of(task):
+            said = f"in a training step of task {task!r} (global step {self.state.global_step + 1})"
+            with noted(said), step.gradients.of(task):
                 # The bare model: DDP would attribute the parameters of another task's batch to this one.
                 losses.append(super().training_step(self.model, inputs, num_items))
             self.runner.observe_loss(task, losses[-1])

@@ -138,5 +138,5 @@ def _require_metric(args: MultitaskSettings, setup: TaskSetup, reader: str) -> N
         raise ValueError(f"{what} the validation set of task {task!r} has no rows: pass other rows")
     reads_labels = task not in setup.kinds or find_kind(setup.kinds[task]).reads_labels
     trained = setup.train_datasets.get(setup.head_of(task))
-    if reads_labels and dataset.labels() is None and trained is not None and trained.labels() is not None:
+    if reads_labels and dataset.label_name is None and trained is not None and trained.label_name is not None:
         raise ValueError(f"{what} the validation rows of task {task!r} have no labels: pass rows that have them")

@@ -11,7 +11,10 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 
 from ..data import TaskCollator
 from ..kinds import KINDS, find_kind
+from ..modeling import MultitaskModel
 from ..settings import MultitaskSettings
+from .checked_collator import CheckedCollator
+from .readable_inputs import ReadableInputs
 from .task_setup import TaskSetup
 
 
@@ -21,6 +24,7 @@ def make_collator(
     processing_class: Any,
     model: nn.Module,
     setup: TaskSetup,
+    has_own_loss: bool = False,
 ) -> TaskCollator:
     """
     Builds one collator for the batches of all tasks.
@@ -32,6 +36,7 @@ def make_collator(
         processing_class (`Any`): The tokenizer, if there is one.
         model (`torch.nn.Module`): The model. The parameters of its `forward` are the columns that it takes.
         setup (`TaskSetup`): The tasks.
+        has_own_loss (`bool`, *optional*, defaults to `False`): Whether a function of the user's own reads the labels.
 
     Raises:
         ValueError: For a tokenizer that lacks what a kind needs, such as a mask token.
@@ -53,6 +58,11 @@ def make_collator(
         collators = {name: data_collator.get(name) or default(name) for name in names}
     else:
         collators = {name: data_collator or default(name) for name in names}
+    if isinstance(model, MultitaskModel):
+        readable = ReadableInputs.of(model.encoder)
+        for name in set(names) & set(setup.heads):
+            head = setup.heads[name]
+            collators[name] = CheckedCollator(name, collators[name], head, readable, reads_labels=not has_own_loss)
     dropped = {column for kind in KINDS.values() for column in kind.extra_columns}
     dropped |= {column for task in tasks.values() for column in task.score_columns}
     if not args.remove_unused_columns:

@@ -98,7 +98,7 @@ def _check_meta_set(args: MultitaskSettings, meta: TaskDataset, train: TaskDatas
         raise ValueError(f"{what} has no rows: {remedy}")
     reads_labels = task is None or find_kind(task.kind).reads_labels
     ignores_labels = METHODS[args.method].fits_alpha and args.alpha_objective == "entropy"
-    if reads_labels and not ignores_labels and meta.labels() is None and train.labels() is not None:
+    if reads_labels and not ignores_labels and meta.label_name is None and train.label_name is not None:
         raise ValueError(f"{what} has no labels, but the target's loss needs them: {remedy}")
     if len(meta) < MIN_HOLDOUT_ROWS:
         logger.warning("The meta set has only %d rows: fitted values will be noisy.", len(meta))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,19 +12,27 @@ import numpy as np
 import pyarrow.compute
 from torch import nn
 
-from ..data import TaskDataset
+from ..data import TaskCollator, TaskDataset
+from ..data.generators import unchanged_generators
+from ..data.spread_rows import spread_rows
 from ..data.underlying import underlying
 from ..kinds.predictions import IGNORED
 from ..settings import MultitaskSettings
-from .inputs import LISTS, check_inputs
+from .checked_collator import LABEL_NAMES, CheckedCollator
+from .inputs import check_tokenizer
+from .notable_rows import LISTS, notable_rows
+from .readable_inputs import PER_TOKEN
 from .task_setup import TaskSetup
 from .trainer_checks import check_batch
 
 logger = logging.getLogger(__name__)
 
+#: Columns in which a row may be unlike others.
+READ_COLUMNS = ("input_ids", *LABEL_NAMES, *PER_TOKEN)
+
 
 def check_rows(
-    args: MultitaskSettings, setup: TaskSetup, collate: Callable, model: nn.Module, processing_class: Any
+    args: MultitaskSettings, setup: TaskSetup, collate: TaskCollator, model: nn.Module, processing_class: Any
 ) -> None:
     """
     Checks that the model can read all rows, and warns about rows that train, but not as a user may think.
@@ -32,16 +40,54 @@ def check_rows(
     Args:
         args (`MultitaskSettings`): The settings.
         setup (`TaskSetup`): The tasks and their datasets.
-        collate (`Callable`): Turns rows into the model's inputs.
+        collate (`TaskCollator`): Turns rows into the model's inputs.
         model (`torch.nn.Module`): The bare model, without adapters.
         processing_class (`Any`): The tokenizer, if there is one.
 
     Raises:
         ValueError: If the model cannot read a row, or a batch lacks an input that a setting names.
     """
+    check_tokenizer(model, processing_class, setup.has_kind("masked_lm"))
+    for dataset in setup.train_datasets.values():
+        check_dataset(dataset, collate, "training row", is_trained=True)
+    for dataset in setup.eval_datasets.values():
+        check_dataset(dataset, collate, "validation row")
+    if setup.meta_set is not None:
+        check_dataset(setup.meta_set, collate, f"{args.alpha_data} row")
     check_batch(args, setup, collate, model)
-    check_inputs(model, setup.datasets, processing_class, setup.has_kind("masked_lm"))
     warn_about_rows(setup)
+
+
+def check_dataset(dataset: TaskDataset, collate: Any, what: str = "row", is_trained: bool = False) -> None:
+    """
+    Checks that a head of a [`MultitaskModel`] can read the rows of a dataset.
+
+    The values of all rows of a `datasets.Dataset` without a transform are checked, and up to 10,000 rows of any other
+    dataset. The rows of a task whose collator is the user's own are checked only when they are collated.
+
+    Args:
+        dataset (`TaskDataset`): The dataset.
+        collate (`TaskCollator`): Turns rows into the model's inputs.
+        what (`str`, *optional*, defaults to `"row"`): What the rows are, for messages.
+        is_trained (`bool`, *optional*, defaults to `False`): Whether rows need labels.
+
+    Raises:
+        ValueError: If the head cannot read a row.
+    """
+    own = collate.collators.get(dataset.task) if isinstance(collate, TaskCollator) else None
+    if not isinstance(own, CheckedCollator) or not own.pads_rows or not len(dataset):
+        return
+    rows, numbers = underlying(dataset)
+    tagged, first = TaskDataset(rows, dataset.task), None
+    with unchanged_generators(devices=[]):
+        for number in notable_rows(rows, numbers, READ_COLUMNS):
+            where = f"{what} {number}"
+            row = own.fitted(collate.selected(tagged.read(number, what)), where)
+            first = row if first is None else first
+            own.check_values(row, where)
+            own.check_names(row, first, where)
+    if is_trained and first is not None:
+        own.check_labels_exist(first)
 
 
 def warn_about_rows(setup: TaskSetup) -> None:
@@ -54,6 +100,11 @@ def warn_about_rows(setup: TaskSetup) -> None:
     _warn_about_shared_rows(setup)
     for name, dataset in setup.train_datasets.items():
         labels = _first_two_labels(dataset, setup.kinds.get(name) == "token_classification")
+        if labels == {IGNORED}:
+            raise ValueError(
+                f"all {len(dataset)} training rows of task {name!r} have the label {IGNORED}, which the loss ignores: "
+                "give them labels, or leave the task out"
+            )
         if len(labels) == 1:
             logger.warning(
                 "All %d training rows of task %r have the label %s: they teach nothing but this label.",
@@ -105,7 +156,8 @@ def _tokens_as_bytes(lists: Any) -> Iterator[bytes]:
 def _first_two_labels(dataset: TaskDataset, is_of_tokens: bool) -> set[Hashable]:
     """The labels of a dataset's rows, up to the second different one."""
     found: set[Hashable] = set()
-    for number in range(len(dataset)):
+    is_table = isinstance(underlying(dataset)[0], datasets.Dataset)
+    for number in range(len(dataset)) if is_table else spread_rows(len(dataset)):
         row = dataset[number]
         label: Any = next((row[name] for name in ("labels", "label") if name in row), None)
         label = label.tolist() if hasattr(label, "tolist") else label
