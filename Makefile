@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-# The long runs of kills and of damaged files; `make test` has short ones of the same properties.
+# More cases of properties that `make test` checks with few: long runs of kills, real launches, further settings.
 test-slow: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 

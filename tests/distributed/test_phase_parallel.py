@@ -22,14 +22,16 @@ RUN = NOISY_RUN | {"num_train_epochs": 3, "warmup_steps": 4}
 PARALLEL = {"phase_parallel": "on"}
 VARIANTS = {
     "forks": {"alpha_batch_size": 10},  # three micro-batches, on two ranks
+    "skips": {"weight_applies_to": "loss", "min_task_weight": 0.0, "alpha_learning_rate": 6.0, "alpha_steps": 12},
+    "evaluates": {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True},
+}
+SLOW_VARIANTS = {
     "reset": {
         "phase_optimizer_state": "reset",
         "delta_fraction": 0.6,
         "alpha_optimizer": "adam",
         "delta_dtype": "bfloat16",
     },
-    "skips": {"weight_applies_to": "loss", "min_task_weight": 0.0, "alpha_learning_rate": 6.0, "alpha_steps": 12},
-    "evaluates": {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True},
     "workers": {"dataloader_num_workers": 2, "max_phase_steps": 3},
 }
 
@@ -39,8 +41,9 @@ def losses(run):
 
 
 @pytest.mark.distributed
-def test_two_processes_equal_one_to_the_last_bit(tmp_path):
-    variants = {name: {"num_train_epochs": 2} | more for name, more in VARIANTS.items()}
+@pytest.mark.parametrize("variants", [VARIANTS, pytest.param(SLOW_VARIANTS, marks=pytest.mark.slow)], ids=", ".join)
+def test_two_processes_equal_one_to_the_last_bit(variants, tmp_path):
+    variants = {name: {"num_train_epochs": 2} | more for name, more in variants.items()}
     runs = [{"output_dir": str(tmp_path / name), **RUN, **more, **PARALLEL} for name, more in variants.items()]
     for (name, more), run in zip(variants.items(), fork_runs(run_toy, runs, "ddp", 2), strict=True):
         whole = run_toy(tmp_path / "one" / name, **RUN | more)

@@ -84,21 +84,43 @@ def test_adapters_are_trained_merged_and_loaded_again(data_dir, small_encoder, t
     assert list(config["id2label"].values()) == ["entailment", "contradiction", "neutral"]
 
 
+def small_run(data_dir, encoder):
+    common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir, "--use_cpu"]
+    common += ["--model_name_or_path", encoder, "--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
+    return [*common, "--max_train_samples", "48", "--max_eval_samples", "16", "--alpha_holdout_fraction", "0.25"]
+
+
+def assert_about_equal(folder, other):
+    """Close, not equal: the encoder's dropout masks depend on how a batch is split."""
+    one, two = (read(path / "alphavil_history.json")[0] for path in (folder, other))
+    for task in ("rte", "wnli"):
+        assert one["task_weights"][task] == pytest.approx(two["task_weights"][task], abs=0.5)
+    assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
+
+
+@pytest.mark.distributed
+def test_two_processes_equal_one(data_dir, small_encoder, tmp_path):
+    """Two processes give about the α and weights of one process with twice the batch, which is really launched."""
+    common = small_run(data_dir, small_encoder)
+    two = drive(
+        *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4", config="ddp", num_processes=2
+    )
+    assert two.stdout.count("rte: validation accuracy") == 1
+    launch_driver(
+        *common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8",
+        launcher=["--config_file", ROOT / "configs" / "single.yaml"],
+    )  # fmt: skip
+    assert_about_equal(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
 @pytest.mark.distributed
 @pytest.mark.parametrize(
-    "launcher",
-    [
-        ["--config_file", ROOT / "configs" / "ddp.yaml"],
-        pytest.param(["--cpu"], marks=pytest.mark.slow),
-    ],
-    ids=["launch file", "only --cpu"],
+    "launcher", [["--config_file", ROOT / "configs" / "ddp.yaml"], ["--cpu"]], ids=["file", "cpu"]
 )
-def test_two_processes_equal_one(launcher, data_dir, small_encoder, tmp_path):
-    """Two CPU processes (the README's commands) give about the α and weights of one process with twice the batch."""
-    common = ["--target", "rte", "--auxiliary", "wnli", "--data_dir", data_dir]
-    common += ["--model_name_or_path", small_encoder, "--num_train_epochs", "1", "--alpha_batch_size", "8", *SMALL]
-    common += ["--max_train_samples", "48", "--max_eval_samples", "16", "--alpha_holdout_fraction", "0.25"]
-    common += ["--use_cpu"]
+def test_two_launched_processes_equal_one(launcher, data_dir, small_encoder, tmp_path):
+    """By the README's commands."""
+    common = small_run(data_dir, small_encoder)
     two = launch_driver(
         *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4",
         launcher=[*launcher, "--num_processes", "2", "--main_process_port", str(free_port())],
@@ -106,11 +128,7 @@ def test_two_processes_equal_one(launcher, data_dir, small_encoder, tmp_path):
     assert ("starting 2 with torch's launcher" in two.stderr) == (launcher == ["--cpu"])
     assert two.stdout.count("rte: validation accuracy") == 1
     drive(*common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8")
-    one, two = (read(tmp_path / name / "alphavil_history.json")[0] for name in ("one", "two"))
-    # Close, not equal: the encoder's dropout masks depend on how a batch is split.
-    for task in ("rte", "wnli"):
-        assert one["task_weights"][task] == pytest.approx(two["task_weights"][task], abs=0.5)
-    assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
+    assert_about_equal(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.distributed

@@ -37,7 +37,7 @@ def test_every_kind_is_a_target(target, tmp_path):
 @pytest.mark.parametrize("target", ["tags", "names", "prose", "quiz"])
 def test_objectives_of_alpha(target, objective, tmp_path):
     settings = {"alpha_objective": objective, "max_phase_steps": 1, "alpha_data": "train_holdout"}
-    settings |= {"alpha_holdout_fraction": 0.4}
+    settings |= {"alpha_holdout_fraction": 0.4, "alpha_steps": 2}
     if objective == "metric":
         settings |= {"alpha_optimizer": "gradient_free", "metric_for_best_model": METRICS[target]}
     if objective == "entropy" and target != "quiz":

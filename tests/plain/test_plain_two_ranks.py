@@ -8,8 +8,8 @@ import pytest
 from support.forking import fork
 from support.plain_two_ranks import compare_all
 
-NAMES = ["accumulation", "dict_evaluation"]
-MORE_NAMES = ["group_by_length", "iterable", "own_subclass", "predict", "search with Optuna"]
+NAMES = ["accumulation"]
+MORE_NAMES = ["dict_evaluation", "group_by_length", "iterable", "own_subclass", "predict", "search with Optuna"]
 
 
 @pytest.mark.distributed

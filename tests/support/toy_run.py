@@ -1,7 +1,9 @@
 """Runs of the toy model that tests compare."""
 
 import copy
+from functools import cache
 
+import accelerate.utils.imports
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
@@ -10,6 +12,9 @@ from transformers import EarlyStoppingCallback
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
 from hf_alphavil.distributed.fsdp import sharded_like
 from reference.toy import ToyModel, toy_tasks
+
+# Accelerate searches all folders of packages for an optional one in every optimizer step.
+accelerate.utils.imports._is_package_available = cache(accelerate.utils.imports._is_package_available)
 
 SIZES = {"a": 37, "b": 50, "c": 23}
 LABELS = {"a": 2, "b": 3, "c": 2}

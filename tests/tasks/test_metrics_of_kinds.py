@@ -16,7 +16,7 @@ from hf_alphavil.tasks import Task
 from hf_alphavil.tasks.metrics import METRICS, compute_scores
 from hf_alphavil.tasks.metrics.spans import spans_of
 
-MANY = settings(max_examples=30, deadline=None, derandomize=True)
+MANY = settings(max_examples=20, deadline=None, derandomize=True)
 
 
 def one_hot(ids, labels):
