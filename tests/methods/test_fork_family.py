@@ -386,7 +386,8 @@ def test_a_fork_that_diverges_ranks_last_or_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("config", "cases"),
     [
-        ("ddp", ("diw", "diw_at_zero", "forkmerge_three_branches", "stilts", "dynamics")),
+        ("ddp", ("diw_at_zero", "forkmerge_three_branches", "stilts")),
+        pytest.param("ddp", ("diw", "dynamics"), marks=pytest.mark.slow),
         ("fsdp2", ("forkmerge_three_branches",)),
         # DynaMiCS is DIW but for its rule, which sees no shards.
         pytest.param("fsdp2", ("diw", "diw_at_zero", "stilts"), marks=pytest.mark.slow),

@@ -16,8 +16,11 @@ def test_scenario_runs_as_stock(name: str, tmp_path: Path) -> None:
     assert_same(SCENARIOS[name], tmp_path)
 
 
+MORE = ("dict_evaluation", "label_smoothing", "train_twice", "own_subclass")
+
+
 @pytest.mark.parametrize(
-    "name", ["accumulation", "dict_evaluation", "label_smoothing", "train_twice", "own_subclass", "hub_data"]
+    "name", ["accumulation", "hub_data", *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)]
 )
 def test_multitask_arguments_change_nothing(name: str, tmp_path: Path) -> None:
     assert_same(SCENARIOS[name], tmp_path, args_class=MultitaskTrainingArguments)

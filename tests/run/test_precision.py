@@ -34,7 +34,9 @@ def assert_alpha_step_was_float32(trainer, fresh, dtype):
 
 
 @ignore_peft
-@pytest.mark.parametrize("make", [bert_model, adapted], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    "make", [pytest.param(bert_model, id="full"), pytest.param(adapted, id="lora", marks=pytest.mark.slow)]
+)
 def test_bf16_autocast(make, tmp_path):
     trainer = bert_trainer(tmp_path / "bf16", model=make(), bf16=True, **SGD)
     trainer.train()
