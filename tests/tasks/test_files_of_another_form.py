@@ -71,7 +71,7 @@ def test_whole_labels_with_a_gap(tmp_path, capsys, monkeypatch, source, labels):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (gzip.compress(b"text,label"), "is compressed by gzip. Unpack it."),
+        (gzip.compress(b"text,label", mtime=0), "is compressed by gzip. Unpack it."),
         (b"PK\x03\x04\xff", "is a ZIP archive or a spreadsheet. Unpack it, or save the sheet as CSV."),
         ("text,label\na,b".encode("utf-16"), "is not UTF-8, but UTF-16. Convert the file to UTF-8."),
         ("text,label\né,b".encode("latin-1"), "is not UTF-8. Convert the file to UTF-8."),
