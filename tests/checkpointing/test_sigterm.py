@@ -103,6 +103,7 @@ def test_an_alpha_step_stops_between_two_of_its_steps(settings, tmp_path, monkey
         assert_same_run(whole, run_toy(tmp_path / str(epoch), resume_from_checkpoint="auto", **settings))
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_sigterm_to_one_of_two_processes_in_an_alpha_step(tmp_path):
     runs = []

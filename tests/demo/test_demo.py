@@ -84,8 +84,8 @@ def run_small(method, suite, rows, test_rows, folder, **settings):
     return score, history
 
 
-@pytest.mark.parametrize("method", OTHER_METHODS)
-def test_every_method_runs_on_the_demo_suite(method, suite, tmp_path):
+@pytest.mark.parametrize("method", ["diw", "forkmerge", "meta_tartan", "pcgrad", "tawt"])
+def test_a_method_of_each_family_runs_on_the_demo_suite(method, suite, tmp_path):
     rows = dict.fromkeys(suite[0], 32)
     score, history = run_small(method, suite, rows, 50, tmp_path, num_train_epochs=2, per_device_train_batch_size=16)
     assert 0 < score < 1

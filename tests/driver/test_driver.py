@@ -131,6 +131,7 @@ def test_two_launched_processes_equal_one(launcher, data_dir, small_encoder, tmp
     assert_about_equal(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_sharded_by_the_launch_file(data_dir, tmp_path):
     """FSDP2 on two CPU processes writes the same outputs as one process, and sharded checkpoints."""

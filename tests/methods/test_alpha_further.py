@@ -224,6 +224,7 @@ def test_two_processes_equal_the_reference(config, cases, searches, tmp_path):
             assert mine["alpha"] == pytest.approx(theirs["alpha"], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_side_by_side_equals_one_process_to_the_last_bit(tmp_path):
     """A group whose tasks are all pruned waits. The other groups continue to fit their α."""

@@ -170,6 +170,7 @@ def test_on_a_cpu_both_delta_devices_give_the_same_run(dtype, tmp_path):
         assert torch.equal(tensor, other["state"][name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_shards_on_two_processes(tmp_path):
     """FSDP2: each process rounds and keeps its shards."""

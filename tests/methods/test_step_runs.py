@@ -32,7 +32,8 @@ class SaveAt(TrainerCallback):
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.slow] if case in REPRESENTED else []) for case in CASES]
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case in (*REPRESENTED, "nashmtl") else []) for case in CASES],
 )
 def test_resume_to_the_last_bit(case, tmp_path):
     """Dropout, batch norm, AdamW and accumulation; resumed in mid-epoch and at an epoch's end."""
@@ -50,6 +51,7 @@ def test_resume_to_the_last_bit(case, tmp_path):
         assert torch.equal(whole["torch_rng"], resumed["torch_rng"])
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_native_heads_on_two_processes(tmp_path):
     """Two processes equal one for BERT; every head moves in every step, whatever the run accumulates."""

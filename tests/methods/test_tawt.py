@@ -33,6 +33,7 @@ def test_equals_the_straight_line(case, tmp_path):
     assert_equals_reference(run_toy(tmp_path, method="tawt", **settings), **rule)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_equal_one(tmp_path):
     runs = [

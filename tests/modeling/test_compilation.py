@@ -50,6 +50,7 @@ def test_a_compiled_run_is_the_same_run(graphs, tmp_path):
     assert torch.equal(native.classifier.weight, plain.model.tasks[TARGET].classifier.weight)
 
 
+@pytest.mark.slow
 def test_many_tasks_share_the_graphs(graphs, tmp_path):
     """torch silently stops compiling after eight graphs of one function. Twelve heads must not need one each."""
     heads = {f"t{number}": HEADS["a"] for number in range(12)}

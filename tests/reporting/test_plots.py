@@ -59,7 +59,6 @@ def test_an_empty_history_is_refused(tmp_path):
 
 
 def test_importing_the_package_imports_no_matplotlib():
-    """The forked process has imported the package and the driver."""
     assert fork(imports_matplotlib).result is False
 
 

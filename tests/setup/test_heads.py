@@ -174,7 +174,7 @@ def test_a_checkpoint_of_a_run_with_another_order_is_refused(tmp_path):
     run(TASKS["pair"]).train()
     checkpoint = str(tmp_path / "run" / "checkpoint-2")
     run(TASKS["pair"]).train(resume_from_checkpoint=checkpoint)
-    with pytest.raises(ValueError, match=r"head of pair=.*\['a', 'b'\].*this run has .*\['b', 'a'\]"):
+    with pytest.raises(ValueError, match=r"head of pair.labels=.*\['a', 'b'\].*this run has .*\['b', 'a'\]"):
         run(in_order(TASKS["pair"], [1, 0])).train(resume_from_checkpoint=checkpoint)
 
 

@@ -34,7 +34,7 @@ def rows(task, number, seed):
     return made
 
 
-def bert_trainer(output_dir, rows_of_sts_b=None, compute_metrics=None, **settings):
+def bert_trainer(output_dir, compute_metrics=None, **settings):
     """A trainer of `rte` with the help of the other two; the model's initial weights are always the same."""
     defaults = {
         "target_task": "rte",
@@ -67,8 +67,7 @@ def bert_trainer(output_dir, rows_of_sts_b=None, compute_metrics=None, **setting
     return RecordingTrainer(
         model=MultitaskModel(MultitaskConfig(encoder=encoder, tasks=HEADS)),
         args=args,
-        train_dataset={task: rows(task, number, seed=1) for task, number in ROWS.items()}
-        | ({} if rows_of_sts_b is None else {"sts-b": rows_of_sts_b}),
+        train_dataset={task: rows(task, number, seed=1) for task, number in ROWS.items()},
         eval_dataset={"rte": rows("rte", 16, seed=2)},
         compute_metrics=compute_metrics,
     )
@@ -93,7 +92,7 @@ def run_bert(output_dir, **settings):
     }
 
 
-def checked_run(output_dir, metric="loss", frozen=(), rows=None, looks=True):
+def checked_run(output_dir, metric="loss", frozen=(), looks=True):
     """
     Trains a model that FSDP2 shards, with something that the checks before training find, or nothing.
 
@@ -101,14 +100,13 @@ def checked_run(output_dir, metric="loss", frozen=(), rows=None, looks=True):
         output_dir: Folder of the run.
         metric: What selects the best model, from the loss and a metric of the user's own, an accuracy.
         frozen: Prefixes of parameters that are not trained.
-        rows: Training rows of `sts-b`. Defaults to those of `bert_trainer`.
         looks: Whether each task's loss is looked at before training.
 
     Returns:
         Every rank's error, its steps and the sum of its shards.
     """
     settings = {"num_train_epochs": 1, "ddp_timeout": 20, "eval_strategy": "epoch", "metric_for_best_model": metric}
-    trainer = bert_trainer(output_dir, rows, lambda prediction: {"accuracy": 1.0}, **settings)
+    trainer = bert_trainer(output_dir, lambda prediction: {"accuracy": 1.0}, **settings)
     for name, parameter in trainer.model.named_parameters():
         parameter.requires_grad_(not name.startswith(tuple(frozen)))
     look, error = loop_mixin.check_first_batches, None

@@ -162,6 +162,7 @@ def score_many_times():
         assert score(task, np.eye(2)[references], references)["combined_score"] == 1.0
 
 
+@pytest.mark.slow
 def test_two_processes_at_once():
     run = fork(score_many_times, config="ddp", num_processes=2)
     assert run.returncode == 0, run.stderr
