@@ -9,10 +9,11 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
-from transformers.trainer_utils import PredictionOutput, has_length
+from transformers.trainer_utils import EvalLoopOutput, PredictionOutput, has_length
 
 from .data import TaskDataset
 from .data.generators import unchanged_generators
+from .data.length_ordered import LengthOrdered
 from .distributed.agreement import require_equal_ranks
 from .distributed.refusals import check_evaluation
 from .distributed.timeout import explained_waits
@@ -121,10 +122,13 @@ class EvaluationMixin(Trainer):
         if eval_dataset is None or isinstance(eval_dataset, str):
             if name not in (self.eval_dataset or {}):
                 raise ValueError(f"task {name!r} has no validation set: pass one in `eval_dataset`")
-            return super().get_eval_dataloader(name)
+            ordered = {**self.eval_dataset, name: self._longest_first(self.eval_dataset[name])}
+            with temporarily(self, eval_dataset=ordered), self._without_sampling_strategy():
+                return super().get_eval_dataloader(name)
         # Trainer caches loaders with persistent workers under one key, "eval", for all datasets without a name.
         getattr(self, "_eval_dataloaders", {}).pop("eval", None)
-        return super().get_eval_dataloader(self._with_task(eval_dataset, name))
+        with self._without_sampling_strategy():
+            return super().get_eval_dataloader(self._longest_first(self._with_task(eval_dataset, name)))
 
     @multitask_hook
     def get_test_dataloader(self, test_dataset: Any = None) -> DataLoader:
@@ -145,7 +149,8 @@ class EvaluationMixin(Trainer):
             if task is None or task.test is None:
                 raise ValueError(f"task {name!r} has no test rows: pass a tokenised dataset")
             test_dataset = tokenized_split({name: task}, "test", self.processing_class, self.args)[name]
-        return super().get_test_dataloader(self._with_task(test_dataset, name))
+        with self._without_sampling_strategy():
+            return super().get_test_dataloader(self._longest_first(self._with_task(test_dataset, name)))
 
     @multitask_hook
     def evaluation_loop(
@@ -155,24 +160,46 @@ class EvaluationMixin(Trainer):
         prediction_loss_only: bool | None = None,
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
-    ) -> Any:
+    ) -> EvalLoopOutput:
         """
         Trainer's loop, with the last merged parameters (inside a plan with forks, these are θ0).
 
-        All ranks evaluate the same task, and return the metrics of rank 0: a metric may be random, but ranks must stop
-        early, save and lower learning rates alike.
+        Metrics and outputs are in the order of the rows, whatever order the loader reads them in. All ranks evaluate
+        the same task, and return the metrics of rank 0: a metric may be random, but ranks must stop early, save and
+        lower learning rates alike.
         """
         check_evaluation(self.accelerator, self.model)
-        num_rows = len(dataloader.dataset) if has_length(dataloader.dataset) else None
-        same = {"the task to evaluate": self._task_under_evaluation, "the number of its rows": num_rows}
-        with explained_waits(self.args, lambda: self.state.global_step), self.merged_parameters():
+        rows: Any = dataloader.dataset
+        same = {
+            "the task to evaluate": self._task_under_evaluation,
+            "the number of its rows": len(rows) if has_length(rows) else None,
+        }
+        in_order = rows.in_row_order if isinstance(rows, LengthOrdered) else (lambda metric: metric)
+        with (
+            explained_waits(self.args, lambda: self.state.global_step),
+            self.merged_parameters(),
+            temporarily(self, compute_metrics=in_order(self.compute_metrics)),
+        ):
             require_equal_ranks(same)
             with noted(f"while task {self._task_under_evaluation!r} was evaluated"):
                 output = super().evaluation_loop(
                     dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
                 )
             (metrics,) = broadcast_object_list([output.metrics])
-        return output._replace(metrics=metrics)
+        return (rows.restored_output(output) if isinstance(rows, LengthOrdered) else output)._replace(metrics=metrics)
+
+    def _longest_first(self, dataset: TaskDataset) -> TaskDataset:
+        """The rows ordered by length, if lengths are known and the outputs can be put back in order."""
+        if self.args.batch_eval_metrics or not self.args.eval_do_concat_batches:
+            return dataset
+        lengths = self.task_setup.lengths
+        if lengths.of(dataset) is None:
+            return dataset
+        return LengthOrdered(dataset, lengths.longest_first(dataset, range(len(dataset))))
+
+    def _without_sampling_strategy(self) -> contextlib.AbstractContextManager[None]:
+        """Trainer's own grouping would return outputs in the order of its batches."""
+        return temporarily(self.args, train_sampling_strategy="random")
 
     def rehearse_metrics(self) -> None:
         """

@@ -16,7 +16,7 @@ from transformers.trainer_utils import seed_worker
 
 from .checkpointing.mixin import CheckpointingMixin
 from .checkpointing.preemption import PreemptionCallback, ignore_sigterm_in_worker
-from .data import PlanBatchSampler, TaskDataset, padded_tokens, steps_per_task
+from .data import TaskDataset, padded_tokens, steps_per_task
 from .data.loader import plan_loader
 from .distributed.fsdp import configure_fsdp_plugin, enable_fsdp_on_cpus
 from .distributed.phase_groups import PhaseGroups, count_groups
@@ -26,6 +26,7 @@ from .evaluation import EvaluationMixin
 from .methods import METHODS
 from .modeling.compilation import compile_encoder
 from .reporting.mixin import ReportingMixin
+from .run.batches import plan_sampler
 from .run.callbacks import PlanCallback, PlanProgressCallback
 from .run.loop_mixin import TrainingLoopMixin
 from .run.runner import PlanRunner
@@ -247,7 +248,7 @@ class MultitaskTrainer(
         if self._num_groups > 1:
             # A phase's cost is its tokens. Reading rows may be random, so all processes use the first one's counts.
             for name, dataset in datasets.items():
-                sizes[name] *= padded_tokens(dataset, self._train_batch_size)
+                sizes[name] *= padded_tokens(dataset, self._train_batch_size, self.task_setup.lengths.of(dataset))
             (sizes,) = broadcast_object_list([sizes])
         groups = PhaseGroups(self._num_groups, sizes, args.process_index, args.world_size)
         return PlanRunner(self._run_context(), METHODS[args.method](args, list(num_rows)), groups, steps)
@@ -295,16 +296,7 @@ class MultitaskTrainer(
         start: Any = partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index)
         if args.enable_jit_checkpoint:
             start = partial(ignore_sigterm_in_worker, initialise=start)
-        sampler = PlanBatchSampler(
-            current_lanes=lambda: self.runner.state.lanes,
-            max_steps=self.runner.max_steps,
-            num_rows={name: len(dataset) for name, dataset in self.task_setup.train_datasets.items()},
-            rows_per_task=self._train_batch_size,
-            accumulation_steps=args.gradient_accumulation_steps,
-            ranks_per_lane=self.runner.groups.size,
-            fraction=args.delta_fraction,
-            data_seed=args.resolved_data_seed,
-        )
+        sampler = plan_sampler(self.runner)
         return self.accelerator.prepare(plan_loader(self.train_dataset, sampler, self.data_collator, start, args))
 
     @multitask_hook

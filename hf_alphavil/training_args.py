@@ -80,12 +80,14 @@ class MultitaskTrainingArguments(MultitaskSettings):
             different tasks on different groups of processes; `auto` is `on` where that is possible.
         phase_group_size (`int`, *optional*): Processes per group of `phase_parallel`.
 
-        > Task sampling (`settings/sampling.py`)
+        > Sampling of tasks and rows (`settings/sampling.py`)
 
         task_sampling (`str`, *optional*, defaults to `"proportional"`): How joint phases mix tasks: `proportional` to
             their rows, `uniform`, by `temperature` or by task `weights`.
         sampling_temperature (`float`, *optional*, defaults to 2.0): For `task_sampling="temperature"`: 1 is
             proportional, infinity is uniform.
+        length_grouping (`str`, *optional*, defaults to `"auto"`): Whether rows of similar length share a batch: `auto`
+            where a `datasets.Dataset` stores `input_ids` or lengths, `on` for every dataset, `off` never.
 
     Raises:
         ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.

@@ -35,6 +35,8 @@ class PlanBatchSampler(Sampler[list[int]]):
         ranks_per_lane (`int`): Number of ranks that share the steps of a lane.
         fraction (`float`): The share ρ of a task's rows that an epoch samples.
         data_seed (`int`): Seed of all draws.
+        lengths (`Mapping[str, Sequence[int]]`, *optional*):
+            Lengths of the rows of tasks whose steps have rows of similar length.
     """
 
     drop_last = False
@@ -51,6 +53,7 @@ class PlanBatchSampler(Sampler[list[int]]):
         ranks_per_lane: int,
         fraction: float,
         data_seed: int,
+        lengths: Mapping[str, Sequence[int] | None] | None = None,
     ) -> None:
         self.current_lanes = current_lanes
         self.max_steps = max_steps
@@ -60,6 +63,7 @@ class PlanBatchSampler(Sampler[list[int]]):
         self.ranks_per_lane = ranks_per_lane
         self.fraction = fraction
         self.data_seed = data_seed
+        self.lengths = lengths or {}
 
     def __len__(self) -> int:
         """Number of batches of the longest plan, over all ranks. Iteration over a shorter plan ends early."""
@@ -67,7 +71,10 @@ class PlanBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         lanes = self.current_lanes()
-        streams = epoch_streams(self.num_rows, self.fraction, self.data_seed, lanes[0].epoch)
+        rows_per_step = self.rows_per_task * self.accumulation_steps * self.ranks_per_lane
+        streams = epoch_streams(
+            self.num_rows, self.fraction, self.data_seed, lanes[0].epoch, self.lengths, rows_per_step
+        )
         offsets = dict(zip(self.num_rows, accumulate(self.num_rows.values(), initial=0), strict=False))
 
         def draw(tasks: tuple[str, ...]) -> list[int]:

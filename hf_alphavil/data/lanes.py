@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,20 +30,25 @@ def assign_lanes(sizes: Mapping[str, float], num_lanes: int) -> dict[str, int]:
     return lanes
 
 
-def padded_tokens(dataset: Any, batch_size: int, max_batches: int = 16) -> float:
+def padded_tokens(dataset: Any, batch_size: int, lengths: Sequence[int] | None = None, max_batches: int = 16) -> float:
     """
     Mean number of tokens per row when every row is padded to the longest of its batch.
+
+    With lengths, rows of similar length share a batch, so padding is not counted.
 
     The tokens of all choices of a multiple-choice row are added up.
 
     Args:
         dataset (`Dataset`): A map-style dataset.
         batch_size (`int`): Rows per batch.
+        lengths (`Sequence[int]`, *optional*): Lengths of the rows, if batches are made by length.
         max_batches (`int`, *optional*, defaults to 16): Number of random batches to average over.
 
     Returns:
         `float`: Mean number of `input_ids`, padding included; 1 if rows have no `input_ids`.
     """
+    if lengths is not None:
+        return sum(lengths) / len(lengths)
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
     tokens = [_count(dataset[row].get("input_ids", 0)) for row in order[: batch_size * max_batches]]
     longest = [max(tokens[i : i + batch_size]) for i in range(0, len(tokens), batch_size)]

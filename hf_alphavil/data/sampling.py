@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import torch
 
+from .length_groups import group_by_length
 from .seeding import derive_seed
 
 
@@ -48,15 +49,28 @@ class RowStream:
     """
     The rows of one task in one epoch: a random share ρ, in random order, from the start again when all are used.
 
+    With lengths, rows of similar length are taken together: see [`group_by_length`].
+
     Args:
         num_rows (`int`): Training rows of the task.
         fraction (`float`): The share ρ.
         seed (`int`): Seed of the draw. It must be equal on all ranks.
+        lengths (`Sequence[int]`, *optional*): Length of every row.
+        rows_per_step (`int`, *optional*, defaults to 1): Rows of the task in an optimizer step, over all ranks.
     """
 
-    def __init__(self, num_rows: int, fraction: float, seed: int) -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        fraction: float,
+        seed: int,
+        lengths: Sequence[int] | None = None,
+        rows_per_step: int = 1,
+    ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self._rows = torch.randperm(num_rows, generator=generator)[: sampled_rows(num_rows, fraction)].tolist()
+        if lengths is not None:
+            self._rows = group_by_length(self._rows, lengths, rows_per_step, generator)
         self._taken = 0
 
     def take(self, count: int) -> list[int]:
@@ -134,7 +148,14 @@ def mixed_order(counts: Mapping[str, int], seed: int) -> tuple[str, ...]:
     return tuple(ordered[i] for i in permutation.tolist())
 
 
-def epoch_streams(num_rows: Mapping[str, int], fraction: float, data_seed: int, epoch: int) -> dict[str, RowStream]:
+def epoch_streams(
+    num_rows: Mapping[str, int],
+    fraction: float,
+    data_seed: int,
+    epoch: int,
+    lengths: Mapping[str, Sequence[int] | None],
+    rows_per_step: int,
+) -> dict[str, RowStream]:
     """
     The row streams of one epoch, one per task. Each is a pure function of (data seed, epoch, task).
 
@@ -143,7 +164,10 @@ def epoch_streams(num_rows: Mapping[str, int], fraction: float, data_seed: int, 
         fraction (`float`): The share ρ.
         data_seed (`int`): The run's data seed.
         epoch (`int`): The epoch, from 0.
+        lengths (`Mapping[str, Sequence[int]]`): Lengths of the rows of tasks whose steps have rows of similar length.
+        rows_per_step (`int`): Rows of a task in an optimizer step, over all ranks.
     """
     return {
-        task: RowStream(rows, fraction, derive_seed(data_seed, epoch, task, "rows")) for task, rows in num_rows.items()
+        task: RowStream(rows, fraction, derive_seed(data_seed, epoch, task, "rows"), lengths.get(task), rows_per_step)
+        for task, rows in num_rows.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,6 +81,7 @@ class RunObjectives:
             "prepare_inputs": context.prepare_inputs,
             "accelerator": context.accelerator,
             "micro_batch_size": context.batch_size,
+            "order": partial(context.setup.lengths.longest_first, dataset),
         }
 
     def _check_target_has_classes(self) -> None:

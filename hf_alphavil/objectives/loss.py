@@ -46,6 +46,8 @@ class TaskObjective:
             Without it, the score is minus the loss.
         label_name (`str`, *optional*, defaults to `"labels"`): The input whose labels `compute_score` reads.
         preprocess_logits (`Callable`, *optional*): Trainer's `preprocess_logits_for_metrics`.
+        order (`Callable`, *optional*):
+            Puts rows into the order in which micro-batches take them, such as by length. Defaults to their own.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class TaskObjective:
         compute_score: Callable[[EvalPrediction, Sequence[int]], float] | None = None,
         label_name: str = "labels",
         preprocess_logits: Callable[[Any, Any], Any] | None = None,
+        order: Callable[[Sequence[int]], Sequence[int]] = lambda rows: rows,
     ) -> None:
         self.model = model
         self.parameters = list(parameters)
@@ -71,6 +74,7 @@ class TaskObjective:
         self.compute_score = compute_score
         self.label_name = label_name
         self.preprocess_logits = preprocess_logits
+        self.order = order
 
     @property
     def num_rows(self) -> int:
@@ -171,7 +175,7 @@ class TaskObjective:
         """
         if self.compute_score is None:
             return -self.loss(rows)
-        own, has_nan = [], False
+        own, has_nan, rows = [], False, self.order(rows)
         with torch.no_grad():
             for index, inputs, outputs, length in self._outputs(rows):
                 has_nan = has_nan or _has_nan(_logits(outputs))
@@ -232,7 +236,7 @@ class TaskObjective:
     def _outputs(self, rows: Sequence[int]) -> Iterator[tuple[int, Any, Any, int]]:
         """Yields the index, inputs, outputs and number of rows that count of each micro-batch of this rank."""
         num_ranks = self.accelerator.num_processes
-        passes = self._num_micro_batches(rows)
+        passes, rows = self._num_micro_batches(rows), self.order(rows)
         if is_sharded(self.model):
             # Passes are collective, so a rank with no micro-batches left joins with a weight of 0.
             passes = math.ceil(passes / num_ranks) * num_ranks

@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from .alpha import AlphaArguments
 from .changed import changed_fields
+from .checks import require
 from .method import MethodArguments
 from .phases import PhaseArguments
 from .sampling import SamplingArguments
@@ -59,6 +60,9 @@ class MultitaskSettings(
         self.check_weights()
         self.check_phases()
         self.check_sampling()
+        is_grouped = self.train_sampling_strategy == "group_by_length"
+        instead = "'on' or 'auto' with train_sampling_strategy='group_by_length'"
+        require(self, "length_grouping", not is_grouped or self.length_grouping != "off", instead)
 
         self._given = given
         self._derived = {entry.name: getattr(self, entry.name) for entry in fields(self)}
@@ -81,6 +85,11 @@ class MultitaskSettings(
     def resolved_data_seed(self) -> int:
         """`int`: The seed of row draws, mixtures and meta batches: `data_seed`, or `seed` if it is not set."""
         return self.seed if self.data_seed is None else self.data_seed
+
+    @property
+    def resolved_length_grouping(self) -> str:
+        """`str`: `length_grouping`, or `on` if `train_sampling_strategy` asks for it."""
+        return "on" if self.train_sampling_strategy == "group_by_length" else self.length_grouping
 
     @property
     def normalizes_task_weights(self) -> bool:

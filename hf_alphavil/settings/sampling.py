@@ -1,4 +1,4 @@
-"""Settings of task sampling in joint phases."""
+"""Settings of sampling: which task a step of a joint phase trains, and which rows share a batch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .checks import require, require_choices
 
 @dataclass
 class SamplingArguments:
-    """How joint phases draw the task of each step."""
+    """How joint phases draw the task of each step, and how rows are put into batches."""
 
-    help_title: ClassVar[str] = "task sampling"  # in `--help`
+    help_title: ClassVar[str] = "sampling of tasks and rows"  # in `--help`
 
     task_sampling: str = field(
         default="proportional",
@@ -24,6 +24,17 @@ class SamplingArguments:
     )
     sampling_temperature: float = field(
         default=2.0, metadata={"help": "Temperature of `task_sampling=temperature`: 1 is proportional, ∞ uniform."}
+    )
+    length_grouping: str = field(
+        default="auto",
+        metadata={
+            "help": "Whether rows of similar length share a batch, in training, α steps, evaluation and prediction, "
+            "so that little is padded. `auto`: for every `datasets.Dataset` with `input_ids`, or with a column "
+            "`length_column_name`; `on`: for other datasets too, of which each row is read once before training; "
+            "`off`: batches are drawn at random, and evaluated in order. `train_sampling_strategy=group_by_length` "
+            "means `on`.",
+            "choices": ("auto", "on", "off"),
+        },
     )
 
     def check_sampling(self) -> None:

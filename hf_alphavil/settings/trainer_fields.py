@@ -103,8 +103,8 @@ def _refuse_without_effect(args: TrainingArguments) -> None:
     require(
         args,
         "train_sampling_strategy",
-        args.train_sampling_strategy == "random",
-        "'random', or leave it out: with several tasks the method's plan chooses the rows of every batch",
+        args.train_sampling_strategy in ("random", "group_by_length"),
+        "'random' or 'group_by_length': with several tasks the method's plan chooses the rows of every batch",
     )
     require(
         args,

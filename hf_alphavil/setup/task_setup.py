@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ..data import TaskDataset, select_columns
+from ..data.row_lengths import RowLengths
 from ..kinds import find_kind
 from ..methods import METHODS
 from ..modeling import MultitaskModel
@@ -43,6 +44,7 @@ class TaskSetup:
         metrics (`Mapping[str, Callable]`): `compute_metrics` of every task that has one.
         kinds (`Mapping[str, str]`): The kind of every task whose kind is known.
         heads (`Mapping[str, dict]`): The descriptions of the model's heads by task, where they are known.
+        lengths (`RowLengths`): Lengths of rows, for batches of rows of similar length.
         settings (`tuple`): The settings that it was made with, see [`setup_settings`].
     """
 
@@ -55,6 +57,7 @@ class TaskSetup:
     metrics: Mapping[str, Callable]
     kinds: Mapping[str, str]
     heads: Mapping[str, dict[str, Any]]
+    lengths: RowLengths = field(default_factory=RowLengths)
     settings: tuple[Any, ...] = ()
 
     def with_heads_of(self, model: nn.Module) -> TaskSetup:
@@ -207,6 +210,7 @@ def make_task_setup(
         metrics=_metrics(tasks, names, compute_metrics),
         kinds={name: task.kind for name, task in tasks.items()},
         heads={name: task.head for name, task in with_heads.items()},
+        lengths=RowLengths(*_length_settings(args)),
         settings=setup_settings(args),
     )
 
@@ -219,7 +223,12 @@ def setup_settings(args: MultitaskSettings) -> tuple[Any, ...]:
         args (`MultitaskSettings`): The settings.
     """
     holdout = args.alpha_data, args.alpha_holdout_fraction, args.resolved_data_seed
-    return args.target_task, args.method, args.max_length, args.remove_unused_columns, args.label_names, *holdout
+    rows = args.max_length, args.remove_unused_columns, args.label_names, *_length_settings(args)
+    return args.target_task, args.method, *rows, *holdout
+
+
+def _length_settings(args: MultitaskSettings) -> tuple[str, str]:
+    return args.resolved_length_grouping, args.length_column_name
 
 
 def head_of(tasks: Mapping[str, Task], name: str) -> str:

@@ -16,6 +16,18 @@ def seeded_permutation(n, *parts):
     return torch.randperm(n, generator=torch.Generator().manual_seed(derive_seed(*parts))).tolist()
 
 
+def steps_of_similar_length(rows, lengths, size, generator):
+    """Rows in steps of `size`: sorted by length ± 5 % within 32 steps, the last step filled up, steps shuffled."""
+    rows = rows + [rows[i % len(rows)] for i in range(-len(rows) % size)]
+    noise = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+    keyed = [(lengths[row] * (0.95 + 0.1 * float(x)), row) for row, x in zip(rows, noise, strict=True)]
+    steps = []
+    for start in range(0, len(keyed), 32 * size):
+        window = sorted(keyed[start : start + 32 * size], key=lambda pair: pair[0])
+        steps += [[row for _, row in window[i : i + size]] for i in range(0, len(window), size)]
+    return [row for i in torch.randperm(len(steps), generator=generator).tolist() for row in steps[i]]
+
+
 def take(dataset, rows):
     """The rows as one batch, {field: stacked tensor}."""
     items = [dataset[row] for row in rows]
@@ -136,6 +148,7 @@ def straight_line_avil(
     alpha_applies_to="all",
     lr_schedule="constant",
     warmup_steps=0,
+    lengths=None,
     data_seed,
 ):
     """Run αVIL and return one record per epoch. The model itself is not changed: read the last record's "theta"."""
@@ -209,10 +222,15 @@ def straight_line_avil(
     records = []
     for e in range(epochs):
         # Rows: the stream of a task is its permutation, repeated; step i of the epoch takes rows i·G ... (i+1)·G − 1.
-        perm = {t: seeded_permutation(len(train[t]), data_seed, e, t, "rows")[: m[t]] for t in tasks}
+        perm = {}
+        for t in tasks:
+            draw = torch.Generator().manual_seed(derive_seed(data_seed, e, t, "rows"))
+            perm[t] = torch.randperm(len(train[t]), generator=draw).tolist()[: m[t]]
+            if lengths is not None:
+                perm[t] = steps_of_similar_length(perm[t], lengths[t], G, draw)
 
         def rows_of(t, i, perm=perm):
-            return [perm[t][j % m[t]] for j in range(i * G, (i + 1) * G)]
+            return [perm[t][j % len(perm[t])] for j in range(i * G, (i + 1) * G)]
 
         # The joint phase.
         counts, order = dict.fromkeys(tasks, 0), []

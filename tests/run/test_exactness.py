@@ -9,7 +9,8 @@ from support.toy_run import LABELS, SIZES, run_toy
 
 SEVERAL_PROCESS_CASES = {
     ("ddp", 2): (
-        "accumulation", "clipping_learning_rate_accumulation", "uneven_meta_batches", "joint", "skipped_task",
+        "accumulation", "clipping_learning_rate_accumulation", "uneven_meta_batches", "similar_lengths_joint",
+        "skipped_task",
     ),
     # Two meta rows leave two ranks without any.
     ("ddp", 4): ("few_meta_rows",),

@@ -191,7 +191,7 @@ TABLE = {
     "dataloader_in_order": (AS_TRAINER, False, WORKER, same),
     "remove_unused_columns": (BY_TASK, False, {}, same),
     "label_names": (BY_TASK, ["labels"], {}, same),
-    "train_sampling_strategy": (REFUSED, "sequential", {}, "train_sampling_strategy='sequential': pass 'random'"),
+    "train_sampling_strategy": (REFUSED, "sequential", {}, "train_sampling_strategy='sequential': pass 'random' or"),
     "length_column_name": (AS_TRAINER, "len", {}, same),
     "ddp_find_unused_parameters": (REFUSED, False, {"processes": 2}, "ddp_find_unused_parameters=False: pass True"),
     "ddp_static_graph": (REFUSED, True, {"processes": 2}, "ddp_static_graph=True: pass False or None"),

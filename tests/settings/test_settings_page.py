@@ -22,7 +22,7 @@ GROUPS = {
     "α": AlphaArguments,
     "Task weights": WeightArguments,
     "Phases": PhaseArguments,
-    "Task sampling": SamplingArguments,
+    "Sampling of tasks and rows": SamplingArguments,
 }
 
 

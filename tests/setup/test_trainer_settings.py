@@ -37,7 +37,14 @@ class NoStep(TrainerCallback):
         ({"data_seed": 2**32, "alpha_data": "train_holdout"}, "data_seed=4294967296: pass a whole number from 0"),
         ({"optim_args": "momentum"}, "optim_args='momentum': pass 'name=value,name=value'"),
         ({"log_level": "loud"}, "log_level='loud': pass one of passive, detail, debug"),
-        ({"train_sampling_strategy": "group_by_length"}, "train_sampling_strategy='group_by_length': pass 'random'"),
+        (
+            {"train_sampling_strategy": "group_by_length"},
+            r"'group_by_length'\): row 0 of task 'a' has no list of `input_ids`",
+        ),
+        (
+            {"train_sampling_strategy": "group_by_length", "length_grouping": "off"},
+            "length_grouping='off': pass 'on' or 'auto' with train_sampling_strategy='group_by_length'",
+        ),
         ({"dataloader_drop_last": True}, "dataloader_drop_last=True: pass False, or leave it out"),
         ({"use_liger_kernel": True}, "use_liger_kernel=True: pass False"),
         ({"deepspeed": "zero3.json"}, "DeepSpeed is not supported"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reference.straight_line import straight_line_avil
-from support.toy_run import TARGET, toy_data, toy_model
+from support.toy_run import TARGET, toy_data, toy_lengths, toy_model
 
 TOLERANCE = 1e-6
 
@@ -62,6 +62,11 @@ CASES = {
         {"min_task_weight": 0.0, "alpha_learning_rate": 2.0, "optim_args": "momentum=0.9"},
         {"min_task_weight": 0.0, "alpha_learning_rate": 2.0, "momentum": 0.9},
     ),
+    "similar_lengths": ({"length_grouping": "on"}, {"lengths": True}),
+    "similar_lengths_joint": (
+        {"length_grouping": "on", "joint_fraction": 0.4, "delta_fraction": 0.6},
+        {"lengths": True, "joint_fraction": 0.4, "delta_fraction": 0.6},
+    ),
     "max_phase_steps": ({"max_phase_steps": 3}, {"max_phase_steps": 3}),
     "joint": (
         {"joint_fraction": 0.4, "optim_args": "momentum=0.9"},
@@ -81,6 +86,8 @@ CASES = {
 @cache
 def reference(**settings):
     train, meta = toy_data()
+    if settings.get("lengths"):
+        settings["lengths"] = toy_lengths(train)
     defaults = {
         "epochs": 3,
         "learning_rate": 0.1,

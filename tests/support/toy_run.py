@@ -1,12 +1,14 @@
 """Runs of the toy model that tests compare."""
 
 import copy
+import zlib
 from functools import cache
 
 import accelerate.utils.imports
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
+from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
@@ -84,6 +86,24 @@ def toy_data(order=tuple(SIZES), seed=0):
     return {task: train[task] for task in order}, meta
 
 
+def toy_lengths(train):
+    """A length from 5 to 60 for every row of the training sets."""
+    return {task: [5 + zlib.crc32(f"{task}:{row}".encode()) % 56 for row in range(len(train[task]))] for task in train}
+
+
+class WithLengths(Dataset):
+    """A dataset whose rows also have `input_ids`, of given lengths, which the toy does not read."""
+
+    def __init__(self, rows, lengths):
+        self.rows, self.lengths = rows, lengths
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return {**self.rows[index], "input_ids": [0] * self.lengths[index]}
+
+
 def toy_model(noisy=False):
     """The toy model, always with the same initial parameters."""
     return (NoisyToyModel if noisy else ToyModel)(LABELS)
@@ -117,8 +137,14 @@ def accuracy(prediction):
 def toy_trainer(
     output_dir, order=tuple(SIZES), noisy=False, callbacks=None, trainer_class=RecordingTrainer, **settings
 ):
-    """A trainer on the toy data; the meta set is the target's validation set."""
+    """A trainer on the toy data; the meta set is the target's validation set.
+
+    With `length_grouping="on"`, rows have lengths.
+    """
     train, meta = toy_data(order)
+    if settings.get("length_grouping") == "on":
+        train = {task: WithLengths(rows, toy_lengths(train)[task]) for task, rows in train.items()}
+        meta = WithLengths(meta, list(range(len(meta))))
     args = toy_args(output_dir, **settings)
     return trainer_class(
         model=toy_model(noisy),

@@ -1,0 +1,127 @@
+"""Lengths of a dataset's rows, in tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Sized
+from itertools import pairwise
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .generators import unchanged_generators
+from .task_dataset import TaskDataset
+from .underlying import underlying
+
+_INPUT = "input_ids"
+_ROWS_AT_ONCE = 10_000
+
+
+class RowLengths:
+    """
+    The length of every row of a dataset: its number of `input_ids`, or those of its longest choice.
+
+    Lengths are taken once per dataset.
+
+    Args:
+        mode (`str`, *optional*, defaults to `"off"`):
+            `auto` takes lengths that a `datasets.Dataset` stores, `on` reads every row of other datasets, `off` takes
+            none.
+        column (`str`, *optional*, defaults to `"length"`):
+            Column of a `datasets.Dataset` that holds lengths, if it has one. It comes before `input_ids`.
+    """
+
+    def __init__(self, mode: str = "off", column: str = "length") -> None:
+        self.mode = mode
+        self.column = column
+        self._known: WeakKeyDictionary[TaskDataset, list[int] | None] = WeakKeyDictionary()
+
+    def of(self, dataset: TaskDataset) -> list[int] | None:
+        """
+        The lengths of a dataset's rows.
+
+        Args:
+            dataset (`TaskDataset`): The rows.
+
+        Returns:
+            `list[int]`, *optional*: The lengths; `None` if they are not wanted or not stored.
+
+        Raises:
+            ValueError: With `on`, if a row has no `input_ids`.
+        """
+        if dataset not in self._known:
+            self._known[dataset] = self._take(dataset)
+        return self._known[dataset]
+
+    def longest_first(self, dataset: TaskDataset, rows: Sequence[int]) -> list[int]:
+        """
+        Rows ordered by length, so that passes over neighbours need little padding and the first takes most memory.
+
+        Args:
+            dataset (`TaskDataset`): The dataset.
+            rows (`Sequence[int]`): Numbers of rows.
+
+        Returns:
+            `list[int]`: The rows, longest first; in their own order if the lengths are not known.
+        """
+        lengths = self.of(dataset)
+        return list(rows) if lengths is None else sorted(rows, key=lambda row: -lengths[row])
+
+    def _take(self, dataset: TaskDataset) -> list[int] | None:
+        if self.mode == "off":
+            return None
+        inner, numbers = underlying(dataset)
+        columns = inner.column_names if _is_table(inner) else []
+        if self.column in columns:
+            lengths = inner.with_format(None)[self.column][:]
+        elif _INPUT in columns:
+            lengths = _stored_lengths(inner)
+        else:
+            return _read_lengths(dataset) if self.mode == "on" else None
+        return lengths if numbers is None else [lengths[number] for number in numbers]
+
+
+def _is_table(dataset: Any) -> bool:
+    return isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
+
+
+def _stored_lengths(dataset: datasets.Dataset) -> list[int]:
+    tables = dataset.select_columns(_INPUT).with_format("arrow").iter(batch_size=_ROWS_AT_ONCE)
+    columns = [table[_INPUT].combine_chunks() for table in tables]
+    return np.concatenate([_lengths_of(column) for column in columns]).tolist() if columns else []
+
+
+def _lengths_of(column: Any) -> np.ndarray:
+    """The lengths of lists of tokens, or the longest list of each list of choices."""
+    if isinstance(column, pa.ChunkedArray):
+        return np.concatenate([_lengths_of(chunk) for chunk in column.chunks])
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    if not pa.types.is_nested(column.type.value_type):
+        return lengths
+    of_choices = _lengths_of(column.flatten())
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return np.array([of_choices[a:b].max(initial=0) for a, b in pairwise(starts)], dtype=int)
+
+
+def _read_lengths(dataset: TaskDataset) -> list[int]:
+    lengths = []
+    with unchanged_generators(devices=[]):
+        for number in range(len(dataset)):
+            row = dataset[number]
+            ids = row.get(_INPUT) if isinstance(row, Mapping) else None
+            if not isinstance(ids, Sized):
+                raise ValueError(
+                    f"length_grouping='on' (train_sampling_strategy='group_by_length'): row {number} of task "
+                    f"{dataset.task!r} has no list of `input_ids`: pass length_grouping='auto'"
+                )
+            lengths.append(_length_of(ids))
+    return lengths
+
+
+def _length_of(ids: Any) -> int:
+    if hasattr(ids, "shape"):  # an array or a tensor, of choices padded to one length if it has two dimensions
+        return int(ids.shape[-1])
+    return max((_length_of(choice) for choice in ids if isinstance(choice, Sized)), default=len(ids))
