@@ -16,7 +16,9 @@ TOLERANCES = {"nashmtl": 1e-4, "cagrad": 1e-5, "fairgrad": 1e-5, "auxilearn": 1e
 
 
 # On several processes they differ from PCGrad, Nash-MTL and FAMO in the library's call alone.
-MORE = (*REPRESENTED, "gradvac", "upgrad", "pcd", "uw", "dwa")
+MORE = (
+    *REPRESENTED, "gradvac", "upgrad", "pcd", "uw", "dwa", "ol_aux", "target_pcgrad", "hydalearn", "pcgrad", "nashmtl",
+)  # fmt: skip
 
 
 @cache

@@ -61,7 +61,9 @@ def test_order_of_tasks_changes_nothing(settings, tmp_path):
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize(("config", "num_processes"), [("ddp", 2), ("ddp", 4), ("fsdp2", 2)])
+@pytest.mark.parametrize(
+    ("config", "num_processes"), [("ddp", 2), pytest.param("ddp", 4, marks=pytest.mark.slow), ("fsdp2", 2)]
+)
 def test_several_processes_equal_the_reference(config, num_processes, tmp_path):
     """World n with an n-th of the per-device batch is the same run: the same global batches, α and parameters."""
     runs, records = [], []
