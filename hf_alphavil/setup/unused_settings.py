@@ -17,6 +17,21 @@ _OF_META_SET = ("alpha_data", "alpha_holdout_fraction", "alpha_batch_size")
 _OF_STEPS = ("weight_applies_to",)
 
 
+def unread_settings(method: str) -> list[str]:
+    """
+    The settings of α, of its weights and of the meta set that a method does not read.
+
+    Args:
+        method (`str`): The method.
+    """
+    of_alpha = [entry.name for group in (AlphaArguments, WeightArguments) for entry in fields(group)]
+    unread = [name for name in of_alpha if name not in (*_OF_META_SET, *_OF_STEPS)]
+    return [
+        *([] if METHODS[method].fits_alpha else unread),
+        *([] if METHODS[method].needs_meta_set else _OF_META_SET),
+    ]
+
+
 def warn_of_unused_settings(args: MultitaskSettings) -> None:
     """
     Warns that settings of α, of its weights or of the meta set have no effect with a method that has none.
@@ -24,9 +39,5 @@ def warn_of_unused_settings(args: MultitaskSettings) -> None:
     Args:
         args (`MultitaskSettings`): The settings.
     """
-    method = METHODS[args.method]
-    of_alpha = [entry.name for group in (AlphaArguments, WeightArguments) for entry in fields(group)]
-    unread = [] if method.fits_alpha else [name for name in of_alpha if name not in (*_OF_META_SET, *_OF_STEPS)]
-    unread += [] if method.needs_meta_set else _OF_META_SET
-    if given := [f"{name}={getattr(args, name)!r}" for name in unread if name in args.given]:
+    if given := [f"{name}={getattr(args, name)!r}" for name in unread_settings(args.method) if name in args.given]:
         logger.warning("The method %r does not read %s, which has no effect.", args.method, ", ".join(given))
