@@ -34,7 +34,7 @@ def test_a_rank_that_fails(case, tmp_path):
     (first, cause, _), (second, _, _) = run(case, tmp_path)
     assert first.startswith(f"ConnectionError: rank 0 {ENDED}{where}")
     assert first.endswith("that process has ended: look at the logs of the other ranks for the reason")
-    assert "closed by peer" in cause
+    assert "by peer" in cause  # closed or reset, as the operating system has it
     assert second.startswith(theirs)
 
 
