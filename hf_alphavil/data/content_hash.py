@@ -15,6 +15,7 @@ from torch.utils.data import Subset
 
 from .generators import unchanged_generators
 from .spread_rows import spread_rows
+from .tables import is_table
 
 _ROWS_READ_TWICE = 4
 _ROWS_AT_ONCE = 10_000
@@ -56,7 +57,7 @@ def content_hash(dataset: Any) -> str | None:
             return None
         digest.update(inner)
         digest.update(np.asarray(dataset.indices, dtype=np.int64).tobytes())
-    elif isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom":
+    elif is_table(dataset):
         _add_table(digest, dataset)
     elif not _add_rows(digest, dataset):
         return None

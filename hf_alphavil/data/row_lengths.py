@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 import datasets
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from .generators import unchanged_generators
+from .tables import is_table, list_lengths
 from .task_dataset import TaskDataset
 from .underlying import underlying
 
@@ -74,7 +74,7 @@ class RowLengths:
         if self.mode == "off":
             return None
         inner, numbers = underlying(dataset)
-        columns = inner.column_names if _is_table(inner) else []
+        columns = inner.column_names if is_table(inner) else []
         if self.column in columns:
             lengths = inner.with_format(None)[self.column][:]
         elif _INPUT in columns:
@@ -82,10 +82,6 @@ class RowLengths:
         else:
             return _read_lengths(dataset) if self.mode == "on" else None
         return lengths if numbers is None else [lengths[number] for number in numbers]
-
-
-def _is_table(dataset: Any) -> bool:
-    return isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
 
 
 def _stored_lengths(dataset: datasets.Dataset) -> list[int]:
@@ -98,7 +94,7 @@ def _lengths_of(column: Any) -> np.ndarray:
     """The lengths of lists of tokens, or the longest list of each list of choices."""
     if isinstance(column, pa.ChunkedArray):
         return np.concatenate([_lengths_of(chunk) for chunk in column.chunks])
-    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    lengths = list_lengths(column)
     if not pa.types.is_nested(column.type.value_type):
         return lengths
     of_choices = _lengths_of(column.flatten())

@@ -8,13 +8,11 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow
-import pyarrow.compute
 
 from ..data.spread_rows import spread_rows
+from ..data.tables import LISTS, is_table, list_lengths
 from ..kinds.predictions import IGNORED
 
-#: Types of Arrow's lists.
-LISTS = (pyarrow.ListType, pyarrow.LargeListType, pyarrow.FixedSizeListType)
 _ROWS_AT_ONCE = 10_000
 
 
@@ -33,7 +31,7 @@ def notable_rows(rows: Any, numbers: Sequence[int] | None, columns: Sequence[str
     Returns:
         `Iterable[int]`: Numbers of rows of `rows`. The first is that of the first row.
     """
-    if isinstance(rows, datasets.Dataset) and rows.format["type"] != "custom":
+    if is_table(rows):
         return _with_extremes(rows, numbers, [name for name in columns if name in rows.column_names])
     places = spread_rows(len(rows) if numbers is None else len(numbers))
     return places if numbers is None else (numbers[place] for place in places)
@@ -61,11 +59,11 @@ def _extremes(columns: Sequence[Any]) -> set[int]:
         if array.null_count:
             found.add(int(_is_null(array).argmax()))
         if isinstance(array.type, LISTS):
-            sizes.append(_lengths(array))
+            sizes.append(list_lengths(array))
         elif pyarrow.types.is_integer(array.type) and not array.null_count:
             sizes.append(array.to_numpy(zero_copy_only=False).astype(np.int64))
         while isinstance(array.type, LISTS):
-            lengths = _lengths(array)
+            lengths = list_lengths(array)
             found |= _ends(lengths, places)
             places, array = np.repeat(places, lengths), array.flatten()
         if array.null_count:
@@ -81,10 +79,6 @@ def _extremes(columns: Sequence[Any]) -> set[int]:
 
 def _ends(values: np.ndarray, places: np.ndarray) -> set[int]:
     return {int(places[values.argmin()]), int(places[values.argmax()])} if len(values) else set()
-
-
-def _lengths(array: Any) -> np.ndarray:
-    return pyarrow.compute.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _is_null(array: Any) -> np.ndarray:

@@ -9,18 +9,18 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow.compute
 from torch import nn
 
 from ..data import TaskCollator, TaskDataset
 from ..data.generators import unchanged_generators
 from ..data.spread_rows import spread_rows
+from ..data.tables import LISTS, list_lengths
 from ..data.underlying import underlying
 from ..kinds.predictions import IGNORED
 from ..settings import MultitaskSettings
 from .checked_collator import LABEL_NAMES, CheckedCollator
 from .inputs import check_tokenizer
-from .notable_rows import LISTS, notable_rows
+from .notable_rows import notable_rows
 from .readable_inputs import PER_TOKEN
 from .task_setup import TaskSetup
 from .trainer_checks import check_batch
@@ -146,8 +146,7 @@ def _tokens_as_bytes(lists: Any) -> Iterator[bytes]:
     """The tokens of each row of an Arrow array of lists, or of lists of lists."""
     bounds = np.arange(len(lists) + 1)
     while isinstance(lists.type, LISTS):
-        lengths = pyarrow.compute.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
-        bounds = np.concatenate([[0], np.cumsum(lengths)])[bounds].astype(np.int64)
+        bounds = np.concatenate([[0], np.cumsum(list_lengths(lists))])[bounds]
         lists = lists.flatten()
     tokens = lists.to_numpy(zero_copy_only=False).astype(np.int64)
     return (tokens[start:end].tobytes() for start, end in pairwise(bounds))
