@@ -141,9 +141,9 @@ class DeltaBank:
         if keep_buffers:
             self._buffers.share(source)
 
-    def model_is_finite(self) -> bool:
-        """`bool`: Whether the model's current parameters (this process's shards) hold neither NaN nor infinity."""
-        return self._parameters.are_finite()
+    def model_norm(self, order: float) -> Tensor:
+        """`torch.Tensor`: Norm of the model's current parameters; see [`TrainableParameters.norm`]."""
+        return self._parameters.norm(order)
 
     def coefficients(self, by_phase: Mapping[str, float]) -> Tensor:
         """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from ..distributed.fsdp import local_tensor, reshard_parameters
 
@@ -45,9 +46,16 @@ class TrainableParameters:
         for shard, value in zip(self.shards(), values, strict=True):
             shard.copy_(value)
 
-    @torch.no_grad()
-    def are_finite(self) -> bool:
-        """`bool`: Whether the parameters, or this process's shards, hold neither NaN nor infinity."""
+    def norm(self, order: float) -> Tensor:
+        """
+        Norm of all parameters, or of this process's shards, as one vector. It is computed without synchronising with
+        the device, and is NaN or infinite if a parameter is.
+
+        Args:
+            order (`float`): The norm's order.
+
+        Returns:
+            `torch.Tensor`: A scalar on the parameters' device.
+        """
         shards = [shard for shard in self.shards() if shard.numel() > 0]
-        largest = list(torch._foreach_norm(shards, ord=float("inf"))) if shards else []
-        return not largest or bool(torch.isfinite(torch.stack(largest)).all())
+        return get_total_norm(shards, order) if shards else torch.zeros((), device=self.tensors[0].device)

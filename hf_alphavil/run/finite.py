@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from ..data import Phase
 from ..setup.run_context import RunContext
 from .divergence import DivergenceError, diverged
@@ -66,8 +64,12 @@ class FiniteCheck:
 
     def model_is_finite(self) -> bool:
         """`bool`: Whether all parameters are finite, on every rank of the group."""
-        finite = torch.tensor([float(self.state.deltas.model_is_finite())], device=self.context.args.device)
-        return bool(self.state.groups.gather(finite).min() == 1)
+        # The second norm takes five times as long. Only squares can overflow, which it does without.
+        return self._norm_is_finite(2) or self._norm_is_finite(math.inf)
+
+    def _norm_is_finite(self, order: float) -> bool:
+        norms = self.state.groups.gather(self.state.deltas.model_norm(order).reshape(1))
+        return bool(norms.isfinite().all())
 
     def require(self, first_bad: Mapping[str, int]) -> None:
         """

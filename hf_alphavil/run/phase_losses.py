@@ -59,8 +59,7 @@ class PhaseLosses:
         means = [self._sums[task].double() / self._steps[task] for task in tasks]
         everywhere = gather(torch.stack([*means, *(self._first_bad[task].double() for task in tasks)]))
         everywhere = everywhere.reshape(-1, 2, len(tasks))
-        mean_losses = everywhere[:, 0].mean(0).tolist()
-        first_bad = everywhere[:, 1].amin(0).tolist()
+        mean_losses, first_bad = torch.stack([everywhere[:, 0].mean(0), everywhere[:, 1].amin(0)]).tolist()
         return (
             dict(zip(tasks, mean_losses, strict=True)),
             {task: int(step) for task, step in zip(tasks, first_bad, strict=True) if math.isfinite(step)},
