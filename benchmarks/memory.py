@@ -3,7 +3,8 @@
 python benchmarks/memory.py --random_size base --output benchmarks/results/memory_base.json
 
 Every run is a separate process. On CUDA the peak is `torch.cuda.max_memory_allocated`. On a CPU it is the peak
-resident set, which includes the same amount for Python and its imports in all runs.
+resident set, which includes the same amount for Python and its imports in all runs. On CUDA, `host_peak` is the peak
+resident set too.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ from hf_alphavil.run.memory import extra_memory
 from hf_alphavil.settings import PhaseArguments
 
 TASKS = ("target", "one", "two", "three", "four")
-SETTINGS = ("phase_optimizer_state", "delta_device", "delta_dtype")
+SETTINGS = (
+    "phase_optimizer_state",
+    "optimizer_state_device",
+    "optimizer_state_dtype",
+    "delta_device",
+    "delta_dtype",
+)
 #: Hidden size, layers and attention heads of the BERT models of Turc et al. (arXiv 1908.08962).
 RANDOM_SIZES = {"tiny": (128, 2, 2), "small": (512, 4, 8), "base": (768, 12, 12), "large": (1024, 24, 16)}
 
@@ -89,8 +96,8 @@ def measure(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[s
         settings (`dict[str, str]`, *optional*): Values of `SETTINGS`. By default a plain Trainer trains.
 
     Returns:
-        `dict`: `peak` and `parameters` in bytes. For αVIL also `expected`, the bytes beyond a plain run according to
-        [`extra_memory`].
+        `dict`: `peak`, `host_peak` and `parameters` in bytes. For αVIL also `expected` and `host_expected`, the bytes
+        beyond a plain run according to [`extra_memory`], on the parameters' device and in other CPU memory.
     """
     transformers.logging.set_verbosity_error()
     torch.manual_seed(0)
@@ -124,15 +131,14 @@ def measure(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[s
             )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux reports KiB
     measured = {
-        # Linux reports KiB.
-        "peak": torch.cuda.max_memory_allocated()
-        if torch.cuda.is_available()
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resident,
+        "host_peak": resident,
         "parameters": sum(p.numel() * p.element_size() for p in model.parameters()),
     }
     if isinstance(args, MultitaskTrainingArguments):
-        measured["expected"] = extra_memory(model.parameters(), len(TASKS), args)[0]
+        measured["expected"], measured["host_expected"] = extra_memory(model.parameters(), len(TASKS), args)
     return measured
 
 
@@ -152,19 +158,38 @@ def format_results(results: list[dict[str, Any]]) -> str:
         results (`list[dict]`): The outputs of [`measure`] with their `settings`, the plain run first.
     """
     plain = results[0]
+    columns = ["peak (GB)", "over plain (θ)", "expected (θ)", "CPU memory over plain (θ)", "expected (θ)"]
     lines = [
-        f"| {' | '.join(f'`{name}`' for name in SETTINGS)} | peak (GB) | over plain (GB) | over plain (θ) "
-        "| expected (θ) |",
-        "|---" * (len(SETTINGS) + 4) + "|",
-        f"| plain Trainer | | | {plain['peak'] / 1e9:.3f} | | | |",
+        f"| {' | '.join([f'`{name}`' for name in SETTINGS] + columns)} |",
+        "|---" * (len(SETTINGS) + len(columns)) + "|",
+        f"| plain Trainer {'| ' * len(SETTINGS)}| {plain['peak'] / 1e9:.3f} {'| ' * len(columns)}".rstrip(),
     ]
     for result in results[1:]:
-        over = result["peak"] - plain["peak"]
-        cells = [result["settings"][name] for name in SETTINGS]
-        cells += [f"{result['peak'] / 1e9:.3f}", f"{over / 1e9:.3f}"]
-        cells += [f"{over / plain['parameters']:.2f}", f"{result['expected'] / plain['parameters']:.2f}"]
+        cells = [result["settings"][name] for name in SETTINGS] + [f"{result['peak'] / 1e9:.3f}"]
+        in_theta = [result["peak"] - plain["peak"], result["expected"]]
+        if result["peak"] != result["host_peak"]:
+            in_theta += [result["host_peak"] - plain["host_peak"], result["host_expected"]]
+        cells += [f"{value / plain['parameters']:.2f}" for value in in_theta] + [""] * (4 - len(in_theta))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def all_settings(chosen: dict[str, list[str]]) -> list[dict[str, str]]:
+    """
+    All combinations of values, without those that differ only in what has no effect: `reset` stores no states.
+
+    Args:
+        chosen (`dict[str, list[str]]`): Values of every one of `SETTINGS`.
+    """
+    combinations = [
+        dict(zip(SETTINGS, values, strict=True)) for values in product(*(chosen[name] for name in SETTINGS))
+    ]
+    of_states = ("optimizer_state_device", "optimizer_state_dtype")
+    return [
+        settings
+        for settings in combinations
+        if settings["phase_optimizer_state"] == "per_task" or all(settings[n] == chosen[n][0] for n in of_states)
+    ]
 
 
 def main() -> None:
@@ -183,8 +208,7 @@ def main() -> None:
     # threshold up to 32 MiB, and the peak would depend on the layout of freed tensors in its arenas.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(128 * 1024)
     config = encoder_config(options.encoder, options.random_size)
-    chosen = [getattr(options, name) for name in SETTINGS]
-    settings = [dict(zip(SETTINGS, values, strict=True)) for values in product(*chosen)]
+    settings = all_settings({name: getattr(options, name) for name in SETTINGS})
     results = []
     for run in (None, *settings):
         results.append({"settings": run, **measure_apart(config, run)})

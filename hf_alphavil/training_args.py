@@ -72,6 +72,10 @@ class MultitaskTrainingArguments(MultitaskSettings):
         joint_fraction (`float`, *optional*, defaults to 0.0): Fraction of steps in a joint phase; the paper has none.
         phase_optimizer_state (`str`, *optional*, defaults to `"per_task"`): `per_task` keeps every task's optimizer
             state between epochs; `reset` starts each phase without state.
+        optimizer_state_device (`str`, *optional*, defaults to `"device"`): Where `per_task` keeps optimizer states
+            between phases: on the parameters' `device` or in `cpu` memory.
+        optimizer_state_dtype (`str`, *optional*, defaults to `"float32"`): Data type of optimizer states between
+            phases: `float32` or `bfloat16`, which rounds them.
         delta_device (`str`, *optional*, defaults to `"device"`): Where θ0 and deltas are kept: on the parameters'
             `device` or in `cpu` memory.
         delta_dtype (`str`, *optional*, defaults to `"float32"`): Data type of stored deltas: `float32` or `bfloat16`,

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 MANIFEST_NAME = "manifest.json"
 #: Version of the files of a checkpoint. It goes up with every change after which older code cannot read new
 #: checkpoints, or newer code old ones.
-FORMAT = 2
+FORMAT = 3
 
 _READ_BYTES = 1 << 22
 

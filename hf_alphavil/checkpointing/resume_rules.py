@@ -25,7 +25,8 @@ MUST_MATCH = frozenset([
     # The choice of the best model: the checkpoint holds the best score
     "metric_for_best_model", "greater_is_better",
     # The method
-    "target_task", "method", "method_kwargs", "phase_optimizer_state", "delta_dtype", "alpha_steps",
+    "target_task", "method", "method_kwargs", "phase_optimizer_state", "optimizer_state_dtype", "delta_dtype",
+    "alpha_steps",
     "alpha_learning_rate", "alpha_optimizer", "alpha_objective", "alpha_granularity", "alpha_l1", "alpha_l2",
     "alpha_init", "alpha_batch_size", "alpha_data", "alpha_holdout_fraction", "alpha_applies_to",
     "weight_applies_to", "min_task_weight", "max_task_weight", "normalize_task_weights", "weight_average",
@@ -50,7 +51,7 @@ CHANGES_WITH_WARNING = frozenset([
 #: The result does not depend on it, or something else that is compared says more.
 MAY_CHANGE = frozenset([
     # Places and devices
-    "output_dir", "use_cpu", "delta_device", "local_rank", "save_on_each_node",
+    "output_dir", "use_cpu", "optimizer_state_device", "delta_device", "local_rank", "save_on_each_node",
     # Processes: the phases that each of them runs are compared
     "phase_parallel", "phase_group_size", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
     "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout",

@@ -20,33 +20,36 @@ def extra_memory(
     """
     Peak memory of an epoch beyond a plain run, with AdamW, whose state is twice the size of the parameters.
 
-    The peak is in the last phase, before its δ is recorded, or in the α step, after the copy of the optimizer's state
-    at the phase's start has been freed.
+    A plain run's peak holds the parameters, their gradients and the optimizer's state. In an epoch's last phase, an
+    αVIL run holds as much, θ0, the other phases' deltas and all stored optimizer states. The α step has no optimizer
+    state in use, but one more delta.
 
     Args:
         parameters (`Iterable[torch.Tensor]`): The trainable parameters, or this process's shards of them.
         num_tasks (`int`): Number of tasks, T.
-        args (`MultitaskSettings`): `delta_device`, `delta_dtype` and `phase_optimizer_state`.
+        args (`MultitaskSettings`): The settings of phases: where and how deltas and optimizer states are kept.
         num_own (`int`, *optional*): Number of tasks whose phases this process runs. Defaults to all.
 
     Returns:
         `tuple[float, float]`: Bytes on the parameters' device, and bytes in CPU memory if that is another device.
     """
     parameters = list(parameters)
+    num_own = num_tasks if num_own is None else num_own
     theta = sum(p.numel() * p.element_size() for p in parameters)
-    delta = sum(p.numel() * 2 for p in parameters) if args.delta_dtype == "bfloat16" else theta
-    keeps_states = args.phase_optimizer_state == "per_task"
-    # A plain run has one of the T optimizer states.
-    states = 2 * ((num_tasks if num_own is None else num_own) - 1) * theta if keeps_states else 0
-    copy_of_start = 2 * theta if keeps_states else 0
-    # (θ0 and deltas, the rest) in the last phase and in the α step.
-    moments = [
-        (theta + (num_tasks - 1) * delta, states + copy_of_start),
-        (theta + num_tasks * delta, states),
-    ]
-    if args.delta_device == "cpu" and any(p.device.type != "cpu" for p in parameters):
-        return max(rest for _, rest in moments), max(bank for bank, _ in moments)
-    return max(bank + rest for bank, rest in moments), 0
+    rounded = sum(p.numel() * 2 for p in parameters)  # bfloat16
+    delta = rounded if args.delta_dtype == "bfloat16" else theta
+    state = 2 * (rounded if args.optimizer_state_dtype == "bfloat16" else theta)
+    stored = num_own * state if args.phase_optimizer_state == "per_task" else 0
+    is_elsewhere = any(p.device.type != "cpu" for p in parameters)
+    deltas_on_cpu = is_elsewhere and args.delta_device == "cpu"
+    states_on_cpu = is_elsewhere and args.optimizer_state_device == "cpu"
+    # (on the device, in CPU memory) in the last phase and in the α step.
+    moments = []
+    for in_use, num_deltas in ((0.0, num_own - 1), (-2.0 * theta, num_tasks)):
+        bank = theta + num_deltas * delta
+        on_cpu = deltas_on_cpu * bank + states_on_cpu * stored
+        moments.append((in_use + bank + stored - on_cpu, on_cpu))
+    return max(on_device for on_device, _ in moments), max(on_cpu for _, on_cpu in moments)
 
 
 def log_expected_memory(parameters: Iterable[Tensor], num_tasks: int, args: MultitaskSettings, num_own: int) -> None:

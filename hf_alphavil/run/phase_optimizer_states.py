@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,11 @@ from torch.optim import Optimizer
 from transformers.optimization import Adafactor
 
 from ..distributed.fsdp import local_tensor, sharded_like
+from ..methods import Method
+from .optimizer_state_storage import OptimizerStateStorage, State, new_state
+
+if TYPE_CHECKING:
+    from ..settings import MultitaskSettings
 
 #: Optimizers that create their state lazily and keep all of it in `Optimizer.state`, so that it can be swapped.
 SWAPPABLE: tuple[type[Optimizer], ...] = (
@@ -26,28 +30,33 @@ SWAPPABLE: tuple[type[Optimizer], ...] = (
     Adafactor,
 )
 
-#: Key of the copy of the running phase's start in checkpoints. Task names have no parentheses.
-_AT_START = "(start)"
-
 
 class PerPhaseOptimizerState:
     """
-    Swaps the state of an optimizer between phases, so that no task's momentum moves another task's parameters.
+    Gives every phase its own optimizer state, so that no task's momentum moves another task's parameters.
 
-    Swapping only exchanges references. Every phase's state takes the memory of one optimizer state. So does the copy
-    of the state at the running phase's start, to which a phase that diverged is rolled back.
+    States are stored between phases. A phase that may be undone starts from a copy of its stored state, which is then
+    what the phase is rolled back to.
 
     Args:
         optimizer (`torch.optim.Optimizer`): The bare optimizer (not accelerate's wrapper).
         names (`Sequence[str]`): Names of its parameters, by which checkpoints hold their states.
         keep (`bool`): `True` keeps every phase's state over the epochs, `False` starts each phase without state.
-        rolls_back (`bool`, *optional*, defaults to `True`): Whether to keep a copy of the state at a phase's start.
+        rolls_back (`bool`): Whether a phase may be rolled back to its start.
+        storage (`OptimizerStateStorage`): Where states are kept between phases.
 
     Raises:
         ValueError: If the optimizer keeps state that cannot be swapped.
     """
 
-    def __init__(self, optimizer: Optimizer, names: Sequence[str], keep: bool, rolls_back: bool = True) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        names: Sequence[str],
+        keep: bool,
+        rolls_back: bool,
+        storage: OptimizerStateStorage,
+    ) -> None:
         if type(optimizer) not in SWAPPABLE:
             raise ValueError(
                 f"methods with several phases give each phase its own optimizer state, which "
@@ -58,45 +67,38 @@ class PerPhaseOptimizerState:
         self.names = list(names)
         self.keep = keep
         self.rolls_back = rolls_back
-        self.active: str | None = None
-        self._states: dict[str, defaultdict[Tensor, Any]] = {}
-        self._at_start: defaultdict[Tensor, Any] | None = None
+        self.storage = storage
+        #: The stored states by phase; that of a running phase is the one at its start.
+        self.stored: dict[str, State] = {}
 
     def begin_phase(self, phase: str) -> None:
         """
-        Loads a phase's state into the optimizer, and keeps a copy of it to roll back to.
+        Loads a phase's state into the optimizer.
 
         Args:
             phase (`str`): The phase's name. Its state is from an earlier epoch, or empty.
         """
-        if not self.keep:
-            self.optimizer.state = defaultdict(dict)
-        elif phase != self.active:
-            if self.active is not None:
-                self._states[self.active] = self.optimizer.state
-            self.optimizer.state = self._states.pop(phase, defaultdict(dict))
-        self.active = phase
-        self._at_start = _copy(self.optimizer.state) if self.rolls_back else None
+        stored = self.stored.get(phase, {}) if self.rolls_back else self.stored.pop(phase, {})
+        self.optimizer.state = self.storage.load(stored, copy=self.rolls_back)
 
-    def end_phase(self, roll_back: bool = False, forget: bool = False) -> None:
+    def end_phase(self, phase: str, roll_back: bool = False, forget: bool = False) -> None:
         """
-        Drops the copy of the state at the phase's start.
+        Stores the running phase's state, if a later epoch needs it, and empties the optimizer.
 
         Args:
-            roll_back (`bool`, *optional*, defaults to `False`): Whether to restore the state from that copy first.
-            forget (`bool`, *optional*, defaults to `False`): Whether to free the phase's state.
+            phase (`str`): The phase's name.
+            roll_back (`bool`, *optional*, defaults to `False`): Whether to keep the state at the phase's start.
+            forget (`bool`, *optional*, defaults to `False`): Whether no later epoch has this phase.
         """
-        if roll_back and self._at_start is not None:
-            self.optimizer.state = self._at_start
-        self._at_start = None
         if forget:
-            self.optimizer.state = defaultdict(dict)
-            self.active = None
+            self.stored.pop(phase, None)
+        elif self.keep and not roll_back:
+            self.stored[phase] = self.storage.store(self.optimizer.state, self.stored.get(phase, {}))
+        self.optimizer.state = new_state()
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """
-        The states of the phases that are not running, and the running phase's state at its start. The running phase's
-        current state is in the optimizer, which Trainer saves.
+        The stored states. The running phase's current state is in the optimizer, which Trainer saves.
 
         Returns:
             `tuple[dict[str, Tensor], dict]`: Tensors by `optimizer/<phase>/<parameter name>/<key>`, and the other
@@ -104,36 +106,41 @@ class PerPhaseOptimizerState:
         """
         tensors: dict[str, Tensor] = {}
         values: dict[str, dict[str, dict[str, Any]]] = {}
-        active_state = self.optimizer.state
-        for phase, state in self._stored().items():
-            self.optimizer.state = state
+        running = self.optimizer.state
+        for phase, stored in self.stored.items():
+            self.optimizer.state = stored
             phase_tensors, values[phase] = optimizer_state(self.optimizer, self.names, f"optimizer/{phase}/")
             tensors.update(phase_tensors)
-        self.optimizer.state = active_state
-        return tensors, {"active": self.active, "values": values}
+        self.optimizer.state = running
+        return tensors, values
 
-    def load_state_dict(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
-        """Inverse of [`state_dict`]; the running phase's state must already be in the optimizer."""
-        active_state = self.optimizer.state
-        self._states = {}
-        for phase, values in rest["values"].items():
-            load_optimizer_state(self.optimizer, self.names, tensors, values, f"optimizer/{phase}/")
-            self._states[phase] = self.optimizer.state  # type: ignore[assignment]
-        self._at_start = self._states.pop(_AT_START, None)
-        self.optimizer.state = active_state
-        self.active = rest["active"]
-
-    def _stored(self) -> dict[str, defaultdict[Tensor, Any]]:
-        return self._states if self._at_start is None else {**self._states, _AT_START: self._at_start}
+    def load_state_dict(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Inverse of [`state_dict`]."""
+        running = self.optimizer.state
+        for phase in values:
+            load_optimizer_state(self.optimizer, self.names, tensors, values[phase], f"optimizer/{phase}/")
+            self.stored[phase] = self.storage.store(self.optimizer.state, {})
+        self.optimizer.state = running
 
 
-def _copy(state: Mapping[Tensor, Any]) -> defaultdict[Tensor, Any]:
-    copied: defaultdict[Tensor, Any] = defaultdict(dict)
-    for parameter, entries in state.items():
-        copied[parameter] = {
-            key: value.clone() if isinstance(value, Tensor) else value for key, value in entries.items()
-        }
-    return copied
+def make_optimizer_states(
+    args: MultitaskSettings, method: Method, optimizer: Optimizer, names: Sequence[str]
+) -> PerPhaseOptimizerState:
+    """
+    Creates the phases' optimizer states of a run.
+
+    Args:
+        args (`MultitaskSettings`): `phase_optimizer_state`, `optimizer_state_device` and `optimizer_state_dtype`.
+        method (`Method`): The method. Only its forks can start without state, or be undone.
+        optimizer (`torch.optim.Optimizer`): The bare optimizer.
+        names (`Sequence[str]`): Names of its parameters.
+
+    Raises:
+        ValueError: If the optimizer keeps state that cannot be swapped.
+    """
+    keep = args.phase_optimizer_state == "per_task" or not method.forks
+    storage = OptimizerStateStorage(args.optimizer_state_device, args.optimizer_state_dtype)
+    return PerPhaseOptimizerState(optimizer, names, keep, method.forks, storage)
 
 
 def optimizer_state(

@@ -19,7 +19,7 @@ from .finite import FiniteCheck
 from .memory import log_expected_memory
 from .multitask_step import MultitaskStep
 from .outcome import StepOutcome
-from .phase_optimizer_states import PerPhaseOptimizerState
+from .phase_optimizer_states import make_optimizer_states
 from .phases import PhaseBoundaries
 from .schedule import PositionedSchedule, TrainerSchedule, scale_gradients
 from .state import RunState
@@ -125,9 +125,8 @@ class PlanRunner:
             self.multitask_step = MultitaskStep(self.context, self.method, state, self.objectives)
         self._schedule = (PositionedSchedule if self.method.separates_phases else TrainerSchedule)(scheduler)
         if self.method.separates_phases:
-            keep = args.phase_optimizer_state == "per_task" or not self.method.forks
             names = state.parameter_names
-            state.optimizer_states = PerPhaseOptimizerState(state.optimizer, names, keep, rolls_back=self.method.forks)
+            state.optimizer_states = make_optimizer_states(args, self.method, state.optimizer, names)
         if self.method.forks:
             shards = [local_tensor(p) for p in state.deltas.parameters]
             log_expected_memory(shards, len(state.steps), args, num_own=len(state.lane.phases) or 1)

@@ -40,6 +40,22 @@ class PhaseArguments:
             "choices": ("per_task", "reset"),
         },
     )
+    optimizer_state_device: str = field(
+        default="device",
+        metadata={
+            "help": "Where `per_task` keeps optimizer states between phases: on the parameters' `device`, or in `cpu` "
+            "memory (pinned for CUDA), which is copied at the start and at the end of every phase.",
+            "choices": ("device", "cpu"),
+        },
+    )
+    optimizer_state_dtype: str = field(
+        default="float32",
+        metadata={
+            "help": "Data type of optimizer states between phases: `float32` (the optimizer's precision) or "
+            "`bfloat16` (half the memory; each state is rounded once, when its phase ends).",
+            "choices": ("float32", "bfloat16"),
+        },
+    )
     delta_device: str = field(
         default="device",
         metadata={

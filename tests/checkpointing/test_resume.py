@@ -21,7 +21,13 @@ VARIANTS = {
         "alpha_learning_rate": 6.0,
         "alpha_steps": 12,
     },
-    "bfloat16_deltas": {"delta_dtype": "bfloat16", "delta_device": "cpu", "max_phase_steps": 2},
+    "bfloat16": {
+        "delta_dtype": "bfloat16",
+        "delta_device": "cpu",
+        "optimizer_state_dtype": "bfloat16",
+        "optimizer_state_device": "cpu",
+        "max_phase_steps": 2,
+    },
     "sgd_momentum": {"optim": "sgd", "optim_args": "momentum=0.9", "max_phase_steps": 2},
     "deferred_evaluation": {"eval_strategy": "steps", "eval_steps": 4, "max_phase_steps": 3},
     "pruned": {

@@ -13,10 +13,9 @@ from support.driving import call_main
 from support.forking import fork
 from support.toy_run import toy_args, toy_trainer
 
-# In units of the parameters' memory, for five tasks: in the last phase θ0, four deltas, four optimizer states more
-# than a plain run has and the copy of the fifth, each twice the parameters; in the α step θ0, five deltas and four
-# states.
-PHASE, ALPHA = 1 + 4 + 8 + 2, 1 + 5 + 8
+# In units of the parameters' memory, for five tasks. In the last phase: θ0, four deltas and five stored optimizer
+# states, each twice the parameters. In the α step: one more delta, but not the optimizer state that a plain run has.
+PHASE, ALPHA = 1 + 4 + 10, 1 + 5 + 10 - 2
 
 
 @pytest.mark.parametrize(
@@ -25,28 +24,37 @@ PHASE, ALPHA = 1 + 4 + 8 + 2, 1 + 5 + 8
         ({}, torch.float32, max(PHASE, ALPHA)),
         ({"delta_dtype": "bfloat16"}, torch.float32, max(PHASE - 4 / 2, ALPHA - 5 / 2)),
         ({"delta_dtype": "bfloat16"}, torch.float64, max(PHASE - 4 * 3 / 4, ALPHA - 5 * 3 / 4)),
-        ({"phase_optimizer_state": "reset"}, torch.float32, 1 + 5),
-        ({"phase_optimizer_state": "reset", "delta_dtype": "bfloat16"}, torch.float32, 1 + 5 / 2),
+        ({"optimizer_state_dtype": "bfloat16"}, torch.float32, max(PHASE, ALPHA) - 10 / 2),
+        ({"phase_optimizer_state": "reset"}, torch.float32, 1 + 4),
+        ({"phase_optimizer_state": "reset", "delta_dtype": "bfloat16"}, torch.float32, 1 + 4 / 2),
     ],
 )
 def test_on_one_device(settings, dtype, expected, tmp_path):
     parameters = [torch.empty(60, dtype=dtype), torch.empty(4, 10, dtype=dtype)]
     for device in ("device", "cpu"):
-        args = toy_args(tmp_path, delta_device=device, **settings)
+        args = toy_args(tmp_path, delta_device=device, optimizer_state_device=device, **settings)
         assert extra_memory(parameters, 5, args) == (expected * 100 * dtype.itemsize, 0)
 
 
 @pytest.mark.parametrize(
     ("settings", "on_device", "on_cpu"),
     [
-        ({}, 8 + 2, 1 + 5),
-        ({"delta_dtype": "bfloat16"}, 8 + 2, 1 + 5 / 2),
-        ({"phase_optimizer_state": "reset"}, 0, 1 + 5),
+        ({"delta_device": "cpu"}, 10, 1 + 5),
+        ({"delta_device": "cpu", "delta_dtype": "bfloat16"}, 10, 1 + 5 / 2),
+        ({"optimizer_state_device": "cpu"}, 1 + 4, 10),
+        ({"optimizer_state_device": "cpu", "delta_device": "cpu"}, 0, 1 + 5 + 10),
+        ({"phase_optimizer_state": "reset", "delta_device": "cpu"}, 0, 1 + 5),
     ],
 )
-def test_deltas_in_cpu_memory(settings, on_device, on_cpu, tmp_path):
-    args = toy_args(tmp_path, delta_device="cpu", **settings)
+def test_what_is_kept_in_cpu_memory(settings, on_device, on_cpu, tmp_path):
+    args = toy_args(tmp_path, **settings)
     assert extra_memory([torch.empty(100, device="meta")], 5, args) == (on_device * 400, on_cpu * 400)
+
+
+def test_a_process_that_runs_some_phases_keeps_their_states(tmp_path):
+    args = toy_args(tmp_path)
+    # In its last phase, it has one delta; in the α step, all five.
+    assert extra_memory([torch.empty(100)], 5, args, num_own=2) == ((1 + 5 + 4 - 2) * 400, 0)
 
 
 class TensorCount(TrainerCallback):
@@ -56,24 +64,24 @@ class TensorCount(TrainerCallback):
 
     def on_step_begin(self, args, state, control, **kwargs):
         deltas, states = self.trainer.runner.state.deltas, self.trainer.runner.state.optimizer_states
-        states = [states.optimizer.state, states._at_start, *states._states.values()]
+        states = [states.optimizer.state, *states.stored.values()]
         tensors = [*deltas.start().values()]
         tensors += [delta for phase in deltas.phases for delta in deltas.delta(phase).values()]
         tensors += [
             value
             for entries in states
-            for of_parameter in (entries or {}).values()
+            for of_parameter in entries.values()
             for value in of_parameter.values()
             if value.dim()
         ]
         self.most = max(self.most, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_run_holds_what_is_expected(dtype, tmp_path, caplog):
+@pytest.mark.parametrize("setting", ["delta_dtype", "optimizer_state_dtype"])
+def test_a_run_holds_what_is_expected(setting, tmp_path, caplog):
     count = TensorCount()
     trainer = count.trainer = toy_trainer(
-        tmp_path, callbacks=[count], noisy=True, optim="adamw_torch", delta_dtype=dtype
+        tmp_path, callbacks=[count], noisy=True, optim="adamw_torch", **{setting: "bfloat16"}
     )
     with caplog.at_level(logging.INFO, logger="hf_alphavil.run.memory"):
         trainer.train()
@@ -82,8 +90,9 @@ def test_a_run_holds_what_is_expected(dtype, tmp_path, caplog):
         sum(p.numel() * p.element_size() for p in module.parameters())
         for module in (trainer.model, trainer.model.heads, trainer.model.heads["c"])
     )
-    # A task's optimizer has no state of the other tasks' heads, which the toy has large; nor has the last one's copy.
-    other_heads = 2 * 2 * heads + 2 * (heads - last_head)
+    # A task's optimizer has no state of the other tasks' heads, which the toy has large.
+    stored = 1 if setting == "optimizer_state_dtype" else 2
+    other_heads = stored * 2 * heads + 2 * (heads - last_head)
     assert count.most == expected + 2 * theta - other_heads
     assert f"beyond a plain run, with AdamW: {expected / 1e9:.2f} GB" in caplog.text
 
@@ -94,6 +103,7 @@ def test_the_benchmark_measures_what_is_expected(tmp_path):
     states, dtypes = ["per_task", "reset"], ["float32", "bfloat16"]
     arguments = ["--random_size", "tiny", "--delta_device", "device", "--output", str(tmp_path / "out.json")]
     arguments += ["--phase_optimizer_state", *states, "--delta_dtype", *dtypes]
+    arguments += ["--optimizer_state_device", "device", "--optimizer_state_dtype", "bfloat16"]
     run = fork(call_main, memory.main, "benchmarks/memory.py", arguments, timeout=900)
     assert run.returncode == 0, run.stderr
     plain, *results = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["results"]

@@ -41,6 +41,8 @@ VALUES = {
     "max_phase_steps": [1, 3, 100, 0],
     "joint_fraction": [0.0, 0.5, 0.99, 1.0],
     "phase_optimizer_state": ["per_task", "reset"],
+    "optimizer_state_device": ["device", "cpu"],
+    "optimizer_state_dtype": ["float32", "bfloat16"],
     "delta_device": ["device", "cpu"],
     "delta_dtype": ["float32", "bfloat16"],
     "phase_parallel": ["off", "auto", "on"],

@@ -109,6 +109,7 @@ SETTINGS = {
     "alpha_granularity": "layer",
     "delta_fraction": 0.5,
     "delta_dtype": "bfloat16",
+    "optimizer_state_dtype": "bfloat16",
     "max_phase_steps": 2,
     "joint_fraction": 0.5,
     "weight_applies_to": "learning_rate",
