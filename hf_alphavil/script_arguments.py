@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from .methods import METHODS
-from .modeling.lora import LoraArguments
+from .modeling.lora_arguments import LoraArguments
 from .settings.changed import changed_fields
 from .tasks import BENCHMARKS
 from .training_args import MultitaskTrainingArguments

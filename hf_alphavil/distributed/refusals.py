@@ -84,6 +84,25 @@ def check_adapters(accelerator: Accelerator, model: nn.Module) -> None:
         raise ValueError("adapters are not supported under FSDP2: launch with DDP (configs/ddp.yaml)")
 
 
+def check_dtypes(accelerator: Accelerator, model: nn.Module) -> None:
+    """
+    Refuses parameters of several dtypes under FSDP2, which shards only parameters of one dtype together.
+
+    Args:
+        accelerator (`accelerate.Accelerator`): The trainer's accelerator.
+        model (`torch.nn.Module`): The bare model.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})
+    if accelerator.is_fsdp2 and len(dtypes) > 1:
+        raise ValueError(
+            f"the model has parameters in {' and '.join(dtypes)}, which FSDP2 does not shard together: load it with "
+            "dtype=torch.float32, or launch with DDP (configs/ddp.yaml)"
+        )
+
+
 def check_tied_weights(accelerator: Accelerator, model: nn.Module) -> None:
     """
     Refuses, under FSDP2, heads that share their weight with the input embeddings.

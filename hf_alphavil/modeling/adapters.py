@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
-from .model import MultitaskModel
+from .half_precision import upcast
 
 
 def unwrap_peft(model: Any) -> Any:
@@ -23,36 +23,11 @@ def unwrap_peft(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def head_modules(model: MultitaskModel) -> list[str]:
-    """
-    Lists the modules to pass as `modules_to_save` of an adapter, so that heads train fully and are saved with it.
-
-    These are the modules that directly own the parameters of the heads and of the encoder's pooler. The pooler is
-    included because a checkpoint that was pretrained without one leaves it at random values, which an adapter file
-    would not store.
-
-    Args:
-        model (`MultitaskModel`): The model, without adapters.
-
-    Returns:
-        `list[str]`: Names of modules, such as `"tasks.rte.classifier.dense"`.
-    """
-    names = list(_owners(model.tasks, "tasks"))
-    pooler = getattr(model.encoder, "pooler", None)
-    return names + (list(_owners(pooler, "encoder.pooler")) if isinstance(pooler, nn.Module) else [])
-
-
-def _owners(module: nn.Module, name: str) -> Iterator[str]:
-    if any(True for _ in module.parameters(recurse=False)):
-        yield name
-        return
-    for child_name, child in module.named_children():
-        yield from _owners(child, f"{name}.{child_name}")
-
-
 def merge_adapters(model: Any) -> Any:
     """
-    Merges adapters into the weights of a copy of the model. A model without adapters is returned unchanged.
+    Merges adapters into the float32 weights of a copy of the model. A model without adapters is returned unchanged.
+
+    A base in half precision would round the merged weights. A quantized base is dequantized for the same reason.
 
     Args:
         model (`torch.nn.Module`): A model that is not wrapped for distributed training. It is not changed.
@@ -60,5 +35,23 @@ def merge_adapters(model: Any) -> Any:
     Returns:
         `torch.nn.Module`: A model whose `export_task` and `save_pretrained` write ordinary weights.
     """
-    # A copy, because merging and unmerging would not restore the same bits.
-    return copy.deepcopy(model).merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    if not hasattr(model, "merge_and_unload"):
+        return model
+    merged = copy.deepcopy(model)  # merging and unmerging would not restore the same bits
+    base = unwrap_peft(merged)
+    upcast(base.parameters())
+    encoder = getattr(base, "encoder", None)
+    if getattr(encoder, "is_quantized", False):
+        encoder.dequantize(dtype=torch.float32)
+        _merge_into_dequantized(base)
+    return merged.merge_and_unload()
+
+
+@torch.no_grad()
+def _merge_into_dequantized(base: nn.Module) -> None:
+    # The adapters' own `merge` would quantize the weights again.
+    for layer in base.modules():
+        if hasattr(layer, "get_delta_weight") and hasattr(layer, "merged_adapters"):
+            for adapter in layer.active_adapters:
+                layer.get_base_layer().weight += layer.get_delta_weight(adapter)
+                layer.merged_adapters.append(adapter)

@@ -1,63 +1,34 @@
-"""LoRA adapters on the encoder, with fully trained heads: the settings and how they change a model."""
+"""LoRA adapters on the encoder, with fully trained heads: how they change a model, and how they are loaded."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ClassVar
+from typing import Any
 
 from safetensors import SafetensorError
 from torch import nn
+from transformers import PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME
 
-from . import MultitaskConfig, MultitaskModel, head_modules
+from . import MultitaskConfig, MultitaskModel, head_modules, upcast_trainable
+from .half_precision import HALF_PRECISION
 from .label_order import reorder_labels
 from .loading import load_config
+from .lora_arguments import LoraArguments
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class LoraArguments:
-    """Settings for adapters instead of full fine-tuning. Names and defaults are those of trl."""
-
-    help_title: ClassVar[str] = "LoRA"  # in `--help`
-
-    use_peft: bool = field(
-        default=False,
-        metadata={"help": "Train only LoRA adapters on the encoder, and the heads, instead of all weights."},
-    )
-    lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
-    lora_alpha: int = field(
-        default=32, metadata={"help": "LoRA's α, not αVIL's: adapters are scaled by lora_alpha / lora_r."}
-    )
-    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout on the input of the adapters."})
-    lora_target_modules: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Modules of the encoder that get an adapter, by the last part of their names, such as `query "
-            "value`, or `all-linear`. Default: peft's choice for the architecture."
-        },
-    )
-
-    def __post_init__(self) -> None:
-        for name, valid, wanted in (
-            ("lora_r", self.lora_r >= 1, "1 or more"),
-            ("lora_alpha", self.lora_alpha >= 1, "1 or more: adapters are scaled by it"),
-            ("lora_dropout", 0 <= self.lora_dropout < 1, "a share from 0 to less than 1"),
-        ):
-            if not valid:
-                raise ValueError(f"{name}={getattr(self, name)!r}: pass {wanted}")
 
 
 def add_lora(model: MultitaskModel, args: LoraArguments) -> Any:
     """
     Adds adapters to the encoder of a model. The heads stay fully trainable.
+
+    The encoder may be in half precision or quantized: it is frozen. Adapters, heads and pooler become float32.
 
     Args:
         model (`MultitaskModel`): The model. It is changed in place and becomes part of the returned model.
@@ -73,16 +44,14 @@ def add_lora(model: MultitaskModel, args: LoraArguments) -> Any:
     _require_peft()
     from peft import LoraConfig, get_peft_model
 
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=args.lora_r,
-            lora_alpha=args.lora_alpha,
-            lora_dropout=args.lora_dropout,
-            target_modules=_targets(model, args.lora_target_modules),
-            modules_to_save=head_modules(model),
-        ),
+    config = LoraConfig(
+        r=args.lora_r,
+        lora_alpha=args.lora_alpha,
+        lora_dropout=args.lora_dropout,
+        target_modules=_targets(model, args.lora_target_modules),
+        modules_to_save=head_modules(model),
     )
+    return upcast_trainable(get_peft_model(model, config))
 
 
 def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None = None) -> Any:
@@ -103,21 +72,25 @@ def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None 
     """
     try:
         if holds_adapters(path):
-            return load_adapted(path, tasks)
-        model = load_base(path, tasks, revision)
+            return load_adapted(path, tasks, args)
+        model = load_base(path, tasks, revision, **args.base_arguments())
     except (SafetensorError, UnpicklingError, RuntimeError, MemoryError) as error:
         raise ValueError(f"the weights in {path} cannot be read: {error}") from error
     return add_lora(model, args) if args.use_peft else model
 
 
-def load_adapted(path: str, tasks: Any) -> Any:
+def load_adapted(path: str, tasks: Any, args: LoraArguments | None = None) -> Any:
     """
     Loads what a run with adapters saved: the original encoder, with the adapters and heads from the folder.
+
+    Adapters and heads are loaded in float32, whatever the encoder's data type is.
 
     Args:
         path (`str`): Folder of the adapters.
         tasks (`dict[str, Task]` or `dict[str, dict]`):
             The tasks of the run that saved the folder, for a folder that does not describe its heads.
+        args (`LoraArguments`, *optional*):
+            For the data type of the encoder, or its quantization. Defaults to those of the run that saved the folder.
 
     Returns:
         `peft.PeftModel`: The model, with trainable adapters.
@@ -126,19 +99,32 @@ def load_adapted(path: str, tasks: Any) -> Any:
     from peft import PeftConfig, PeftModel
 
     described: dict[str, Any] = {}
+    base_arguments = args.base_arguments() if args is not None else {}
     if (Path(path) / CONFIG_NAME).is_file() and holds_heads(path):
-        tasks = described = MultitaskConfig.from_pretrained(path).tasks
+        config = MultitaskConfig.from_pretrained(path)
+        tasks = described = config.tasks
+        base_arguments = base_arguments or _base_arguments_of(config.encoder)
     else:
         logger.warning("%s does not say which labels its heads have: they are taken to be those of the tasks", path)
-    model = load_base(PeftConfig.from_pretrained(path).base_model_name_or_path, tasks)
+    model = load_base(PeftConfig.from_pretrained(path).base_model_name_or_path, tasks, **base_arguments)
     for name, head in described.items():
         # A head that is not in the folder is the base model's, and the run may have changed the order of its outputs.
         if head["labels"] != model.config.tasks[name]["labels"]:
             reorder_labels(model, name, head["labels"])
-    return PeftModel.from_pretrained(model, path, is_trainable=True)
+    adapted = upcast_trainable(PeftModel.from_pretrained(model, path, is_trainable=True))
+    if any(parameter.dtype in HALF_PRECISION for parameter in model.parameters()):
+        # The weights of the heads were rounded when they were copied into those of the base.
+        adapted.load_adapter(path, adapted.active_adapter, is_trainable=True)
+    return adapted
 
 
-def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskModel:
+def _base_arguments_of(encoder: PreTrainedConfig) -> dict[str, Any]:
+    """How the encoder of a run was loaded."""
+    named = {"dtype": encoder.dtype, "quantization_config": getattr(encoder, "quantization_config", None)}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def load_base(path: str, tasks: Any, revision: str | None = None, **kwargs: Any) -> MultitaskModel:
     """
     Loads a saved multitask model, or puts new heads on a plain encoder.
 
@@ -146,13 +132,19 @@ def load_base(path: str, tasks: Any, revision: str | None = None) -> MultitaskMo
         path (`str`): Hub id or folder of the multitask model or the encoder.
         tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks for new heads.
         revision (`str`, *optional*): Revision on the Hub.
+        kwargs (`dict`, *optional*): Other arguments of `from_encoder` or `from_pretrained`.
 
     Returns:
         `MultitaskModel`: The model.
+
+    Raises:
+        ValueError: If a saved multitask model should be quantized.
     """
-    if holds_heads(path, revision):
-        return MultitaskModel.from_pretrained(path, revision=revision)
-    return MultitaskModel.from_encoder(path, tasks=tasks, revision=revision)
+    if not holds_heads(path, revision):
+        return MultitaskModel.from_encoder(path, tasks=tasks, revision=revision, **kwargs)
+    if "quantization_config" in kwargs:
+        raise ValueError(f"{path} is a multitask model, whose heads cannot be quantized: pass the plain encoder")
+    return MultitaskModel.from_pretrained(path, revision=revision, **kwargs)
 
 
 def holds_heads(path: str, revision: str | None = None) -> bool:

@@ -14,6 +14,7 @@ from .builder import build_native, required_encoder, take_ties
 from .configuration import MultitaskConfig
 from .encoder_reference import rebind_references
 from .export import export_native
+from .half_precision import convert_inputs_of_heads
 from .loading import load_encoder, load_language_head
 
 
@@ -67,6 +68,7 @@ class MultitaskModel(PreTrainedModel):
             native = build_native(native_class, config.task_config(task), encoder)
             ties |= take_ties(native, task)
             self.tasks[task] = native
+        convert_inputs_of_heads(self)
         self._tied_weights_keys = ties
         self._take_flags()
         self.post_init()
@@ -114,7 +116,8 @@ class MultitaskModel(PreTrainedModel):
             dtype (`str` or `torch.dtype`, *optional*, defaults to `torch.float32`):
                 The dtype of the weights. transformers loads a checkpoint in its stored precision; here the default is
                 float32, because half precision loses the small differences between two states of a model that
-                multitask methods compute. `"auto"` restores the behaviour of transformers.
+                multitask methods compute. `"auto"` restores the behaviour of transformers. In half precision, the
+                encoder can only be the frozen base of adapters, see [`~modeling.lora.add_lora`].
             kwargs (`dict`, *optional*):
                 Arguments of the encoder's `from_pretrained`: `revision`, `cache_dir`, `attn_implementation`, values of
                 its configuration, ...

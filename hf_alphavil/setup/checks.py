@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 from transformers import TrainingArguments
 
 from ..methods import Method, StepMethod
-from ..modeling import MultitaskModel, unwrap_peft
+from ..modeling import MultitaskModel
+from ..modeling.half_precision import HALF_PRECISION
 from ..settings import MultitaskSettings
 
 if TYPE_CHECKING:
@@ -87,32 +87,26 @@ def check_loss_function(args: MultitaskSettings, method: type[Method], compute_l
 
 def check_parameters(model: nn.Module) -> None:
     """
-    Refuses trainable parameters in half precision, because deltas are often smaller than their last bit.
+    Refuses trainable parameters in half precision, because deltas are often smaller than their last bit. Frozen ones
+    may have any dtype.
 
     Args:
         model (`torch.nn.Module`): The model to train.
 
     Raises:
-        ValueError: If no parameter is trainable, or if a trainable parameter is float16 or bfloat16. In a
-            [`MultitaskModel`] frozen parameters must not be float16 or bfloat16 either.
+        ValueError: If no parameter is trainable, or if a trainable parameter is float16 or bfloat16.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("the model has no trainable parameters: unfreeze some (`requires_grad_(True)`)")
     for name, parameter in trainable:
-        if parameter.dtype in (torch.float16, torch.bfloat16):
+        if parameter.dtype in HALF_PRECISION:
             raise ValueError(
                 f"parameter {name} is {parameter.dtype}, in which small deltas are rounded to zero: load the model "
-                "with dtype=torch.float32, and pass bf16=True or fp16=True for mixed precision"
+                "with dtype=torch.float32, and pass bf16=True or fp16=True for mixed precision; or freeze it below "
+                "float32 adapters and heads (`hf_alphavil.modeling.lora.add_lora`, or "
+                "`hf_alphavil.modeling.upcast_trainable` for adapters of your own)"
             )
-    if isinstance(unwrap_peft(model), MultitaskModel):
-        # Its layers do not convert between dtypes, and the α step runs without autocast, which would convert.
-        for name, parameter in model.named_parameters():
-            if parameter.dtype in (torch.float16, torch.bfloat16):
-                raise ValueError(
-                    f"the frozen parameter {name} is {parameter.dtype}, which the α step cannot combine with float32 "
-                    "adapters and heads: load the model with dtype=torch.float32"
-                )
 
 
 def check_encoder_decoder(model: MultitaskModel) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from ..distributed.refusals import check_adapters, check_tied_weights
+from ..distributed.refusals import check_adapters, check_dtypes, check_tied_weights
 from ..methods import METHODS
 from ..modeling import MultitaskModel, unwrap_peft
 from .checks import check_loss_function, check_method, check_parameters, check_precision
@@ -41,6 +41,7 @@ def check_model(model: nn.Module, accelerator: Accelerator, args: MultitaskSetti
     check_parameters(unwrap_peft(bare))
     check_precision(accelerator)
     check_adapters(accelerator, bare)
+    check_dtypes(accelerator, bare)
     check_tied_weights(accelerator, bare)
     check_method(accelerator, method)
     check_loss_function(args, method, compute_loss_func)

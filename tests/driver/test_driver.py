@@ -66,16 +66,20 @@ def test_adapters_are_trained_merged_and_loaded_again(data_dir, small_encoder, t
     drive(
         *common, "--model_name_or_path", small_encoder, "--output_dir", tmp_path / "out", "--num_train_epochs", "1",
         "--use_peft", "--lora_r", "2", "--lora_target_modules", "query", "dense", "--learning_rate", "1e-3",
+        "--dtype", "bfloat16",
     )  # fmt: skip
     saved = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert not (tmp_path / "out" / "model.safetensors").exists()
     assert any("intermediate.dense.lora_A" in name for name in saved)
     assert any("tasks.cb.classifier" in name for name in saved)
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+    assert read(tmp_path / "out" / "config.json")["encoder"]["dtype"] == "bfloat16"
     drive(*common, "--model_name_or_path", tmp_path / "out", "--output_dir", tmp_path / "again", "--do_eval")
     # The exports have ordinary weights without adapters, equal from the run and from its saved folder.
     one, other = (load_file(tmp_path / folder / "export" / "cb" / "model.safetensors") for folder in ("out", "again"))
     assert not any("lora" in name for name in one)
     assert one.keys() == other.keys()
+    assert {tensor.dtype for tensor in one.values()} == {torch.float32}
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, other[name], rtol=0, atol=1e-6)
     first, again = (read(tmp_path / folder / "eval_results.json")["eval_cb_loss"] for folder in ("out", "again"))

@@ -82,6 +82,7 @@ def command(**flags):
         (command(lr_scheduler_type="Cosine"), "invalid choice: 'Cosine' .did you mean cosine?"),
         (command(make_submission="GLUE"), "invalid choice: 'GLUE' .did you mean glue?"),
         (command(lora_r=4), "--lora_r without --use_peft would train no adapters"),
+        (command(dtype="bfloat16"), "dtype=bfloat16 without use_peft=True would train .*: add --use_peft"),
         ([*command(lora_r=0), "--use_peft"], "lora_r=0: pass 1 or more"),
         ([*command(), "--demo"], "--demo has its own tasks and encoder: leave --target, --auxiliary"),
         ([*command(), "--do_predict"], "--do_predict: the target mood has no test set to predict. Add one"),

@@ -109,14 +109,3 @@ def test_steps_that_the_scaler_skips_leave_no_delta(tmp_path):
     assert {alpha for entry in trainer.history for alpha in entry["alpha"].values()} == {1.0}
     for name, tensor in bert_model().state_dict().items():
         assert torch.equal(trainer.model.state_dict()[name], tensor)
-
-
-@ignore_peft
-@pytest.mark.parametrize("float_heads", [False, True])
-def test_half_precision_below_adapters_is_refused(float_heads, tmp_path):
-    model = adapted(bert_model().to(torch.bfloat16))
-    for parameter in model.parameters():
-        if parameter.requires_grad and float_heads:
-            parameter.data = parameter.data.float()
-    with pytest.raises(ValueError, match=rf"{'frozen ' * float_heads}parameter .* dtype=torch\.float32"):
-        bert_trainer(tmp_path, model=model)
