@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list
 from torch import nn
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import DataLoader
 from transformers import ProgressCallback, TrainingArguments
 from transformers.trainer_utils import seed_worker
 
 from .checkpointing.mixin import CheckpointingMixin
 from .checkpointing.preemption import PreemptionCallback, ignore_sigterm_in_worker
-from .data import TaskDataset, padded_tokens, steps_per_task
+from .data import TaskConcatDataset, TaskDataset, padded_tokens, steps_per_task
 from .data.loader import plan_loader
 from .distributed.fsdp import configure_fsdp_plugin, enable_fsdp_on_cpus
 from .distributed.phase_groups import PhaseGroups, count_groups
@@ -165,14 +165,14 @@ class MultitaskTrainer(
             super().create_accelerator_and_postprocess()
         check_sharding(self.accelerator.state)
 
-    def _set_up_tasks(self) -> tuple[ConcatDataset | None, dict[str, TaskDataset] | None]:
+    def _set_up_tasks(self) -> tuple[TaskConcatDataset | None, dict[str, TaskDataset] | None]:
         """Makes the tasks' set-up from the arguments alone. Returns the training and validation rows."""
         check_arguments(self.args)
         self.task_setup = setup = self._make_task_setup(self.args)
         self._check_settings()
         getattr(self, "_eval_dataloaders", {}).clear()  # Trainer's, of workers that stay alive
         trained = list(setup.train_datasets.values())
-        return ConcatDataset[Any](trained) if trained else None, dict(setup.eval_datasets) or None
+        return TaskConcatDataset(trained) if trained else None, dict(setup.eval_datasets) or None
 
     def _follow_settings(self, is_new_model: bool = False) -> None:
         """Sets the tasks up again if settings have changed since."""

@@ -10,7 +10,7 @@ from .holdout import split_holdout
 from .lanes import assign_lanes, padded_tokens
 from .plan import JOINT_PHASE, EpochPlan, Phase
 from .sampling import allocate_steps, mixed_order, sampling_shares, steps_per_task
-from .task_dataset import BATCHES_KEY, TASK_KEY, TaskCollator, TaskDataset
+from .task_dataset import BATCHES_KEY, TASK_KEY, TaskCollator, TaskConcatDataset, TaskDataset
 
 __all__ = [
     "BATCHES_KEY",
@@ -20,6 +20,7 @@ __all__ = [
     "Phase",
     "PlanBatchSampler",
     "TaskCollator",
+    "TaskConcatDataset",
     "TaskDataset",
     "allocate_steps",
     "assign_lanes",

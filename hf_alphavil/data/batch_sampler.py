@@ -13,8 +13,8 @@ from .sampling import epoch_streams
 
 class PlanBatchSampler(Sampler[list[int]]):
     """
-    Yields batches of row indices into a `ConcatDataset`, in the order of the current epoch's plan. A batch has rows of
-    one task; in a multi-task step it has rows of every task, one task after the other.
+    Yields batches of row indices into a `TaskConcatDataset`, in the order of the current epoch's plan. A batch has
+    rows of one task; in a multi-task step it has rows of every task, one task after the other.
 
     All batches are full. Each optimizer step yields the batches of all ranks and of the whole accumulation window in
     sequence. accelerate's `BatchSamplerShard` gives batch i to rank i mod n, so that every rank gets the same tasks in

@@ -22,7 +22,7 @@ def plan_loader(
     Creates the loader of a plan's batches, with the worker settings of the training arguments.
 
     Args:
-        dataset (`ConcatDataset`): All tasks' training sets, in the order of the sampler's `num_rows`.
+        dataset (`TaskConcatDataset`): All tasks' training sets, in the order of the sampler's `num_rows`.
         sampler (`PlanBatchSampler`): Chooses the rows of every batch.
         collate (`Callable`): Turns the examples of a batch into the model's inputs.
         start_worker (`Callable[[int], None]`): Called in every worker process with the worker's id.

@@ -231,7 +231,7 @@ class TaskObjective:
 
     def _inputs(self, rows: Sequence[int]) -> Any:
         """The model's inputs for a micro-batch."""
-        return self.prepare_inputs(self.collator([self.dataset[row] for row in rows]))
+        return self.prepare_inputs(self.collator(self.dataset.__getitems__(rows)))
 
     def _outputs(self, rows: Sequence[int]) -> Iterator[tuple[int, Any, Any, int]]:
         """Yields the index, inputs, outputs and number of rows that count of each micro-batch of this rank."""
