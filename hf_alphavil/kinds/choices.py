@@ -76,8 +76,12 @@ def score_present_choices(
     inputs = dict(inputs)
     present, labels = inputs.pop("choice_mask"), inputs.pop("labels", None)
     return_dict = inputs.pop("return_dict", native.config.return_dict)
-    # Rows of one choice each.
-    chosen = {name: value[present].unsqueeze(1) if name in CHOICE_INPUTS else value for name, value in inputs.items()}
+    # Rows of one choice each. Numbers, because every index that is a mask would wait for the device.
+    numbers = present.flatten().nonzero().squeeze(1)
+    chosen = {
+        name: value.flatten(0, 1)[numbers].unsqueeze(1) if name in CHOICE_INPUTS else value
+        for name, value in inputs.items()
+    }
     outputs = score(native, chosen | {"return_dict": True})
     scores = outputs.logits.flatten()
     lowest = torch.full(present.shape, torch.finfo(scores.dtype).min, dtype=scores.dtype, device=scores.device)

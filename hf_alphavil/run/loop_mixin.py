@@ -18,6 +18,7 @@ from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import has_stopped_early, restore_callbacks
 from .first_batches import check_first_batches
 from .kept_epoch import mark_kept_epoch
+from .precision_advice import advise_bf16
 from .runner import PlanRunner
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class TrainingLoopMixin(Trainer):
         self.check_optimizer_of_ranks()
         check_first_batches(self.runner.context, self.runner.method, self.runner.objectives)
         self.rehearse_metrics()
+        advise_bf16(self.model, self.accelerator)
         return prepared
 
     @multitask_hook
