@@ -10,24 +10,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
-import xxhash
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from ..data.content_hash import value_hash
+from ..data.tables import is_of_library
+from ..files.digest import Digest
 
 #: Packages whose code is compared by their version.
 PACKAGES = ("hf_alphavil", "transformers", "torch", "accelerate", "peft")
 _NOT_OWN = frozenset({*PACKAGES, "builtins", "functools", "datasets", "numpy"})
 #: Their content is compared elsewhere, or changes while a run trains.
-_NAMED_ONLY = (
-    nn.Module, Optimizer, Trainer, TrainingArguments, PreTrainedTokenizerBase, Dataset, datasets.Dataset
-)  # fmt: skip
+_NAMED_ONLY = (nn.Module, Optimizer, Trainer, TrainingArguments, PreTrainedTokenizerBase, Dataset)
 _COUNTERS = frozenset({"last_epoch"})
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _MAX_TEXT = 200
@@ -121,7 +119,7 @@ class _Description:
             return self.of(attributes["__wrapped__"])
         if "__name__" in attributes or (not attributes and hasattr(value, "__name__")):  # a module; a function in C
             return _name(value)
-        if isinstance(value, _NAMED_ONLY) or id(value) in self._seen:
+        if isinstance(value, _NAMED_ONLY) or is_of_library(value) or id(value) in self._seen:
             return _name(type(value))
         self._seen[id(value)] = value
         return f"{self.of(type(value))}({self.arguments(type(value), attributes)})"
@@ -221,7 +219,4 @@ def _name(value: Any) -> str:
 
 
 def _hash(parts: Iterable[str]) -> str:
-    digest = xxhash.xxh3_128()
-    for part in parts:
-        digest.update(f"{len(part)} {part}".encode())
-    return digest.hexdigest()[:8]
+    return Digest(*parts).hexdigest()[:8]

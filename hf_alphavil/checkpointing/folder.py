@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import xxhash
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from ..files.digest import file_checksum
 from .run_state import STATE_NAME
 from .staging import restore_replaced
 
@@ -20,9 +20,7 @@ logger = logging.getLogger(__name__)
 MANIFEST_NAME = "manifest.json"
 #: Version of the files of a checkpoint. It goes up with every change after which older code cannot read new
 #: checkpoints, or newer code old ones.
-FORMAT = 3
-
-_READ_BYTES = 1 << 22
+FORMAT = 4
 
 
 def write_manifest(folder: str | os.PathLike[str]) -> None:
@@ -35,7 +33,7 @@ def write_manifest(folder: str | os.PathLike[str]) -> None:
     """
     folder = Path(folder)
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "xxh3_128": _checksum(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST_NAME
     }
@@ -93,7 +91,7 @@ def _find_corruption(folder: Path) -> str | None:
         return f"{manifest} is missing: the checkpoint is incomplete, or MultitaskTrainer did not write it"
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-        expected = {name: (int(entry["bytes"]), str(entry["xxh3_128"])) for name, entry in files.items()}
+        expected = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{manifest} cannot be read"
     for name, (size, checksum) in expected.items():
@@ -102,7 +100,7 @@ def _find_corruption(folder: Path) -> str | None:
             return f"{path} is missing"
         if path.stat().st_size != size:
             return f"{path} has {path.stat().st_size} bytes instead of {size}"
-        if _checksum(path) != checksum:
+        if file_checksum(path) != checksum:
             return f"{path} has changed since it was written (its checksum differs)"
     return None
 
@@ -216,11 +214,3 @@ def _is_intact(folder: Path) -> bool:
     if problem is not None:
         logger.warning("skipped the corrupt checkpoint %s: %s", folder, problem)
     return problem is None
-
-
-def _checksum(path: Path) -> str:
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-import xxhash
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ..data.content_hash import value_hash
+from ..files.digest import Digest
 from .code_description import describe_code
 
 #: Entries of a model's or an adapter's configuration that say where it came from or how it is run.
@@ -106,7 +106,7 @@ def _describe_module(module: nn.Module) -> str | None:
 
 def _frozen_weights(model: nn.Module) -> str:
     """A hash of the weights below adapters, which the checkpoint does not hold."""
-    digest = xxhash.xxh3_128()
+    digest = Digest()
     for name, parameter in model.named_parameters():
         # What `modules_to_save` replaces is not used.
         if not parameter.requires_grad and ".original_module." not in name:

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-import xxhash
 from torch.utils.data import Subset
 
+from ..files.digest import Digest
 from .generators import unchanged_generators
 from .spread_rows import spread_rows
-from .tables import is_table
+from .tables import is_list, is_table, list_lengths
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _ROWS_READ_TWICE = 4
 _ROWS_AT_ONCE = 10_000
-
-
-class _Digest:
-    """A hash of a sequence of parts."""
-
-    def __init__(self) -> None:
-        self._hash = xxhash.xxh3_128()
-
-    def update(self, part: str | bytes) -> None:
-        content = part.encode() if isinstance(part, str) else part
-        self._hash.update(len(content).to_bytes(8, "little"))  # so that ("a", "bc") and ("ab", "c") differ
-        self._hash.update(content)
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
 
 
 def content_hash(dataset: Any) -> str | None:
@@ -49,7 +34,7 @@ def content_hash(dataset: Any) -> str | None:
     Returns:
         `str`, *optional*: The hash, or `None` if rows are random (two readings of a row differ) or cannot be read.
     """
-    digest = _Digest()
+    digest = Digest()
     digest.update(str(len(dataset)))
     if isinstance(dataset, Subset):
         inner = content_hash(dataset.dataset)
@@ -71,44 +56,48 @@ def value_hash(value: Any) -> str:
     Args:
         value (`Any`): The value.
     """
-    digest = _Digest()
+    digest = Digest()
     _add_value(digest, value)
     return digest.hexdigest()
 
 
-def _add_table(digest: _Digest, dataset: datasets.Dataset) -> None:
+def _add_table(digest: Digest, dataset: Dataset) -> None:
+    import pyarrow
+
     for table in dataset.with_format("arrow").iter(batch_size=_ROWS_AT_ONCE):
         for name in sorted(table.column_names):
             digest.update(name)
             column = table[name].combine_chunks()
-            for array in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+            for array in column.chunks if isinstance(column, pyarrow.ChunkedArray) else [column]:
                 _add_array(digest, array)
 
 
-def _add_array(digest: _Digest, array: Any) -> None:
+def _add_array(digest: Digest, array: Any) -> None:
     """Adds the values of an Arrow array, whatever its memory layout."""
+    from pyarrow import types
+
     kind = array.type
     digest.update(str(kind))
     digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        digest.update(pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).tobytes())
+    if is_list(kind):
+        digest.update(list_lengths(array).tobytes())
         _add_array(digest, array.flatten())
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        values = array.fill_null(False if pa.types.is_boolean(kind) else 0)
+    elif types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
+        values = array.fill_null(False if types.is_boolean(kind) else 0)
         digest.update(values.to_numpy(zero_copy_only=False).tobytes())
     else:
         _add_value(digest, array.to_pylist())
 
 
-def _add_rows(digest: _Digest, dataset: Any) -> bool:
+def _add_rows(digest: Digest, dataset: Any) -> bool:
     """Adds rows that are made one by one; returns whether they are equal whenever they are read."""
     with unchanged_generators(devices=[]):
         try:
             for place, index in enumerate(spread_rows(len(dataset))):
-                once = _Digest()
+                once = Digest()
                 _add_value(once, dataset[index])
                 if place < _ROWS_READ_TWICE:
-                    again = _Digest()
+                    again = Digest()
                     _add_value(again, dataset[index])
                     if again.hexdigest() != once.hexdigest():
                         return False
@@ -118,7 +107,7 @@ def _add_rows(digest: _Digest, dataset: Any) -> bool:
     return True
 
 
-def _add_value(digest: _Digest, value: Any) -> None:
+def _add_value(digest: Digest, value: Any) -> None:
     if isinstance(value, Mapping):
         for key in sorted(value, key=str):
             digest.update(str(key))

@@ -6,8 +6,6 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
-
 from .grouped_split import split_groups
 from .stratified_draw import draw_by_class
 
@@ -84,6 +82,8 @@ def _draw(
     elif labels is not None:
         held_out = draw_by_class(labels, expected, seed)
     else:
+        from sklearn.model_selection import train_test_split
+
         held_out = train_test_split(range(num_rows), test_size=expected, random_state=seed)[1]
     return held_out if labels is None else _without_whole_classes(held_out, labels, groups)
 
@@ -95,6 +95,8 @@ def _draw_groups(
     folds = max(2, round(1 / fraction))
     if labels is None or max(Counter(labels).values()) < folds:
         return split_groups(groups, fraction, seed)[1]
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     try:
         with warnings.catch_warnings():

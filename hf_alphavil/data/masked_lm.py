@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import xxhash
 from transformers import DataCollatorForLanguageModeling
 
 IGNORED = -100
@@ -33,7 +33,7 @@ class MaskedLMCollator(DataCollatorForLanguageModeling):
     def torch_mask_tokens(
         self, inputs: Any, special_tokens_mask: Any | None = None, offset_mapping: Any | None = None
     ) -> tuple[Any, Any]:
-        digest = xxhash.xxh32_intdigest(inputs.numpy().tobytes(), seed=(self.seed or 0) % 2**32)
+        digest = zlib.crc32(inputs.numpy().tobytes(), (self.seed or 0) % 2**32)
         self.generator = torch.Generator().manual_seed(digest)
         whole = inputs.clone()
         inputs, labels = super().torch_mask_tokens(inputs, special_tokens_mask, offset_mapping)

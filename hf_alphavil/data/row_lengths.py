@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import datasets
 import numpy as np
-import pyarrow as pa
 
 from .generators import unchanged_generators
-from .tables import is_table, list_lengths
+from .tables import is_list, is_table, list_lengths
 from .task_dataset import TaskDataset
 from .underlying import underlying
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _INPUT = "input_ids"
 _ROWS_AT_ONCE = 10_000
@@ -84,7 +85,7 @@ class RowLengths:
         return lengths if numbers is None else [lengths[number] for number in numbers]
 
 
-def _stored_lengths(dataset: datasets.Dataset) -> list[int]:
+def _stored_lengths(dataset: Dataset) -> list[int]:
     tables = dataset.select_columns(_INPUT).with_format("arrow").iter(batch_size=_ROWS_AT_ONCE)
     columns = [table[_INPUT].combine_chunks() for table in tables]
     return np.concatenate([_lengths_of(column) for column in columns]).tolist() if columns else []
@@ -92,10 +93,12 @@ def _stored_lengths(dataset: datasets.Dataset) -> list[int]:
 
 def _lengths_of(column: Any) -> np.ndarray:
     """The lengths of lists of tokens, or the longest list of each list of choices."""
-    if isinstance(column, pa.ChunkedArray):
+    import pyarrow
+
+    if isinstance(column, pyarrow.ChunkedArray):
         return np.concatenate([_lengths_of(chunk) for chunk in column.chunks])
     lengths = list_lengths(column)
-    if not pa.types.is_nested(column.type.value_type):
+    if not is_list(column.type.value_type):
         return lengths
     of_choices = _lengths_of(column.flatten())
     starts = np.concatenate([[0], np.cumsum(lengths)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 
 def draw_by_class(labels: Sequence[Hashable], number: int, seed: int) -> list[int]:
@@ -20,6 +19,8 @@ def draw_by_class(labels: Sequence[Hashable], number: int, seed: int) -> list[in
     Returns:
         `list[int]`: Indices of the rows, in no order.
     """
+    from sklearn.model_selection import train_test_split
+
     try:
         return train_test_split(range(len(labels)), test_size=number, random_state=seed, stratify=labels)[1]
     except ValueError:  # a class has one row, or there are more classes than rows on one side

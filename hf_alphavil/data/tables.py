@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-#: Types of Arrow's lists.
-LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
+
+def is_of_library(dataset: Any) -> bool:
+    """
+    Whether a dataset is a `datasets.Dataset`. The library is not imported: without it, there is none.
+
+    Args:
+        dataset (`Dataset`): Any dataset.
+    """
+    library = sys.modules.get("datasets")
+    return library is not None and isinstance(dataset, library.Dataset)
 
 
 def is_table(dataset: Any) -> bool:
@@ -20,7 +26,19 @@ def is_table(dataset: Any) -> bool:
     Args:
         dataset (`Dataset`): Any dataset. A `datasets.Dataset` with a transform makes its rows.
     """
-    return isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
+    return is_of_library(dataset) and dataset.format["type"] != "custom"
+
+
+def is_list(kind: Any) -> bool:
+    """
+    Whether a type of Arrow is one of its lists.
+
+    Args:
+        kind (`pyarrow.DataType`): The type.
+    """
+    from pyarrow import types
+
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
 def list_lengths(array: Any) -> np.ndarray:
@@ -30,4 +48,6 @@ def list_lengths(array: Any) -> np.ndarray:
     Args:
         array (`pyarrow.Array`): An array of lists.
     """
-    return pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    from pyarrow import compute
+
+    return compute.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from datasets import Dataset
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -16,6 +16,9 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from ..tasks import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 DEMO_TARGET = "target"
 #: Names of the tasks of [`demo_tasks`], the target first.
@@ -166,6 +169,8 @@ def _make_rows(words: tuple[str, ...], group: np.ndarray | None, rows: int, rng:
     labels = rng.permutation(np.arange(rows) % 2)
     draw = _random_sentence if group is None else _sentence_with_lead(group)
     texts = [" ".join(words[word] for word in draw(label, rng)) for label in labels]
+    from datasets import Dataset
+
     return Dataset.from_dict({"text": texts, "label": labels.tolist(), "idx": list(range(rows))})
 
 

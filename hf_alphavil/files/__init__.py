@@ -1,1 +1,1 @@
-"""Helpers for files: writing, safe reading, YAML and Markdown tables. They import nothing else of hf_alphavil."""
+"""Helpers for files: writing, safe reading, hashes, YAML, Markdown tables. They import nothing else of hf_alphavil."""

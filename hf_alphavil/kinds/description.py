@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .spec import TaskSpec
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class KindDescription:

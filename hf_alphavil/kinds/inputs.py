@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from datasets import ClassLabel, Dataset, Value
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from .description import KindDescription
 from .labels import LabelReader, is_id
 from .spec import TaskSpec
 from .texts import encode_texts, fill_template
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class KindInputs(KindDescription):
@@ -108,6 +110,8 @@ class KindInputs(KindDescription):
 
     def label_feature(self, labels: Sequence[str] | None) -> Any:
         """The Arrow feature of the label column."""
+        from datasets import ClassLabel, Value
+
         return ClassLabel(names=list(labels)) if labels is not None else Value("int64")
 
     # ---- Inputs: from a task's rows to the model

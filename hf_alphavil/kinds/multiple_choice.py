@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 from transformers import (
     MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -24,6 +23,9 @@ from .labels import LabelReader
 from .loss_labels import class_ids
 from .spec import TaskSpec
 from .texts import encode_texts, fill_template, is_text_list
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class MultipleChoice(TaskKind):

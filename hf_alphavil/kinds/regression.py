@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset, Value
 from transformers import PreTrainedConfig
 
 from .labels import LabelReader
@@ -16,6 +15,9 @@ from .predictions import check_finite, regression_predictions
 from .sequence_classification import SequenceClassification
 from .spec import TaskSpec
 from .submission_format import SubmissionFormat
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 #: The largest float32. Scores are float32, so a larger score would become infinity and make the loss NaN.
 MAX_SCORE = (2 - 2**-23) * 2.0**127
@@ -53,6 +55,8 @@ class Regression(SequenceClassification):
         return score
 
     def label_feature(self, labels: Sequence[str] | None) -> Any:
+        from datasets import Value
+
         return Value("float32")
 
     def check_label(self, label: Any, num_labels: int | None) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from datasets import Dataset
 
 from .description import KindDescription
 from .predictions import classification_predictions
 from .spec import TaskSpec
 from .submission_format import SubmissionFormat
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class KindScores(KindDescription):
@@ -20,8 +22,6 @@ class KindScores(KindDescription):
     #: Keys of `METRICS` that can score this kind, and those that are used by default.
     metrics: ClassVar[tuple[str, ...]]
     default_metrics: ClassVar[tuple[str, ...]]
-    #: The configuration of the `evaluate.Metric` that scores this kind.
-    metric_config: ClassVar[str | None] = None
     #: Whether there is something to predict for a test row.
     has_predictions: ClassVar[bool] = True
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from datasets import Dataset
-from datasets import List as ListFeature
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from .base import TaskKind
@@ -17,6 +15,9 @@ from .loss_labels import class_ids, flags
 from .predictions import check_finite, classification_predictions, margin_predictions, multi_label_predictions
 from .spec import TaskSpec
 from .submission_format import SubmissionFormat
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 MULTI_LABEL = "multi_label_classification"
 
@@ -87,7 +88,6 @@ class MultiLabelClassification(SequenceClassification):
 
     metrics = ("f1_micro", "f1_macro", "f1_weighted", "accuracy")
     default_metrics = ("f1_micro",)
-    metric_config = "multilabel"
     has_one_class = False
     has_label_lists = True
     reads_flags = True
@@ -104,7 +104,9 @@ class MultiLabelClassification(SequenceClassification):
         return reader.id_set(value)
 
     def label_feature(self, labels: Sequence[str] | None) -> Any:
-        return ListFeature(super().label_feature(labels))
+        from datasets import List
+
+        return List(super().label_feature(labels))
 
     def check_label(self, label: Any, num_labels: int | None) -> None:
         check_id_list(label, num_labels)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
-from datasets import List as ListFeature
 from transformers import (
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     DataCollatorForTokenClassification,
@@ -27,6 +25,9 @@ from .spec import TaskSpec
 from .submission_format import SubmissionFormat
 from .texts import is_printed_list, is_text_list, no_token
 from .words import WORD_POSITIONS, encode_words
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class TokenClassification(TaskKind):
@@ -67,7 +68,9 @@ class TokenClassification(TaskKind):
         return ids
 
     def label_feature(self, labels: Sequence[str] | None) -> Any:
-        return ListFeature(super().label_feature(labels))
+        from datasets import List
+
+        return List(super().label_feature(labels))
 
     # ---- Inputs
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.optimize import OptimizeResult, direct, minimize
 from torch import Tensor
 
 from .alpha_problem import AlphaProblem
 from .meta_rows import meta_batches
 
 if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
     from ..settings import MultitaskSettings
 
 #: Called with the number of every finished α step.
@@ -150,6 +151,8 @@ class LBFGS(AlphaOptimizer):
     """
 
     def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
+        from scipy.optimize import minimize
+
         value_at: dict[bytes, float] = {}
 
         def total(point: np.ndarray) -> tuple[float, np.ndarray]:
@@ -198,6 +201,8 @@ class DirectSearch(AlphaOptimizer):
         self.learning_rate = learning_rate
 
     def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
+        from scipy.optimize import direct
+
         start = problem.start()
         per_step = start.numel() + 1
         tried: list[tuple[float, float, Tensor]] = []

@@ -17,6 +17,10 @@ MAX_SEED = 2**32 - 1
 #: The largest batch, in rows, and the most batches of a step: an epoch's plan lists them.
 MAX_COUNT = 2**20
 LOG_LEVELS = ("passive", *log_levels)
+#: The field's name in this version of transformers, which renamed it between 5.17 and 5.23.
+CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if hasattr(TrainingArguments, name)
+)
 
 
 def check_trainer_fields(args: TrainingArguments) -> None:
@@ -94,7 +98,7 @@ def _check_intervals(args: TrainingArguments) -> None:
         if not valid:
             raise ValueError(f"{name}={steps!r}: pass 1 or more steps, a share below 1, or {what}_strategy='no'")
     require(args, "eval_delay", args.eval_delay is None or args.eval_delay >= 0, "0 or more")
-    for name in ("activation_checkpointing_kwargs", "lr_scheduler_kwargs"):
+    for name in (f"{CHECKPOINTING}_kwargs", "lr_scheduler_kwargs"):
         value = getattr(args, name)
         require(args, name, value is None or isinstance(value, dict), """JSON of options by name, '{"name": 1}'""")
 

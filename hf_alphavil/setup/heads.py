@@ -6,9 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import datasets
-
 from ..data import TaskDataset
+from ..data.tables import is_of_library
 from ..data.underlying import underlying
 from ..kinds import find_kind
 from ..modeling import MultitaskModel
@@ -93,7 +92,7 @@ def _kind_in_words(head: Mapping[str, Any]) -> str:
 def _label_names(dataset: Any) -> list[str] | None:
     """The names that a dataset gives to label ids, in the order of the ids."""
     dataset, _ = underlying(dataset)
-    if isinstance(dataset, datasets.Dataset):
+    if is_of_library(dataset):
         for column in ("labels", "label"):
             if column in dataset.column_names:
                 names = class_names(dataset, column)

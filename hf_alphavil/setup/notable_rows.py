@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
-import pyarrow
 
 from ..data.spread_rows import spread_rows
-from ..data.tables import LISTS, is_table, list_lengths
+from ..data.tables import is_list, is_table, list_lengths
 from ..kinds.predictions import IGNORED
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _ROWS_AT_ONCE = 10_000
 
@@ -37,7 +38,7 @@ def notable_rows(rows: Any, numbers: Sequence[int] | None, columns: Sequence[str
     return places if numbers is None else (numbers[place] for place in places)
 
 
-def _with_extremes(rows: datasets.Dataset, numbers: Sequence[int] | None, columns: list[str]) -> Iterator[int]:
+def _with_extremes(rows: Dataset, numbers: Sequence[int] | None, columns: list[str]) -> Iterator[int]:
     if not columns:
         yield 0 if numbers is None else numbers[0]
         return
@@ -51,6 +52,8 @@ def _with_extremes(rows: datasets.Dataset, numbers: Sequence[int] | None, column
 
 def _extremes(columns: Sequence[Any]) -> set[int]:
     """Places of the rows with the least and the largest values and lengths, and with lengths that differ most."""
+    import pyarrow
+
     found: set[int] = set()
     sizes: list[np.ndarray] = []
     for column in columns:
@@ -58,11 +61,11 @@ def _extremes(columns: Sequence[Any]) -> set[int]:
         places = np.arange(len(array))
         if array.null_count:
             found.add(int(_is_null(array).argmax()))
-        if isinstance(array.type, LISTS):
+        if is_list(array.type):
             sizes.append(list_lengths(array))
         elif pyarrow.types.is_integer(array.type) and not array.null_count:
             sizes.append(array.to_numpy(zero_copy_only=False).astype(np.int64))
-        while isinstance(array.type, LISTS):
+        while is_list(array.type):
             lengths = list_lengths(array)
             found |= _ends(lengths, places)
             places, array = np.repeat(places, lengths), array.flatten()

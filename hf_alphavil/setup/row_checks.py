@@ -7,14 +7,13 @@ from collections.abc import Hashable, Iterator
 from itertools import pairwise
 from typing import Any
 
-import datasets
 import numpy as np
 from torch import nn
 
 from ..data import TaskCollator, TaskDataset
 from ..data.generators import unchanged_generators
 from ..data.spread_rows import spread_rows
-from ..data.tables import LISTS, list_lengths
+from ..data.tables import is_list, is_of_library, list_lengths
 from ..data.underlying import underlying
 from ..kinds.predictions import IGNORED
 from ..settings import MultitaskSettings
@@ -133,7 +132,7 @@ def _warn_about_shared_rows(setup: TaskSetup) -> None:
 def _row_keys(dataset: Any) -> list[Hashable]:
     """Something for each row that is equal for equal inputs: its tokens or, where they are not known, its place."""
     dataset, numbers = underlying(dataset)
-    if not isinstance(dataset, datasets.Dataset) or "input_ids" not in dataset.column_names:
+    if not is_of_library(dataset) or "input_ids" not in dataset.column_names:
         return [(id(dataset), number) for number in (range(len(dataset)) if numbers is None else numbers)]
     keys: list[Hashable] = []
     for batch in dataset.select_columns("input_ids").with_format("arrow").iter(batch_size=10_000):
@@ -145,7 +144,7 @@ def _row_keys(dataset: Any) -> list[Hashable]:
 def _tokens_as_bytes(lists: Any) -> Iterator[bytes]:
     """The tokens of each row of an Arrow array of lists, or of lists of lists."""
     bounds = np.arange(len(lists) + 1)
-    while isinstance(lists.type, LISTS):
+    while is_list(lists.type):
         bounds = np.concatenate([[0], np.cumsum(list_lengths(lists))])[bounds]
         lists = lists.flatten()
     tokens = lists.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -155,8 +154,8 @@ def _tokens_as_bytes(lists: Any) -> Iterator[bytes]:
 def _first_two_labels(dataset: TaskDataset, is_of_tokens: bool) -> set[Hashable]:
     """The labels of a dataset's rows, up to the second different one."""
     found: set[Hashable] = set()
-    is_table = isinstance(underlying(dataset)[0], datasets.Dataset)
-    for number in range(len(dataset)) if is_table else spread_rows(len(dataset)):
+    is_whole = is_of_library(underlying(dataset)[0])
+    for number in range(len(dataset)) if is_whole else spread_rows(len(dataset)):
         row = dataset[number]
         label: Any = next((row[name] for name in ("labels", "label") if name in row), None)
         label = label.tolist() if hasattr(label, "tolist") else label

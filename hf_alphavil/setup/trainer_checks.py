@@ -11,7 +11,7 @@ from torch import nn
 from ..distributed.refusals import check_setup
 from ..settings import MultitaskSettings
 from ..settings.checks import require
-from ..settings.trainer_fields import check_ddp_fields, check_trainer_fields
+from ..settings.trainer_fields import CHECKPOINTING, check_ddp_fields, check_trainer_fields
 from .task_setup import TaskSetup
 
 
@@ -32,7 +32,7 @@ def check_model_suits(args: MultitaskSettings, model: nn.Module | None) -> None:
     needs = (
         ("label_smoothing_factor", ("config",), "0.0, or let the model compute a smoothed loss"),
         ("neftune_noise_alpha", ("get_input_embeddings",), "None"),
-        ("activation_checkpointing", enables, "False, or call torch.utils.checkpoint in the model"),
+        (CHECKPOINTING, enables, "False, or call torch.utils.checkpoint in the model"),
     )
     for name, attributes, instead in needs:
         suits = not getattr(args, name) or any(hasattr(model, attribute) for attribute in attributes)

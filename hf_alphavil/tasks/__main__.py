@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..settings.user_errors import USER_ERROR_STATUS, USER_ERRORS, in_one_line
 from .definition_reader import read_definitions
+from .errors import require_package
 from .registry import BENCHMARKS, YAML_SUFFIXES, available_tasks, get_definition, own_definitions
 
 
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    require_package("datasets", "a check of rows")
     import datasets
 
     from .check import TaskCheck

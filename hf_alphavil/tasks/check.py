@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 
 from ..data.holdout import MAX_ADAPTED_SHARE, MIN_HOLDOUT_ROWS
 from ..kinds import kind_of
@@ -21,6 +20,7 @@ from .registry import BENCHMARK_NAMES
 from .task import SPLITS, Task
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 #: Number of problems per file that are printed; the others are only counted.

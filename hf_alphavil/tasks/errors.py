@@ -1,7 +1,8 @@
-"""The error for unusable task data, and its default handler."""
+"""The error for unusable task data, its default handler, and the error for a missing package."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,3 +42,20 @@ Report = Callable[[DataError], None]
 def raise_error(error: DataError) -> None:
     """Raises the error. Loading thus stops at the first faulty row, so that no row is left out silently."""
     raise error
+
+
+def require_package(name: str, what: str) -> None:
+    """
+    Checks that a package is installed which is not needed by every run.
+
+    Args:
+        name (`str`): The package.
+        what (`str`): What needs it.
+
+    Raises:
+        ImportError: If the package is not installed.
+    """
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{what} needs the package `{name}`: pip install {name}") from error

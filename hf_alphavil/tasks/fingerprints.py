@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import tokenizers
 import transformers
-import xxhash
-from datasets.fingerprint import Hasher
+
+from ..files.digest import Digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 
 def hash_of(*parts: Any) -> str:
     """A hash of `parts` (bytes, or anything that is JSON-serialisable) of 16 hexadecimal digits."""
-    digest = xxhash.xxh64()
-    for part in parts:
-        content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
-        digest.update(len(content).to_bytes(8, "little"))  # so that ("a", "bc") and ("ab", "c") differ
-        digest.update(content)
-    return digest.hexdigest()
+    written = (part if isinstance(part, bytes) else json.dumps(part, sort_keys=True) for part in parts)
+    return Digest(*written).hexdigest()[:16]
 
 
 def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -52,4 +48,6 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
             files = [file for file in sorted(Path(folder).rglob("*")) if file.is_file()]
             return hash_of(*settings, *[file.read_bytes() for file in files])
     except (NotImplementedError, OSError, ValueError):  # a user's tokenizer that cannot be saved
+        from datasets.fingerprint import Hasher
+
         return hash_of(*settings, Hasher.hash(tokenizer))

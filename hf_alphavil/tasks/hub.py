@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
-
-from datasets import Dataset, Value, load_dataset
+from typing import TYPE_CHECKING, Any
 
 from ..kinds import kind_of
 from .definition import TaskDefinition
@@ -16,6 +14,9 @@ from .readers.columns import value_at, whole_again
 from .row_builder import SplitBuilder
 from .sources import HubSource
 from .task import SPLITS
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Part of the rows' fingerprint. Increase it when the code makes other rows from the same dataset.
 VERSION = 1
@@ -53,6 +54,8 @@ def load_from_hub(
     Raises:
         DataError: If the dataset cannot be loaded, or if its labels differ from the task's.
     """
+    from datasets import load_dataset
+
     hub = definition.hub
     assert hub is not None
     if isinstance(revision, Mapping):
@@ -111,6 +114,8 @@ def load_from_hub(
 
 def _places(rows: Dataset, builder: SplitBuilder) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows with their numbers. Whole labels that pandas made floats, because one is missing, are whole again."""
+    from datasets import Value
+
     column = builder.columns.get(builder.label_column)
     feature = rows.features.get(column)
     if column is not None and isinstance(feature, Value) and feature.dtype.startswith("float"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-from datasets import ClassLabel, Dataset
+from typing import TYPE_CHECKING, Any
 
 from ..kinds.labels import listed, number_of
 from .readers.columns import value_at
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 #: A column with more distinct values than this does not hold labels.
 MAX_LABELS = 1000
@@ -16,6 +17,8 @@ MAX_LABELS = 1000
 
 def class_names(rows: Dataset, column: str) -> tuple[str, ...] | None:
     """The labels that a dataset itself names in a column of ids, or of lists of ids; `None` if it names none."""
+    from datasets import ClassLabel
+
     try:
         feature = value_at(rows.features, column)
     except KeyError:

@@ -6,20 +6,21 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from ..kinds import kind_of
 from .definition import TaskDefinition
 from .definition_reader import read_definitions
-from .errors import DataError, Report, raise_error
+from .errors import DataError, Report, raise_error, require_package
 from .hub import load_from_hub
 from .labels import class_names
 from .local_files import MissingFilesError, load_files
 from .registry import YAML_SUFFIXES, get_definition, own_definitions
 from .task import SPLITS, Task
 from .validation_split import hold_out_validation
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def load_tasks(
     Raises:
         ValueError: If a task is unknown.
         DataError: If a definition is faulty or data cannot be used.
+        ImportError: If `datasets` is not installed.
 
     Example:
 
@@ -70,6 +72,7 @@ def load_tasks(
     >>> tasks = load_tasks(["tickets", "rte"], data_dir="data", include_path="tasks.yaml")
     ```
     """
+    require_package("datasets", "load_tasks")
     own = own_definitions(include_path)
     definitions: dict[str, TaskDefinition] = {}
     for name in [names] if isinstance(names, (str, Path)) else names:

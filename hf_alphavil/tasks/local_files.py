@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from .definition import TaskDefinition
 from .definition_reader import simplified
@@ -16,6 +14,9 @@ from .readers import READERS, SUFFIXES
 from .readers.lines import read_bytes
 from .row_builder import SplitBuilder
 from .sources import FileSource
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 # Part of the rows' fingerprint. Increase it when the code reads other rows from the same files.
 VERSION = 2

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
-
-import pyarrow
-from datasets import Dataset, DatasetInfo, Features, NamedSplit, Value
-from datasets import List as ListFeature
-from datasets.table import InMemoryTable
+from typing import TYPE_CHECKING, Any
 
 from ..kinds import kind_of
 from ..kinds.labels import LabelReader, are_flags
@@ -18,6 +13,9 @@ from .fingerprints import hash_of
 from .labels import check_label_value, infer_labels
 from .prepare import PREPARE
 from .readers.columns import value_at
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
 
 MAX_IDX = 2**31 - 1  # the Hub stores `idx` as int32
 #: Columns that test sets lack, or that must not be read in them.
@@ -116,6 +114,9 @@ class SplitBuilder:
         Returns:
             `datasets.Dataset`: The rows in the task's columns.
         """
+        from datasets import Dataset, DatasetInfo, NamedSplit
+        from datasets.table import InMemoryTable
+
         if self._lacks_labels and split != "test":
             raise self.definition.source.fault(
                 f"nothing names the labels of the task {self.definition.key!r}: write `labels`, or training rows.",
@@ -200,11 +201,14 @@ class SplitBuilder:
         return self.kind.read_label(reader, self.spec, label, values)
 
     def _features(self, columns: dict[str, list[Any]]) -> Features:
+        import pyarrow
+        from datasets import Features, List, Value
+
         texts = {name for name in self.spec.input_columns if name in columns and name != self.spec.choices_column}
         found = {name: pyarrow.array(values).type for name, values in columns.items() if name not in texts}
         known: dict[str, Any] = dict(Features.from_arrow_schema(pyarrow.schema(list(found.items()))))
         for name in texts:  # without looking at the texts: ReCoRD's passages take gigabytes
-            known[name] = ListFeature(Value("string")) if _holds_lists(columns[name]) else Value("string")
+            known[name] = List(Value("string")) if _holds_lists(columns[name]) else Value("string")
         features = Features({name: known[name] for name in columns})
         if "idx" in columns and not isinstance(columns["idx"][0], dict):
             features["idx"] = Value("int32")

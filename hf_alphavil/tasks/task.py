@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
-
-from datasets import Dataset
 
 from ..kinds import TaskSpec, kind_of
 from .errors import DataError
@@ -15,6 +14,7 @@ from .spec_checks import check_submission, checked_labels, checked_spec
 from .tokenization import tokenize_dataset
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 SPLITS = ("train", "validation", "test")
@@ -166,7 +166,9 @@ class Task(TaskSpec):
             raise DataError(f"task {self.name!r}: the train split has no labels, only -1 or nothing.")
         return tokenized
 
-    def compute_metrics(self, eval_prediction: EvalPrediction, rows: Dataset | None = None) -> dict[str, float]:
+    def compute_metrics(
+        self, eval_prediction: EvalPrediction, rows: Dataset | Mapping[str, Sequence[Any]] | None = None
+    ) -> dict[str, float]:
         """
         `Trainer`'s `compute_metrics`: the task's metrics, and `combined_score`, their mean, if there are several
         with the same direction.
@@ -178,7 +180,7 @@ class Task(TaskSpec):
                 labels at once both are of shape `(rows, labels)`; for token classification `(rows, tokens, labels)`
                 and `(rows, tokens)`, -100 where nothing is predicted; for masked language modelling predicted
                 ids of shape `(rows, tokens)` (or logits) and `(rows, tokens)`.
-            rows (`datasets.Dataset`, *optional*):
+            rows (`datasets.Dataset` or `dict[str, Sequence]`, *optional*):
                 What was predicted, row by row, raw or tokenised: for metrics that need `score_columns`, such as exact
                 match over all answers to a question. Defaults to the validation split.
 

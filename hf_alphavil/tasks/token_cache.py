@@ -8,10 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import datasets
-import xxhash
-
 from ..files.atomic_file import atomic_write
+from ..files.digest import file_checksum
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +32,8 @@ class TokenCache:
     """
 
     def __init__(self, name: str, fingerprint: str, num_rows: int) -> None:
+        import datasets
+
         self._key = {"fingerprint": fingerprint, "rows": num_rows}
         safe_name = "".join(character if character.isalnum() or character in "-_" else "_" for character in name)
         self._path = Path(datasets.config.HF_DATASETS_CACHE).expanduser() / "hf_alphavil"
@@ -63,11 +63,7 @@ class TokenCache:
         return self._path.with_name(f"{self._path.name}.json")
 
     def _content(self) -> dict[str, Any]:
-        digest = xxhash.xxh3_128()
-        with open(self._path, "rb") as file:
-            while part := file.read(1 << 20):
-                digest.update(part)
-        return {**self._key, "xxh3_128": digest.hexdigest()}
+        return {**self._key, "sha256": file_checksum(self._path)}
 
     def record(self) -> None:
         """Writes the record of the file, which holds the rows now."""

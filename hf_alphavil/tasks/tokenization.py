@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset
-
 from ..kinds import TaskSpec, kind_of
 from .errors import DataError
 from .fingerprints import hash_of, tokenizer_identity
 from .token_cache import TokenCache
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 # Part of every cache key. Increase it when tokenisation writes other columns.
@@ -68,6 +67,8 @@ def tokenize_dataset(
     settings["score_columns"] = kept_columns
     fingerprint = hash_of(VERSION, rows._fingerprint, tokenizer_identity(tokenizer), max_length, settings, labelled)
     if not len(rows):  # map() would return the raw columns
+        from datasets import Dataset
+
         columns = [*tokenizer.model_input_names, *(["labels"] if labelled else []), *kind.extra_columns]
         columns += [column for column in kept_columns if column in rows.column_names]
         return Dataset.from_dict({column: [] for column in columns})

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-
-from datasets import Dataset
-from sklearn.model_selection import train_test_split
+from typing import TYPE_CHECKING
 
 from ..data.grouped_split import split_groups
 from ..data.stratified_draw import draw_by_class
 from ..kinds import TaskSpec, kind_of
 from .definition import TaskDefinition
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 #: Seed of the draw. It is fixed, because scores can be compared only if all runs hold out the same rows.
 SEED = 0
@@ -47,6 +48,8 @@ def hold_out_validation(rows: Dataset, definition: TaskDefinition) -> dict[str, 
             if number >= len(rows):
                 raise ValueError("no row would be left to train on")
             if classes is None:
+                from sklearn.model_selection import train_test_split
+
                 held_out = train_test_split(numbers, test_size=number, random_state=SEED)[1]
             else:
                 held_out = draw_by_class(classes, number, SEED)

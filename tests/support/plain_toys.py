@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -12,6 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, IterableDataset
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    import datasets
 
 VOCABULARY = 40
 
@@ -39,6 +41,8 @@ def sentences(rows: int, seed: int = 0, length: int | None = None) -> list[dict[
 
 def hub_dataset(rows: int, seed: int = 0) -> datasets.Dataset:
     """The same as a `datasets.Dataset`, with a text column that no model takes."""
+    import datasets
+
     examples = sentences(rows, seed)
     columns = {name: [example[name] for example in examples] for name in examples[0]}
     return datasets.Dataset.from_dict(columns | {"text": [f"row {i}" for i in range(rows)]})

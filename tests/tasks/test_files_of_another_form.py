@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict
 
 from hf_alphavil import MultitaskTrainingArguments
 from hf_alphavil.setup.task_setup import make_task_setup
-from hf_alphavil.tasks import DataError, Task, hub, load_tasks
+from hf_alphavil.tasks import DataError, Task, load_tasks
 from hf_alphavil.tasks.__main__ import main
 from support.own_files import write_rows
 
@@ -61,7 +61,7 @@ def test_whole_labels_with_a_gap(tmp_path, capsys, monkeypatch, source, labels):
         frame.to_parquet(tmp_path / "train.parquet")
     else:
         rows = Dataset.from_pandas(frame)
-        monkeypatch.setattr(hub, "load_dataset", lambda *args, **kwargs: DatasetDict({"train": rows}))
+        monkeypatch.setattr("datasets.load_dataset", lambda *args, **kwargs: DatasetDict({"train": rows}))
         text = text.replace("files: {splits: {train: train.parquet}}", "hub: {path: owner/rows}")
     (tmp_path / "tasks.yaml").write_text(text)
     (problem,) = problems(tmp_path, capsys)

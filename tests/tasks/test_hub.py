@@ -5,7 +5,7 @@ import json
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
-from hf_alphavil.tasks import DataError, hub, load_tasks
+from hf_alphavil.tasks import DataError, load_tasks
 from support.official_miniatures import miniature_lines
 
 
@@ -22,7 +22,7 @@ def test_full_ids_and_revisions(monkeypatch):
         calls.append((args, kwargs))
         return hub_rte(["entailment", "not_entailment"])
 
-    monkeypatch.setattr(hub, "load_dataset", load_dataset)
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
     load_tasks("rte", revision="abc", cache_dir="folder", token="secret")
     load_tasks("rte", revision={"nyu-mll/glue": "def", "aps/super_glue": "ghi"})
     assert calls[0] == (("nyu-mll/glue", "rte"), {"revision": "abc", "cache_dir": "folder", "token": "secret"})
@@ -30,7 +30,7 @@ def test_full_ids_and_revisions(monkeypatch):
 
 
 def test_labels_in_another_order_are_refused(monkeypatch):
-    monkeypatch.setattr(hub, "load_dataset", lambda *args, **kwargs: hub_rte(["not_entailment", "entailment"]))
+    monkeypatch.setattr("datasets.load_dataset", lambda *args, **kwargs: hub_rte(["not_entailment", "entailment"]))
     with pytest.raises(DataError, match="labels are not_entailment, entailment, not entailment, not_entailment"):
         load_tasks("rte")
 
@@ -39,7 +39,7 @@ def test_without_a_network(monkeypatch):
     def load_dataset(*args, **kwargs):
         raise ConnectionError("Couldn't reach the Hub")
 
-    monkeypatch.setattr(hub, "load_dataset", load_dataset)
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
     with pytest.raises(DataError, match=r"aps/super_glue .cb.: cannot be loaded .*pass the folder .* as data_dir"):
         load_tasks("cb")
 
@@ -92,7 +92,7 @@ def test_hub_rows_equal_the_rows_of_files(miniature, monkeypatch, name):
     names = HUB_LABELS.get(name, ["False", "True"])
     for split in splits if name != "record" else ():
         loaded[split] = loaded[split].cast_column("label", ClassLabel(names=names))
-    monkeypatch.setattr(hub, "load_dataset", lambda *args, **kwargs: loaded)
+    monkeypatch.setattr("datasets.load_dataset", lambda *args, **kwargs: loaded)
     online = load_tasks(name)[name]
     assert online.labels == files.labels
     for split in ("train", "validation", "test"):
@@ -121,7 +121,7 @@ def test_any_error_of_load_dataset_is_a_data_error(tmp_path, files):
 def test_columns_that_are_not_read_are_not_decoded(monkeypatch, tmp_path):
     rows = {"text": ["a"], "label": [1.0], "picture": [{"bytes": b"no picture", "path": None}]}
     rows = Dataset.from_dict(rows, Features({"text": Value("string"), "label": Value("float32"), "picture": Image()}))
-    monkeypatch.setattr(hub, "load_dataset", lambda *args, **kwargs: DatasetDict({"train": rows}))
+    monkeypatch.setattr("datasets.load_dataset", lambda *args, **kwargs: DatasetDict({"train": rows}))
     path = tmp_path / "own.yaml"
     path.write_text("own: {kind: regression, text_columns: [text], hub: {path: owner/rows}}")
     assert load_tasks(str(path))["own"].train["text"][:] == ["a"]

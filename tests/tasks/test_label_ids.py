@@ -41,7 +41,7 @@ def cache(monkeypatch, tmp_path):
 def hub(monkeypatch):
     def put(**splits):
         loaded = DatasetDict(splits)
-        monkeypatch.setattr("hf_alphavil.tasks.hub.load_dataset", lambda *args, **kwargs: loaded)
+        monkeypatch.setattr("datasets.load_dataset", lambda *args, **kwargs: loaded)
 
     return put
 

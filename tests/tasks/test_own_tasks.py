@@ -429,7 +429,7 @@ def test_rows_of_load_dataset(define, monkeypatch):
     """Rows of the Hub: string labels, named labels, other splits and columns."""
     rows = {"content": ["a", "b"], "mood": ["bad", "good"]}
     loaded = DatasetDict({"training": Dataset.from_dict(rows)})
-    monkeypatch.setattr("hf_alphavil.tasks.hub.load_dataset", lambda *args, **kwargs: loaded)
+    monkeypatch.setattr("datasets.load_dataset", lambda *args, **kwargs: loaded)
     text = """
 task:
   kind: sequence_classification

@@ -10,7 +10,7 @@ from sklearn import metrics
 from transformers import EvalPrediction
 
 from hf_alphavil.tasks import Task, load_tasks
-from hf_alphavil.tasks.metrics import METRICS
+from hf_alphavil.tasks.metrics import METRICS, evaluate_metric
 from support.forking import fork
 
 
@@ -149,7 +149,9 @@ def test_metrics_do_not_change_the_random_state():
 
 def test_metric_classes_by_themselves():
     assert METRICS["accuracy"]().compute(predictions=[0, 1], references=[0, 0]) == {"accuracy": 0.5}
-    metric = METRICS["pearson"]()
+    ids = np.eye(3, dtype=int)
+    assert evaluate_metric("accuracy", "multilabel").compute(predictions=ids, references=ids) == {"accuracy": 1.0}
+    metric = evaluate_metric("pearson")
     metric.add_batch(predictions=[1.0, 2.0], references=[1.0, 2.0])
     metric.add(prediction=3.0, reference=0.0)
     assert metric.compute()["pearson"] == pytest.approx(-0.5)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import datasets
-import evaluate
+import numpy as np
 
 
-class PackagedMetric(evaluate.Metric):
+class PackagedMetric:
     """
-    A metric that needs no network, over `predictions` and `references` of shape `(rows,)`.
+    A metric that needs no network, over `predictions` and `references` of shape `(rows,)`, or `(rows, labels)` with 1
+    for labels that apply and 0 for others. [`evaluate_metric`] makes an `evaluate.Metric` of it.
 
-    With the configuration `"multilabel"`, as in the metrics of `evaluate`, both have shape `(rows, labels)`, with 1
-    for labels that apply and 0 for others.
+    A subclass defines `_compute`. It imports there what it computes with, because not every run needs it.
     """
 
     description: ClassVar[str]
@@ -26,25 +25,25 @@ class PackagedMetric(evaluate.Metric):
     #: Whether `compute` takes `num_labels`.
     reads_num_labels: ClassVar[bool] = False
 
-    def __init__(self, config_name: str | None = None, **kwargs: Any) -> None:
-        # In memory, because parallel runs would collide in metric files on disk, which have locks and a shared name.
-        kwargs.setdefault("keep_in_memory", kwargs.get("num_process", 1) == 1)
-        super().__init__(config_name, **kwargs)
+    def compute(self, predictions: Any, references: Any, **extra: Any) -> dict[str, float]:
+        """
+        Computes the metric.
 
-    def _info(self) -> evaluate.MetricInfo:
-        ids, floats = datasets.Value("int64"), datasets.Value("float64")
-        predictions: Any = {"ids": ids, "scores": floats, "margins": floats, "tags": [datasets.Value("string")]}[
-            self.reads
-        ]
-        references: Any = ids if self.reads == "margins" else predictions
-        if self.config_name == "multilabel":
-            predictions, references = [ids], [ids]
-        return evaluate.MetricInfo(
-            description=self.description,
-            citation="",
-            inputs_description=f"predictions ({self.reads}) and references, one for each row",
-            features=datasets.Features({"predictions": predictions, "references": references}),
-        )
+        Args:
+            predictions (`Sequence`): What `reads` says.
+            references (`Sequence`): The same; label ids for margins.
+            extra (`dict[str, Any]`): The metric's `columns`, and `num_labels` if it reads the number.
+
+        Returns:
+            `dict[str, float]`: The score by its name.
+        """
+        if self.reads != "tags":
+            predictions = np.asarray(predictions, dtype=np.int64 if self.reads == "ids" else np.float64)
+            references = np.asarray(references, dtype=np.float64 if self.reads == "scores" else np.int64)
+        return self._compute(predictions, references, **extra)
+
+    def _compute(self, predictions: Any, references: Any, **extra: Any) -> dict[str, float]:
+        raise NotImplementedError
 
 
 def is_constant(values: Any) -> bool:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
-
 from .base import PackagedMetric, is_constant
 
 
@@ -21,6 +18,8 @@ class Accuracy(PackagedMetric):
     description = "Accuracy"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from sklearn.metrics import accuracy_score
+
         return {"accuracy": float(accuracy_score(references, predictions))}
 
 
@@ -35,6 +34,8 @@ class F1(PackagedMetric):
     reads_num_labels = True
 
     def _compute(self, predictions: Any, references: Any, num_labels: int = 2) -> dict[str, float]:
+        from sklearn.metrics import f1_score
+
         labels = [1] if num_labels == 2 else list(range(num_labels))
         return {"f1": float(f1_score(references, predictions, labels=labels, average="macro", zero_division=0))}
 
@@ -50,13 +51,10 @@ class AveragedF1(PackagedMetric):
     reads_num_labels = True
 
     def _compute(self, predictions: Any, references: Any, num_labels: int) -> dict[str, float]:
-        score = f1_score(
-            np.asarray(references),
-            np.asarray(predictions),
-            labels=list(range(num_labels)),
-            average=self.average,
-            zero_division=0,
-        )
+        from sklearn.metrics import f1_score
+
+        labels = list(range(num_labels))
+        score = f1_score(references, predictions, labels=labels, average=self.average, zero_division=0)
         return {f"f1_{self.average}": float(score)}
 
 
@@ -84,6 +82,8 @@ class MatthewsCorrelation(PackagedMetric):
     description = "Matthews' correlation coefficient"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from sklearn.metrics import matthews_corrcoef
+
         if is_constant(predictions) or is_constant(references):
             return {"matthews_correlation": 0.0}
         return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}

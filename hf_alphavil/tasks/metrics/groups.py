@@ -7,7 +7,6 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from .base import PackagedMetric
 
@@ -29,6 +28,8 @@ class F1OverAnswers(PackagedMetric):
     description = "MultiRC's F1a: binary F1 over all answers"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from sklearn.metrics import f1_score
+
         return {"f1a": float(f1_score(references, predictions, labels=[1], average="macro", zero_division=0))}
 
 

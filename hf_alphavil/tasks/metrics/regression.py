@@ -6,8 +6,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 from .base import PackagedMetric, is_constant
 
@@ -24,6 +22,8 @@ class Pearson(RegressionMetric):
     description = "Pearson's correlation coefficient"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from scipy.stats import pearsonr
+
         return {"pearson": _correlation(pearsonr, predictions, references)}
 
 
@@ -33,6 +33,8 @@ class SpearmanR(RegressionMetric):
     description = "Spearman's rank correlation coefficient"
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from scipy.stats import spearmanr
+
         return {"spearmanr": _correlation(spearmanr, predictions, references)}
 
 
@@ -43,6 +45,8 @@ class MeanSquaredError(RegressionMetric):
     greater_is_better = False
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from sklearn.metrics import mean_squared_error
+
         return {"mean_squared_error": _error(mean_squared_error, predictions, references)}
 
 
@@ -53,6 +57,8 @@ class MeanAbsoluteError(RegressionMetric):
     greater_is_better = False
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from sklearn.metrics import mean_absolute_error
+
         return {"mean_absolute_error": _error(mean_absolute_error, predictions, references)}
 
 
@@ -61,7 +67,6 @@ def _error(function: Any, predictions: Any, references: Any) -> float:
 
 
 def _correlation(function: Any, predictions: Any, references: Any) -> float:
-    predictions, references = np.asarray(predictions), np.asarray(references)
     if not np.isfinite(predictions).all():
         return float("nan")
     # The correlation is undefined if one side does not vary. It is set to 0 ("no relation"), because a first score of

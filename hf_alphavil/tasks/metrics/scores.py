@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 
 from ...kinds import TaskKind
 from .base import PackagedMetric
@@ -15,6 +14,9 @@ from .groups import ExactMatch, F1OverAnswers, GenderParity
 from .record import RecordExactMatch, RecordF1
 from .regression import MeanAbsoluteError, MeanSquaredError, Pearson, SpearmanR
 from .spans import SpanF1
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 METRICS: dict[str, type[PackagedMetric]] = {
     "accuracy": Accuracy,
@@ -63,7 +65,7 @@ def compute_scores(
     predictions: Any,
     references: Any,
     labels: Sequence[str] | None = None,
-    rows: Dataset | None = None,
+    rows: Dataset | Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, float]:
     """
     Computes metrics and, if there are several that can be combined, their mean `combined_score`.
@@ -77,7 +79,8 @@ def compute_scores(
             As in [`Task.compute_metrics`].
         labels (`Sequence[str]`, *optional*):
             Label names in id order, if the kind has them.
-        rows (`datasets.Dataset`, *optional*): The predicted rows, with the columns that the metrics read.
+        rows (`datasets.Dataset` or `dict[str, Sequence]`, *optional*):
+            The predicted rows, with the columns that the metrics read.
 
     Returns:
         `dict[str, float]`: NaN throughout when there are no rows.
@@ -96,22 +99,25 @@ def compute_scores(
             continue
         extra: dict[str, Any] = {"num_labels": len(labels or ())} if metric.reads_num_labels else {}
         extra |= _columns(name, rows, len(wanted))
-        scores.update(metric(kind.metric_config).compute(predictions=predicted, references=wanted, **extra))
+        scores.update(metric().compute(predicted, wanted, **extra))
     if can_combine(names):
         scores["combined_score"] = float(np.mean(list(scores.values())))
     return scores
 
 
-def _columns(name: str, rows: Dataset | None, number: int) -> dict[str, list[Any]]:
+def _columns(name: str, rows: Dataset | Mapping[str, Sequence[Any]] | None, number: int) -> dict[str, Sequence[Any]]:
     """The columns of `rows` that a metric reads."""
     wanted = METRICS[name].columns
     if not wanted:
         return {}
     if rows is None:
         raise ValueError(f"the metric {name!r} reads the columns {', '.join(wanted)}; pass rows, what was predicted")
-    missing = [column for column in wanted if column not in rows.column_names]
+    present = rows if isinstance(rows, Mapping) else rows.column_names
+    missing = [column for column in wanted if column not in present]
     if missing:
         raise ValueError(f"the metric {name!r} reads the columns {', '.join(missing)}, which the rows lack")
-    if len(rows) != number:
-        raise ValueError(f"{number} predictions but {len(rows)} rows; pass what was predicted, row by row")
-    return {column: rows[column][:] for column in wanted}
+    values = {column: rows[column][:] for column in wanted}
+    for column in values.values():
+        if len(column) != number:
+            raise ValueError(f"{number} predictions but {len(column)} rows; pass what was predicted, row by row")
+    return values

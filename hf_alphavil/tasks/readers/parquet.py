@@ -7,9 +7,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
-
 from ..errors import DataError, Report, raise_error
 from .columns import missing_column, whole_again
 from .lines import read_bytes
@@ -37,6 +34,9 @@ def read_parquet(
     Raises:
         DataError: If the file is not Parquet or has no rows, or if a column is missing or occurs twice.
     """
+    import pyarrow
+    import pyarrow.parquet
+
     try:
         # From memory, so that pyarrow does not infer columns from the names of folders.
         table = pyarrow.parquet.ParquetFile(io.BytesIO(read_bytes(file))).read()

@@ -1,0 +1,51 @@
+"""Hashes of content, equal on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_READ_BYTES = 1 << 22
+
+
+class Digest:
+    """
+    A hash of a sequence of parts.
+
+    Args:
+        parts (`str` or `bytes`): The first parts.
+    """
+
+    def __init__(self, *parts: str | bytes) -> None:
+        self._hash = hashlib.sha256()
+        for part in parts:
+            self.update(part)
+
+    def update(self, part: str | bytes) -> None:
+        """
+        Adds a part.
+
+        Args:
+            part (`str` or `bytes`): The part.
+        """
+        content = part.encode() if isinstance(part, str) else part
+        self._hash.update(len(content).to_bytes(8, "little"))  # so that ("a", "bc") and ("ab", "c") differ
+        self._hash.update(content)
+
+    def hexdigest(self) -> str:
+        """`str`: The hash as 32 hexadecimal digits."""
+        return self._hash.hexdigest()[:32]
+
+
+def file_checksum(file: Path) -> str:
+    """
+    The SHA-256 checksum of a file, as `sha256sum` prints it.
+
+    Args:
+        file (`Path`): The file.
+    """
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
