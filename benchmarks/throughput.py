@@ -1,37 +1,39 @@
 """Training rows per CPU second: rows of similar length in a batch, random batches, and all rows padded to 128 tokens.
 
-python benchmarks/throughput.py --data_dir ../shared/data --model_name_or_path ENCODER
+python benchmarks/throughput.py --workload out/workload
 
-All three train the same model on the same number of rows of the paper's five tasks, in turn. The first steps of a run
-are not measured.
+All train the same model on the same number of rows of the paper's five tasks, in turn; benchmarks/workload.py writes
+the workload. The first steps of a run are not measured. `bfloat16` is `similar lengths` under bf16 autocast.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoTokenizer, TrainerCallback
+from transformers import TrainerCallback
 
 from cpu_pairs import now, ratios
-from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task, load_tasks
-from provenance import versions
+from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+from results_file import add_output, write_result
+from workload import MAX_LENGTH, Rows, Workload
 
-TASKS = ("rte", "mrpc", "wnli", "cb", "copa")
-MAX_LENGTH = 128
 #: Steps before the measurement starts.
 WARM_UP = 2
-DATA_PATHS = {"similar lengths": "auto", "random batches": "off", "padded to 128": "off"}
+#: By alternative: the setting `length_grouping`, whether rows are padded to 128 tokens, and whether bf16 is on.
+DATA_PATHS = {
+    "similar lengths": ("auto", False, False),
+    "random batches": ("off", False, False),
+    "padded to 128": ("off", True, False),
+    "bfloat16": ("auto", False, True),
+}
 
 
 class Clock(TrainerCallback):
-    """Seconds of the steps after the warm-up, and tokens of all batches."""
+    """Seconds of the steps after the warm-up."""
 
     def __init__(self) -> None:
         self.began = self.seconds = 0.0
@@ -40,21 +42,22 @@ class Clock(TrainerCallback):
         """Runs after each optimizer step."""
         if state.global_step == WARM_UP:
             self.began = now()
-        self.seconds = now() - self.began
+        if state.global_step == state.max_steps:
+            self.seconds = now() - self.began
 
 
 class CountingTrainer(MultitaskTrainer):
-    """Counts tokens with and without padding."""
+    """Counts tokens with and without padding, before they go to the device."""
 
     padded = real = 0
 
-    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def _prepare_inputs(self, inputs: Any) -> Any:
         self.padded += inputs["attention_mask"].numel()
         self.real += int(inputs["attention_mask"].sum())
-        return super().training_step(model, inputs, *args, **kwargs)
+        return super()._prepare_inputs(inputs)
 
 
-def padded(rows: Any, pad: int) -> Any:
+def padded(rows: Rows, pad: int) -> Rows:
     """Token ids, masks and types of every row (or choice) with padding up to 128."""
     fill = {"input_ids": pad, "attention_mask": 0, "token_type_ids": 0}
 
@@ -63,30 +66,34 @@ def padded(rows: Any, pad: int) -> Any:
             return [to_full(choice, filler) for choice in value]
         return value + [filler] * (MAX_LENGTH - len(value))
 
-    return rows.map(lambda row: {name: to_full(row[name], fill[name]) for name in fill if name in row})
+    return [
+        {name: to_full(value, fill[name]) if name in fill else value for name, value in row.items()} for row in rows
+    ]
 
 
 def seconds_of(
-    rows: dict[str, Any], length_grouping: str, tasks: dict[str, Task], tokenizer: Any, arguments: Any, tokens: dict
+    workload: Workload,
+    rows: dict[str, Rows],
+    settings: dict[str, Any],
+    options: argparse.Namespace,
+    tokens: dict[str, int],
 ) -> float:
     """Trains for the given number of steps and returns the seconds of the measured ones."""
-    torch.manual_seed(0)
     clock = Clock()
-    trainer = CountingTrainer(
-        model=MultitaskModel.from_encoder(arguments.model_name_or_path, tasks=tasks),
-        args=MultitaskTrainingArguments(
-            output_dir=tempfile.mkdtemp(), target_task=TASKS[0], method="multitask",
-            max_steps=WARM_UP + arguments.steps,
-            per_device_train_batch_size=arguments.batch_size, length_grouping=length_grouping, save_strategy="no",
-            report_to=[], disable_tqdm=True, logging_strategy="no", max_length=MAX_LENGTH,
-            dataloader_pin_memory=torch.cuda.is_available(),
-        ),
-        train_dataset=rows,
-        processing_class=tokenizer,
-        callbacks=[clock],
-        tasks=tasks,
-    )  # fmt: skip
-    trainer.train()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = CountingTrainer(
+            model=workload.model(),
+            args=MultitaskTrainingArguments(
+                output_dir=folder, target_task=next(iter(rows)), method="multitask", max_steps=WARM_UP + options.steps,
+                per_device_train_batch_size=options.batch_size, save_strategy="no", report_to=[], disable_tqdm=True,
+                logging_strategy="no", max_length=MAX_LENGTH, use_cpu=options.device == "cpu",
+                dataloader_pin_memory=options.device != "cpu", **settings,
+            ),
+            train_dataset=rows,
+            processing_class=workload.tokenizer,
+            callbacks=[clock],
+        )  # fmt: skip
+        trainer.train()
     tokens["padded"], tokens["real"] = trainer.padded, trainer.real
     return clock.seconds
 
@@ -94,33 +101,34 @@ def seconds_of(
 def main() -> int:
     """Measures, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data_dir", required=True)
-    parser.add_argument("--model_name_or_path", required=True)
+    parser.add_argument("--workload", required=True, help="folder that workload.py wrote")
+    parser.add_argument("--tasks", nargs="+", help="default: all")
+    parser.add_argument("--data_paths", nargs="+", choices=list(DATA_PATHS), default=list(DATA_PATHS)[:3])
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    tokenizer = AutoTokenizer.from_pretrained(arguments.model_name_or_path)
-    tasks = load_tasks(list(TASKS), data_dir=arguments.data_dir)
-    short = {name: task.tokenize("train", tokenizer, MAX_LENGTH) for name, task in tasks.items()}
-    full = {name: padded(rows, tokenizer.pad_token_id) for name, rows in short.items()}
-    tokens: dict[str, dict[str, int]] = {name: {} for name in DATA_PATHS}
-    alternatives = {
-        name: partial(
-            seconds_of, full if name == "padded to 128" else short, mode, tasks, tokenizer, arguments, tokens[name]
-        )
-        for name, mode in DATA_PATHS.items()
+    add_output(parser)
+    options = parser.parse_args()
+    workload = Workload.load(options.workload)
+    rows = {name: workload.rows[name] for name in options.tasks or workload.rows}
+    pad = workload.tokenizer.pad_token_id
+    tokens: dict[str, dict[str, int]] = {name: {} for name in options.data_paths}
+    alternatives = {}
+    for name in options.data_paths:
+        grouping, is_padded, is_bf16 = DATA_PATHS[name]
+        of_path = {task: padded(of_task, pad) for task, of_task in rows.items()} if is_padded else rows
+        settings = {"length_grouping": grouping, "bf16": is_bf16}
+        alternatives[name] = partial(seconds_of, workload, of_path, settings, options, tokens[name])
+    measured = ratios(alternatives, options.data_paths[0], options.rounds)
+    result = {
+        "steps": options.steps,
+        "batch_size": options.batch_size,
+        "data_paths": {
+            name: {"times_as_long": values, "padded_by_real_tokens": tokens[name]["padded"] / tokens[name]["real"]}
+            for name, values in measured.items()
+        },
     }
-    measured = ratios(alternatives, "similar lengths", arguments.rounds)
-    result = {"versions": versions(), "steps": arguments.steps, "batch_size": arguments.batch_size}
-    result["data_paths"] = {
-        name: {"times_as_long": values, "padded_by_real_tokens": tokens[name]["padded"] / tokens[name]["real"]}
-        for name, values in measured.items()
-    }
-    print(json.dumps(result, indent=1))
-    if arguments.output is not None:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(options, result)
     return 0
 
 

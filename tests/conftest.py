@@ -23,6 +23,14 @@ torch.set_num_threads(1)
 _utils.MP_STATUS_CHECK_INTERVAL = 0.2
 
 
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", choices=("cpu", "cuda"), help="where the toy runs train")
+
+
+def pytest_configure(config):
+    os.environ["HF_ALPHAVIL_TEST_DEVICE"] = config.getoption("--device")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _freeze():
     """Excludes what earlier modules have imported from garbage collection: `Trainer.train()` collects all objects."""

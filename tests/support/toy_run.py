@@ -1,6 +1,7 @@
 """Runs of the toy model that tests compare."""
 
 import copy
+import os
 import zlib
 from functools import cache
 
@@ -18,6 +19,8 @@ from reference.toy import ToyModel, toy_tasks
 # Accelerate searches all folders of packages for an optional one in every optimizer step.
 accelerate.utils.imports._is_package_available = cache(accelerate.utils.imports._is_package_available)
 
+#: Where the toy trains: what `pytest --device` says.
+DEVICE = os.environ.get("HF_ALPHAVIL_TEST_DEVICE", "cpu")
 SIZES = {"a": 37, "b": 50, "c": 23}
 LABELS = {"a": 2, "b": 3, "c": 2}
 TARGET = "a"
@@ -75,9 +78,9 @@ class RecordingTrainer(MultitaskTrainer):
 
 
 def whole(tensor):
-    """A copy of a tensor, gathered if it is sharded."""
+    """A copy of a tensor on the CPU, gathered if it is sharded."""
     tensor = tensor.detach()
-    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).clone()
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu().clone()
 
 
 def toy_data(order=tuple(SIZES), seed=0):
@@ -113,7 +116,7 @@ def toy_args(output_dir, **settings):
     """Training arguments of the toy runs: by default plain SGD and the paper's settings."""
     defaults = {
         "target_task": TARGET,
-        "use_cpu": True,
+        "use_cpu": DEVICE == "cpu",
         "num_train_epochs": 3,
         "learning_rate": 0.1,
         "optim": "sgd",
