@@ -25,10 +25,10 @@ from workload import MAX_LENGTH, Rows, Workload
 WARM_UP = 2
 #: By alternative: the setting `length_grouping`, whether rows are padded to 128 tokens, and whether bf16 is on.
 DATA_PATHS = {
-    "similar lengths": ("auto", False, False),
+    "similar lengths": ("on", False, False),
     "random batches": ("off", False, False),
     "padded to 128": ("off", True, False),
-    "bfloat16": ("auto", False, True),
+    "bfloat16": ("on", False, True),
 }
 
 
