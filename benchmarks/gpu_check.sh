@@ -17,7 +17,7 @@ export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONPATH="$PWD${PYTHONPAT
 python=${PYTHON:-python3}
 status=0
 echo "## Exactness on $device"
-"$python" -m pytest -q -p no:cacheprovider --device "$device" tests/run/test_exactness.py tests/cuda \
+"$python" -m pytest -q -p no:cacheprovider --device "$device" tests/run/test_exactness.py tests/run/test_device.py \
     2>&1 | tee "$output/tests.log" | tail -n 15 || status=1
 echo "## Speed and memory"
 "$python" benchmarks/bench.py --workload "$workload" --output "$output" --minutes "${MINUTES:-7}" --device "$device" "$@" || status=1
