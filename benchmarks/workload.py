@@ -50,14 +50,14 @@ class Workload:
     validation: dict[str, Rows]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Workload:
-        """Reads a folder that [`pack`] wrote."""
-        files = {path.stem: json.loads(path.read_text()) for path in sorted(Path(folder).glob("tasks/*.json"))}
+    def load(cls, folder: str | Path, tasks: Sequence[str] = TASKS) -> Workload:
+        """Reads tasks from a folder that [`pack`] wrote."""
+        files = {name: json.loads((Path(folder) / "tasks" / f"{name}.json").read_text()) for name in tasks}
         return cls(
             Path(folder),
-            {name: files[name]["head"] for name in TASKS},
-            {name: list(_rows(files[name]["train"])) for name in TASKS},
-            {name: list(_rows(files[name]["validation"])) for name in TASKS},
+            {name: files[name]["head"] for name in tasks},
+            {name: list(_rows(files[name]["train"])) for name in tasks},
+            {name: list(_rows(files[name]["validation"])) for name in tasks},
         )
 
     @property
@@ -124,9 +124,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data_dir", required=True, help="folder of the official GLUE and SuperGLUE files")
     parser.add_argument("--model_name_or_path", required=True, help="the encoder")
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    size = pack(arguments.data_dir, arguments.model_name_or_path, arguments.output)
+    size = pack(arguments.data_dir, arguments.model_name_or_path, arguments.output, arguments.tasks)
     print(f"{arguments.output}: {size / 1e6:.1f} MB")
     return 0
 
