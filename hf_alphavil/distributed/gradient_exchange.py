@@ -31,6 +31,42 @@ def add_gradient(total: Gradient, gradient: Sequence[Tensor | None], scale: floa
             total[i] = part if scale == 1.0 else part * scale
 
 
+class GradientSum:
+    """
+    The sum of gradients of the same parameters.
+
+    The first gradient is kept, not copied. It may share memory with other tensors, so the second addition makes new
+    tensors; later ones change these in place.
+
+    Args:
+        num_parameters (`int`): Entries of a gradient.
+    """
+
+    def __init__(self, num_parameters: int) -> None:
+        self.value: Gradient = [None] * num_parameters
+        self._owned: set[int] = set()
+
+    @torch.no_grad()
+    def add(self, gradient: Sequence[Tensor | None]) -> None:
+        """
+        Adds a gradient.
+
+        Args:
+            gradient (`Sequence[torch.Tensor | None]`): One tensor per parameter; `None` counts as zero.
+        """
+        for i, part in enumerate(gradient):
+            so_far = self.value[i]
+            if part is None:
+                continue
+            if so_far is None:
+                self.value[i] = part
+            elif i in self._owned:
+                so_far.add_(part)
+            else:
+                self.value[i] = so_far.add(part)
+                self._owned.add(i)
+
+
 @torch.no_grad()
 def reduce_gradient(
     gradient: Gradient, parameters: Sequence[nn.Parameter], accelerator: Accelerator, reduction: str

@@ -17,7 +17,7 @@ from transformers.trainer_pt_utils import nested_concat
 
 from ..data import TaskDataset
 from ..distributed.fsdp import is_sharded, local_tensor, without_gradients
-from ..distributed.gradient_exchange import Gradient, add_gradient, reduce_gradient
+from ..distributed.gradient_exchange import Gradient, GradientSum, reduce_gradient
 from ..methods.objective import Products
 from .forward import deterministic_mode, loss_of, plain_forward
 
@@ -29,9 +29,10 @@ class TaskObjective:
     The loss is computed without dropout, task weight, label smoothing, autocast or compilation, and with frozen
     batch-norm statistics. Passes run on the bare module, because DDP's reducer would wait for their backward pass.
 
-    Rank r of n takes the micro-batches r, r + n, … Unless the model is sharded, ranks exchange only the loss and the T
-    inner products of each micro-batch. These are summed in the order of the micro-batches, so the sum is the same, bit
-    for bit, on any number of ranks.
+    Rank r of n takes the micro-batches r, r + n, … Losses are summed in the order of the micro-batches, so the mean
+    loss is the same, bit for bit, on any number of ranks. Gradients are summed over a rank's micro-batches and then,
+    or their inner products, over ranks. On all ranks of a run the sums are equal, bit for bit. On another number of
+    ranks they are equal up to rounding, unless a single micro-batch holds all rows.
 
     Args:
         model (`torch.nn.Module`): The bare model.
@@ -97,8 +98,7 @@ class TaskObjective:
             `float`: The loss, equal on all ranks.
         """
         with torch.no_grad():
-            shares = {index: loss.double().reshape(1) for index, loss in self._losses(rows)}
-        return self._sum_in_order(rows, shares, 1)[0]
+            return self._mean_loss(rows, dict(self._losses(rows)))
 
     def local_loss(self, rows: Sequence[int]) -> Tensor:
         """
@@ -114,6 +114,9 @@ class TaskObjective:
         """
         Mean loss over rows, and inner products of its gradient.
 
+        Each rank takes the products once, of the sum of its micro-batches' gradients, and ranks exchange only these
+        products and the losses.
+
         Args:
             rows (`Sequence[int]`): Indices of the rows, the same on all ranks.
             products (`Callable`):
@@ -124,13 +127,10 @@ class TaskObjective:
             `tuple[float, torch.Tensor]`: The loss, and `products` of its gradient, in float64 on the CPU. Both are
             equal on all ranks.
         """
-        shape = products([None] * len(self.parameters)).shape  # a rank without rows has no gradient
-        shares: dict[int, Tensor] = {}
-        products_of = self._products_of_shards if is_sharded(self.model) else self._products
-        for index, loss, product in products_of(rows, products):
-            shares[index] = torch.cat([loss.double().reshape(1), product.to(loss.device).flatten()])
-        loss_value, *values = self._sum_in_order(rows, shares, 1 + shape.numel())
-        return loss_value, torch.tensor(values, dtype=torch.float64).reshape(shape)
+        gradient_of = self._gradient_of_shards if is_sharded(self.model) else self._gradient
+        losses, gradient = gradient_of(rows, self.parameters)
+        of_rank = {self.accelerator.process_index: products(gradient)}
+        return self._mean_loss(rows, losses), self._sum_in_order(of_rank, self.accelerator.num_processes).cpu()
 
     def loss_and_gradient(self, rows: Sequence[int], wanted: Sequence[int] | None = None) -> tuple[float, Gradient]:
         """
@@ -152,12 +152,8 @@ class TaskObjective:
             raise NotImplementedError("whole gradients of a sharded model are not supported: use DDP instead of FSDP2")
         indices = range(len(self.parameters)) if wanted is None else wanted
         parameters = [self.parameters[i] for i in indices]
-        total: Gradient = [None] * len(parameters)
-        losses: dict[int, Tensor] = {}
-        for index, loss in self._losses(rows):
-            losses[index] = loss.detach().double().reshape(1)
-            add_gradient(total, torch.autograd.grad(loss, parameters, allow_unused=True))
-        value = self._sum_in_order(rows, losses, 1)[0]
+        losses, total = self._gradient(rows, parameters)
+        value = self._mean_loss(rows, losses)
         whole: Gradient = [None] * len(self.parameters)
         for i, part in zip(indices, reduce_gradient(total, parameters, self.accelerator, "sum"), strict=True):
             whole[i] = part
@@ -200,25 +196,30 @@ class TaskObjective:
             logits = self.preprocess_logits(logits, inputs[self.label_name])
         return _to_numpy(logits)
 
-    def _products(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yields each micro-batch's index, share of the mean loss, and products of its gradient, on this rank."""
+    def _gradient(self, rows: Sequence[int], parameters: Sequence[nn.Parameter]) -> tuple[dict[int, Tensor], Gradient]:
+        """This rank's shares of the mean loss, by micro-batch, and their sum's gradient."""
+        losses: dict[int, Tensor] = {}
+        total = GradientSum(len(parameters))
         for index, loss in self._losses(rows):
-            # Not backward(), which would change .grad and call DDP's hooks. Only one gradient is in memory at a time.
-            yield index, loss.detach(), products(torch.autograd.grad(loss, self.parameters, allow_unused=True))
+            losses[index] = loss.detach()
+            # Not backward(), which would change .grad and call DDP's hooks.
+            total.add(torch.autograd.grad(loss, parameters, allow_unused=True))
+        return losses, total.value
 
-    def _products_of_shards(self, rows: Sequence[int], products: Products) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yields once: 0, this rank's share of the mean loss, and the products of its shards of the mean gradient."""
-        total = torch.zeros((), device=self.accelerator.device)
-        with without_gradients(self.parameters):
-            for _, loss in self._losses(rows):
-                total = total + loss.detach()
+    def _gradient_of_shards(
+        self, rows: Sequence[int], parameters: Sequence[nn.Parameter]
+    ) -> tuple[dict[int, Tensor], Gradient]:
+        """This rank's shares of the mean loss, by micro-batch, and its shards of the mean loss's gradient."""
+        losses: dict[int, Tensor] = {}
+        with without_gradients(parameters):
+            for index, loss in self._losses(rows):
+                losses[index] = loss.detach()
                 # Not autograd.grad(): the forward pass uses gathered copies of the parameters, and only FSDP's hooks
                 # on backward() reduce their gradients to the shards.
                 loss.backward()
             # FSDP averages over ranks, but the ranks' losses are shares of a sum.
             num_ranks = self.accelerator.num_processes
-            gradients = [None if p.grad is None else local_tensor(p.grad) * num_ranks for p in self.parameters]
-        yield 0, total, products(gradients)
+            return losses, [None if p.grad is None else local_tensor(p.grad) * num_ranks for p in parameters]
 
     def _losses(self, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yields the index and share of the mean loss of each micro-batch of this rank."""
@@ -249,17 +250,26 @@ class TaskObjective:
     def _num_micro_batches(self, rows: Sequence[int]) -> int:
         return math.ceil(len(rows) / self.micro_batch_size)
 
-    def _sum_in_order(self, rows: Sequence[int], shares: Mapping[int, Tensor], width: int) -> list[float]:
-        """Sums a vector of shape `(width,)` per micro-batch over all ranks, in the order of the micro-batches."""
-        by_micro_batch = torch.zeros(
-            self._num_micro_batches(rows), width, dtype=torch.float64, device=self.accelerator.device
-        )
-        for index, share in shares.items():
-            if index < len(by_micro_batch):
-                by_micro_batch[index] = share
-        # Unless the model is sharded, only one rank has a nonzero row for each micro-batch, so the sum over ranks is
-        # exact.
-        return self.accelerator.reduce(by_micro_batch, reduction="sum").sum(dim=0).tolist()
+    def _mean_loss(self, rows: Sequence[int], shares: Mapping[int, Tensor]) -> float:
+        """Sums the micro-batches' shares of the mean loss over all ranks."""
+        return self._sum_in_order(shares, self._num_micro_batches(rows)).item()
+
+    def _sum_in_order(self, parts: Mapping[int, Tensor], num_parts: int) -> Tensor:
+        """
+        Sums tensors of equal shapes in the order of their indices, in float64, on all ranks.
+
+        Args:
+            parts (`Mapping[int, torch.Tensor]`): This rank's tensors. An index is on one rank only; without any, the
+                tensors are scalars.
+            num_parts (`int`): Number of indices. Tensors with greater ones do not count.
+        """
+        shape = next(iter(parts.values())).shape if parts else ()
+        by_index = torch.zeros(num_parts, *shape, dtype=torch.float64, device=self.accelerator.device)
+        for index, part in parts.items():
+            if index < num_parts:
+                by_index[index] = part
+        # Only one rank has a nonzero entry at each index, so the sum over ranks is exact.
+        return self.accelerator.reduce(by_index, reduction="sum").sum(dim=0)
 
 
 def _logits(outputs: Any) -> Any:

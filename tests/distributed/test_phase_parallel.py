@@ -20,8 +20,10 @@ from support.toy_run import NOISY_RUN, run_toy, toy_args, toy_trainer
 
 RUN = NOISY_RUN | {"num_train_epochs": 3, "warmup_steps": 4}
 PARALLEL = {"phase_parallel": "on"}
+# A micro-batch holds the rows of an α step, so that no gradient is summed over ranks.
+ONE_MICRO_BATCH = {"alpha_batch_size": RUN["per_device_train_batch_size"]}
 VARIANTS = {
-    "forks": {"alpha_batch_size": 10},  # three micro-batches, on two ranks
+    "forks": {},
     "skips": {"weight_applies_to": "loss", "min_task_weight": 0.0, "alpha_learning_rate": 6.0, "alpha_steps": 12},
     "evaluates": {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True},
 }
@@ -43,7 +45,7 @@ def losses(run):
 @pytest.mark.distributed
 @pytest.mark.parametrize("variants", [VARIANTS, pytest.param(SLOW_VARIANTS, marks=pytest.mark.slow)], ids=", ".join)
 def test_two_processes_equal_one_to_the_last_bit(variants, tmp_path):
-    variants = {name: {"num_train_epochs": 2} | more for name, more in variants.items()}
+    variants = {name: {"num_train_epochs": 2, **ONE_MICRO_BATCH} | more for name, more in variants.items()}
     runs = [{"output_dir": str(tmp_path / name), **RUN, **more, **PARALLEL} for name, more in variants.items()]
     for (name, more), run in zip(variants.items(), fork_runs(run_toy, runs, "ddp", 2), strict=True):
         whole = run_toy(tmp_path / "one" / name, **RUN | more)
@@ -63,6 +65,22 @@ def test_two_processes_equal_one_to_the_last_bit(variants, tmp_path):
         assert run["counted"]["global_step"] < whole["counted"]["global_step"]
         if name == "skips":
             assert 0.0 in whole["history"][0]["task_weights"].values()
+
+
+@pytest.mark.distributed
+def test_sums_over_ranks_differ_by_rounding_only(tmp_path):
+    """Three micro-batches of an α step on two ranks: α is that of one process to the precision of float32."""
+    settings = RUN | {"alpha_batch_size": 10, "num_train_epochs": 2}
+    (run,) = fork_runs(run_toy, [{"output_dir": str(tmp_path / "two"), **settings, **PARALLEL}], "ddp", 2)
+    whole = run_toy(tmp_path / "one", **settings)
+    assert len(set(run["rank_checksum"])) == 1
+    for mine, theirs in zip(run["history"], whole["history"], strict=True):
+        assert mine["alpha"] == pytest.approx(theirs["alpha"], rel=1e-6)
+    for key, tensor in whole["state"].items():
+        torch.testing.assert_close(run["state"][key], tensor, rtol=0, atol=1e-6, msg=key)
+    first = run["epochs"][0]["delta"], whole["epochs"][0]["delta"]
+    for task, delta in first[1].items():
+        assert all(torch.equal(first[0][task][key], delta[key]) for key in delta), task
 
 
 @pytest.mark.distributed
