@@ -50,8 +50,8 @@ FAULTS = (
     # Parameters that α leaves alone are scaled by it.
     Fault(
         "hf_alphavil/methods/deltas.py",
-        "1.0 if column is None else rounded[shard.dtype][row][column]",
-        "rounded[shard.dtype][row][column or 0]",
+        "None if column is None else rounded[theta.dtype][:, column]",
+        "rounded[theta.dtype][:, column or 0]",
         "tests/methods/test_deltas.py",
     ),
     # A checkpoint whose bytes have changed passes for an intact one.

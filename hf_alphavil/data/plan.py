@@ -68,6 +68,11 @@ class EpochPlan:
         """`int`: Optimizer steps of this plan."""
         return sum(phase.num_steps for phase in self.phases)
 
+    @property
+    def forks(self) -> list[str]:
+        """`list[str]`: Names of the phases that start from θ0 and leave a delta."""
+        return [phase.name for phase in self.phases if phase.fork]
+
     def locate(self, step: int) -> tuple[Phase, int]:
         """
         Finds the phase of an optimizer step.

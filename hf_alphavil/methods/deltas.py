@@ -10,8 +10,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .buffers import ForkBuffers
+from .delta_stack import DeltaStack
 from .parameters import TrainableParameters
-from .storage import Storage, loaded
+from .storage import Storage
 
 #: The only group, if all parameters share one coefficient per phase.
 ALL_PARAMETERS = "all"
@@ -58,7 +59,11 @@ class DeltaBank:
         self._storage = Storage(device, dtype)
         self._buffers = ForkBuffers(model)
         self._start: list[Tensor] | None = None
-        self._deltas: dict[str, list[Tensor]] = {}
+        # The row of every phase that is open, and the phases that have ended.
+        self._rows: dict[str, int] = {}
+        self._ended: set[str] = set()
+        #: A stack per parameter, with a row for every phase that is open. The first delta allocates them.
+        self.stacks: list[DeltaStack] = []
 
     @property
     def buffers(self) -> dict[str, Tensor]:
@@ -73,20 +78,28 @@ class DeltaBank:
     @property
     def phases(self) -> list[str]:
         """`list[str]`: Finished phases, sorted by name. Sums run in this order, whatever order the phases ran in."""
-        return sorted(self._deltas)
+        return sorted(self._ended)
 
     def delta(self, phase: str) -> dict[str, Tensor]:
         """`dict[str, torch.Tensor]`: δ of a finished phase by parameter name, as stored. Not a copy."""
-        return dict(zip(self.names, self._deltas[phase], strict=True))
+        if phase not in self._ended:
+            raise KeyError(phase)
+        return {name: stack.row(self._rows[phase]) for name, stack in zip(self.names, self.stacks, strict=True)}
 
     def start(self) -> dict[str, Tensor]:
         """`dict[str, torch.Tensor]`: θ0 by parameter name, as stored. Not a copy."""
         return dict(zip(self.names, self._opened(), strict=True))
 
     @torch.no_grad()
-    def open(self) -> None:
-        """Takes the model's current parameters and buffers as θ0."""
+    def open(self, phases: Collection[str]) -> None:
+        """
+        Takes the model's current parameters and buffers as θ0.
+
+        Args:
+            phases (`Collection[str]`): Names of the phases that may leave a delta.
+        """
         self._start = [self._storage.store(shard) for shard in self._parameters.shards()]
+        self._rows = {phase: row for row, phase in enumerate(sorted(phases))}
         self._buffers.open()
 
     @torch.no_grad()
@@ -104,10 +117,10 @@ class DeltaBank:
             phase (`str`): The phase's name.
             keep_buffers (`bool`, *optional*, defaults to `False`): Whether the merge takes this phase's buffers.
         """
-        self._deltas[phase] = [
-            self._storage.store_delta(shard - loaded(start, shard))
-            for shard, start in zip(self._parameters.shards(), self._opened(), strict=True)
-        ]
+        start = self._opened()
+        for stack, theta, theta0 in zip(self._allocated(), self._parameters.shards(), start, strict=True):
+            stack.record(self._rows[phase], theta, theta0)
+        self._ended.add(phase)
         if keep_buffers:
             self._buffers.keep()
 
@@ -124,20 +137,18 @@ class DeltaBank:
         Raises:
             RuntimeError: On every process, if the source has not recorded the delta.
         """
-        if not self.is_open:  # on a process that has run no phase
-            self.open()
         shards = self._parameters.shards()
-        has_run = torch.tensor([float(phase in self._deltas)], device=shards[0].device)
+        has_run = torch.tensor([float(phase in self._ended)], device=shards[0].device)
         dist.broadcast(has_run, source)
         if not has_run.item():  # on every process, so that none waits for a delta that does not come
             raise RuntimeError(f"process {source} cannot share the delta of phase {phase!r}: it has not run the phase")
-        # On a receiver, the broadcast overwrites these values.
-        deltas = self._deltas.get(phase) or [self._storage.store_delta(shard) for shard in shards]
-        for delta, shard in zip(deltas, shards, strict=True):
-            sent = delta.to(shard.device).contiguous()  # processes exchange tensors of the parameters' device
+        row = self._rows[phase]
+        for stack, shard in zip(self._allocated(), shards, strict=True):
+            # Processes exchange tensors of the parameters' device. On a receiver, the broadcast overwrites the values.
+            sent = stack.row(row).to(shard.device)
             dist.broadcast(sent, source)
-            delta.copy_(sent)
-        self._deltas[phase] = deltas
+            stack.write(row, sent)
+        self._ended.add(phase)
         if keep_buffers:
             self._buffers.share(source)
 
@@ -166,14 +177,14 @@ class DeltaBank:
         Args:
             coefficients (`torch.Tensor`): c, of shape `(phases, groups)`.
         """
-        self._parameters.write(self._opened())
+        start, rows = self._opened(), self._ended_rows()
+        self._parameters.reshard()
         shards = self._parameters.shards()
-        # A coefficient beyond a parameter's dtype becomes infinite. Torch would refuse the number.
-        rounded = {shard.dtype: coefficients.to(shard.dtype).tolist() for shard in shards}
-        for row, phase in enumerate(self.phases):
-            for shard, delta, column in zip(shards, self._deltas[phase], self._columns, strict=True):
-                coefficient = 1.0 if column is None else rounded[shard.dtype][row][column]
-                shard.add_(loaded(delta, shard), alpha=coefficient)
+        # A coefficient beyond a parameter's dtype becomes infinite.
+        rounded = {dtype: coefficients.to(dtype) for dtype in {shard.dtype for shard in shards}}
+        for stack, theta, theta0, column in zip(self._allocated(), shards, start, self._columns, strict=True):
+            of_group = None if column is None else rounded[theta.dtype][:, column]
+            stack.merge_into(theta, theta0, rows, of_group)
         self._buffers.merge()
 
     @torch.no_grad()
@@ -187,19 +198,18 @@ class DeltaBank:
         Returns:
             `torch.Tensor`: Of shape `(phases, groups)`, float64, on the parameters' device.
         """
-        zero = torch.zeros((), dtype=torch.float64, device=self.parameters[0].device)
-        products: list[Tensor] = []
-        for phase in self.phases:
-            terms: list[list[Tensor]] = [[] for _ in self.groups]
-            for gradient, delta, column in zip(gradients, self._deltas[phase], self._columns, strict=True):
-                if gradient is not None and column is not None:
-                    terms[column].append(torch.dot(gradient.flatten(), loaded(delta, gradient).flatten()))
-            products += [torch.stack(dots).sum(dtype=torch.float64) if dots else zero for dots in terms]
-        return torch.stack(products).reshape(-1, len(self.groups))
+        rows = self._ended_rows()
+        zero = torch.zeros(len(rows), dtype=torch.float64, device=self.parameters[0].device)
+        terms: list[list[Tensor]] = [[] for _ in self.groups]
+        for stack, gradient, column in zip(self._allocated(), gradients, self._columns, strict=True):
+            if gradient is not None and column is not None:
+                terms[column].append(stack.products(gradient, rows))
+        sums = [torch.stack(products).sum(dim=0, dtype=torch.float64) if products else zero for products in terms]
+        return torch.stack(sums, dim=1)
 
     def close(self) -> None:
         """Forgets θ0 and the deltas. The model keeps its current parameters."""
-        self._start, self._deltas = None, {}
+        self._start, self._rows, self._ended, self.stacks = None, {}, set(), []
         self._buffers.close()
 
     @contextmanager
@@ -228,14 +238,14 @@ class DeltaBank:
         if not self.is_open:
             return {}
         tensors = {f"theta/{name}": p.detach() for name, p in zip(self.names, self._parameters.shards(), strict=True)}
-        for phase in self._deltas:
+        for phase in self.phases:
             tensors.update({f"delta/{phase}/{name}": delta for name, delta in self.delta(phase).items()})
         return tensors | self._buffers.state_tensors()
 
     @torch.no_grad()
     def load_state_tensors(self, tensors: Mapping[str, Tensor], phases: Sequence[str]) -> None:
         """
-        Inverse of [`state_tensors`], for a model that holds θ0.
+        Inverse of [`state_tensors`]. Call [`open`] first, while the model holds θ0.
 
         Args:
             tensors (`Mapping[str, torch.Tensor]`): What [`state_tensors`] returned.
@@ -244,14 +254,21 @@ class DeltaBank:
         Raises:
             KeyError: If a tensor of a trainable parameter or of a buffer is missing.
         """
-        self.open()
         for phase in phases:
-            self._deltas[phase] = [
-                self._storage.store_delta(tensors[f"delta/{phase}/{name}"].to(shard.device))
-                for name, shard in zip(self.names, self._parameters.shards(), strict=True)
-            ]
+            for name, stack in zip(self.names, self._allocated(), strict=True):
+                stack.write(self._rows[phase], tensors[f"delta/{phase}/{name}"])
+            self._ended.add(phase)
         self._parameters.write([tensors[f"theta/{name}"] for name in self.names])
         self._buffers.load_state_tensors(tensors)
+
+    def _allocated(self) -> list[DeltaStack]:
+        if not self.stacks:
+            shards = self._parameters.shards()
+            self.stacks = [DeltaStack(len(self._rows), shard, self._storage) for shard in shards]
+        return self.stacks
+
+    def _ended_rows(self) -> list[int]:
+        return [self._rows[phase] for phase in self.phases]
 
     def _opened(self) -> list[Tensor]:
         if self._start is None:

@@ -34,6 +34,10 @@ class TrainableParameters:
         """
         return [local_tensor(parameter) for parameter in self.tensors]
 
+    def reshard(self) -> None:
+        """Makes the next forward pass of a sharded model gather the parameters again. Call it before a change."""
+        reshard_parameters(self.model)
+
     @torch.no_grad()
     def write(self, values: Sequence[Tensor]) -> None:
         """
@@ -42,7 +46,7 @@ class TrainableParameters:
         Args:
             values (`Sequence[torch.Tensor]`): One tensor per parameter, of its shard's shape, on any device.
         """
-        reshard_parameters(self.model)
+        self.reshard()
         for shard, value in zip(self.shards(), values, strict=True):
             shard.copy_(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,19 +33,22 @@ class Storage:
             value (`torch.Tensor`): A tensor on the parameters' device.
         """
         value = value.detach()
-        on_cpu = self.device == "cpu"
-        place = torch.device("cpu") if on_cpu else value.device
-        return torch.empty_like(value, device=place, pin_memory=on_cpu and value.is_cuda).copy_(value)
+        return torch.empty_like(value, **self._placement(value)).copy_(value)
 
-    def store_delta(self, delta: Tensor) -> Tensor:
+    def empty_deltas(self, shape: tuple[int, int], like: Tensor) -> Tensor:
         """
-        A stored copy in the dtype of deltas.
+        A matrix for deltas, without values.
 
         Args:
-            delta (`torch.Tensor`): A delta on the parameters' device.
+            shape (`tuple[int, int]`): Its shape.
+            like (`torch.Tensor`): The parameter whose deltas it will hold.
         """
-        # Rounded before the copy, which then moves half the bytes.
-        return self.store(delta.to(torch.bfloat16) if self.dtype == "bfloat16" else delta)
+        dtype = torch.bfloat16 if self.dtype == "bfloat16" else like.dtype
+        return torch.empty(shape, dtype=dtype, **self._placement(like))
+
+    def _placement(self, like: Tensor) -> dict[str, Any]:
+        on_cpu = self.device == "cpu"
+        return {"device": torch.device("cpu") if on_cpu else like.device, "pin_memory": on_cpu and like.is_cuda}
 
 
 def loaded(stored: Tensor, like: Tensor) -> Tensor:

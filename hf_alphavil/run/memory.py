@@ -21,8 +21,8 @@ def extra_memory(
     Peak memory of an epoch beyond a plain run, with AdamW, whose state is twice the size of the parameters.
 
     A plain run's peak holds the parameters, their gradients and the optimizer's state. In an epoch's last phase, an
-    αVIL run holds as much, θ0, the other phases' deltas and all stored optimizer states. The α step has no optimizer
-    state in use, but one more delta.
+    αVIL run holds as much, θ0, room for all phases' deltas and all stored optimizer states. The α step, which holds
+    more gradients but no optimizer state in use, needs less.
 
     Args:
         parameters (`Iterable[torch.Tensor]`): The trainable parameters, or this process's shards of them.
@@ -43,13 +43,9 @@ def extra_memory(
     is_elsewhere = any(p.device.type != "cpu" for p in parameters)
     deltas_on_cpu = is_elsewhere and args.delta_device == "cpu"
     states_on_cpu = is_elsewhere and args.optimizer_state_device == "cpu"
-    # (on the device, in CPU memory) in the last phase and in the α step.
-    moments = []
-    for in_use, num_deltas in ((0.0, num_own - 1), (-2.0 * theta, num_tasks)):
-        bank = theta + num_deltas * delta
-        on_cpu = deltas_on_cpu * bank + states_on_cpu * stored
-        moments.append((in_use + bank + stored - on_cpu, on_cpu))
-    return max(on_device for on_device, _ in moments), max(on_cpu for _, on_cpu in moments)
+    bank = theta + num_tasks * delta
+    on_cpu = deltas_on_cpu * bank + states_on_cpu * stored
+    return bank + stored - on_cpu, on_cpu
 
 
 def log_expected_memory(parameters: Iterable[Tensor], num_tasks: int, args: MultitaskSettings, num_own: int) -> None:

@@ -41,7 +41,7 @@ class PhaseBoundaries:
             state.deltas.rewind()
         elif state.method.forks:
             # Also before a joint phase: checkpoints hold its start as their model, and a diverged one returns to it.
-            state.deltas.open()
+            state.deltas.open(state.plan.forks)
         if state.optimizer_states is not None:
             state.optimizer_states.begin_phase(phase.name)
         kind = "fork" if phase.fork else "joint"
@@ -92,6 +92,8 @@ class PhaseBoundaries:
         everywhere = gather_object([(state.phase_losses, state.dropped)])
         state.phase_losses = {phase: means for losses, _ in everywhere for phase, means in losses.items()}
         state.dropped = {phase: step for _, dropped in everywhere for phase, step in dropped.items()}
+        if not state.deltas.is_open:  # on a process that has run no phase
+            state.deltas.open(state.plan.forks)
         for phase in state.plan.phases:
             outcome.log_phase(state.phase_losses[phase.name])
             if phase.name not in state.dropped:

@@ -221,6 +221,7 @@ class RunState:
             running = own["running_optimizer"]
             load_optimizer_state(self.optimizer, self.parameter_names, tensors, running, RUNNING_OPTIMIZER)
         if own["is_open"]:
+            self.deltas.open(self.plan.forks)
             self.deltas.load_state_tensors(tensors, own["finished_phases"])
         if self.optimizer_states is not None and own["phase_optimizer_states"] is not None:
             self.optimizer_states.load_state_dict(tensors, own["phase_optimizer_states"])

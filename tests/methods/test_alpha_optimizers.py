@@ -32,7 +32,7 @@ def bank(groups=None, tasks=TASKS):
     generator = torch.Generator().manual_seed(0)
     model = nn.ParameterDict({name: nn.Parameter(torch.zeros(4, dtype=torch.float64)) for name in GROUP_OF})
     made = DeltaBank(model, groups=groups)
-    made.open()
+    made.open(tasks)
     for task in tasks:
         made.rewind()
         with torch.no_grad():

@@ -23,7 +23,7 @@ def opened():
     model = Net()
     before = copy.deepcopy(model.state_dict())
     bank = DeltaBank(model)
-    bank.open()
+    bank.open({"a", "b"})
     moved(bank, model, "b", 2.0)
     moved(bank, model, "a", 1.0, keep_buffers=True)
     return model, bank, before
@@ -61,7 +61,7 @@ def test_unscaled_parameters_merge_with_one():
     model = Net()
     before = copy.deepcopy(model.state_dict())
     bank = DeltaBank(model, unscaled={"head.weight", "head.bias"})
-    bank.open()
+    bank.open({"a"})
     moved(bank, model, "a", 1.0)
     bank.combine(torch.tensor([[0.25]]))
     torch.testing.assert_close(model.head.weight, before["head.weight"] + 1)
@@ -76,7 +76,7 @@ def test_every_group_has_its_coefficients():
     before = copy.deepcopy(model.state_dict())
     names = [name for name, _ in model.named_parameters()]
     bank = DeltaBank(model, unscaled={"norm.bias"}, groups={name: name.split(".")[0] for name in names})
-    bank.open()
+    bank.open({"a", "b"})
     moved(bank, model, "b", 2.0)
     moved(bank, model, "a", 1.0)
     assert bank.groups == ["encoder", "head", "norm"]
@@ -114,6 +114,7 @@ def test_state_round_trip(opened):
     fresh = Net()
     fresh.load_state_dict(before)
     other = DeltaBank(fresh)
+    other.open({"a", "b"})
     other.load_state_tensors(tensors, ["a", "b"])
     for bank_ in (bank, other):
         bank_.combine(torch.tensor([[2.0], [1.0]]))

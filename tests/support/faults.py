@@ -73,7 +73,7 @@ def sharing_without_a_delta(output_dir, **settings):
     end_plan = run.runner.end_plan
 
     def forgetting(progress):
-        state.deltas._deltas.pop("b", None)
+        state.deltas._ended.discard("b")
         return end_plan(progress)
 
     run.runner.end_plan = forgetting

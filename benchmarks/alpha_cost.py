@@ -1,0 +1,147 @@
+"""CPU seconds of an α step, divided by those of its forward and backward passes alone.
+
+python benchmarks/alpha_cost.py --model_name_or_path ENCODER --tasks 5 20
+python benchmarks/alpha_cost.py --random_size base --tasks 5
+
+An α step sets the model to θ0 + Σ α_t δ_t and computes the target's loss on meta rows, and its derivative with respect
+to each of the T values of α. The passes alone compute the loss and its gradient on the same micro-batches, as a
+training step with gradient accumulation does. Going back to θ0 and recording a δ are measured as well. All take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from transformers import DefaultDataCollator
+
+from cpu_pairs import now, ratios
+from hf_alphavil import MultitaskModel
+from hf_alphavil.data import TaskDataset
+from hf_alphavil.methods import DeltaBank
+from hf_alphavil.methods.alpha_problem import AlphaProblem
+from hf_alphavil.modeling import MultitaskConfig
+from hf_alphavil.objectives.forward import deterministic_mode, loss_of, plain_forward
+from hf_alphavil.objectives.loss import TaskObjective
+from memory import RANDOM_SIZES, encoder_config
+from provenance import versions
+
+TASK = "target"
+PASSES = "passes"
+
+
+def rows(number: int, tokens: int, vocabulary: int) -> list[dict[str, Any]]:
+    """Rows of random tokens with one of two labels."""
+    ids = torch.randint(vocabulary, (number, tokens))
+    return [{"input_ids": row.tolist(), "attention_mask": [1] * tokens, "labels": i % 2} for i, row in enumerate(ids)]
+
+
+class Step:
+    """An α step of T tasks with random deltas, and its parts."""
+
+    def __init__(self, model: MultitaskModel, num_tasks: int, arguments: argparse.Namespace) -> None:
+        self.model, self.num_tasks, self.arguments = model, num_tasks, arguments
+        self.bank = DeltaBank(model, dtype=arguments.delta_dtype)
+        self.bank.open([str(task) for task in range(num_tasks)])
+        for task in range(num_tasks):
+            self.bank.rewind()
+            with torch.no_grad():
+                for parameter in self.bank.parameters:
+                    parameter.add_(torch.rand_like(parameter), alpha=1e-4)
+            self.bank.record(str(task))
+        self.objective = TaskObjective(
+            model,
+            self.bank.parameters,
+            TaskDataset(rows(arguments.meta_rows, arguments.tokens, model.config.encoder.vocab_size), TASK),
+            DefaultDataCollator(),
+            lambda batch: {**{k: v.to(model.device) for k, v in batch.items() if isinstance(v, Tensor)}, "task": TASK},
+            Accelerator(cpu=not torch.cuda.is_available()),
+            arguments.batch_size,
+        )
+        self.problem = AlphaProblem(self.bank, self.objective)
+        self.rows = list(range(arguments.meta_rows))
+
+    def alpha_step(self) -> None:
+        """The merge, the loss and its derivatives."""
+        self.problem.value_and_gradient(self.problem.start(), self.rows)
+
+    def passes(self) -> None:
+        """The forward and backward passes of the same micro-batches."""
+        size, objective = self.arguments.batch_size, self.objective
+        with deterministic_mode(self.model):
+            for first in range(0, len(self.rows), size):
+                micro_batch = [objective.dataset[row] for row in self.rows[first : first + size]]
+                inputs = objective.prepare_inputs(objective.collator(micro_batch))
+                loss = loss_of(plain_forward(self.model, objective.accelerator, inputs))
+                (loss * (len(micro_batch) / len(self.rows))).backward()
+        self.model.zero_grad(set_to_none=True)
+
+    def merge(self) -> None:
+        """θ0 + Σ α_t δ_t."""
+        self.bank.combine(self.problem.start())
+
+    def record(self) -> None:
+        """A phase's return to θ0, and the δ at its end."""
+        self.bank.rewind()
+        self.bank.record(str(self.num_tasks - 1))
+
+
+def seconds(function: Callable[[], None]) -> float:
+    """CPU seconds of one call."""
+    began = now()
+    function()
+    return now() - began
+
+
+def main() -> int:
+    """Measures, prints and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    encoder = parser.add_mutually_exclusive_group(required=True)
+    encoder.add_argument("--model_name_or_path")
+    encoder.add_argument("--random_size", choices=RANDOM_SIZES)
+    parser.add_argument("--tasks", type=int, nargs="+", default=[5, 20])
+    parser.add_argument("--meta_rows", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=64, help="tokens per row")
+    parser.add_argument("--batch_size", type=int, default=16, help="rows per micro-batch")
+    parser.add_argument("--delta_dtype", default="float32")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    config = encoder_config(arguments.model_name_or_path, arguments.random_size)
+    heads = {TASK: {"kind": "sequence_classification", "labels": ["no", "yes"]}}
+    model = MultitaskModel(MultitaskConfig(encoder=config, tasks=heads))
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    result: dict[str, Any] = {"versions": versions(), **{k: v for k, v in vars(arguments).items() if k != "output"}}
+    result["parameters"] = sum(p.numel() for p in model.parameters())
+    result["times_as_long"] = {}
+    for number in arguments.tasks:
+        step = Step(model, number, arguments)
+        parts = {PASSES: step.passes, "alpha step": step.alpha_step, "merge": step.merge, "record": step.record}
+        for function in parts.values():  # warms up
+            function()
+        alternatives = {name: lambda part=part: seconds(part) for name, part in parts.items()}
+        result["times_as_long"][number] = ratios(alternatives, PASSES, arguments.rounds)
+        del step, parts, alternatives
+    # Linux reports KiB.
+    result["peak"] = (
+        torch.cuda.max_memory_allocated()
+        if torch.cuda.is_available()
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    print(json.dumps(result, indent=1))
+    if arguments.output is not None:
+        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
