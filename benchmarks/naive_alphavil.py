@@ -77,7 +77,7 @@ def package(
 ) -> tuple[Tensor, float]:
     """α after the steps and their seconds, by this package."""
     bank = DeltaBank(model, dtype=options.delta_dtype)
-    bank.open()
+    bank.open([str(seed) for seed in range(num_tasks)])
     for seed in range(num_tasks):
         bank.rewind()
         perturb(model, seed)
