@@ -13,7 +13,7 @@ device=cuda
 [[ " $* " == *" --device cpu "* ]] && device=cpu
 cd "$(dirname "$0")/.."
 mkdir -p "$output"
-export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+export HF_HUB_OFFLINE=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 python=${PYTHON:-python3}
 status=0
 echo "## Exactness on $device"
