@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-slow lint compare-offline clean
+.PHONY: demo test test-slow lint compare-offline bench clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python run_glue_avil.py --demo --output_dir out/demo --disable_tqdm true
@@ -25,6 +25,10 @@ lint: $(INSTALLED)
 # Stopped and started again, it goes on with the runs that are not finished. COMPARE_OPTIONS="--data_dir FOLDER"
 compare-offline: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/compare_methods.py offline_small $(COMPARE_OPTIONS) --output out/compare_offline --jobs 2
+
+# Speed and memory beside their targets, in CPU time. Needs the official files: BENCH_OPTIONS="--data_dir FOLDER"
+bench: $(INSTALLED)
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/bench.py $(BENCH_OPTIONS) --jobs 2 --output out/bench
 
 $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -m venv .venv

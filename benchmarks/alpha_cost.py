@@ -11,11 +11,9 @@ training step with gradient accumulation does. Going back to θ0 and recording a
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,7 +30,7 @@ from hf_alphavil.modeling import MultitaskConfig
 from hf_alphavil.objectives.forward import deterministic_mode, loss_of, plain_forward
 from hf_alphavil.objectives.loss import TaskObjective
 from memory import RANDOM_SIZES, encoder_config
-from provenance import versions
+from results_file import add_output, write_result
 
 TASK = "target"
 PASSES = "passes"
@@ -63,7 +61,7 @@ class Step:
             TaskDataset(rows(arguments.meta_rows, arguments.tokens, model.config.encoder.vocab_size), TASK),
             DefaultDataCollator(),
             lambda batch: {**{k: v.to(model.device) for k, v in batch.items() if isinstance(v, Tensor)}, "task": TASK},
-            Accelerator(cpu=not torch.cuda.is_available()),
+            Accelerator(cpu=arguments.device == "cpu"),
             arguments.batch_size,
         )
         self.problem = AlphaProblem(self.bank, self.objective)
@@ -113,14 +111,14 @@ def main() -> int:
     parser.add_argument("--batch_size", type=int, default=16, help="rows per micro-batch")
     parser.add_argument("--delta_dtype", default="float32")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path)
+    add_output(parser)
     arguments = parser.parse_args()
     torch.manual_seed(0)
     config = encoder_config(arguments.model_name_or_path, arguments.random_size)
     heads = {TASK: {"kind": "sequence_classification", "labels": ["no", "yes"]}}
     model = MultitaskModel(MultitaskConfig(encoder=config, tasks=heads))
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    result: dict[str, Any] = {"versions": versions(), **{k: v for k, v in vars(arguments).items() if k != "output"}}
+    model.to(arguments.device)
+    result: dict[str, Any] = {k: v for k, v in vars(arguments).items() if k not in ("output", "device")}
     result["parameters"] = sum(p.numel() for p in model.parameters())
     result["times_as_long"] = {}
     for number in arguments.tasks:
@@ -134,12 +132,10 @@ def main() -> int:
     # Linux reports KiB.
     result["peak"] = (
         torch.cuda.max_memory_allocated()
-        if torch.cuda.is_available()
+        if arguments.device == "cuda"
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     )
-    print(json.dumps(result, indent=1))
-    if arguments.output is not None:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(arguments, result)
     return 0
 
 

@@ -1,6 +1,6 @@
 """All measurements of speed and memory, and a table of what was wanted and what was measured.
 
-python benchmarks/bench.py --data_dir ../shared/data --model_name_or_path ENCODER --output out/bench
+python benchmarks/bench.py --output out/bench
 python benchmarks/bench.py --workload out/workload --device cuda --output out/bench_gpu
 
 Every part is a script of this folder and runs in a process of its own. Its log and its result, a JSON file, are in the
@@ -27,7 +27,7 @@ import torch
 
 from bench_parts import PARTS, Part, Row
 from hf_alphavil.files.markdown import markdown_table
-from memory import PRELOAD
+from memory import PRELOAD, packaged_encoder
 from workload import pack
 
 HERE = Path(__file__).parent
@@ -102,8 +102,8 @@ def main() -> int:
     """Runs all parts, prints the table and writes `bench.json`."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--workload", type=Path, help="folder of workload.py; by default it is written first")
-    parser.add_argument("--data_dir", help="folder of the official GLUE and SuperGLUE files")
-    parser.add_argument("--model_name_or_path", help="the encoder")
+    parser.add_argument("--data_dir", default=str(HERE.parents[1] / "shared" / "data"), help="the official files")
+    parser.add_argument("--model_name_or_path", help="the encoder (default: the packaged all-MiniLM-L6-v2)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), help="default: all that the device has")
     parser.add_argument("--tiny", action="store_true", help="the least work: for trying the parts out, not to measure")
@@ -114,11 +114,9 @@ def main() -> int:
     options.ends = time.monotonic() + 60 * options.minutes
     options.output.mkdir(parents=True, exist_ok=True)
     if options.workload is None:
-        if options.data_dir is None or options.model_name_or_path is None:
-            parser.error("pass --workload, or --data_dir and --model_name_or_path")
         options.workload = options.output / "workload"
         if not options.workload.exists():
-            pack(options.data_dir, options.model_name_or_path, options.workload)
+            pack(options.data_dir, options.model_name_or_path or packaged_encoder(), options.workload)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     chosen = [part for name, part in PARTS.items() if options.device in part.devices]

