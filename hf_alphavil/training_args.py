@@ -39,8 +39,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         alpha_steps (`int`, *optional*, defaults to 10): Steps on α per epoch.
         alpha_learning_rate (`float`, *optional*, defaults to 0.1): Step size. With `sgd`, its unit adapts to the loss.
-        alpha_optimizer (`str`, *optional*, defaults to `"sgd"`): `sgd` (the paper's), `adam`, `lbfgs` or
-            `gradient_free`.
+        alpha_optimizer (`str`, *optional*, defaults to `"sgd"`): `sgd` (the paper's), `adam`, `lbfgs`,
+            `gradient_free` or `secant`.
         alpha_objective (`str`, *optional*, defaults to `"loss"`): `loss` (the paper's), `metric` or `entropy`.
         alpha_granularity (`str`, *optional*, defaults to `"task"`): One α per `task` (the paper's) or per `layer`.
         alpha_l1, alpha_l2 (`float`, *optional*, defaults to 0.0): Penalties on α's distance from its start.

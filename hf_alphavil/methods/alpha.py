@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
-from .alpha_optimizers import AlphaOptimizer, Progress
+from .alpha_optimizer_base import AlphaOptimizer, Progress
 from .alpha_problem import AlphaProblem
 from .layer_groups import HEADS
 
@@ -33,12 +34,14 @@ class AlphaFit:
             S + 1 values, or fewer if the optimizer stopped early.
         acceptance (`tuple[float, float]`): The objective on the acceptance rows, at the start and under the fitted α.
         diverged (`bool`): Whether the fitted α was worse than the start, so that α fell back to it.
+        details (`Mapping[str, Any]`, *optional*, defaults to `{}`): The optimizer's entries of the epoch's history.
     """
 
     alpha: Tensor
     values: list[float]
     acceptance: tuple[float, float]
     diverged: bool
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fit_alpha(
@@ -68,14 +71,16 @@ def fit_alpha(
     if diverged:
         logger.warning(
             "The α step made the target's %s worse (%.4f → %.4f on %d meta rows): α falls back to its start of %g for "
-            "this epoch. If this happens often, lower `alpha_learning_rate` or hold out more rows.",
+            "this epoch. If this happens often, hold out more rows%s.",
             OBJECTIVES[problem.objective], *acceptance, len(rows), problem.initial,
+            "" if "alpha_learning_rate" in optimizer.unread else " or lower `alpha_learning_rate`",
         )  # fmt: skip
     return AlphaFit(
         alpha=start if diverged else trajectory.alpha,
         values=[problem.reported(value) for value in values],
         acceptance=acceptance,
         diverged=diverged,
+        details=trajectory.details,
     )
 
 

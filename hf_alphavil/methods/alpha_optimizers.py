@@ -3,76 +3,22 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .alpha_optimizer_base import AlphaOptimizer, AlphaTrajectory, Progress
 from .alpha_problem import AlphaProblem
 from .meta_rows import meta_batches
+from .secant import Secant
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
     from ..settings import MultitaskSettings
-
-#: Called with the number of every finished α step.
-Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class AlphaTrajectory:
-    """
-    An optimizer's path through one epoch's α step.
-
-    Args:
-        alpha (`torch.Tensor`): The last α, of shape `(tasks, groups)`.
-        values (`list[float]`): The objective before every step, and at the end.
-        on_acceptance_rows (`bool`, *optional*, defaults to `True`):
-            Whether the first and the last value were measured on the acceptance rows.
-    """
-
-    alpha: Tensor
-    values: list[float]
-    on_acceptance_rows: bool = True
-
-
-class AlphaOptimizer(ABC):
-    """
-    Minimises an [`AlphaProblem`].
-
-    Args:
-        steps (`int`): α steps of an epoch, S.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    @abstractmethod
-    def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
-        """
-        Runs one epoch's α step, from the problem's start.
-
-        Args:
-            problem (`AlphaProblem`): What to minimise.
-            seed (`int`): Seed of the meta batches.
-            progress (`Callable[[int], None]`): Called with the number of every finished step.
-
-        Returns:
-            `AlphaTrajectory`: The last α and the objective's values.
-        """
-
-    def state_dict(self) -> dict[str, Any]:
-        """`dict`: What the optimizer keeps from epoch to epoch, JSON-serialisable."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of [`state_dict`]."""
-        return
 
 
 class GradientDescent(AlphaOptimizer):
@@ -150,6 +96,8 @@ class LBFGS(AlphaOptimizer):
     `alpha_learning_rate` has no effect.
     """
 
+    unread: ClassVar[tuple[str, ...]] = ("alpha_learning_rate", "alpha_batch_size")
+
     def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
         from scipy.optimize import minimize
 
@@ -193,8 +141,9 @@ class DirectSearch(AlphaOptimizer):
         learning_rate (`float`): Reach of one step.
     """
 
-    #: Maximum number of values of α. With more, so few evaluations would find nothing.
-    MAX_SIZE = 20
+    # With more values of α, so few evaluations would find nothing.
+    max_unknowns = 20
+    unread: ClassVar[tuple[str, ...]] = ("alpha_batch_size",)
 
     def __init__(self, steps: int, learning_rate: float) -> None:
         super().__init__(steps)
@@ -231,6 +180,16 @@ class DirectSearch(AlphaOptimizer):
         return AlphaTrajectory(best(len(tried))[2], [best(end)[1] for end in ends])
 
 
+#: The class of each optimizer by its name in `alpha_optimizer`.
+ALPHA_OPTIMIZERS: dict[str, type[AlphaOptimizer]] = {
+    "sgd": GradientDescent,
+    "adam": GradientDescent,
+    "lbfgs": LBFGS,
+    "gradient_free": DirectSearch,
+    "secant": Secant,
+}
+
+
 def make_alpha_optimizer(args: MultitaskSettings) -> AlphaOptimizer:
     """
     Creates the optimizer that `alpha_optimizer` selects.
@@ -238,8 +197,10 @@ def make_alpha_optimizer(args: MultitaskSettings) -> AlphaOptimizer:
     Args:
         args (`MultitaskSettings`): The settings.
     """
+    if args.alpha_optimizer in ("sgd", "adam"):
+        return GradientDescent(args.alpha_optimizer, args.alpha_steps, args.alpha_learning_rate, args.alpha_batch_size)
     if args.alpha_optimizer == "lbfgs":
         return LBFGS(args.alpha_steps)
     if args.alpha_optimizer == "gradient_free":
         return DirectSearch(args.alpha_steps, args.alpha_learning_rate)
-    return GradientDescent(args.alpha_optimizer, args.alpha_steps, args.alpha_learning_rate, args.alpha_batch_size)
+    return Secant(args.alpha_steps, args.alpha_learning_rate)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .deltas import DeltaBank
 from .meta_rows import acceptance_rows
-from .objective import Objective
+from .objective import Objective, Predictions
 
 
 class AlphaProblem:
@@ -90,6 +90,17 @@ class AlphaProblem:
         """
         self.deltas.combine(alpha)
         return self.meta.loss_and_products(rows, self.deltas.inner_products)
+
+    def predictions(self, alpha: Tensor, rows: Sequence[int]) -> list[Predictions]:
+        """
+        The target's logits, labels and loss by micro-batch.
+
+        Args:
+            alpha (`torch.Tensor`): Of shape `(tasks, groups)`.
+            rows (`Sequence[int]`): Meta rows.
+        """
+        self.deltas.combine(alpha)
+        return self.meta.predictions(rows)
 
     def penalty(self, alpha: Tensor) -> float:
         """

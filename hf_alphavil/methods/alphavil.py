@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.plan import EpochPlan, Phase
 from .alpha import fit_alpha, mean_over_encoder
-from .alpha_optimizers import DirectSearch, make_alpha_optimizer
+from .alpha_optimizers import make_alpha_optimizer
 from .alpha_problem import AlphaProblem
 from .base import Method
 from .deltas import DeltaBank
 from .joint import joint_phase
-from .meta_rows import alpha_seed
+from .meta_rows import acceptance_rows, alpha_seed
 from .objective import Objectives
 from .pruning import Pruning
 from .record import EpochRecord
@@ -59,13 +59,17 @@ class AlphaVIL(Method):
             )
         if args.alpha_objective == "entropy":
             objectives.meta_entropy()  # raises if the target's predictions have no entropy
-        unknowns = len(self.tasks) * len(deltas.groups)
-        if args.alpha_optimizer == "gradient_free" and unknowns > DirectSearch.MAX_SIZE:
+        unknowns, most = len(self.tasks) * len(deltas.groups), self.alpha_optimizer.max_unknowns
+        if most is not None and unknowns > most:
             raise ValueError(
-                f"alpha_optimizer='gradient_free' searches at most {DirectSearch.MAX_SIZE} values of α, but "
-                f"{len(self.tasks)} tasks × {len(deltas.groups)} groups of parameters have {unknowns}: pass "
-                "alpha_granularity='task', fewer tasks, or an optimizer that follows gradients"
+                f"alpha_optimizer={args.alpha_optimizer!r} fits at most {most} values of α, but {len(self.tasks)} "
+                f"tasks × {len(deltas.groups)} groups of parameters have {unknowns}: pass alpha_granularity='task', "
+                "fewer tasks, or an optimizer that follows gradients"
             )
+
+    def check_loss(self, deltas: DeltaBank, objectives: Objectives) -> None:
+        meta, unknowns = objectives.meta, len(self.tasks) * len(deltas.groups)
+        self.alpha_optimizer.check(meta, acceptance_rows(meta), unknowns)
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         fraction = self.args.joint_fraction
@@ -115,6 +119,7 @@ class AlphaVIL(Method):
         details: dict[str, Any] = {
             f"acceptance_{args.alpha_objective}": list(fit.acceptance),
             "alpha_diverged": fit.diverged,
+            **fit.details,
         }
         if args.alpha_granularity == "layer":
             details["alpha_by_layer"] = {

@@ -141,6 +141,19 @@ class Method(ABC):
         """
         return
 
+    def check_loss(self, deltas: DeltaBank, objectives: Objectives) -> None:
+        """
+        Called before training, when Trainer has prepared the model, to refuse losses that do not fit the settings.
+
+        Args:
+            deltas (`DeltaBank`): The parameters. No delta is recorded yet.
+            objectives (`Objectives`): The objectives that [`merge`] will get.
+
+        Raises:
+            ValueError: If the method could not train.
+        """
+        return
+
     @abstractmethod
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         """

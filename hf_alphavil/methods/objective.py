@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from torch import Tensor
 
 from ..distributed.gradient_exchange import Gradient
 
 #: A linear map from gradients, one per parameter or `None`, to one tensor.
 Products = Callable[[Sequence[Tensor | None]], Tensor]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """
+    A model's outputs on one micro-batch of rows.
+
+    Args:
+        rows (`Sequence[int]`): The rows.
+        logits (`np.ndarray` of shape `(rows, ...)`): Their logits.
+        labels (`np.ndarray` of shape `(rows, ...)`): Their labels.
+        loss (`float`): The model's own mean loss.
+    """
+
+    rows: Sequence[int]
+    logits: np.ndarray
+    labels: np.ndarray
+    loss: float
 
 
 class Objective(Protocol):
@@ -40,6 +60,10 @@ class Objective(Protocol):
 
     def score(self, rows: Sequence[int]) -> float:
         """The task's main metric over rows, or minus the loss if the task has no metric: greater is better."""
+        ...
+
+    def predictions(self, rows: Sequence[int]) -> list[Predictions]:
+        """Logits, labels and loss of the micro-batches of rows, equal on all ranks."""
         ...
 
 

@@ -18,7 +18,7 @@ from transformers.trainer_pt_utils import nested_concat
 from ..data import TaskDataset
 from ..distributed.fsdp import is_sharded, local_tensor, without_gradients
 from ..distributed.gradient_exchange import Gradient, GradientSum, reduce_gradient
-from ..methods.objective import Products
+from ..methods.objective import Predictions, Products
 from .forward import deterministic_mode, loss_of, plain_forward
 
 
@@ -190,6 +190,31 @@ class TaskObjective:
         score = self.compute_score(EvalPrediction(predictions=logits, label_ids=labels), rows)
         return broadcast_object_list([score])[0]  # a metric may be random
 
+    def predictions(self, rows: Sequence[int]) -> list[Predictions]:
+        """
+        Logits, labels and the model's own loss of rows.
+
+        Args:
+            rows (`Sequence[int]`): Indices of the rows, the same on all ranks.
+
+        Returns:
+            `list[Predictions]`: By micro-batch, in their order, equal on all ranks.
+
+        Raises:
+            ValueError: If the rows have no labels of this name, or if the logits are not one tensor.
+        """
+        own, in_order = [], self.order(rows)
+        with torch.no_grad():
+            for index, inputs, outputs, length in self._outputs(rows):
+                logits, labels = _logits(outputs), inputs.get(self.label_name)
+                if not (isinstance(logits, Tensor) and isinstance(labels, Tensor)):
+                    raise ValueError(f"the model's logits and the labels {self.label_name!r} must be one tensor each")
+                of_batch = list(in_order[index * self.micro_batch_size :][:length])
+                loss = self._loss(outputs).item()
+                own.append((index, Predictions(of_batch, _to_numpy(logits), _to_numpy(labels), loss)))
+        everywhere = sorted((part for parts in gather_object([own]) for part in parts), key=lambda part: part[0])
+        return [prediction for _, prediction in everywhere if prediction.rows]
+
     def _predictions(self, inputs: Mapping[str, Any], outputs: Any) -> np.ndarray:
         logits = _logits(outputs)
         if self.preprocess_logits is not None:
@@ -281,4 +306,5 @@ def _has_nan(logits: Any) -> bool:
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # NumPy has no bfloat16

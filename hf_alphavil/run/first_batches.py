@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..data import TaskDataset
 from ..data.generators import unchanged_generators
 from ..distributed.fsdp import is_sharded, without_gradients
-from ..methods import Method
+from ..methods import DeltaBank, Method
 from ..objectives.factory import RunObjectives
 from ..objectives.forward import deterministic_mode
 from ..objectives.loss import TaskObjective
@@ -21,7 +21,7 @@ from ..setup.run_context import RunContext
 logger = logging.getLogger(__name__)
 
 
-def check_first_batches(context: RunContext, method: Method, objectives: RunObjectives) -> None:
+def check_first_batches(context: RunContext, method: Method, deltas: DeltaBank, objectives: RunObjectives) -> None:
     """
     Computes the loss of each task's first rows and its gradient, without dropout and without changing anything.
 
@@ -31,11 +31,12 @@ def check_first_batches(context: RunContext, method: Method, objectives: RunObje
     Args:
         context (`RunContext`): The run's model, rows and settings.
         method (`Method`): The method.
+        deltas (`DeltaBank`): The parameters.
         objectives (`RunObjectives`): The target's loss on the meta set.
 
     Raises:
-        ValueError: If a loss cannot be computed or reaches no trainable parameter, or if no parameter is shared by
-            tasks and the method needs one.
+        ValueError: If a loss cannot be computed or reaches no trainable parameter, if no parameter is shared by tasks
+            and the method needs one, or if the method cannot work with the target's loss.
     """
     with unchanged_generators(), deterministic_mode(context.model), torch.compiler.set_stance("force_eager"):
         reached = {
@@ -47,6 +48,7 @@ def check_first_batches(context: RunContext, method: Method, objectives: RunObje
             rows = range(min(objective.micro_batch_size, objective.num_rows))
             with _named(context, f"the meta set of the target {context.setup.target!r}"), torch.no_grad():
                 objective.local_loss(rows)
+        method.check_loss(deltas, objectives)
 
 
 def _reached(context: RunContext, dataset: TaskDataset, parameters: Sequence[nn.Parameter]) -> set[int]:

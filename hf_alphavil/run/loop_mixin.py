@@ -102,7 +102,8 @@ class TrainingLoopMixin(Trainer):
         prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         # Not before: FSDP2 has only now placed and sharded the model.
         self.check_optimizer_of_ranks()
-        check_first_batches(self.runner.context, self.runner.method, self.runner.objectives)
+        runner = self.runner
+        check_first_batches(runner.context, runner.method, runner.state.deltas, runner.objectives)
         self.rehearse_metrics()
         advise_bf16(self.model, self.accelerator)
         return prepared

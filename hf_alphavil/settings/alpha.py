@@ -17,7 +17,8 @@ class AlphaArguments:
     alpha_steps: int = field(
         default=10,
         metadata={
-            "help": "S: number of steps on α in every epoch. With `lbfgs` it is the maximum number of iterations. "
+            "help": "S: number of steps on α in every epoch. With `lbfgs` it is the maximum number of iterations, "
+            "with `secant` that of linearisations. "
             "With `gradient_free` and n values of α it means about S·(n + 1) evaluations, as many as finite "
             "differences would take."
         },
@@ -27,16 +28,17 @@ class AlphaArguments:
         metadata={
             "help": "Step size of α. With `sgd`, gradients are divided by the largest norm so far of an epoch's first "
             "α gradient. The first step of an epoch then moves α by at most this much, whatever the scale of the "
-            "loss. With `gradient_free`, α is searched within S times this distance of its start. `lbfgs` chooses "
-            "its own step sizes."
+            "loss. With `gradient_free` and `secant`, α stays within S times this distance of its start. `lbfgs` "
+            "chooses its own step sizes."
         },
     )
     alpha_optimizer: str = field(
         default="sgd",
         metadata={
-            "help": "Optimizer of α, fresh each epoch: `sgd` or `adam` on batches of the meta set; `lbfgs` (SciPy's) "
-            "or `gradient_free` (SciPy's DIRECT, at most 20 values of α) on its first 512 rows.",
-            "choices": ("sgd", "adam", "lbfgs", "gradient_free"),
+            "help": "Optimizer of α, fresh each epoch: `sgd` or `adam` on batches of the meta set; `lbfgs` (SciPy's), "
+            "`gradient_free` (SciPy's DIRECT, at most 20 values of α) or `secant` (logits that are linear in α, from "
+            "forward passes alone, at most 32 values of α) on its first 512 rows.",
+            "choices": ("sgd", "adam", "lbfgs", "gradient_free", "secant"),
         },
     )
     alpha_objective: str = field(
@@ -61,10 +63,12 @@ class AlphaArguments:
         default=0.0,
         metadata={
             "help": "Penalty on the distance of α from its start: adds this times Σ|α − start| to the objective, "
-            "summed over tasks and averaged over a task's layers. Not with `lbfgs`."
+            "summed over tasks and averaged over a task's layers. Not with `lbfgs` and `secant`."
         },
     )
-    alpha_l2: float = field(default=0.0, metadata={"help": "Like `alpha_l1`, with Σ(α − start)². Also with `lbfgs`."})
+    alpha_l2: float = field(
+        default=0.0, metadata={"help": "Like `alpha_l1`, with Σ(α − start)². With every optimizer."}
+    )
     alpha_init: str = field(
         default="1", metadata={"help": "Start of every α in each epoch: a number above 0, or `mean` for 1/T."}
     )
@@ -117,8 +121,15 @@ class AlphaArguments:
         require(
             self,
             "alpha_l1",
-            self.alpha_l1 == 0 or self.alpha_optimizer != "lbfgs",
-            "alpha_l2 instead: alpha_optimizer='lbfgs' cannot handle the kink of |α − start|",
+            self.alpha_l1 == 0 or self.alpha_optimizer not in ("lbfgs", "secant"),
+            f"alpha_l2 instead: alpha_optimizer={self.alpha_optimizer!r} cannot handle the kink of |α − start|",
+        )
+        require(
+            self,
+            "alpha_optimizer",
+            self.alpha_objective != "entropy" or self.alpha_optimizer != "secant",
+            "'sgd', 'adam' or 'lbfgs' with alpha_objective='entropy', which is not convex in the logits, or "
+            "alpha_objective='loss'",
         )
 
 

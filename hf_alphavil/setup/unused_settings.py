@@ -6,6 +6,7 @@ import logging
 from dataclasses import fields
 
 from ..methods import METHODS
+from ..methods.alpha_optimizers import ALPHA_OPTIMIZERS
 from ..settings import MultitaskSettings
 from ..settings.alpha import AlphaArguments
 from ..settings.weights import WeightArguments
@@ -34,10 +35,15 @@ def unread_settings(method: str) -> list[str]:
 
 def warn_of_unused_settings(args: MultitaskSettings) -> None:
     """
-    Warns that settings of α, of its weights or of the meta set have no effect with a method that has none.
+    Warns that settings of α, of its weights or of the meta set have no effect with a method or an optimizer of α.
 
     Args:
         args (`MultitaskSettings`): The settings.
     """
     if given := [f"{name}={getattr(args, name)!r}" for name in unread_settings(args.method) if name in args.given]:
         logger.warning("The method %r does not read %s, which has no effect.", args.method, ", ".join(given))
+    unread = ALPHA_OPTIMIZERS[args.alpha_optimizer].unread if METHODS[args.method].fits_alpha else ()
+    if given := [f"{name}={getattr(args, name)!r}" for name in unread if name in args.given]:
+        logger.warning(
+            "alpha_optimizer=%r does not read %s, which has no effect.", args.alpha_optimizer, ", ".join(given)
+        )

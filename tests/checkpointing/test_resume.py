@@ -50,6 +50,7 @@ VARIANTS = {
         "metric_for_best_model": "accuracy",
         "max_phase_steps": 1,
     },
+    "secant": {"alpha_optimizer": "secant", "max_phase_steps": 1},
     "multitask": {"method": "multitask", "max_phase_steps": 2},
     "single": {"method": "single"},
 }

@@ -57,7 +57,7 @@ def test_a_stopped_run_resumes(settings, steps, tmp_path):
         assert_same_run(whole, run_toy(folder, resume_from_checkpoint="auto", **settings))
 
 
-LONG = ("lbfgs", "adam", "gradient_free", "joint", "pruned")
+LONG = ("lbfgs", "adam", "gradient_free", "secant", "joint", "pruned")
 INTERRUPTED = {
     "sgd": {},
     "lbfgs": {"alpha_optimizer": "lbfgs"},
@@ -65,6 +65,7 @@ INTERRUPTED = {
     "best": {"save_strategy": "best", "metric_for_best_model": "loss", "load_best_model_at_end": True},
     "adam": {"alpha_optimizer": "adam"},
     "gradient_free": {"alpha_optimizer": "gradient_free"},
+    "secant": {"alpha_optimizer": "secant"},
     "joint": {"joint_fraction": 0.3},
     "pruned": {"prune_below": 0.9, "prune_patience": 1, "alpha_learning_rate": 0.5},
 }

@@ -66,8 +66,11 @@ def test_adapters_are_trained_merged_and_loaded_again(data_dir, small_encoder, t
     drive(
         *common, "--model_name_or_path", small_encoder, "--output_dir", tmp_path / "out", "--num_train_epochs", "1",
         "--use_peft", "--lora_r", "2", "--lora_target_modules", "query", "dense", "--learning_rate", "1e-3",
-        "--dtype", "bfloat16",
+        "--dtype", "bfloat16", "--alpha_optimizer", "secant",
     )  # fmt: skip
+    (entry,) = read(tmp_path / "out" / "alphavil_history.json")
+    assert entry["acceptance_loss"][1] <= entry["acceptance_loss"][0]
+    assert set(entry["alpha_standard_error"]) == {"cb", "copa"}
     saved = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert not (tmp_path / "out" / "model.safetensors").exists()
     assert any("intermediate.dense.lora_A" in name for name in saved)

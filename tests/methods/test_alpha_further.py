@@ -180,6 +180,7 @@ def test_gradient_free_is_scipys_on_the_functional_objective(name, tmp_path):
 
 #: Only the trainer has these: runs on several processes are compared with the run on one.
 SEARCHES = {
+    "secant": {"alpha_optimizer": "secant", "alpha_granularity": "layer"},
     "lbfgs": {"alpha_optimizer": "lbfgs", "alpha_l2": 0.01, "alpha_granularity": "layer"},
     "gradient_free": {
         "alpha_optimizer": "gradient_free", "alpha_objective": "metric", "alpha_learning_rate": 0.4,
@@ -199,7 +200,7 @@ TWO_PROCESS_EPOCHS = {
     ("config", "cases", "searches"),
     [
         ("ddp", TWO_PROCESS_EPOCHS, SEARCHES),
-        ("fsdp2", ["penalised_layers"], ["lbfgs"]),
+        ("fsdp2", ["penalised_layers"], ["lbfgs", "secant"]),
         pytest.param("fsdp2", TWO_PROCESS_EPOCHS, SEARCHES, marks=pytest.mark.slow),
     ],
     ids=["ddp", "fsdp2", "fsdp2, every case"],
@@ -234,6 +235,7 @@ def test_side_by_side_equals_one_process_to_the_last_bit(tmp_path):
         common | prunes | {"num_train_epochs": EPOCHS},
         common | SEARCHES["lbfgs"],
         common | SEARCHES["gradient_free"],
+        common | SEARCHES["secant"],
     ]
     runs = [
         {"output_dir": str(tmp_path / str(i)), **given, "phase_parallel": "on"} for i, given in enumerate(settings)

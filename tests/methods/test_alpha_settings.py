@@ -17,7 +17,7 @@ from support.toy_run import LABELS, TARGET, RecordingTrainer, toy_args, toy_data
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"alpha_optimizer": "cma"}, "alpha_optimizer='cma': pass one of sgd, adam, lbfgs, gradient_free"),
+        ({"alpha_optimizer": "cma"}, "alpha_optimizer='cma': pass one of sgd, adam, lbfgs, gradient_free, secant"),
         ({"alpha_objective": "f1"}, "alpha_objective='f1': pass one of loss, metric, entropy"),
         ({"alpha_granularity": "head"}, "alpha_granularity='head': pass one of task, layer"),
         ({"alpha_objective": "metric"}, "alpha_optimizer='sgd': pass 'gradient_free' with alpha_objective='metric'"),
@@ -25,6 +25,15 @@ from support.toy_run import LABELS, TARGET, RecordingTrainer, toy_args, toy_data
         ({"alpha_l1": -1.0}, "alpha_l1=-1.0: pass 0 or more"),
         ({"alpha_l2": -1.0}, "alpha_l2=-1.0: pass 0 or more"),
         ({"alpha_l1": 1.0, "alpha_optimizer": "lbfgs"}, "alpha_l1=1.0: pass alpha_l2 instead"),
+        (
+            {"alpha_l1": 1.0, "alpha_optimizer": "secant"},
+            "alpha_l2 instead: alpha_optimizer='secant'",
+        ),
+        ({"alpha_objective": "metric", "alpha_optimizer": "secant"}, "alpha_optimizer='secant': pass 'gradient_free'"),
+        (
+            {"alpha_objective": "entropy", "alpha_optimizer": "secant"},
+            "alpha_optimizer='secant': pass 'sgd', 'adam' or 'lbfgs' with alpha_objective='entropy'",
+        ),
         ({"alpha_data": "test"}, "alpha_data='test': pass it together with alpha_objective='entropy'"),
         ({"weight_average": 1.0}, "weight_average=1.0: pass a share in"),
         ({"weight_average": -0.1}, "weight_average=-0.1: pass a share in"),
@@ -70,15 +79,19 @@ def test_a_metric_that_is_not_known(settings, message, tmp_path):
         toy_with(tmp_path, NeverTrained(LABELS), **SEARCH, **settings).train()
 
 
-def test_too_many_unknowns_for_a_search(tmp_path):
+@pytest.mark.parametrize(("optimizer", "most", "layers"), [("gradient_free", 20, 7), ("secant", 32, 10)])
+def test_too_many_unknowns_for_an_optimizer(optimizer, most, layers, tmp_path):
     class Deep(NeverTrained):
         def __init__(self):
             super().__init__(LABELS)
-            self.encoder = torch.nn.Sequential(*(torch.nn.Linear(6, 6) for _ in range(7)))
+            self.encoder = torch.nn.Sequential(*(torch.nn.Linear(6, 6) for _ in range(layers)))
             self.double()
 
-    settings = {"alpha_optimizer": "gradient_free", "alpha_granularity": "layer"}
-    message = r"at most 20 values of α, but 3 tasks × 8 groups of parameters have 24: pass alpha_granularity='task'"
+    settings = {"alpha_optimizer": optimizer, "alpha_granularity": "layer"}
+    groups = layers + 1
+    message = (
+        f"{optimizer!r} fits at most {most} values of α, but 3 tasks × {groups} groups .* have {3 * groups}: pass"
+    )
     with pytest.raises(ValueError, match=message):
         toy_with(tmp_path, Deep(), **settings).train()
 

@@ -204,6 +204,7 @@ class NotANumber(TrainerCallback):
         {},
         {"alpha_optimizer": "lbfgs"},
         {"alpha_optimizer": "gradient_free"},
+        {"alpha_optimizer": "secant"},
         {"alpha_objective": "entropy"},
         {"method": "diw"},
         {"method": "forkmerge"},

@@ -20,7 +20,7 @@ VALUES = {
     "target_task": ["a", "b", "c", "d", ""],
     "alpha_steps": [0, 1, 7, -1],
     "alpha_learning_rate": [0.01, 1.0, 0.0, NAN],
-    "alpha_optimizer": ["sgd", "adam", "lbfgs", "gradient_free", "none"],
+    "alpha_optimizer": ["sgd", "adam", "lbfgs", "gradient_free", "secant", "none"],
     "alpha_objective": ["loss", "metric", "entropy"],
     "alpha_granularity": ["task", "layer"],
     "alpha_l1": [0.0, 0.1, -0.1, NAN],

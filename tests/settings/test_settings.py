@@ -143,6 +143,6 @@ def test_copies_and_pickles_keep_every_setting(tmp_path):
 
 def test_help_lists_methods_choices_and_defaults():
     said = HfArgumentParser(MultitaskTrainingArguments).format_help()
-    assert "{sgd,adam,lbfgs,gradient_free}" in said
+    assert "{sgd,adam,lbfgs,gradient_free,secant}" in said
     words = " ".join(said.split())
     assert f"one of {', '.join(METHODS)}. (default: alphavil)" in words

@@ -1,0 +1,149 @@
+"""The optimizer `secant` of α: logits that are linear in α, from forward passes alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .alpha_optimizer_base import AlphaOptimizer, AlphaTrajectory, Progress
+from .alpha_problem import AlphaProblem
+from .linear_logits import LinearLogits
+from .logit_losses import LogitLoss, recognize_loss
+from .objective import Objective, Predictions
+from .ridge_choice import RidgeFit, fit_with_ridge
+
+
+class Secant(AlphaOptimizer):
+    """
+    `secant`: solves for α on logits that are linear in it, on the acceptance rows. Ours, beyond the paper.
+
+    The logits at α and with each value of α moved by `PROBE` times its start give z(α') ≈ z(α) + Σ (α'_t − α_t)·J_t,
+    in n + 1 forward passes for n values of α and without a backward pass. The mean loss of these logits is convex in
+    α', as the loss is convex in the logits. Newton steps find its minimum within `steps` · `learning_rate` of the
+    start of α, plus the penalty and a ridge λ·Σ(α' − start)² (averaged over groups, as the penalty is), for which
+    cross-validation over the rows chooses λ ([`fit_with_ridge`]).
+
+    One more pass measures the proposed α' on the model itself. While the target's loss is greater than at α, the way
+    to α' is halved, up to `HALVINGS` times. If α' is still worse, α falls back to its start, as with every optimizer.
+
+    S is also the greatest number of such rounds. Another one follows, from α', only if the losses of the model and of
+    the linear logits at α' differ by more than `AGREEMENT` of what the round has gained. A first round takes n + 2
+    passes.
+
+    The details are `alpha_ridge` (λ; `None` if no λ is better than the start), `alpha_standard_error` by task
+    ([`standard_errors`]), `alpha_contribution` by task (what its delta saves the target's loss, on the linear logits:
+    mean over rows and its standard error, each row under the α of a fit that has not seen it) and
+    `alpha_forward_passes`.
+
+    Args:
+        steps (`int`): α steps of an epoch, S.
+        learning_rate (`float`): Reach of one step.
+    """
+
+    max_unknowns = 32
+    unread: ClassVar[tuple[str, ...]] = ("alpha_batch_size",)
+
+    #: The move that probes a value of α, in units of its start. In fits of a MiniLM encoder to 96 rows, −½ predicted
+    #: the loss at random α in [0, 2] as well as −¼ and −1 or better, better than moves away from 0, and as well as the
+    #: central difference of ±½, which takes twice the passes.
+    PROBE = -0.5
+    HALVINGS = 4
+    AGREEMENT = 0.1
+    #: The most numbers that the linear logits may have, over all values of α.
+    MAX_NUMBERS = 2**22
+
+    #: Rows that are looked at before training.
+    LOOKED_AT = 8
+
+    def __init__(self, steps: int, learning_rate: float) -> None:
+        super().__init__(steps)
+        self.learning_rate = learning_rate
+
+    def check(self, meta: Objective, rows: Sequence[int], unknowns: int) -> None:
+        first = meta.predictions(rows[: self.LOOKED_AT])
+        units = [_loss_of(first).units(batch) for batch in first]
+        numbers = sum(of_batch.logits.size for of_batch in units if of_batch) * len(rows) / len(rows[: self.LOOKED_AT])
+        if numbers * (unknowns + 1) > self.MAX_NUMBERS:
+            raise ValueError(
+                f"alpha_optimizer='secant' keeps the target's logits for each of {unknowns} values of α: about "
+                f"{numbers * (unknowns + 1):.0f} numbers of {len(rows)} rows, more than {self.MAX_NUMBERS}: pass "
+                "alpha_optimizer='lbfgs' or 'sgd'"
+            )
+
+    def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
+        passes = 0
+
+        def measure(alpha: Tensor) -> tuple[list[Predictions], float]:
+            nonlocal passes
+            passes += 1
+            predictions = problem.predictions(alpha, problem.acceptance_rows)
+            return predictions, _mean_loss(predictions)
+
+        alpha, num_groups, reach = problem.start(), problem.shape[1], self.steps * self.learning_rate
+        predictions, value = measure(alpha)
+        values, details = [value], dict[str, Any]()
+        for step in range(self.steps if math.isfinite(value) else 0):
+            move = self.PROBE * problem.initial
+            probes = [measure(alpha + move * unit.reshape(problem.shape))[0] for unit in torch.eye(alpha.numel())]
+            away = (alpha - problem.initial).flatten().numpy()
+            linear = LinearLogits.through(_loss_of(predictions), predictions, probes, move, away)
+            fit = fit_with_ridge(linear, problem.l2 / num_groups, reach, problem.initial, seed)
+            details = _details(problem, fit)
+            proposal = problem.initial + torch.from_numpy(fit.moves).reshape(problem.shape)
+            if torch.equal(proposal, alpha):
+                break
+            for halving in range(1 + self.HALVINGS):
+                candidate = alpha + (proposal - alpha) / 2**halving
+                predictions, value = measure(candidate)
+                if value <= values[-1]:
+                    break
+            progress(step + 1)
+            is_worse = not value <= values[-1]
+            if is_worse and step > 0:
+                break  # The last round's α stands.
+            expected = linear.unit_losses((candidate - problem.initial).flatten().numpy()).sum()
+            gain = values[-1] - value
+            alpha = candidate
+            values.append(value)
+            if is_worse or abs(value - expected) <= self.AGREEMENT * gain:
+                break
+        return AlphaTrajectory(alpha, values, details=details | {"alpha_forward_passes": passes})
+
+
+def _loss_of(predictions: Sequence[Predictions]) -> LogitLoss:
+    loss = recognize_loss(predictions)
+    if loss is None:
+        raise ValueError(
+            "alpha_optimizer='secant' needs a loss that is the mean cross-entropy of classes, squared error or binary "
+            "cross-entropy of the target's logits, but the model computes another one: pass alpha_optimizer='lbfgs' "
+            "or 'sgd'"
+        )
+    return loss
+
+
+def _mean_loss(predictions: Sequence[Predictions]) -> float:
+    num_rows = sum(len(batch.rows) for batch in predictions)
+    return math.fsum(batch.loss * len(batch.rows) for batch in predictions) / num_rows
+
+
+def _details(problem: AlphaProblem, fit: RidgeFit) -> dict[str, Any]:
+    num_rows = fit.gains.shape[1]
+    errors = fit.gains.std(axis=1, ddof=1) / math.sqrt(num_rows) if num_rows > 1 else fit.gains[:, 0] * 0
+    means_and_errors = zip(fit.gains.mean(axis=1).tolist(), errors.tolist(), strict=True)
+    contributions = [{"mean": mean, "standard_error": error} for mean, error in means_and_errors]
+    return {
+        "alpha_ridge": fit.ridge * problem.shape[1] if math.isfinite(fit.ridge) else None,
+        "alpha_standard_error": _by_task(problem, fit.standard_errors.tolist()),
+        "alpha_contribution": _by_task(problem, contributions),
+    }
+
+
+def _by_task(problem: AlphaProblem, values: Sequence[Any]) -> dict[str, Any]:
+    """A value per unknown, by task, and by group of parameters where there are several."""
+    groups, of_unknown = problem.deltas.groups, iter(values)
+    by_group = {task: {group: next(of_unknown) for group in groups} for task in problem.deltas.phases}
+    return by_group if len(groups) > 1 else {task: of_task[groups[0]] for task, of_task in by_group.items()}
