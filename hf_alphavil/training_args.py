@@ -52,6 +52,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
         alpha_holdout_fraction (`float`, *optional*, defaults to 0.1): Fraction of the target's rows held out for α.
         alpha_applies_to (`str`, *optional*, defaults to `"all"`): Parameters that α scales: `all` (the paper's) or
             only the `encoder`.
+        alpha_autocast (`bool`, *optional*, defaults to `False`): Whether the α step's passes are autocast in a `bf16`
+            run.
 
         > Task weights (`settings/weights.py`)
 

@@ -28,7 +28,7 @@ MUST_MATCH = frozenset([
     "target_task", "method", "method_kwargs", "phase_optimizer_state", "optimizer_state_dtype", "delta_dtype",
     "alpha_steps",
     "alpha_learning_rate", "alpha_optimizer", "alpha_objective", "alpha_granularity", "alpha_l1", "alpha_l2",
-    "alpha_init", "alpha_batch_size", "alpha_data", "alpha_holdout_fraction", "alpha_applies_to",
+    "alpha_init", "alpha_batch_size", "alpha_data", "alpha_holdout_fraction", "alpha_applies_to", "alpha_autocast",
     "weight_applies_to", "min_task_weight", "max_task_weight", "normalize_task_weights", "weight_average",
     "prune_below", "prune_patience",
 ])

@@ -12,6 +12,7 @@ from transformers import EvalPrediction
 
 from ..data import TaskDataset
 from ..kinds import find_kind
+from ..methods import METHODS
 from ..modeling import MultitaskModel, unwrap_peft
 from ..setup.run_context import RunContext
 from .entropy import EntropyObjective
@@ -82,7 +83,15 @@ class RunObjectives:
             "accelerator": context.accelerator,
             "micro_batch_size": context.batch_size,
             "order": partial(context.setup.lengths.longest_first, dataset),
+            "autocast": dataset is context.setup.meta_set and self._alpha_step_is_autocast,
         }
+
+    @property
+    def _alpha_step_is_autocast(self) -> bool:
+        args = self.context.args
+        # Small gradients would vanish in fp16, because the α step has no gradient scaler.
+        is_bf16 = self.context.accelerator.mixed_precision == "bf16"
+        return args.alpha_autocast and is_bf16 and METHODS[args.method].fits_alpha
 
     def _check_target_has_classes(self) -> None:
         """

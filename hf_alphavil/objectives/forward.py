@@ -1,4 +1,4 @@
-"""Forward passes for comparing parameters: without dropout, autocast or compilation."""
+"""Forward passes for comparing parameters: without dropout or compilation, and by default without autocast."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import convert_to_fp32
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -17,9 +18,11 @@ def loss_of(outputs: Any) -> Tensor:
     return outputs["loss"] if isinstance(outputs, dict) else outputs[0]
 
 
-def plain_forward(model: nn.Module, accelerator: Accelerator, inputs: Mapping[str, Any]) -> Any:
+def plain_forward(
+    model: nn.Module, accelerator: Accelerator, inputs: Mapping[str, Any], autocast: bool = False
+) -> Any:
     """
-    Runs the bare module's forward pass without autocast and compilation, so that parameters can be compared.
+    Runs the bare module's forward pass without compilation, so that parameters can be compared.
 
     Call it inside [`deterministic_mode`], and stay inside until the backward pass has run.
 
@@ -27,18 +30,20 @@ def plain_forward(model: nn.Module, accelerator: Accelerator, inputs: Mapping[st
         model (`torch.nn.Module`): The bare model.
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         inputs (`Mapping[str, Any]`): The model's inputs, on its device.
+        autocast (`bool`, *optional*, defaults to `False`): Whether to autocast to bfloat16.
 
     Returns:
-        `Any`: The model's outputs.
+        `Any`: The model's outputs. Under autocast they are converted to float32.
     """
     # accelerate patches autocast into `forward` and keeps the original under this name.
     forward = getattr(model, "_original_forward", model)
     with (
-        torch.autocast(accelerator.device.type, enabled=False),
+        torch.autocast(accelerator.device.type, torch.bfloat16, enabled=autocast),
         # Compiling the model again for evaluation mode would take longer than the few passes here.
         torch.compiler.set_stance("force_eager"),
     ):
-        return forward(**inputs)
+        outputs = forward(**inputs)
+    return convert_to_fp32(outputs) if autocast else outputs
 
 
 @contextmanager

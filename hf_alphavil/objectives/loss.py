@@ -26,8 +26,9 @@ class TaskObjective:
     """
     L_t, the mean loss of a task's rows at the model's current parameters. On the target's meta set it is L_*.
 
-    The loss is computed without dropout, task weight, label smoothing, autocast or compilation, and with frozen
-    batch-norm statistics. Passes run on the bare module, because DDP's reducer would wait for their backward pass.
+    The loss is computed without dropout, task weight, label smoothing or compilation, and with frozen batch-norm
+    statistics. Gradients and sums are in the parameters' precision. Passes run on the bare module, because DDP's
+    reducer would wait for their backward pass.
 
     Rank r of n takes the micro-batches r, r + n, … Losses are summed in the order of the micro-batches, so the mean
     loss is the same, bit for bit, on any number of ranks. Gradients are summed over a rank's micro-batches and then,
@@ -49,6 +50,7 @@ class TaskObjective:
         preprocess_logits (`Callable`, *optional*): Trainer's `preprocess_logits_for_metrics`.
         order (`Callable`, *optional*):
             Puts rows into the order in which micro-batches take them, such as by length. Defaults to their own.
+        autocast (`bool`, *optional*, defaults to `False`): Whether passes are autocast to bfloat16.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TaskObjective:
         label_name: str = "labels",
         preprocess_logits: Callable[[Any, Any], Any] | None = None,
         order: Callable[[Sequence[int]], Sequence[int]] = lambda rows: rows,
+        autocast: bool = False,
     ) -> None:
         self.model = model
         self.parameters = list(parameters)
@@ -76,6 +79,7 @@ class TaskObjective:
         self.label_name = label_name
         self.preprocess_logits = preprocess_logits
         self.order = order
+        self.autocast = autocast
 
     @property
     def num_rows(self) -> int:
@@ -108,7 +112,7 @@ class TaskObjective:
             rows (`Sequence[int]`): Indices of the rows.
         """
         with deterministic_mode(self.model):
-            return self._loss(plain_forward(self.model, self.accelerator, self._inputs(rows)))
+            return self._loss(self._forward(self._inputs(rows)))
 
     def loss_and_products(self, rows: Sequence[int], products: Products) -> tuple[float, Tensor]:
         """
@@ -259,6 +263,9 @@ class TaskObjective:
         """The model's inputs for a micro-batch."""
         return self.prepare_inputs(self.collator(self.dataset.__getitems__(rows)))
 
+    def _forward(self, inputs: Mapping[str, Any]) -> Any:
+        return plain_forward(self.model, self.accelerator, inputs, self.autocast)
+
     def _outputs(self, rows: Sequence[int]) -> Iterator[tuple[int, Any, Any, int]]:
         """Yields the index, inputs, outputs and number of rows that count of each micro-batch of this rank."""
         num_ranks = self.accelerator.num_processes
@@ -270,7 +277,7 @@ class TaskObjective:
             for index in range(self.accelerator.process_index, passes, num_ranks):
                 micro_batch = rows[index * self.micro_batch_size :][: self.micro_batch_size]
                 inputs = self._inputs(micro_batch or rows[:1])
-                yield index, inputs, plain_forward(self.model, self.accelerator, inputs), len(micro_batch)
+                yield index, inputs, self._forward(inputs), len(micro_batch)
 
     def _num_micro_batches(self, rows: Sequence[int]) -> int:
         return math.ceil(len(rows) / self.micro_batch_size)

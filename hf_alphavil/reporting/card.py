@@ -41,6 +41,7 @@ ALPHA_SETTINGS = (
     "alpha_l2",
     "alpha_init",
     "alpha_batch_size",
+    "alpha_autocast",
     "min_task_weight",
     "weight_average",
     "prune_below",

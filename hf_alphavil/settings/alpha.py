@@ -96,6 +96,13 @@ class AlphaArguments:
             "choices": ("all", "encoder"),
         },
     )
+    alpha_autocast: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether the α step's passes use bf16 autocast in a `bf16` run. Parameters, deltas, gradients and "
+            "sums stay float32. Without `bf16`, also with `fp16`, passes are float32."
+        },
+    )
 
     def check_alpha(self) -> None:
         """

@@ -1,4 +1,4 @@
-"""Mixed precision: autocast in training, float32 masters, and an α step without autocast."""
+"""Mixed precision: autocast in training, float32 masters, and an α step with or without autocast."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def assert_alpha_step_was_float32(trainer, fresh, dtype):
     "make", [pytest.param(bert_model, id="full"), pytest.param(adapted, id="lora", marks=pytest.mark.slow)]
 )
 def test_bf16_autocast(make, tmp_path):
-    trainer = bert_trainer(tmp_path / "bf16", model=make(), bf16=True, **SGD)
+    trainer = bert_trainer(tmp_path / "bf16", model=make(), bf16=True, alpha_autocast=False, **SGD)
     trainer.train()
     assert_alpha_step_was_float32(trainer, make(), torch.bfloat16)
     # Training itself was under autocast, and still is after the α step.
@@ -56,6 +56,26 @@ def test_bf16_autocast(make, tmp_path):
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(under_autocast, plain(**inputs).logits.float())
         assert not torch.equal(under_autocast, plain(**inputs).logits)
+
+
+def test_alpha_step_under_autocast(tmp_path):
+    """Both losses of the acceptance test are autocast as well; deltas stay float32."""
+    trainer, fresh = bert_trainer(tmp_path, bf16=True, alpha_autocast=True, **SGD), bert_model()
+    trainer.train()
+    apart = []
+    for entry, epoch in zip(trainer.history, trainer.epochs, strict=True):
+        assert {tensor.dtype for delta in epoch["delta"].values() for tensor in delta.values()} == {torch.float32}
+        sums = {
+            name: start + sum(delta[name] for delta in epoch["delta"].values())
+            for name, start in epoch["theta0"].items()
+        }
+        for state, loss in ((sums, entry["acceptance_loss"][0]), (epoch["theta"], entry["acceptance_loss"][1])):
+            fresh.load_state_dict(state, strict=False)
+            exact, autocast = meta_loss(fresh), meta_loss(fresh, torch.bfloat16)
+            apart.append(abs(exact - autocast))
+            assert loss == pytest.approx(autocast, abs=1e-6)
+    assert max(apart) > 1e-4
+    assert not any(entry["alpha_diverged"] for entry in trainer.history)
 
 
 def test_resume_under_bf16_is_bit_equal(tmp_path):
@@ -80,6 +100,7 @@ def test_fp16_on_a_cpu_is_refused(tmp_path):
 def fp16_trainer(folder, scale):
     """What accelerate does on a GPU, on the CPU: autocast to float16 and torch's own gradient scaler."""
     trainer = bert_trainer(folder, **SGD)
+    trainer.args.alpha_autocast = True  # has no effect
     accelerator = trainer.accelerator
     accelerator.state._mixed_precision = "fp16"
     accelerator.native_amp = True
