@@ -4,16 +4,36 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, TrainerCallback
 
 from hf_alphavil import MultitaskConfig, MultitaskModel
-from support.bert_run import HEADS, TARGET, bert_data, bert_model, bert_trainer, toy_args
+from support.bert_run import HEADS, TARGET, adapted, bert_data, bert_model, bert_trainer, toy_args
 from support.toy_run import TARGET as TOY_TARGET
 from support.toy_run import RecordingTrainer, toy_data, toy_model
 
 # The backend "eager" runs the traced graph unchanged: results are equal bit for bit, and no C++ compiler is needed.
 COMPILE = {"torch_compile": True, "torch_compile_backend": "eager"}
 SGD = {"learning_rate": 0.05, "optim_args": "momentum=0.9"}
+
+
+CHOICE = {"kind": "multiple_choice", "labels": ["x", "y"]}
+
+
+def shortened(row, number):
+    """A row of 2 to 6 tokens."""
+    return {"input_ids": row["input_ids"][: 2 + number // 2 % 5], "labels": row["labels"]}
+
+
+def padded(rows):
+    """A batch as long as its longest row."""
+    ids = [torch.tensor(choice) for row in rows for choice in as_choices(row["input_ids"])]
+    ids = nn.utils.rnn.pad_sequence(ids, batch_first=True)
+    labels = torch.tensor([row["labels"] for row in rows])
+    return {"input_ids": ids if len(ids) == len(rows) else ids.view(len(rows), 2, -1), "labels": labels}
+
+
+def as_choices(ids):
+    return ids if isinstance(ids[0], list) else [ids]
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +84,48 @@ def test_many_tasks_share_the_graphs(graphs, tmp_path):
     trainer.evaluate()
     assert len(trainer.epochs[0]["delta"]) == 12
     assert graphs() == 2  # training and evaluation
+
+
+class Graphs(TrainerCallback):
+    """The graphs at the beginning of every epoch."""
+
+    def __init__(self, graphs):
+        self.graphs = graphs
+        self.counts = []
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.counts.append(self.graphs())
+
+
+def in_half_precision():
+    return adapted(one_layer().bfloat16())
+
+
+def one_layer():
+    config = bert_model().config.encoder
+    config.num_hidden_layers = 1
+    return MultitaskModel(MultitaskConfig(encoder=config, tasks=HEADS | {"d": CHOICE}))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [one_layer, in_half_precision])
+def test_batches_of_all_lengths_share_a_dynamic_graph(make, graphs, tmp_path):
+    """The first length has a graph of its own, the second one a dynamic graph, and so has a new number of rows."""
+    train = {task: [shortened(row, number) for number, row in enumerate(bert_data()[0]["a"])] for task in HEADS}
+    train["b"] = [row | {"labels": float(row["labels"])} for row in train["b"]]
+    pairs = zip(train["a"][::2], train["a"][1::2], strict=True)
+    train["d"] = [{"input_ids": [one["input_ids"], two["input_ids"]], "labels": 0} for one, two in pairs]
+    settings = {"num_train_epochs": 2, "per_device_train_batch_size": 2, "length_grouping": "on", **SGD, **COMPILE}
+    trainer = RecordingTrainer(
+        model=make(), args=toy_args(tmp_path, **settings), train_dataset=train,
+        eval_dataset={TARGET: bert_data()[1]}, data_collator=padded, callbacks=[watch := Graphs(graphs)],
+    )  # fmt: skip
+    trainer.train()
+    assert len(trainer.epochs) == 2
+    assert watch.counts == [0, graphs()]  # none in the second epoch
+    assert graphs() <= 3
+    assert not torch._dynamo.utils.counters["graph_break"]
 
 
 @pytest.mark.slow
