@@ -38,11 +38,10 @@ def merge_adapters(model: Any) -> Any:
     if not hasattr(model, "merge_and_unload"):
         return model
     merged = copy.deepcopy(model)  # merging and unmerging would not restore the same bits
-    base = unwrap_peft(merged)
+    base: Any = unwrap_peft(merged)
     upcast(base.parameters())
-    encoder = getattr(base, "encoder", None)
-    if getattr(encoder, "is_quantized", False):
-        encoder.dequantize(dtype=torch.float32)
+    if getattr(getattr(base, "encoder", None), "is_quantized", False):
+        base.encoder.dequantize(dtype=torch.float32)
         _merge_into_dequantized(base)
     return merged.merge_and_unload()
 
@@ -50,6 +49,7 @@ def merge_adapters(model: Any) -> Any:
 @torch.no_grad()
 def _merge_into_dequantized(base: nn.Module) -> None:
     # The adapters' own `merge` would quantize the weights again.
+    layer: Any
     for layer in base.modules():
         if hasattr(layer, "get_delta_weight") and hasattr(layer, "merged_adapters"):
             for adapter in layer.active_adapters:

@@ -111,7 +111,7 @@ def load_adapted(path: str, tasks: Any, args: LoraArguments | None = None) -> An
         # A head that is not in the folder is the base model's, and the run may have changed the order of its outputs.
         if head["labels"] != model.config.tasks[name]["labels"]:
             reorder_labels(model, name, head["labels"])
-    adapted = upcast_trainable(PeftModel.from_pretrained(model, path, is_trainable=True))
+    adapted: Any = upcast_trainable(PeftModel.from_pretrained(model, path, is_trainable=True))
     if any(parameter.dtype in HALF_PRECISION for parameter in model.parameters()):
         # The weights of the heads were rounded when they were copied into those of the base.
         adapted.load_adapter(path, adapted.active_adapter, is_trainable=True)

@@ -37,7 +37,6 @@ def fast_bf16(device_type: str) -> str | None:
     """
     if device_type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return "this GPU"
-    # Torch 2.11 does not have the function on every platform.
-    if device_type == "cpu" and getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False):
-        return "this CPU, which has AMX"
+    if device_type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        return "this CPU, which has AMX" if torch.cpu.get_capabilities().get("amx_bf16") else None
     return None
