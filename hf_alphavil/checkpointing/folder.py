@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -20,25 +21,42 @@ logger = logging.getLogger(__name__)
 MANIFEST_NAME = "manifest.json"
 #: Version of the files of a checkpoint. It goes up with every change after which older code cannot read new
 #: checkpoints, or newer code old ones.
-FORMAT = 4
+FORMAT = 5
 
 
-def write_manifest(folder: str | os.PathLike[str]) -> None:
+def write_manifest(folder: str | os.PathLike[str], last: str | os.PathLike[str] | None = None) -> None:
     """
     Writes the format version, and the size and checksum of every file of a complete checkpoint, into its
     `manifest.json`.
 
     Args:
         folder (`str` or `os.PathLike`): The checkpoint folder.
+        last (`str` or `os.PathLike`, *optional*):
+            The run's last checkpoint. A file that it shares keeps its checksum, which damage belies.
     """
     folder = Path(folder)
+    known = {} if last is None else _entries_of_shared(folder, Path(last))
+    names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST_NAME
+        name: known.get(name) or {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
+        for name, path in names.items()
+        if path.name != MANIFEST_NAME
     }
     manifest = {"format": FORMAT, "files": files}
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _entries_of_shared(folder: Path, last: Path) -> dict[str, dict[str, Any]]:
+    """The entries of files that two checkpoints share, in the manifest of the last one."""
+    try:
+        entries = json.loads((last / MANIFEST_NAME).read_text(encoding="utf-8"))["files"]
+        return {
+            name: entry
+            for name, entry in entries.items()
+            if (folder / name).is_file() and (last / name).is_file() and (folder / name).samefile(last / name)
+        }
+    except (OSError, ValueError):
+        return {}
 
 
 def check_format(folder: str | os.PathLike[str]) -> None:

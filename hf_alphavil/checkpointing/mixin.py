@@ -30,6 +30,7 @@ from .rank_agreement import check_ranks
 from .resume_rules import check_resume
 from .run_dir import own_run_dir, saves_checkpoints
 from .run_state import load_run_state, load_run_tensors, save_run_state
+from .shared_files import SharedFiles
 from .staging import STAGING_NAME, clear_staging, move_into_place
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class CheckpointingMixin(Trainer):
     # Class attributes, because Trainer.__init__ reads them.
     is_multitask: bool = False
     saved_steps: list[int]
+    _shared_files: SharedFiles
     _runner: Any = None
     _is_staging: bool = False
     _fingerprint: dict[str, Any] | None = None
@@ -184,9 +186,19 @@ class CheckpointingMixin(Trainer):
         Args:
             output_dir (`str`, *optional*): Folder to write to. Defaults to `args.output_dir`.
         """
-        is_checkpoint = _internal_call and output_dir is not None
+        if not (_internal_call and self._is_staging) or is_sharded(self.model):
+            self._save_merged_model(output_dir, _internal_call)
+            return
+        folder, version = Path(str(output_dir)), self.runner.state.start_version
+        if not self.args.should_save or version is None or not self._shared_files.link("model", version, folder):
+            self._save_merged_model(output_dir, _internal_call)
+            if self.args.should_save:
+                # The folder is new, so all files in it are the model's.
+                self._shared_files.written("model", version, [path.name for path in folder.iterdir()])
+
+    def _save_merged_model(self, output_dir: str | None, _internal_call: bool) -> None:
         with self.merged_parameters():
-            if is_sharded(self.model) and not is_checkpoint:
+            if is_sharded(self.model) and not (_internal_call and output_dir is not None):
                 # Trainer saves nothing here if FSDP's state dicts are sharded.
                 self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
             super().save_model(output_dir, _internal_call)
@@ -228,6 +240,9 @@ class CheckpointingMixin(Trainer):
             clear_staging(run_dir, self._staging_name)
         self.accelerator.wait_for_everyone()
         best_before = self.state.best_model_checkpoint
+        if not self.saved_steps:
+            self._shared_files = SharedFiles()
+        self._shared_files.begin()
         try:
             self._is_staging = True
             try:
@@ -239,7 +254,7 @@ class CheckpointingMixin(Trainer):
             if self.args.should_save:
                 # Trainer has already written this file, but it looked for the best checkpoint in the staging folder.
                 self.state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
-                write_manifest(staging / name)
+                write_manifest(staging / name, self._shared_files.last)
                 move_into_place(staging / name, run_dir / name)
         except BaseException:
             self.state.best_model_checkpoint = best_before
@@ -253,6 +268,7 @@ class CheckpointingMixin(Trainer):
                 )
             raise
         self.saved_steps.append(self.state.global_step)
+        self._shared_files.complete(run_dir / name)
         if self.args.should_save:
             clear_staging(run_dir, self._staging_name)
         if self.args.push_to_hub:
@@ -295,7 +311,8 @@ class CheckpointingMixin(Trainer):
         if self.args.should_save:
             state |= {"fingerprint": self._run_fingerprint(), "optimizer": self._optimizer_description()}
         if self.args.should_save or self._shard is not None:
-            save_run_state(output_dir, tensors, state, self._shard)
+            versions = self.runner.state.part_versions
+            save_run_state(output_dir, tensors, state, self._shard, versions, self._shared_files)
 
     @multitask_hook
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -227,9 +227,13 @@ class DeltaBank:
             self._parameters.write(running)
             self._buffers.write(running_buffers)
 
-    def state_tensors(self) -> dict[str, Tensor]:
+    def state_tensors(self, with_parameters: bool = True) -> dict[str, Tensor]:
         """
         What a checkpoint needs besides θ0, which it holds as its model.
+
+        Args:
+            with_parameters (`bool`, *optional*, defaults to `True`):
+                Whether a phase is running, which continues from the current parameters.
 
         Returns:
             `dict[str, torch.Tensor]`: `theta/<name>`, `delta/<phase>/<name>`, `buffer/<name>`, `kept_buffer/<name>`;
@@ -237,7 +241,8 @@ class DeltaBank:
         """
         if not self.is_open:
             return {}
-        tensors = {f"theta/{name}": p.detach() for name, p in zip(self.names, self._parameters.shards(), strict=True)}
+        shards = zip(self.names, self._parameters.shards(), strict=True)
+        tensors = {f"theta/{name}": shard.detach() for name, shard in shards} if with_parameters else {}
         for phase in self.phases:
             tensors.update({f"delta/{phase}/{name}": delta for name, delta in self.delta(phase).items()})
         return tensors | self._buffers.state_tensors()
@@ -258,7 +263,8 @@ class DeltaBank:
             for name, stack in zip(self.names, self._allocated(), strict=True):
                 stack.write(self._rows[phase], tensors[f"delta/{phase}/{name}"])
             self._ended.add(phase)
-        self._parameters.write([tensors[f"theta/{name}"] for name in self.names])
+        if any(name.startswith("theta/") for name in tensors):
+            self._parameters.write([tensors[f"theta/{name}"] for name in self.names])
         self._buffers.load_state_tensors(tensors)
 
     def _allocated(self) -> list[DeltaStack]:

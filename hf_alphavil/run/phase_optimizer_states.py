@@ -70,6 +70,8 @@ class PerPhaseOptimizerState:
         self.storage = storage
         #: The stored states by phase; that of a running phase is the one at its start.
         self.stored: dict[str, State] = {}
+        #: How often each phase's state has been stored.
+        self.versions: dict[str, int] = {}
 
     def begin_phase(self, phase: str) -> None:
         """
@@ -93,7 +95,7 @@ class PerPhaseOptimizerState:
         if forget:
             self.stored.pop(phase, None)
         elif self.keep and not roll_back:
-            self.stored[phase] = self.storage.store(self.optimizer.state, self.stored.get(phase, {}))
+            self._store(phase)
         self.optimizer.state = new_state()
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -119,8 +121,12 @@ class PerPhaseOptimizerState:
         running = self.optimizer.state
         for phase in values:
             load_optimizer_state(self.optimizer, self.names, tensors, values[phase], f"optimizer/{phase}/")
-            self.stored[phase] = self.storage.store(self.optimizer.state, {})
+            self._store(phase)
         self.optimizer.state = running
+
+    def _store(self, phase: str) -> None:
+        self.stored[phase] = self.storage.store(self.optimizer.state, self.stored.get(phase, {}))
+        self.versions[phase] = self.versions.get(phase, 0) + 1
 
 
 def make_optimizer_states(

@@ -138,6 +138,28 @@ class RunState:
             buffer.copy_(self.groups.broadcast(buffer))
 
     @property
+    def part_versions(self) -> dict[str, int]:
+        """`dict[str, int]`: Versions of the tensors that change once per epoch, by prefix of their names."""
+        versions = {f"delta/{phase}/": self.epoch for phase in self.deltas.phases}
+        if self.optimizer_states is not None:
+            stored = self.optimizer_states.stored
+            versions |= {f"optimizer/{phase}/": self.optimizer_states.versions[phase] for phase in stored}
+        return versions
+
+    @property
+    def start_version(self) -> tuple[int, bool] | None:
+        """`tuple[int, bool]`, *optional*: The version of θ0; `None` if it is not held."""
+        if not self.deltas.is_open:
+            return None
+        # A joint phase has another θ0 than the forks after it.
+        return self.epoch, self.step < self.lane.num_steps and not self.position[0].fork
+
+    @property
+    def is_at_boundary(self) -> bool:
+        """`bool`: Whether the phase that this process has run last has ended."""
+        return self.step >= self.lane.num_steps or self.position[1] == 0
+
+    @property
     def parameter_names(self) -> list[str]:
         """`list[str]`: Names of the optimizer's parameters, in its order."""
         return parameter_names(self.optimizer, self.context.model)
@@ -156,7 +178,7 @@ class RunState:
         """
         states = self.optimizer_states
         tensors, phase_optimizer_states = states.state_dict() if states is not None else ({}, None)
-        tensors.update(self.deltas.state_tensors())
+        tensors.update(self.deltas.state_tensors(with_parameters=not self.is_at_boundary))
         running_optimizer = None
         if self.differs_by_process:
             running_tensors, running_optimizer = optimizer_state(
