@@ -1,6 +1,6 @@
 """Compares αVIL's peak memory with that of a plain `transformers.Trainer` run with the same model, batches and steps.
 
-python benchmarks/memory.py --random_size base --output benchmarks/results/memory_base.json
+python benchmarks/memory.py --output benchmarks/results/memory_minilm.json
 
 Every run is a separate process. On CUDA the peak is `torch.cuda.max_memory_allocated`. On a CPU it is the peak
 resident set, which includes the same amount for Python and its imports in all runs. On CUDA, `host_peak` is the peak
@@ -165,7 +165,7 @@ def format_results(results: list[dict[str, Any]]) -> str:
     lines = [
         f"| {' | '.join([f'`{name}`' for name in SETTINGS] + columns)} |",
         "|---" * (len(SETTINGS) + len(columns)) + "|",
-        f"| plain Trainer {'| ' * len(SETTINGS)}| {plain['peak'] / 1e9:.3f} {'| ' * len(columns)}".rstrip(),
+        f"| plain Trainer {'| ' * (len(SETTINGS) - 1)}| {plain['peak'] / 1e9:.3f} {'| ' * len(columns)}".rstrip(),
     ]
     for result in results[1:]:
         cells = [result["settings"][name] for name in SETTINGS] + [f"{result['peak'] / 1e9:.3f}"]
