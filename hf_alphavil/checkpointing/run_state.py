@@ -101,8 +101,8 @@ def load_run_tensors(directory: str | Path, shard: tuple[int, int] | None = None
     """
     path = Path(directory) / tensors_name(shard)
     if not path.is_file():
-        files = (file.name for file in Path(directory).glob("multitask_state*.safetensors"))
-        present = ", ".join(sorted(name for name in files if name.count(".") == 1))  # without parts
+        names = (file.name for file in Path(directory).glob("multitask_state*.safetensors"))
+        present = ", ".join(sorted(name for name in names if name.count(".") == 1))  # without parts
         raise ValueError(
             f"{directory} holds no {path.name} (it holds {present or 'no such file'}): under FSDP2 and phase_parallel "
             "every process saves its own deltas and optimizer states, so the number of processes must not change. "
