@@ -80,8 +80,8 @@ class PerPhaseOptimizerState:
         Args:
             phase (`str`): The phase's name. Its state is from an earlier epoch, or empty.
         """
-        stored = self.stored.get(phase, {}) if self.rolls_back else self.stored.pop(phase, {})
-        self.optimizer.state = self.storage.load(stored, copy=self.rolls_back)
+        find = self.stored.get if self.rolls_back else self.stored.pop
+        self.optimizer.state = self.storage.load(find(phase, new_state()), copy=self.rolls_back)
 
     def end_phase(self, phase: str, roll_back: bool = False, forget: bool = False) -> None:
         """
