@@ -31,8 +31,8 @@ class Secant(AlphaOptimizer):
     to α' is halved, up to `HALVINGS` times. If α' is still worse, α falls back to its start, as with every optimizer.
 
     S is also the greatest number of such rounds. Another one follows, from α', only if the losses of the model and of
-    the linear logits at α' differ by more than `AGREEMENT` of what the round has gained. A first round takes n + 2
-    passes.
+    the linear logits at α' differ by more than `AGREEMENT` of what has been gained so far. It changes nothing if its
+    fit prefers the start. The first round takes n + 2 passes.
 
     The details are `alpha_ridge` (λ; `None` if no λ is better than the start), `alpha_standard_error` by task
     ([`standard_errors`]), `alpha_contribution` by task (what its delta saves the target's loss, on the linear logits:
@@ -92,9 +92,10 @@ class Secant(AlphaOptimizer):
             away = (alpha - problem.initial).flatten().numpy()
             linear = LinearLogits.through(_loss_of(predictions), predictions, probes, move, away)
             fit = fit_with_ridge(linear, problem.l2 / num_groups, reach, problem.initial, seed)
-            details = _details(problem, fit)
+            if step == 0:
+                details = _details(problem, fit)
             proposal = problem.initial + torch.from_numpy(fit.moves).reshape(problem.shape)
-            if torch.equal(proposal, alpha):
+            if not math.isfinite(fit.ridge) or torch.equal(proposal, alpha):
                 break
             for halving in range(1 + self.HALVINGS):
                 candidate = alpha + (proposal - alpha) / 2**halving
@@ -106,10 +107,9 @@ class Secant(AlphaOptimizer):
             if is_worse and step > 0:
                 break  # The last round's α stands.
             expected = linear.unit_losses((candidate - problem.initial).flatten().numpy()).sum()
-            gain = values[-1] - value
-            alpha = candidate
+            alpha, details = candidate, _details(problem, fit)
             values.append(value)
-            if is_worse or abs(value - expected) <= self.AGREEMENT * gain:
+            if is_worse or abs(value - expected) <= self.AGREEMENT * (values[0] - value):
                 break
         return AlphaTrajectory(alpha, values, details=details | {"alpha_forward_passes": passes})
 

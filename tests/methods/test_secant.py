@@ -1,7 +1,7 @@
 """`alpha_optimizer="secant"` on targets whose best α is known."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from torch import nn
 from torch.nn import functional as F
 
-from hf_alphavil.methods import DeltaBank
+from hf_alphavil.methods import DeltaBank, secant
 from hf_alphavil.methods.alpha import fit_alpha
 from hf_alphavil.methods.alpha_optimizers import make_alpha_optimizer
 from hf_alphavil.methods.alpha_problem import AlphaProblem
@@ -257,7 +257,23 @@ def test_another_round_follows_where_the_logits_bend():
     assert values[10][:2] == values[1]
     assert len(values[10]) > 2
     assert values[10] == sorted(values[10], reverse=True)
-    assert values[10][-1] < 0.1 * values[1][1]
+    assert values[10][-1] < 0.2 * values[1][1]
+
+
+def test_a_later_round_that_prefers_the_start_changes_nothing(monkeypatch):
+    found = []
+
+    def fit_once(*args):
+        fitted = fit_with_ridge(*args)
+        found.append(replace(fitted, moves=fitted.moves * 0, ridge=math.inf) if found else fitted)
+        return found[-1]
+
+    monkeypatch.setattr(secant, "fit_with_ridge", fit_once)
+    meta = Curve(lambda away: 1.5 * (1 - math.exp(-away)))
+    fitted = fit(meta.deltas, meta)
+    assert len(found) == 2
+    assert fitted.alpha.item() == pytest.approx(1 + found[0].moves.item())
+    assert fitted.details["alpha_ridge"] == found[0].ridge
 
 
 @pytest.mark.parametrize("broken", [0.5, 1.0])
