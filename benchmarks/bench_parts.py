@@ -70,13 +70,15 @@ class Part:
     devices: tuple[str, ...] = ("cpu", "cuda")
 
 
-def _options(*always: str, cpu: str = "", cuda: str = "", tiny: str = "") -> Callable[[argparse.Namespace], list[str]]:
+def _options(
+    *always: str, cpu: str = "", cuda: str = "", tiny: str = "", chooses_device: bool = True
+) -> Callable[[argparse.Namespace], list[str]]:
     """Options of a script: those that are always passed, and those for the device or for a tiny run."""
 
     def arguments(options: argparse.Namespace) -> list[str]:
         further = tiny if options.tiny else {"cpu": cpu, "cuda": cuda}[options.device]
         filled = [text.format(workload=options.workload) for text in (*always, *shlex.split(further))]
-        return ["--device", options.device, *filled]
+        return ["--device", options.device, *filled] if chooses_device else filled
 
     return arguments
 
@@ -145,11 +147,41 @@ def _curves(result: dict[str, Any]) -> Iterator[Row]:
             yield Row(f"curve over {name}: epoch / plain ({of})", point["times_as_long"])
 
 
+def _memory(result: dict[str, Any]) -> Iterator[Row]:
+    plain, *runs = result["results"]
+    theta = plain["parameters"]
+    for run in runs:
+        label = ", ".join(
+            f"{name.removeprefix('phase_')}={value}"
+            for name, value in run["settings"].items()
+            if value != "float32"  # the default of the data types
+        )
+        on_device, on_host = run["peak"] - plain["peak"], run["host_peak"] - plain["host_peak"]
+        has_device = plain["peak"] != plain["host_peak"]
+        offloaded = has_device and "device" not in run["settings"].values()
+        resets = run["settings"]["phase_optimizer_state"] == "reset"
+        target = 0.5 if offloaded else 3.5 if resets else None
+        yield Row(f"memory beyond plain in θ: {label}", on_device / theta, target and "≤", target)
+        if offloaded:
+            yield Row(f"CPU memory beyond plain in θ: {label}", on_host / theta, "≤", 8)
+
+
+def _checkpoint(result: dict[str, Any]) -> Iterator[Row]:
+    for name in ("again in a phase", "first in a phase", "first in a run"):
+        yield Row(f"checkpoint / plain, {name}: CPU time", result[name]["times_as_long"]["median"], "≤", 2)
+        yield Row(f"checkpoint, {name}: written in θ (plain: 3)", result[name]["written_theta"])
+
+
 _MINILM = ("--model_name_or_path", "{workload}/encoder")
 
 PARTS = {
     part.name: part
     for part in (
+        Part("memory", "memory.py", _options(
+            "--encoder", "{workload}/encoder", "--delta_dtype", "float32", "--optimizer_state_dtype", "float32",
+            cpu="--delta_device device --optimizer_state_device device", chooses_device=False,
+            tiny="--delta_device device --optimizer_state_device device --phase_optimizer_state reset",
+        ), _memory),
         Part("throughput", "throughput.py", _options(
             *_WORKLOAD, cpu="--steps 32 --rounds 1", tiny="--steps 4 --rounds 1 --batch_size 4",
             cuda="--steps 120 --rounds 2 --data_paths 'similar lengths' 'random batches' 'padded to 128' bfloat16",
@@ -160,30 +192,32 @@ PARTS = {
         ), _rte_tokens),
         Part("epoch", "epoch_cost.py", _options(
             *_WORKLOAD, "--rows", "96", cpu="--rounds 2 --variants alphavil secant",
-            cuda="--rounds 5 --variants alphavil reset secant", tiny="--rounds 1 --batch_size 8",
+            cuda="--rounds 3 --variants alphavil reset secant", tiny="--rounds 1 --batch_size 8",
         ), _epoch(1.06, "96 rows a task")),
         Part("full_epoch", "epoch_cost.py", _options(
-            *_WORKLOAD, "--rows", "100000", cuda="--rounds 2 --variants alphavil secant",
+            *_WORKLOAD, "--rows", "100000", cuda="--rounds 1 --variants alphavil secant",
         ), _epoch(1.04, "all rows"), ("cuda",)),
         Part("full_epoch_bf16", "epoch_cost.py", _options(
-            *_WORKLOAD, "--rows", "100000", "--bf16", cuda="--rounds 2 --variants alphavil secant",
+            *_WORKLOAD, "--rows", "100000", "--bf16", cuda="--rounds 1 --variants alphavil secant",
         ), _epoch(1.04, "all rows, bf16"), ("cuda",)),
         Part("steps", "step_checks.py", _options(
-            *_WORKLOAD, cpu="--rows 32 --without_compilation", cuda="--rows 200",
+            *_WORKLOAD, cpu="--rows 32 --without_compilation", cuda="--rows 64",
             tiny="--rows 16 --batch_size 4 --without_compilation",
         ), _steps),
         Part("alpha_cost", "alpha_cost.py", _options(
             *_MINILM, "--tasks", "5", "20", cpu="--rounds 5", cuda="--rounds 9", tiny="--rounds 1 --meta_rows 8",
         ), _alpha_cost),
         Part("naive", "naive_alphavil.py", _options(
-            *_MINILM, cpu="--rounds 1", cuda="--rounds 2 --steps 20", tiny="--rounds 1 --meta_rows 8 --tasks 2",
+            *_MINILM, cpu="--rounds 1", cuda="--rounds 1 --steps 20", tiny="--rounds 1 --meta_rows 8 --tasks 2",
         ), _naive("float32 deltas")),
         Part("naive_bf16_deltas", "naive_alphavil.py", _options(
-            *_MINILM, "--delta_dtype", "bfloat16", cpu="--rounds 1 --tasks 5", cuda="--rounds 2 --steps 20",
+            *_MINILM, "--delta_dtype", "bfloat16", cpu="--rounds 1 --tasks 5", cuda="--rounds 1 --tasks 5 --steps 20",
             tiny="--rounds 1 --meta_rows 8 --tasks 2",
         ), _naive("bf16 deltas")),
+        Part("checkpoint", "checkpoint_cost.py", _options(tiny="--random_size tiny --rounds 1", chooses_device=False),
+             _checkpoint),
         Part("curves", "curves.py", _options(
-            cpu="--rows 16 160", cuda="--rows 64 640 --rounds 3", tiny="--tasks 2 --millions 5 --rows 16",
+            cpu="--rows 16 160", cuda="--rows 64 640 --rounds 1", tiny="--tasks 2 --millions 5 --rows 16",
         ), _curves),
     )
 }  # fmt: skip
