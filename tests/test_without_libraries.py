@@ -8,7 +8,7 @@ from support.ready_rows_run import run_ready_rows
 from support.toy_run import run_toy
 from support.without_libraries import run_without
 
-METHODS = ("alphavil", "forkmerge", "multitask", "tawt", "gradnorm")
+METHODS = ("alphavil", "multitask", "gradnorm")
 
 
 @pytest.fixture(scope="module")

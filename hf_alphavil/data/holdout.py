@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
@@ -34,8 +33,8 @@ def split_holdout(
         labels (`Sequence`, *optional*):
             Class of every row. The split is stratified by class. The slice may lack rare classes.
         groups (`Sequence`, *optional*):
-            Group of every row, such as its passage. A group is never split. The size of the slice is then approximate
-            (with labels: `StratifiedGroupKFold` with round(1/fraction) folds).
+            Group of every row, such as its passage. A group is never split. The size of the slice, and of its classes,
+            is then approximate.
 
     Returns:
         `tuple[list[int], list[int]]`: Sorted indices of the rows to train on, and of the rows to hold out.
@@ -78,7 +77,7 @@ def _draw(
     if not MIN_HOLDOUT_ROWS <= expected < num_rows:
         return []
     if groups is not None:
-        held_out: Sequence[int] = _draw_groups(groups, labels, fraction, seed)
+        held_out: Sequence[int] = split_groups(groups, fraction, seed, labels)[1]
     elif labels is not None:
         held_out = draw_by_class(labels, expected, seed)
     else:
@@ -86,24 +85,6 @@ def _draw(
 
         held_out = train_test_split(range(num_rows), test_size=expected, random_state=seed)[1]
     return held_out if labels is None else _without_whole_classes(held_out, labels, groups)
-
-
-def _draw_groups(
-    groups: Sequence[Hashable], labels: Sequence[Hashable] | None, fraction: float, seed: int
-) -> list[int]:
-    """Draws whole groups, stratified by class if some class has as many rows as there are folds."""
-    folds = max(2, round(1 / fraction))
-    if labels is None or max(Counter(labels).values()) < folds:
-        return split_groups(groups, fraction, seed)[1]
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-            return next(splitter.split(labels, list(labels), list(groups)))[1].tolist()
-    except ValueError:  # fewer groups than folds
-        return []
 
 
 def _without_whole_classes(

@@ -20,10 +20,14 @@ from ..setup.run_context import RunContext
 
 logger = logging.getLogger(__name__)
 
+#: Rows of which a loss is computed: one would hide a loss that compares rows, more would only cost time.
+ROWS_OF_LOSS = 2
+
 
 def check_first_batches(context: RunContext, method: Method, deltas: DeltaBank, objectives: RunObjectives) -> None:
     """
-    Computes the loss of each task's first rows and its gradient, without dropout and without changing anything.
+    Makes each task's first batch, and computes the loss of its first rows and its gradient, without dropout and
+    without changing anything.
 
     All ranks look at the same rows: under FSDP2 they gather the parameters together. Call it when Trainer has prepared
     the model.
@@ -45,7 +49,7 @@ def check_first_batches(context: RunContext, method: Method, deltas: DeltaBank, 
         }
         _check_shared(reached, method, context.setup.target)
         if (objective := _loss_on_meta_set(context, method, objectives)) is not None:
-            rows = range(min(objective.micro_batch_size, objective.num_rows))
+            rows = range(min(objective.micro_batch_size, objective.num_rows, ROWS_OF_LOSS))
             with _named(context, f"the meta set of the target {context.setup.target!r}"), torch.no_grad():
                 objective.local_loss(rows)
         method.check_loss(deltas, objectives)
@@ -53,9 +57,10 @@ def check_first_batches(context: RunContext, method: Method, deltas: DeltaBank, 
 
 def _reached(context: RunContext, dataset: TaskDataset, parameters: Sequence[nn.Parameter]) -> set[int]:
     """Numbers of the parameters that the loss of a task's first rows reaches."""
-    rows = range(min(context.batch_size, len(dataset)))
+    rows = [dataset[row] for row in range(min(context.batch_size, len(dataset)))]
     with _named(context, f"task {dataset.task!r}"):
-        loss = context.training_loss(context.collate([dataset[row] for row in rows]))
+        context.collate(rows)
+        loss = context.training_loss(context.collate(rows[:ROWS_OF_LOSS]))
         gradients: Sequence[Tensor | None] = [None]
         if loss.requires_grad:
             gradients = _gradients(context, loss, parameters)

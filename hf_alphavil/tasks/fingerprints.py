@@ -11,6 +11,7 @@ import tokenizers
 import transformers
 
 from ..files.digest import Digest
+from .tokenizer_state import unchanged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,9 +40,11 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
         {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
     ]
     if tokenizer.is_fast:
-        state = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
-        state["padding"] = state["truncation"] = None
-        return hash_of(*settings, state)
+        backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+        with unchanged(tokenizer):
+            backend.no_truncation()
+            backend.no_padding()
+            return hash_of(*settings, backend.to_str().encode())
     try:
         with tempfile.TemporaryDirectory() as folder:
             tokenizer.save_pretrained(folder)

@@ -29,6 +29,8 @@ class TokenCache:
     Attributes:
         file (`str`, *optional*):
             The file; `None`, for memory, if caching is off or the file cannot be written.
+        is_filled (`bool`):
+            Whether the file holds the rows of an earlier run.
     """
 
     def __init__(self, name: str, fingerprint: str, num_rows: int) -> None:
@@ -39,6 +41,7 @@ class TokenCache:
         self._path = Path(datasets.config.HF_DATASETS_CACHE).expanduser() / "hf_alphavil"
         self._path /= f"{safe_name}-{fingerprint}.arrow"
         self.file = str(self._path) if datasets.is_caching_enabled() and self._prepare() else None
+        self.is_filled = self.file is not None and self._path.is_file()
 
     def _prepare(self) -> bool:
         """Removes a damaged file. Returns whether the cache can be used."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..kinds import TaskSpec, kind_of
 from .errors import DataError
 from .fingerprints import hash_of, tokenizer_identity
 from .token_cache import TokenCache
+from .tokenizer_state import unchanged
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,8 +60,7 @@ def tokenize_dataset(
     if rows.format["type"] is not None:  # a tokenizer reads neither torch nor numpy values
         rows = rows.with_format(None)
     kind = kind_of(spec)
-    check_texts(rows, spec, name)
-    labelled = has_labels(rows, spec, name)
+    labelled = has_labels(rows, spec)
     settings = {setting: getattr(spec, setting) for setting in INPUT_SETTINGS}
     settings["value_maps"] = {column: dict(values) for column, values in spec.value_maps.items()}
     settings["score_columns"] = kept_columns
@@ -73,6 +72,10 @@ def tokenize_dataset(
         columns += [column for column in kept_columns if column in rows.column_names]
         return Dataset.from_dict({column: [] for column in columns})
     cache = TokenCache(name, fingerprint, len(rows))
+    if not cache.is_filled:  # else the rows have been checked
+        check_texts(rows, spec, name)
+        if labelled:
+            check_labels(rows, spec, name)
     with unchanged(tokenizer):
         try:
             kind.check_tokenizer(tokenizer)
@@ -101,26 +104,6 @@ def tokenize_dataset(
     return tokenized
 
 
-@contextmanager
-def unchanged(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """
-    Restores, after a `with` block, the truncation and padding of a fast tokenizer.
-
-    A fast tokenizer keeps those of its last call and writes them into `tokenizer.json`, which would then depend on
-    whether rows were tokenised or found in the cache.
-    """
-    if not tokenizer.is_fast:
-        yield
-        return
-    backend: Any = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
-    truncation, padding = backend.truncation, backend.padding
-    try:
-        yield
-    finally:
-        backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
-        backend.no_padding() if padding is None else backend.enable_padding(**padding)
-
-
 def longest_input(tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> int | None:
     """The most tokens that an input may have, from `max_length` and the tokenizer's own limit; `None` without one."""
     if tokenizer.model_max_length >= 10**9:  # "no limit"
@@ -144,19 +127,24 @@ def check_max_length(tokenizer: PreTrainedTokenizerBase, max_length: int | None,
         )
 
 
-def has_labels(rows: Dataset, spec: TaskSpec, name: str) -> bool:
+def has_labels(rows: Dataset, spec: TaskSpec) -> bool:
+    """Whether `rows` are labelled. A column of nothing but -1 or null, as in GLUE's test sets, holds no labels."""
+    column = spec.label_column
+    if not kind_of(spec).reads_labels or column not in rows.column_names:
+        return False
+    labels = rows[column][:]
+    return not labels or any(label is not None and label != -1 for label in labels)
+
+
+def check_labels(rows: Dataset, spec: TaskSpec, name: str) -> None:
     """
-    Whether `rows` are labelled. A label column of nothing but -1 or null, as in GLUE's test sets, holds no labels.
+    Checks the labels of labelled rows.
 
     Raises:
         DataError: If a label is not the task's, or if only some rows are labelled.
     """
     kind, column = kind_of(spec), spec.label_column
-    if not kind.reads_labels or column not in rows.column_names:
-        return False
     labels = rows[column][:]
-    if labels and all(label is None or label == -1 for label in labels):
-        return False
     for number, label in enumerate(labels):
         try:
             kind.check_label(label, spec.num_labels)
@@ -169,7 +157,6 @@ def has_labels(rows: Dataset, spec: TaskSpec, name: str) -> bool:
                 kind.check_label_of_row(spec, label, row)
             except ValueError as error:
                 raise _bad_label(name, number, column, label, error) from None
-    return True
 
 
 def check_texts(rows: Dataset, spec: TaskSpec, name: str) -> None:

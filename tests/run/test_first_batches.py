@@ -108,6 +108,20 @@ def test_a_meta_set_that_the_model_cannot_read(tmp_path):
         run.train()
 
 
+def test_a_whole_batch_is_made_and_two_rows_of_it_are_trained_on_trial(tmp_path, monkeypatch):
+    sizes, made = [], []
+    monkeypatch.setattr(NoStep, "on_step_begin", lambda *args, **kwargs: sizes.append("training"))
+    run = trainer(tmp_path, max_steps=1)
+    run.model.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(len(kwargs["labels"])), with_kwargs=True
+    )
+    collate = run.data_collator.collators["a"]
+    run.data_collator.collators["a"] = lambda rows: made.append(len(rows)) or collate(rows)
+    run.train()
+    assert sizes[: sizes.index("training")] == [2, 2, 2, 2]
+    assert made[:2] == [8, 2]
+
+
 def test_looking_changes_nothing(tmp_path, monkeypatch):
     """Neither random states nor batch norm nor gradients."""
     looked = run_toy(tmp_path / "1", noisy=True, num_train_epochs=1)

@@ -64,14 +64,15 @@ def ready_trainer(folder, **settings):
         vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         max_position_embeddings=16, initializer_range=0.2,
     )  # fmt: skip
+    defaults = {"target_task": TARGET, "alpha_data": "train_holdout", "num_train_epochs": 2, "alpha_steps": 2}
     torch.manual_seed(0)
     tasks = ready_tasks()
     return MultitaskTrainer(
         model=MultitaskModel(MultitaskConfig(encoder=config, tasks=tasks)),
-        args=toy_args(folder, **{"target_task": TARGET, "alpha_data": "train_holdout"} | settings),
+        args=toy_args(folder, **defaults | settings),
         tasks=tasks,
         processing_class=tokenizer(),
-        train_dataset=ready_rows(40, seed=1),
+        train_dataset=ready_rows(32, seed=1),
         eval_dataset=ready_rows(12, seed=2),
     )
 

@@ -173,6 +173,17 @@ def test_cache_hits_and_misses(monkeypatch, cache, tokenizer):
     assert all(file.name.startswith("mood-train-") for file in cache.iterdir())
 
 
+def test_rows_are_checked_when_they_are_tokenised_and_not_again(monkeypatch, tokenizer):
+    checked = []
+    for check in ("check_texts", "check_labels"):
+        monkeypatch.setattr(tokenization, check, lambda *args, check=check: checked.append(check))
+    for _ in range(2):
+        sentence_task().tokenize("train", tokenizer)
+        assert checked == ["check_texts", "check_labels"]
+    sentence_task(labels=(0, 0)).tokenize("train", tokenizer)
+    assert len(checked) == 4
+
+
 def copy_of(file, other):
     """Puts another task's file in place of a file."""
     shutil.copy(other, file)
