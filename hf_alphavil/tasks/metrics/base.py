@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,8 @@ class PackagedMetric:
     reads: ClassVar[str] = "ids"
     #: Whether `compute` takes `num_labels`.
     reads_num_labels: ClassVar[bool] = False
+    #: The method that computes: it takes predictions, references, and what else the metric reads.
+    _compute: ClassVar[Callable[..., dict[str, float]]]
 
     def compute(self, predictions: Any, references: Any, **extra: Any) -> dict[str, float]:
         """
@@ -41,9 +44,6 @@ class PackagedMetric:
             predictions = np.asarray(predictions, dtype=np.int64 if self.reads == "ids" else np.float64)
             references = np.asarray(references, dtype=np.float64 if self.reads == "scores" else np.int64)
         return self._compute(predictions, references, **extra)
-
-    def _compute(self, predictions: Any, references: Any, **extra: Any) -> dict[str, float]:
-        raise NotImplementedError
 
 
 def is_constant(values: Any) -> bool:
