@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -50,7 +51,8 @@ class Outcome:
 
 
 def run_script(script: str, arguments: list[str], log: str) -> None:
-    """Runs a script of this folder as `python` would, with its output in a file."""
+    """Runs a script of this folder as `python` would, in a process group of its own, with its output in a file."""
+    os.setsid()
     with open(log, "w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -70,7 +72,7 @@ def run_part(part: Part, options: argparse.Namespace, context: Any) -> Outcome:
         process.start()
         process.join(max(1.0, options.ends - time.monotonic()))
         if process.is_alive():
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that the script has started
             process.join()
             print(f"{part.name}: stopped after {options.minutes:g} minutes of the whole run", file=sys.stderr)
         seconds = time.monotonic() - began

@@ -192,7 +192,7 @@ PARTS = {
         ), _rte_tokens),
         Part("epoch", "epoch_cost.py", _options(
             *_WORKLOAD, "--rows", "96", cpu="--rounds 2 --variants alphavil secant",
-            cuda="--rounds 3 --variants alphavil reset secant", tiny="--rounds 1 --batch_size 8",
+            cuda="--rounds 2 --variants alphavil reset secant", tiny="--rounds 1 --batch_size 8",
         ), _epoch(1.06, "96 rows a task")),
         Part("full_epoch", "epoch_cost.py", _options(
             *_WORKLOAD, "--rows", "100000", cuda="--rounds 1 --variants alphavil secant",
