@@ -54,6 +54,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
             only the `encoder`.
         alpha_autocast (`bool`, *optional*, defaults to `False`): Whether the α step's passes are autocast in a `bf16`
             run.
+        per_device_meta_batch_size (`int`, *optional*): Rows of the meta set per device and forward pass. Defaults to
+            `per_device_train_batch_size`.
 
         > Task weights (`settings/weights.py`)
 

@@ -38,7 +38,7 @@ def write_manifest(folder: str | os.PathLike[str], last: str | os.PathLike[str] 
     known = {} if last is None else _entries_of_shared(folder, Path(last))
     names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     files = {
-        name: known.get(name) or {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
+        name: known.get(name) or {"bytes": path.stat().st_size, "crc32": file_checksum(path)}
         for name, path in names.items()
         if path.name != MANIFEST_NAME
     }
@@ -109,7 +109,7 @@ def _find_corruption(folder: Path) -> str | None:
         return f"{manifest} is missing: the checkpoint is incomplete, or MultitaskTrainer did not write it"
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-        expected = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in files.items()}
+        expected = {name: (int(entry["bytes"]), str(entry["crc32"])) for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{manifest} cannot be read"
     for name, (size, checksum) in expected.items():

@@ -38,8 +38,10 @@ CHANGES_WITH_WARNING = frozenset([
     # The length of the run, which is also that of the schedule. Methods that plan it ahead refuse another one.
     "num_train_epochs", "max_steps",
     # The split of a step's rows. Their number must match.
-    "per_device_train_batch_size", "gradient_accumulation_steps", "average_tokens_across_devices",
+    "per_device_train_batch_size", "per_device_meta_batch_size", "gradient_accumulation_steps",
+    "average_tokens_across_devices",
     # Rounding
+    "delta_device",
     "bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "torch_compile", "torch_compile_backend",
     "torch_compile_mode", "use_liger_kernel", "liger_kernel_config", "full_determinism",
     # Among which epochs the best model is chosen
@@ -51,7 +53,7 @@ CHANGES_WITH_WARNING = frozenset([
 #: The result does not depend on it, or something else that is compared says more.
 MAY_CHANGE = frozenset([
     # Places and devices
-    "output_dir", "use_cpu", "optimizer_state_device", "delta_device", "local_rank", "save_on_each_node",
+    "output_dir", "use_cpu", "optimizer_state_device", "local_rank", "save_on_each_node",
     # Processes: the phases that each of them runs are compared
     "phase_parallel", "phase_group_size", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
     "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout",

@@ -73,7 +73,7 @@ class RunObjectives:
         return meta_set
 
     def _settings_of(self, dataset: TaskDataset) -> dict[str, Any]:
-        context = self.context
+        context, is_meta_set = self.context, dataset is self.context.setup.meta_set
         return {
             "model": context.model,
             "parameters": self.parameters,
@@ -81,9 +81,9 @@ class RunObjectives:
             "collator": context.collate,
             "prepare_inputs": context.prepare_inputs,
             "accelerator": context.accelerator,
-            "micro_batch_size": context.batch_size,
+            "micro_batch_size": (is_meta_set and context.args.per_device_meta_batch_size) or context.batch_size,
             "order": partial(context.setup.lengths.longest_first, dataset),
-            "autocast": dataset is context.setup.meta_set and self._alpha_step_is_autocast,
+            "autocast": is_meta_set and self._alpha_step_is_autocast,
         }
 
     @property

@@ -104,6 +104,14 @@ class AlphaArguments:
         },
     )
 
+    per_device_meta_batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Rows of the meta set per device and forward pass. More rows are faster on a GPU and take more "
+            "memory; results differ by rounding. Default: per_device_train_batch_size."
+        },
+    )
+
     def check_alpha(self) -> None:
         """
         Checks choices, ranges and combinations.
@@ -115,6 +123,12 @@ class AlphaArguments:
         require(self, "alpha_steps", 0 <= self.alpha_steps <= 2**20, "a number of steps, 0 or more, and at most 2**20")
         require(self, "alpha_learning_rate", self.alpha_learning_rate > 0, "a positive step size")
         require(self, "alpha_batch_size", self.alpha_batch_size > 0, "a positive number of rows")
+        require(
+            self,
+            "per_device_meta_batch_size",
+            self.per_device_meta_batch_size is None or self.per_device_meta_batch_size > 0,
+            "a positive number of rows, or leave it out",
+        )
         require(self, "alpha_holdout_fraction", 0 < self.alpha_holdout_fraction < 1, "a share in (0, 1)")
         require(self, "alpha_init", _is_start(self.alpha_init), "a number above 0, or 'mean' for 1/T")
         for name, penalty in (("alpha_l1", self.alpha_l1), ("alpha_l2", self.alpha_l2)):

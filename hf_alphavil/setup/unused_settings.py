@@ -14,7 +14,7 @@ from ..settings.weights import WeightArguments
 logger = logging.getLogger(__name__)
 
 #: The settings of the meta set, which other methods have too, and of how weights act on steps.
-_OF_META_SET = ("alpha_data", "alpha_holdout_fraction", "alpha_batch_size")
+_OF_META_SET = ("alpha_data", "alpha_holdout_fraction", "alpha_batch_size", "per_device_meta_batch_size")
 _OF_STEPS = ("weight_applies_to",)
 
 

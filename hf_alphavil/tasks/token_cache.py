@@ -66,7 +66,7 @@ class TokenCache:
         return self._path.with_name(f"{self._path.name}.json")
 
     def _content(self) -> dict[str, Any]:
-        return {**self._key, "sha256": file_checksum(self._path)}
+        return {**self._key, "crc32": file_checksum(self._path)}
 
     def record(self) -> None:
         """Writes the record of the file, which holds the rows now."""

@@ -106,7 +106,7 @@ def test_what_may_change_has_no_effect(stopped, tmp_path, caplog):
         "save_total_limit": 1,
         "dataloader_num_workers": 1,
         "per_device_eval_batch_size": 3,
-        "delta_device": "cpu",
+        "optimizer_state_device": "cpu",
         "phase_parallel": "auto",
         "logging_first_step": True,
         "run_name": "again",

@@ -27,6 +27,7 @@ VALUES = {
     "alpha_l2": [0.0, 0.1, math.inf],
     "alpha_init": ["1", "mean", 0.5, "0", "nan"],
     "alpha_batch_size": [1, 64, 1000, 0],
+    "per_device_meta_batch_size": [None, 3, 1000],
     "alpha_data": ["train_holdout", "train", "validation", "test"],
     "alpha_holdout_fraction": [0.1, 0.3, 0.5, 0.99, 1.0, NAN],
     "alpha_applies_to": ["all", "encoder"],

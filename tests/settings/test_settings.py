@@ -73,6 +73,7 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
         ({"max_length": 0}, "max_length=0: pass a positive number of tokens"),
         ({"alpha_steps": -1}, "alpha_steps=-1: pass a number of steps"),
         ({"alpha_learning_rate": 0.0}, "alpha_learning_rate=0.0: pass a positive step size"),
+        ({"per_device_meta_batch_size": 0}, "per_device_meta_batch_size=0: pass a positive number of rows"),
         ({"alpha_batch_size": 0}, "alpha_batch_size=0: pass a positive number of rows"),
         ({"alpha_holdout_fraction": 1.0}, r"alpha_holdout_fraction=1.0: pass a share in \(0, 1\)"),
         ({"alpha_init": "inf"}, "alpha_init='inf': pass a number above 0, or 'mean'"),

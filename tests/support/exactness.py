@@ -51,6 +51,7 @@ CASES = {
     "mean_start": ({"alpha_init": "mean"}, {"alpha_init": "mean"}),
     "meta_batches": ({"alpha_batch_size": 16}, {"alpha_batch_size": 16}),
     "few_meta_rows": ({"alpha_batch_size": 2}, {"alpha_batch_size": 2}),
+    "meta_passes": ({"per_device_meta_batch_size": 15}, {}),
     # On two processes with micro-batches of 4 rows: 5 rows in two of them, and 4 in one.
     "uneven_meta_batches": ({"alpha_batch_size": 9}, {"alpha_batch_size": 9}),
     "encoder_only": ({"alpha_applies_to": "encoder"}, {"alpha_applies_to": "encoder"}),
