@@ -77,7 +77,10 @@ def _options(
 
     def arguments(options: argparse.Namespace) -> list[str]:
         further = tiny if options.tiny else {"cpu": cpu, "cuda": cuda}[options.device]
-        filled = [text.format(workload=options.workload) for text in (*always, *shlex.split(further))]
+        filled = [
+            text.format(workload=options.workload, data_dir=options.data_dir)
+            for text in (*always, *shlex.split(further))
+        ]
         return ["--device", options.device, *filled] if chooses_device else filled
 
     return arguments
@@ -172,6 +175,12 @@ def _checkpoint(result: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"checkpoint, {name}: written in θ (plain: 3)", result[name]["written_theta"])
 
 
+def _startup(result: dict[str, Any]) -> Iterator[Row]:
+    yield Row("import hf_alphavil / Trainer", result["imports"]["hf_alphavil"]["median"], "≤", 1.05)
+    yield Row("--help / import of Trainer", result["imports"]["--help"]["median"], "≤", 1.1)
+    yield Row("first step of a later start, CPU s", min(result["later_starts"]), "≤", 1.5)
+
+
 _MINILM = ("--model_name_or_path", "{workload}/encoder")
 
 PARTS = {
@@ -216,6 +225,9 @@ PARTS = {
         ), _naive("bf16 deltas")),
         Part("checkpoint", "checkpoint_cost.py", _options(tiny="--random_size tiny --rounds 1", chooses_device=False),
              _checkpoint),
+        Part("startup", "startup.py", _options(
+            "--data_dir", "{data_dir}", cpu="--rounds 3", tiny="--rounds 1",
+        ), _startup, ("cpu",)),
         Part("curves", "curves.py", _options(
             cpu="--rows 16 160", cuda="--rows 64 640 --rounds 1", tiny="--tasks 2 --millions 5 --rows 16",
         ), _curves),
