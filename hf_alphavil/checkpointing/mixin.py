@@ -31,7 +31,7 @@ from .resume_rules import check_resume
 from .run_dir import own_run_dir, saves_checkpoints
 from .run_state import load_run_state, load_run_tensors, save_run_state
 from .shared_files import SharedFiles
-from .staging import STAGING_NAME, clear_staging, move_into_place
+from .staging import STAGING_NAME, clear_staging, move_files, move_into_place
 
 logger = logging.getLogger(__name__)
 
@@ -191,10 +191,11 @@ class CheckpointingMixin(Trainer):
             return
         folder, version = Path(str(output_dir)), self.runner.state.start_version
         if not self.args.should_save or version is None or not self._shared_files.link("model", version, folder):
-            self._save_merged_model(output_dir, _internal_call)
+            # In a folder of its own, because other processes write into the checkpoint's at the same time.
+            own = folder.parent / "model" / folder.name
+            self._save_merged_model(str(own), _internal_call)
             if self.args.should_save:
-                # The folder is new, so all files in it are the model's.
-                self._shared_files.written("model", version, [path.name for path in folder.iterdir()])
+                self._shared_files.written("model", version, move_files(own, folder))
 
     def _save_merged_model(self, output_dir: str | None, _internal_call: bool) -> None:
         with self.merged_parameters():

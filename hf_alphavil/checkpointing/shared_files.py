@@ -41,9 +41,9 @@ class SharedFiles:
         files = self._files.get((part, version))
         if files is None or self.last is None:
             return False
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             for name in files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 os.link(self.last / name, folder / name)
         except OSError:  # the last checkpoint is gone, or the file system has no links
             for name in files:

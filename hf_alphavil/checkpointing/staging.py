@@ -80,6 +80,25 @@ def move_into_place(folder: str | os.PathLike[str], place: str | os.PathLike[str
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+def move_files(source: Path, folder: Path) -> list[str]:
+    """
+    Moves all files of a folder into another one, and removes the folder.
+
+    Args:
+        source (`Path`): The folder.
+        folder (`Path`): Where its files go.
+
+    Returns:
+        `list[str]`: The files, by their paths in the folder.
+    """
+    names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source / name, folder / name)
+    shutil.rmtree(source)
+    return names
+
+
 def restore_replaced(output_dir: str | os.PathLike[str], name: str = STAGING_NAME) -> None:
     """
     Restores a checkpoint that [`move_into_place`] was replacing when the run was killed.

@@ -67,7 +67,7 @@ def test_shuffled_labels_are_a_permutation(workload):
     assert 0.4 < agreement < 0.6
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS.glob("low_resource*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", sorted((PRESETS / "low_resource").glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_define_distinct_runs(preset):
     specs = list(specs_of(yaml.safe_load(preset.read_text())))
     assert len({id_of(spec) for spec in specs}) == len(specs) > 0

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -15,7 +16,7 @@ from support.comparing import assert_same_run
 from support.poisoned_run import Poison
 from support.poisoned_run import trainer as poisoned_trainer
 from support.resumed_run import NO_MORE_CHECKPOINTS, RUN
-from support.toy_run import run_toy, toy_trainer
+from support.toy_run import RecordingTrainer, run_toy, toy_trainer
 
 PHASES = ("a", "b", "c")
 SHORT = RUN | {"max_phase_steps": 2}
@@ -142,3 +143,31 @@ def test_damage_to_a_shared_file_is_not_blessed(tmp_path):
     damaged = {path.name for path in checkpoints(tmp_path) if find_corruption(path)}
     assert damaged == {f"checkpoint-{step}" for step in range(7, 12)}
     assert load_file(tmp_path / "checkpoint-12" / "model.safetensors")
+
+
+def test_the_model_is_what_save_model_writes_and_nothing_else(tmp_path):
+    """Other processes write their random states into the same folder, before or after the model is saved."""
+
+    class AnotherProcess(RecordingTrainer):
+        def _save(self, output_dir=None, state_dict=None):
+            super()._save(output_dir, state_dict)
+            checkpoint = Path(self.args.output_dir).glob("*/checkpoint-*")
+            for folder in checkpoint if self._is_staging else ():
+                (folder / "rng_state_1.pth").write_text(str(self.state.global_step))
+            adapters = Path(output_dir) / "adapters"  # as PEFT writes adapters that have a name
+            adapters.mkdir()
+            (adapters / "weights.safetensors").write_text("weights")
+
+        def _save_rng_state(self, output_dir):
+            super()._save_rng_state(output_dir)
+            (Path(output_dir) / "rng_state_1.pth").write_text(f"random state at step {self.state.global_step}")
+
+    toy_trainer(tmp_path, trainer_class=AnotherProcess, **SHORT).train()
+    written = checkpoints(tmp_path)
+    assert len(written) == 12
+    for folder in written:
+        step = folder.name.split("-")[1]
+        assert (folder / "rng_state_1.pth").read_text() == f"random state at step {step}"
+        assert (folder / "adapters" / "weights.safetensors").read_text() == "weights"
+        assert find_corruption(folder) is None
+    assert written[2].joinpath("adapters/weights.safetensors").samefile(written[3] / "adapters/weights.safetensors")
