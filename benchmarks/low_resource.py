@@ -1,8 +1,8 @@
 """Compares methods on low-resource problems with large test sets; many short runs, several at a time.
 
-python benchmarks/low_resource.py benchmarks/presets/low_resource/pilot.yaml --workload out/workload --output results.jsonl
+python benchmarks/low_resource.py benchmarks/presets/low_resource/pilot.yaml --workload out/workload --output RESULTS
 
-The command continues where it was stopped: a line of the results file is a finished run. Results of several machines
+The command continues where it was stopped: a line of RESULTS is a finished run. Results of several machines
 join by `cat`. It needs torch and transformers, and neither `datasets` nor `evaluate`.
 """
 

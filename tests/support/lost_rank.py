@@ -41,6 +41,7 @@ def switch_on(flag):
 
 
 def interrupt(control):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores the signal
     os.kill(os.getpid(), signal.SIGINT)
 
 
