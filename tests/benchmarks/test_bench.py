@@ -1,7 +1,9 @@
 """The measurements as a whole: a tiny run of every part by the script for a GPU, on the CPU."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,10 @@ def tiny_workload(data_dir, real_encoder, tmp_path_factory):
 @pytest.mark.slow
 def test_gpu_check_runs_on_a_cpu(tiny_workload, tmp_path):
     command = [ROOT / "benchmarks" / "gpu_check.sh", tiny_workload, tmp_path / "out", "--device", "cpu", "--tiny"]
-    ran = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path, timeout=900)
+    environment = os.environ | {"PYTHON": sys.executable}
+    ran = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, cwd=tmp_path, timeout=900, env=environment
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     report = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert set(report["seconds"]) == {name for name, part in PARTS.items() if "cpu" in part.devices}

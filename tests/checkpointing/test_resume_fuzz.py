@@ -80,7 +80,7 @@ def harmless_setting(rng):
         [
             ("save_steps", rng.randint(1, 9)),
             ("save_total_limit", 1),
-            ("delta_device", "cpu"),
+            ("optimizer_state_device", "cpu"),
             ("dataloader_num_workers", 1),
             ("logging_first_step", True),
             ("per_device_eval_batch_size", rng.randint(1, 16)),

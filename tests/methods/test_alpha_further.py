@@ -228,8 +228,8 @@ def test_two_processes_equal_the_reference(config, cases, searches, tmp_path):
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_side_by_side_equals_one_process_to_the_last_bit(tmp_path):
-    """A group whose tasks are all pruned waits. The other groups continue to fit their α."""
-    common = NOISY_RUN | {"num_train_epochs": 2}
+    """A group whose tasks are all pruned waits. The other groups continue to fit their α, in one pass per step."""
+    common = NOISY_RUN | {"num_train_epochs": 2, "per_device_meta_batch_size": META_ROWS}
     prunes = PRUNES | {"prune_below": 0.99, "prune_patience": 1, "alpha_granularity": "layer"}
     settings = [
         common | prunes | {"num_train_epochs": EPOCHS},
