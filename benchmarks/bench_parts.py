@@ -192,7 +192,7 @@ PARTS = {
             tiny="--delta_device device --optimizer_state_device device --phase_optimizer_state reset",
         ), _memory),
         Part("throughput", "throughput.py", _options(
-            *_WORKLOAD, cpu="--steps 32 --rounds 1", tiny="--steps 4 --rounds 1 --batch_size 4",
+            *_WORKLOAD, cpu="--steps 24 --rounds 1", tiny="--steps 4 --rounds 1 --batch_size 4",
             cuda="--steps 120 --rounds 2 --data_paths 'similar lengths' 'random batches' 'padded to 128' bfloat16",
         ), _throughput),
         Part("rte_tokens", "throughput.py", _options(
@@ -200,7 +200,7 @@ PARTS = {
             cpu="--steps 32", cuda="--steps 100", tiny="--steps 4 --batch_size 4",
         ), _rte_tokens),
         Part("epoch", "epoch_cost.py", _options(
-            *_WORKLOAD, "--rows", "96", cpu="--rounds 2 --variants alphavil secant",
+            *_WORKLOAD, "--rows", "96", cpu="--rounds 1 --variants alphavil secant",
             cuda="--rounds 2 --variants alphavil reset secant", tiny="--rounds 1 --batch_size 8",
         ), _epoch(1.06, "96 rows a task")),
         Part("full_epoch", "epoch_cost.py", _options(
@@ -214,7 +214,7 @@ PARTS = {
             tiny="--rows 16 --batch_size 4 --without_compilation",
         ), _steps),
         Part("alpha_cost", "alpha_cost.py", _options(
-            *_MINILM, "--tasks", "5", "20", cpu="--rounds 5", cuda="--rounds 9", tiny="--rounds 1 --meta_rows 8",
+            *_MINILM, "--tasks", "5", "20", cpu="--rounds 3", cuda="--rounds 9", tiny="--rounds 1 --meta_rows 8",
         ), _alpha_cost),
         Part("naive", "naive_alphavil.py", _options(
             *_MINILM, cpu="--rounds 1", cuda="--rounds 1 --steps 20", tiny="--rounds 1 --meta_rows 8 --tasks 2",
@@ -226,10 +226,10 @@ PARTS = {
         Part("checkpoint", "checkpoint_cost.py", _options(tiny="--random_size tiny --rounds 1", chooses_device=False),
              _checkpoint),
         Part("startup", "startup.py", _options(
-            "--data_dir", "{data_dir}", cpu="--rounds 3", tiny="--rounds 1",
+            "--data_dir", "{data_dir}", cpu="--rounds 2", tiny="--rounds 1",
         ), _startup, ("cpu",)),
         Part("curves", "curves.py", _options(
-            cpu="--rows 16 160", cuda="--rows 64 640 --rounds 1", tiny="--tasks 2 --millions 5 --rows 16",
+            cpu="--rows 8 80 --millions 5 14 43", cuda="--rows 64 640", tiny="--tasks 2 --millions 5 --rows 16",
         ), _curves),
     )
 }  # fmt: skip

@@ -89,7 +89,7 @@ class CountsSyncs(TrainerCallback):
 def host_syncs(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
     """Synchronisations per step inside a phase, of a plain Trainer and of αVIL."""
     target = next(iter(workload.rows))
-    rows = {name: of_task[: options.batch_size * 12] for name, of_task in workload.rows.items()}
+    rows = {name: of_task[: options.batch_size * 9] for name, of_task in workload.rows.items()}
     counts = {}
     for name in ("plain", "alphavil"):
         callback = CountsSyncs(2, 8, options.device)
@@ -99,7 +99,7 @@ def host_syncs(workload: Workload, options: argparse.Namespace) -> dict[str, Any
             if name == "plain":
                 batch = (target, rows[target][: options.batch_size])
                 trainer = PlainTrainer(
-                    model=workload.model(), args=TrainingArguments(**settings), batches=[batch] * 12, passes=[],
+                    model=workload.model(), args=TrainingArguments(**settings), batches=[batch] * 9, passes=[],
                     processing_class=workload.tokenizer,
                 )  # fmt: skip
             else:
