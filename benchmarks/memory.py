@@ -221,7 +221,7 @@ def main() -> None:
     print(format_results(results))
     if options.output:
         report = {
-            "command": " ".join(["python", *sys.argv]),
+            "command": " ".join(["python", "benchmarks/memory.py", *sys.argv[1:]]),
             "torch": torch.__version__,
             "place": place,
             "results": results,
