@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DefaultDataCollator
 
 from cpu_pairs import now, ratios
@@ -29,42 +29,83 @@ from hf_alphavil.methods.alpha_problem import AlphaProblem
 from hf_alphavil.modeling import MultitaskConfig
 from hf_alphavil.objectives.forward import deterministic_mode, loss_of, plain_forward
 from hf_alphavil.objectives.loss import TaskObjective
-from memory import RANDOM_SIZES, encoder_config
+from memory import RANDOM_SIZES, encoder_config, random_rows
 from results_file import add_output, write_result
 
 TASK = "target"
 PASSES = "passes"
 
 
-def rows(number: int, tokens: int, vocabulary: int) -> list[dict[str, Any]]:
-    """Rows of random tokens with one of two labels."""
-    ids = torch.randint(vocabulary, (number, tokens))
-    return [{"input_ids": row.tolist(), "attention_mask": [1] * tokens, "labels": i % 2} for i, row in enumerate(ids)]
+def add_problem_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of [`make_problem`] and of its model."""
+    encoder = parser.add_mutually_exclusive_group(required=True)
+    encoder.add_argument("--model_name_or_path")
+    encoder.add_argument("--random_size", choices=RANDOM_SIZES)
+    parser.add_argument("--tasks", type=int, nargs="+", default=[5, 20])
+    parser.add_argument("--meta_rows", type=int, default=64)
+    parser.add_argument("--batch_size", type=int, default=16, help="rows per micro-batch of the package")
+    parser.add_argument("--delta_dtype", default="float32")
+
+
+def make_model(options: argparse.Namespace) -> MultitaskModel:
+    """A model of random weights with the target's head, on the device."""
+    config = encoder_config(options.model_name_or_path, options.random_size)
+    heads = {TASK: {"kind": "sequence_classification", "labels": ["no", "yes"]}}
+    return MultitaskModel(MultitaskConfig(encoder=config, tasks=heads)).to(options.device)
+
+
+def make_problem(
+    model: MultitaskModel,
+    num_tasks: int,
+    train: Callable[[nn.Module, int], None],
+    rows: list[dict[str, Any]],
+    options: argparse.Namespace,
+) -> AlphaProblem:
+    """
+    The α problem of an epoch, as a run would have it.
+
+    Args:
+        model (`MultitaskModel`): The model, at θ0.
+        num_tasks (`int`): Number of tasks, T.
+        train (`Callable`): Changes the model as the phase of a number does.
+        rows (`list[dict]`): The meta set.
+        options (`argparse.Namespace`): See [`add_problem_options`].
+    """
+    phases = [f"{number:03d}" for number in range(num_tasks)]  # the bank sorts them by name
+    bank = DeltaBank(model, dtype=options.delta_dtype)
+    bank.open(phases)
+    for number, phase in enumerate(phases):
+        bank.rewind()
+        train(model, number)
+        bank.record(phase)
+    objective = TaskObjective(
+        model,
+        bank.parameters,
+        TaskDataset(rows, TASK),
+        DefaultDataCollator(),
+        lambda batch: {**{k: v.to(model.device) for k, v in batch.items() if isinstance(v, Tensor)}, "task": TASK},
+        Accelerator(cpu=options.device == "cpu"),
+        options.batch_size,
+    )
+    return AlphaProblem(bank, objective)
+
+
+def perturb(model: nn.Module, number: int) -> None:
+    """Moves every parameter at random, as the phase of a number might."""
+    torch.manual_seed(number)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=1e-3)
 
 
 class Step:
     """An α step of T tasks with random deltas, and its parts."""
 
     def __init__(self, model: MultitaskModel, num_tasks: int, arguments: argparse.Namespace) -> None:
-        self.model, self.num_tasks, self.arguments = model, num_tasks, arguments
-        self.bank = DeltaBank(model, dtype=arguments.delta_dtype)
-        self.bank.open([str(task) for task in range(num_tasks)])
-        for task in range(num_tasks):
-            self.bank.rewind()
-            with torch.no_grad():
-                for parameter in self.bank.parameters:
-                    parameter.add_(torch.rand_like(parameter), alpha=1e-4)
-            self.bank.record(str(task))
-        self.objective = TaskObjective(
-            model,
-            self.bank.parameters,
-            TaskDataset(rows(arguments.meta_rows, arguments.tokens, model.config.encoder.vocab_size), TASK),
-            DefaultDataCollator(),
-            lambda batch: {**{k: v.to(model.device) for k, v in batch.items() if isinstance(v, Tensor)}, "task": TASK},
-            Accelerator(cpu=arguments.device == "cpu"),
-            arguments.batch_size,
-        )
-        self.problem = AlphaProblem(self.bank, self.objective)
+        self.model, self.arguments = model, arguments
+        rows = random_rows(arguments.meta_rows, model.config.encoder.vocab_size, arguments.tokens)
+        self.problem = make_problem(model, num_tasks, perturb, rows, arguments)
+        self.bank, self.objective = self.problem.deltas, self.problem.meta
         self.rows = list(range(arguments.meta_rows))
 
     def alpha_step(self) -> None:
@@ -89,7 +130,7 @@ class Step:
     def record(self) -> None:
         """A phase's return to θ0, and the δ at its end."""
         self.bank.rewind()
-        self.bank.record(str(self.num_tasks - 1))
+        self.bank.record(self.bank.phases[-1])
 
 
 def seconds(function: Callable[[], None]) -> float:
@@ -102,22 +143,13 @@ def seconds(function: Callable[[], None]) -> float:
 def main() -> int:
     """Measures, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    encoder = parser.add_mutually_exclusive_group(required=True)
-    encoder.add_argument("--model_name_or_path")
-    encoder.add_argument("--random_size", choices=RANDOM_SIZES)
-    parser.add_argument("--tasks", type=int, nargs="+", default=[5, 20])
-    parser.add_argument("--meta_rows", type=int, default=64)
+    add_problem_options(parser)
     parser.add_argument("--tokens", type=int, default=64, help="tokens per row")
-    parser.add_argument("--batch_size", type=int, default=16, help="rows per micro-batch")
-    parser.add_argument("--delta_dtype", default="float32")
     parser.add_argument("--rounds", type=int, default=5)
     add_output(parser)
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    config = encoder_config(arguments.model_name_or_path, arguments.random_size)
-    heads = {TASK: {"kind": "sequence_classification", "labels": ["no", "yes"]}}
-    model = MultitaskModel(MultitaskConfig(encoder=config, tasks=heads))
-    model.to(arguments.device)
+    model = make_model(arguments)
     result: dict[str, Any] = {k: v for k, v in vars(arguments).items() if k not in ("output", "device")}
     result["parameters"] = sum(p.numel() for p in model.parameters())
     result["times_as_long"] = {}

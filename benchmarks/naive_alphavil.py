@@ -21,32 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.func import functional_call
 from transformers import DefaultDataCollator
 
+from alpha_cost import TASK, add_problem_options, make_model, make_problem, perturb
 from cpu_pairs import now
-from curves import random_rows
 from hf_alphavil import MultitaskModel
-from hf_alphavil.data import TaskDataset
-from hf_alphavil.methods import DeltaBank
-from hf_alphavil.methods.alpha_problem import AlphaProblem
-from hf_alphavil.modeling import MultitaskConfig
-from hf_alphavil.objectives.loss import TaskObjective
-from memory import PRELOAD, RANDOM_SIZES, encoder_config
+from memory import PRELOAD, random_rows
 from results_file import add_output, write_result
 
-TASK = "target"
+TOKENS = 24
 STEP_SIZE = 0.1
-
-
-def perturb(model: torch.nn.Module, seed: int) -> None:
-    """Changes parameters as a phase of training does, in place."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=1e-3)
 
 
 def naive(model: MultitaskModel, inputs: dict[str, Any], num_tasks: int, steps: int) -> tuple[Tensor, float]:
@@ -76,24 +62,7 @@ def package(
     model: MultitaskModel, rows: list[dict[str, Any]], num_tasks: int, options: argparse.Namespace
 ) -> tuple[Tensor, float]:
     """α after the steps and their seconds, by this package."""
-    bank = DeltaBank(model, dtype=options.delta_dtype)
-    names = [f"{seed:03d}" for seed in range(num_tasks)]  # the bank sorts them by name
-    bank.open(names)
-    for seed in range(num_tasks):
-        bank.rewind()
-        perturb(model, seed)
-        bank.record(names[seed])
-    device = model.device
-    objective = TaskObjective(
-        model,
-        bank.parameters,
-        TaskDataset(rows, TASK),
-        DefaultDataCollator(),
-        lambda batch: {**{k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}, "task": TASK},
-        Accelerator(cpu=device.type == "cpu"),
-        options.batch_size,
-    )
-    problem = AlphaProblem(bank, objective)
+    problem = make_problem(model, num_tasks, perturb, rows, options)
     alpha, own = problem.start(), list(range(len(rows)))
     began = now()
     for _ in range(options.steps):
@@ -111,10 +80,8 @@ def measure(kind: str, num_tasks: int, options: argparse.Namespace) -> dict[str,
     """Runs one kind of α step in this process."""
     on_gpu = options.device == "cuda"
     torch.manual_seed(0)
-    config = encoder_config(options.model_name_or_path, options.random_size)
-    heads = {TASK: {"kind": "sequence_classification", "labels": ["no", "yes"]}}
-    model = MultitaskModel(MultitaskConfig(encoder=config, tasks=heads)).to(options.device)
-    rows = random_rows(options.meta_rows)
+    model = make_model(options)
+    rows = random_rows(options.meta_rows, model.config.encoder.vocab_size, TOKENS)
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
         base = torch.cuda.memory_allocated()
@@ -160,13 +127,7 @@ def compare(num_tasks: int, options: argparse.Namespace) -> dict[str, Any]:
 def main() -> int:
     """Measures, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    encoder = parser.add_mutually_exclusive_group(required=True)
-    encoder.add_argument("--model_name_or_path")
-    encoder.add_argument("--random_size", choices=RANDOM_SIZES)
-    parser.add_argument("--tasks", type=int, nargs="+", default=[5, 20])
-    parser.add_argument("--meta_rows", type=int, default=64)
-    parser.add_argument("--batch_size", type=int, default=16, help="rows per micro-batch of the package")
-    parser.add_argument("--delta_dtype", default="float32", help="the package's setting")
+    add_problem_options(parser)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     add_output(parser)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..data import TASK_KEY
 from ..data.seeding import derive_seed
-from ..distributed.gradient_exchange import Gradient, add_gradient, reduce_gradient
+from ..distributed.gradient_exchange import Gradient, GradientSum, reduce_gradient
 from ..methods.gradients import TaskGradients
 from ..methods.step_method import StepMethod
 from ..objectives.factory import RunObjectives
@@ -142,10 +142,10 @@ class MultitaskStep:
         """
         context, accelerator = self.context, self.context.accelerator
         scale = context.args.gradient_accumulation_steps * accelerator.num_processes
-        total: Gradient = [None] * len(self.gradients.parameters)
+        total = GradientSum(len(self.gradients.parameters))
         with deterministic_mode(context.model):
             for batch in self._batches:
                 outputs = plain_forward(context.model, accelerator, context.prepare_inputs(batch))
                 loss = loss_of(outputs) * (weights[batch[TASK_KEY]] / scale)
-                add_gradient(total, torch.autograd.grad(loss, self.gradients.parameters, allow_unused=True))
-        return self._over_ranks(total, "sum")
+                total.add(torch.autograd.grad(loss, self.gradients.parameters, allow_unused=True))
+        return self._over_ranks(total.value, "sum")
