@@ -150,6 +150,20 @@ def check_all(seeds, folder):
         ({"method": "single", "prune_below": 0.2, "alpha_steps": 10}, ["prune_below", "alpha_data"]),
         ({"method": "forkmerge", "alpha_objective": "entropy", "alpha_steps": 10}, ["alpha_objective"]),
         ({"method": "alphavil", "alpha_objective": "entropy", "prune_below": 0.2}, []),
+        (
+            {"method": "multitask", "alpha_steps": 10, "delta_device": "cpu", "optimizer_state_dtype": "bfloat16"},
+            ["alpha_data", "delta_device", "optimizer_state_dtype"],
+        ),
+        (
+            {"method": "stilts", "alpha_steps": 10, "delta_dtype": "bfloat16", "optimizer_state_device": "cpu"},
+            ["alpha_data", "delta_dtype"],
+        ),
+        (
+            {"phase_optimizer_state": "reset", "optimizer_state_device": "cpu"},
+            ["phase_optimizer_state", "optimizer_state_device"],
+        ),
+        ({"alpha_autocast": True}, ["bf16", "alpha_autocast"]),
+        ({"alpha_autocast": True, "bf16": True}, []),
     ],
 )
 def test_settings_that_a_method_does_not_read_are_told(tmp_path, caplog, settings, unread):
