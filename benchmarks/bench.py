@@ -3,9 +3,9 @@
 python benchmarks/bench.py --output out/bench
 python benchmarks/bench.py --workload out/workload --device cuda --output out/bench_gpu
 
-Every part is a script of this folder and runs in a process of its own. Its log and its result, a JSON file, are in the
-output folder. A part whose result is there is not run again. A failed part does not stop the others; the command then
-exits with status 1.
+Every part is a script of this folder. It runs in a separate process and writes a log and a JSON result to the output
+folder. A part whose result is there is not run again. A failed part does not stop the others; the command then exits
+with status 1.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Outcome:
 
 
 def run_script(script: str, arguments: list[str], log: str) -> None:
-    """Runs a script of this folder as `python` would, in a process group of its own, with its output in a file."""
+    """Runs a script of this folder as `python` would, in a new process group, and writes its output to a file."""
     os.setsid()
     with open(log, "w") as file:
         os.dup2(file.fileno(), 1)

@@ -24,7 +24,7 @@ class Problem:
     Args:
         heads (`dict[str, dict]`): Head description by task, the target first.
         train (`dict[str, list[dict]]`): Training rows by task.
-        test (`list[dict]`): The target's test rows, of which none is a training row of any task.
+        test (`list[dict]`): The target's test rows. No task trains on them.
     """
 
     heads: dict[str, dict[str, Any]]

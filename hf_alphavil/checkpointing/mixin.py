@@ -191,7 +191,7 @@ class CheckpointingMixin(Trainer):
             return
         folder, version = Path(str(output_dir)), self.runner.state.start_version
         if not self.args.should_save or version is None or not self._shared_files.link("model", version, folder):
-            # In a folder of its own, because other processes write into the checkpoint's at the same time.
+            # Into a separate folder, because other processes write to the checkpoint's folder at the same time.
             own = folder.parent / "model" / folder.name
             self._save_merged_model(str(own), _internal_call)
             if self.args.should_save:

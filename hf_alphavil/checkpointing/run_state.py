@@ -51,7 +51,7 @@ def save_run_state(
         state (`Mapping`): Everything else, JSON-serialisable.
         shard (`tuple[int, int]`, *optional*): See [`tensors_name`]. Only the first process writes `state`.
         versions (`Mapping[str, Hashable]`, *optional*):
-            Parts that are files of their own: the start of the tensors' names, and the version of [`SharedFiles`].
+            Parts in separate files: the start of the tensors' names, and the version of [`SharedFiles`].
         shared (`SharedFiles`, *optional*): The files of the run's last checkpoint.
     """
     folder = Path(directory)

@@ -12,8 +12,8 @@ class SharedFiles:
     """
     Links files of a run's next checkpoint to those of its last one.
 
-    Most of a run's state changes once per epoch: θ0, finished deltas and the stored optimizer states. Checkpoints
-    that hold the same hold it once on the disk, by hard links, and still are complete folders of their own.
+    Most of a run's state changes once per epoch: θ0, finished deltas and the stored optimizer states. Hard links
+    let checkpoints share the files of what has not changed, and each checkpoint is still a complete folder.
     """
 
     def __init__(self) -> None:
