@@ -27,7 +27,7 @@ LOCAL_SETTINGS = frozenset(
     {
         "local_rank", "log_level", "log_level_replica", "log_on_each_node", "disable_tqdm", "report_to", "run_name",
         "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id", "debug", "skip_memory_metrics",
-        "hub_token", "torch_empty_cache_steps", "delta_device", "optimizer_state_device", "dataloader_pin_memory",
+        "hub_token", "torch_empty_cache_steps", "optimizer_state_device", "dataloader_pin_memory",
         "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
     }
 )  # fmt: skip

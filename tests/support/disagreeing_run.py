@@ -108,6 +108,7 @@ SETTINGS = {
     "alpha_objective": "entropy",
     "alpha_granularity": "layer",
     "delta_fraction": 0.5,
+    "delta_device": "cpu",
     "delta_dtype": "bfloat16",
     "optimizer_state_dtype": "bfloat16",
     "max_phase_steps": 2,
@@ -176,7 +177,7 @@ EQUAL = {
     "initial weights": {"model": reseeded},
     "callback": {"callbacks": [Watcher()]},
     "progress bar": {"settings": {"disable_tqdm": False}},
-    "delta_device": {"settings": {"delta_device": "cpu"}},
+    "optimizer_state_device": {"settings": {"optimizer_state_device": "cpu"}},
 }
 #: Differences that only DDP evens out.
 SHARDED = {
