@@ -62,9 +62,12 @@ class MultitaskTrainingArguments(MultitaskSettings):
         weight_applies_to (`str`, *optional*, defaults to `"learning_rate"`): What the weight scales: `learning_rate`,
             because Adam would cancel a factor of the loss, or `loss`.
         min_task_weight (`float`, *optional*, defaults to 0.1): Lower bound. A weight of 0 would never recover.
+        min_target_weight (`float`, *optional*): Lower bound of the target's weight, after normalisation too.
         max_task_weight (`float`, *optional*): Upper bound.
-        normalize_task_weights (`bool`, *optional*): Whether to scale weights to mean 1. Defaults to `True` only if
-            weights act on the learning rate.
+        max_weight_change (`float`, *optional*): The greatest change of a weight in an epoch.
+        normalize_task_weights (`str`, *optional*): How weights are normalised: `none`, to mean 1 over `all` tasks or
+            over the `auxiliaries`, or by the `target`. The default is `all` for weights of the learning rate, and
+            `none` for weights of the loss.
         weight_average (`float`, *optional*, defaults to 0.0): β of a moving average of the weights.
         prune_below (`float`, *optional*): Weight at or below which an auxiliary is pruned.
         prune_patience (`int`, *optional*, defaults to 2): Epochs in a row at that weight before it is pruned.

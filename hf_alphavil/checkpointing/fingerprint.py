@@ -58,7 +58,7 @@ def settings_fingerprint(args: MultitaskSettings) -> dict[str, Any]:
     return settings | {
         "data_seed": args.resolved_data_seed,
         "method_kwargs": as_json(asdict(options)),
-        "normalize_task_weights": args.normalizes_task_weights,
+        "normalize_task_weights": args.resolved_normalize_task_weights,
     }
 
 

@@ -27,9 +27,9 @@ class AlphaVIL(Method):
     αVIL: every task trains from the same θ0 and leaves δ_t; α minimises the target's held-out loss of θ0 + Σ α_t δ_t;
     then θ ← θ0 + Σ α_t δ_t and w_t ← w_t + (α_t − 1).
 
-    Our reading of the paper: w and α start at 1, and the weight rule is additive. Ours: bounds, moving average and
-    normalisation of the weights, a joint phase before the forks, and pruning. The paper fits α by gradient steps on
-    the target's loss and leaves other optimizers to future work.
+    Our reading of the paper: w and α start at 1, and the weight rule is additive. Ours: what [`WeightRule`] adds to
+    it, a joint phase before the forks, and pruning. The paper fits α by gradient steps on the target's loss and leaves
+    other optimizers to future work.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -48,6 +48,15 @@ class AlphaVIL(Method):
         super().__init__(args, tasks)
         self.alpha_init = 1.0 / len(self.tasks) if args.alpha_init == "mean" else float(args.alpha_init)
         self.alpha_optimizer = make_alpha_optimizer(args)
+        self.weight_rule = WeightRule(
+            target=args.target_task,
+            minimum=args.min_task_weight,
+            maximum=args.max_task_weight,
+            normalization=args.resolved_normalize_task_weights,
+            average=args.weight_average,
+            target_minimum=args.min_target_weight,
+            max_change=args.max_weight_change,
+        )
         self.pruning = Pruning(args.prune_below, args.prune_patience, args.target_task)
 
     def check(self, deltas: DeltaBank, objectives: Objectives) -> None:
@@ -136,10 +145,7 @@ class AlphaVIL(Method):
 
     def _update_weights(self, alpha: Mapping[str, float]) -> list[str]:
         """Sets the next epoch's weights from the unpruned tasks' α. Returns the tasks that leave the plan."""
-        args = self.args
-        rule = WeightRule(
-            args.min_task_weight, args.max_task_weight, args.normalizes_task_weights, args.weight_average
-        )
+        rule = self.weight_rule
         weights = rule.step({task: self.task_weights[task] for task in alpha}, alpha, self.alpha_init)
         leaving = self.pruning.observe(weights)
         weights = rule.normalized({task: weight for task, weight in weights.items() if task not in leaving})

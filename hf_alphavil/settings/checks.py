@@ -25,7 +25,7 @@ def require(settings: Any, name: str, valid: bool, wanted: str) -> None:
 
 def require_choices(settings: Any, group: type) -> None:
     """
-    Checks every field of a group that lists its choices in its metadata.
+    Checks every field of a group that lists its choices in its metadata. The default `None` needs no choice.
 
     `HfArgumentParser` makes the same check on the command line; this one covers values that come from Python code or
     from a file.
@@ -39,5 +39,6 @@ def require_choices(settings: Any, group: type) -> None:
     """
     for entry in fields(group):
         if choices := entry.metadata.get("choices"):
-            valid = getattr(settings, entry.name) in choices
+            value = getattr(settings, entry.name)
+            valid = value in choices or (value is None and entry.default is None)
             require(settings, entry.name, valid, f"one of {', '.join(choices)}")

@@ -92,8 +92,8 @@ class MultitaskSettings(
         return "on" if self.train_sampling_strategy == "group_by_length" else self.length_grouping
 
     @property
-    def normalizes_task_weights(self) -> bool:
-        """`bool`: `normalize_task_weights`; if it is not set, whether weights act on the learning rate."""
+    def resolved_normalize_task_weights(self) -> str:
+        """`str`: `normalize_task_weights`; if it is not set, `all` for weights of the learning rate, else `none`."""
         if self.normalize_task_weights is None:
-            return self.weight_applies_to == "learning_rate"
+            return "all" if self.weight_applies_to == "learning_rate" else "none"
         return self.normalize_task_weights

@@ -26,14 +26,27 @@ class WeightArguments:
         default=0.1,
         metadata={"help": "Lower bound of a task weight. A weight that reaches 0 never recovers."},
     )
+    min_target_weight: float | None = field(
+        default=None,
+        metadata={
+            "help": "Lower bound of the target's own weight, which also holds after normalisation. Default: "
+            "`min_task_weight`, before normalisation."
+        },
+    )
     max_task_weight: float | None = field(
         default=None, metadata={"help": "Upper bound of a task weight. Default: none."}
     )
-    normalize_task_weights: bool | None = field(
+    max_weight_change: float | None = field(
+        default=None,
+        metadata={"help": "The greatest change of a task weight in an epoch, before bounds and normalisation."},
+    )
+    normalize_task_weights: str | None = field(
         default=None,
         metadata={
-            "help": "Whether to scale the weights to mean 1 after each update. Default: yes with "
-            "`weight_applies_to=learning_rate`, no with `loss`."
+            "help": "How weights are normalised after each update: `none`; to mean 1 over `all` tasks; to mean 1 over "
+            "the `auxiliaries`, where the target keeps its own weight; or by the `target`, whose weight is then 1. "
+            "Default: `all` with `weight_applies_to=learning_rate`, `none` with `loss`.",
+            "choices": ("none", "all", "auxiliaries", "target"),
         },
     )
     weight_average: float = field(
@@ -72,6 +85,21 @@ class WeightArguments:
             "1 or more, and no less than min_task_weight (weights start at 1)",
         )
         require(self, "min_task_weight", low <= 1, "at most 1, where weights start")
+        least = self.min_target_weight
+        require(
+            self,
+            "min_target_weight",
+            least is None or 0 <= least <= 1,
+            "0 or more, and at most 1, where weights start",
+        )
+        change = self.max_weight_change
+        require(self, "max_weight_change", change is None or change > 0, "a positive number, or leave it out")
+        require(
+            self,
+            "normalize_task_weights",
+            self.normalize_task_weights != "target" or (low if least is None else least) > 0,
+            "'target' together with a min_target_weight above 0, because weights are divided by the target's",
+        )
         require(self, "weight_average", 0 <= self.weight_average < 1, "a share in [0, 1)")
         require(self, "prune_patience", self.prune_patience > 0, "a positive number of epochs")
         if self.prune_below is not None:

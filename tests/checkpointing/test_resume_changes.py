@@ -60,7 +60,7 @@ def same_args(tmp_path_factory):
     return toy_trainer(tmp_path_factory.mktemp("same"), **SETTINGS).args
 
 
-OTHER_VALUES = {"method": "multitask", "method_kwargs": '{"probe_fraction": 0.4}', "normalize_task_weights": False}
+OTHER_VALUES = {"method": "multitask", "method_kwargs": '{"probe_fraction": 0.4}', "normalize_task_weights": "none"}
 
 
 @pytest.mark.parametrize("name", sorted([*MUST_MATCH, *CHANGES_WITH_WARNING, *MAY_CHANGE]))
@@ -95,7 +95,7 @@ def test_all_that_differs_is_listed_at_once(stopped, tmp_path):
 
 def test_the_same_values_in_other_words_match(stopped, tmp_path):
     folder, whole = stopped
-    same = {"data_seed": 42, "alpha_init": 1, "method_kwargs": "{}", "normalize_task_weights": True}
+    same = {"data_seed": 42, "alpha_init": 1, "method_kwargs": "{}", "normalize_task_weights": "all"}
     assert_same_run(whole, run_toy(tmp_path, resume_from_checkpoint=str(folder / MIDDLE), **SETTINGS | same))
 
 

@@ -10,7 +10,7 @@ from support.exactness import TOLERANCE, assert_equals_reference, reference
 from support.forking import fork_runs
 from support.toy_run import META_ROWS, NOISY_RUN, SIZES, TARGET, run_toy, toy_data, toy_model
 
-LEARNING_RATE = {"weight_applies_to": "learning_rate", "normalize_task_weights": True}
+LEARNING_RATE = {"weight_applies_to": "learning_rate", "normalize_task_weights": "all"}
 #: b leaves after the second or third of five epochs.
 PRUNES = {
     "alpha_learning_rate": 0.5,
@@ -29,8 +29,14 @@ CASES = {
     "large_penalty": {"alpha_l2": 0.3},
     "penalised_layers": {"alpha_granularity": "layer", "alpha_l1": 0.001, "alpha_l2": 0.01},
     "average": {"weight_average": 0.6, "min_task_weight": 0.9, "max_task_weight": 1.2, **LEARNING_RATE},
+    "target_bound": {"min_target_weight": 1.0, "min_task_weight": 0.0, "alpha_objective": "entropy", **LEARNING_RATE},
+    "target_bound_alone": {"min_target_weight": 0.95, "alpha_objective": "entropy"},
+    "changes": {"max_weight_change": 0.05, **LEARNING_RATE},
+    "normalized_auxiliaries": {**LEARNING_RATE, "normalize_task_weights": "auxiliaries"},
+    "normalized_by_target": {"normalize_task_weights": "target"},
     "pruning": PRUNES,
     "pruning_by_learning_rate": PRUNES | LEARNING_RATE | {"alpha_granularity": "layer"},
+    "pruning_auxiliaries": PRUNES | LEARNING_RATE | {"normalize_task_weights": "auxiliaries"},
     "pruning_joint": PRUNES | {"joint_fraction": 0.4, "task_sampling": "weights"},
     "prompt_pruning": PRUNES | {"weight_average": 0.0, "prune_below": 0.5, "prune_patience": 1},
     "entropy": {"alpha_objective": "entropy"},

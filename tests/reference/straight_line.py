@@ -131,7 +131,9 @@ def straight_line_avil(
     phase_optimizer_state="per_task",
     weight_applies_to="loss",
     min_task_weight,
+    min_target_weight=None,
     max_task_weight=None,
+    max_weight_change=None,
     normalize_task_weights,
     weight_average=0.0,
     prune_below=None,
@@ -156,6 +158,7 @@ def straight_line_avil(
         (task_sampling, ("proportional", "uniform", "temperature", "weights")),
         (phase_optimizer_state, ("per_task", "reset")),
         (weight_applies_to, ("loss", "learning_rate")),
+        (normalize_task_weights, ("none", "all", "auxiliaries", "target")),
         (alpha_optimizer, ("sgd", "adam")),
         (alpha_objective, ("loss", "entropy")),
         (alpha_granularity, ("task", "layer")),
@@ -198,6 +201,19 @@ def straight_line_avil(
         J = round(joint_fraction * sum(K.values()))
         k = {t: max(1, round((1 - joint_fraction) * K[t])) for t in tasks}
     N = J + sum(k.values())
+
+    def normalize(w):
+        if normalize_task_weights == "none":
+            return w
+        of_target, of_others = w[target], sum(w[t] for t in w if t != target)
+        if normalize_task_weights == "target":
+            new_target, new_others = 1, of_others / of_target
+        elif normalize_task_weights == "auxiliaries":
+            new_target, new_others = of_target, len(w) - 1
+        else:
+            new_target = max(min_target_weight or 0, of_target * len(w) / (of_target + of_others))
+            new_others = len(w) - new_target
+        return {t: new_target if t == target else w[t] * new_others / of_others for t in w}
 
     def rate(epoch, share):
         """Base learning rate at this share of the epoch."""
@@ -323,7 +339,11 @@ def straight_line_avil(
         chosen = {t: a for t, a in in_one_number(coefficients).items() if t not in pruned}
         used, w = w, {}
         for t in staying:
-            w[t] = max(min_task_weight, used[t] + (chosen[t] / start_alpha - 1))
+            step = chosen[t] / start_alpha - 1
+            if max_weight_change is not None and abs(step) > max_weight_change:
+                step = math.copysign(max_weight_change, step)
+            least = min_target_weight if t == target and min_target_weight is not None else min_task_weight
+            w[t] = max(least, used[t] + step)
             if max_task_weight is not None:
                 w[t] = min(max_task_weight, w[t])
             w[t] = weight_average * used[t] + (1 - weight_average) * w[t]
@@ -335,9 +355,7 @@ def straight_line_avil(
                     leaving.append(t)
         pruned |= set(leaving)
         staying = [t for t in staying if t not in pruned]
-        if normalize_task_weights:
-            mean = sum(w[t] for t in staying) / len(staying)
-            w = {t: w[t] / mean for t in staying}
+        w = normalize({t: w[t] for t in staying})
         w = {t: 0.0 if t in pruned else w[t] for t in tasks}
 
         records.append(

@@ -28,7 +28,7 @@ BASE = {
     "momentum": 0.9,
     "weight_decay": 0.01,
     "min_task_weight": 0.1,
-    "normalize_task_weights": False,
+    "normalize_task_weights": "none",
     "alpha_steps": 5,
     "alpha_learning_rate": 0.1,
     "alpha_batch_size": 40,
@@ -137,7 +137,7 @@ def test_phases_equal_torch_sgd(max_grad_norm, state):
     [
         {},
         {"joint_fraction": 0.4, "task_sampling": "weights", "alpha_batch_size": 7, "lr_schedule": "linear"},
-        {"joint_fraction": 0.4, "weight_applies_to": "learning_rate", "normalize_task_weights": True},
+        {"joint_fraction": 0.4, "weight_applies_to": "learning_rate", "normalize_task_weights": "all"},
         {"alpha_optimizer": "adam", "alpha_init": "mean", "max_task_weight": 3.0, "alpha_applies_to": "encoder"},
     ],
 )
@@ -272,7 +272,7 @@ def test_weights():
         for t in SIZES:
             raw = record["task_weights_used"][t] + record["alpha"][t] / 0.5 - 1
             assert record["task_weights"][t] == pytest.approx(min(1.5, max(0.1, raw)), abs=1e-12)
-    for record in run(normalize_task_weights=True):
+    for record in run(normalize_task_weights="all"):
         assert sum(record["task_weights"].values()) == pytest.approx(4)
 
 

@@ -86,6 +86,16 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
             "alpha_data='test': pass it together with alpha_objective='entropy' and method='alphavil'",
         ),
         ({"min_task_weight": 1.5}, "min_task_weight=1.5: pass at most 1"),
+        ({"min_target_weight": 1.5}, "min_target_weight=1.5: pass 0 or more, and at most 1, where weights start"),
+        ({"max_weight_change": 0.0}, "max_weight_change=0.0: pass a positive number"),
+        (
+            {"normalize_task_weights": True},
+            "normalize_task_weights=True: pass one of none, all, auxiliaries, target",
+        ),
+        (
+            {"normalize_task_weights": "target", "min_task_weight": 0.0},
+            "normalize_task_weights='target': pass 'target' together with a min_target_weight above 0",
+        ),
         ({"weight_average": 1.0}, r"weight_average=1.0: pass a share in \[0, 1\)"),
         ({"prune_patience": 0}, "prune_patience=0: pass a positive number of epochs"),
         ({"prune_below": 1.0}, "prune_below=1.0: pass less than 1"),
@@ -135,7 +145,7 @@ def test_command_line_file_and_python_agree(tmp_path):
 
 def test_copies_and_pickles_keep_every_setting(tmp_path):
     made = arguments(method="forkmerge", method_kwargs='{"branches": [0, 2]}', alpha_init=2, weight_applies_to="loss")
-    assert (made.alpha_init, made.normalizes_task_weights) == ("2", False)
+    assert (made.alpha_init, made.resolved_normalize_task_weights) == ("2", "none")
     changed = dataclasses.replace(made, alpha_steps=3)
     assert changed.to_dict() == made.to_dict() | {"alpha_steps": 3}
     torch.save(made, tmp_path / "training_args.bin")

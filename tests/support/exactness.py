@@ -19,12 +19,12 @@ CASES = {
     "loss": ({}, {}),
     "learning_rate": (
         {"weight_applies_to": "learning_rate"},
-        {"weight_applies_to": "learning_rate", "normalize_task_weights": True},
+        {"weight_applies_to": "learning_rate", "normalize_task_weights": "all"},
     ),
     "share": ({"delta_fraction": 0.6}, {"delta_fraction": 0.6}),
     "share_learning_rate": (
         {"delta_fraction": 0.6, "weight_applies_to": "learning_rate"},
-        {"delta_fraction": 0.6, "weight_applies_to": "learning_rate", "normalize_task_weights": True},
+        {"delta_fraction": 0.6, "weight_applies_to": "learning_rate", "normalize_task_weights": "all"},
     ),
     "accumulation": ({"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}, {}),
     "clipping": ({"max_grad_norm": 0.1}, {"max_grad_norm": 0.1}),
@@ -35,7 +35,7 @@ CASES = {
             "per_device_train_batch_size": 4,
             "gradient_accumulation_steps": 2,
         },
-        {"max_grad_norm": 0.1, "weight_applies_to": "learning_rate", "normalize_task_weights": True},
+        {"max_grad_norm": 0.1, "weight_applies_to": "learning_rate", "normalize_task_weights": "all"},
     ),
     "constant_schedule": ({"lr_scheduler_type": "constant"}, {"lr_schedule": "constant"}),
     "warmup": ({"warmup_steps": 7}, {"warmup_steps": 7}),
@@ -56,8 +56,8 @@ CASES = {
     "uneven_meta_batches": ({"alpha_batch_size": 9}, {"alpha_batch_size": 9}),
     "encoder_only": ({"alpha_applies_to": "encoder"}, {"alpha_applies_to": "encoder"}),
     "bounds": (
-        {"min_task_weight": 0.9, "max_task_weight": 1.1, "normalize_task_weights": True},
-        {"min_task_weight": 0.9, "max_task_weight": 1.1, "normalize_task_weights": True},
+        {"min_task_weight": 0.9, "max_task_weight": 1.1, "normalize_task_weights": "all"},
+        {"min_task_weight": 0.9, "max_task_weight": 1.1, "normalize_task_weights": "all"},
     ),
     "skipped_task": (
         {"min_task_weight": 0.0, "alpha_learning_rate": 2.0, "optim_args": "momentum=0.9"},
@@ -94,7 +94,7 @@ def reference(**settings):
         "learning_rate": 0.1,
         "per_step_rows": 8,
         "min_task_weight": 0.1,
-        "normalize_task_weights": False,
+        "normalize_task_weights": "none",
         "alpha_steps": 5,
         "alpha_learning_rate": 0.1,
         "alpha_batch_size": 64,
