@@ -10,8 +10,6 @@ from workload import Rows, Workload
 
 #: The tasks from which problems are made.
 TASKS = ("rte", "mrpc", "wnli", "cb", "copa", "stsb", "cola")
-#: Rows of every auxiliary, and of the test set, at most.
-AUXILIARY_ROWS, TEST_ROWS = 300, 2000
 #: The greatest label of a regression task, by which its labels are divided.
 SCALES = {"stsb": 5.0}
 
@@ -32,55 +30,67 @@ class Problem:
     test: Rows
 
 
-def make_problem(workload: Workload, target: str, suite: str, rows: int, seed: int) -> Problem:
+def make_problem(
+    workload: Workload, target: str, suite: str, rows: int, seed: int, auxiliary_rows: int, test_rows: int
+) -> Problem:
     """
-    Draws a problem. The seed changes the training rows, the auxiliaries' rows and their permuted labels.
+    Draws a problem.
+
+    The seed changes the test rows, the training rows, the auxiliaries' rows and their permuted labels. With equal
+    seeds, all suites have the same rows of the target, and more training rows of it include fewer ones.
 
     Args:
         workload (`Workload`): Has all of `TASKS`.
         target (`str`): The target.
         suite (`str`):
             `natural`: the other tasks of αVIL's paper. `mixed`: other rows of the target's own task as `more`, which
-            must help; a task on grammar or sentiment that should not matter; and `shuffled`, sentence pairs with
-            permuted labels, which must not help. `hostile`: two such tasks and the unrelated one.
+            must help; a task on grammar (pronouns, if grammar is the target) as `unrelated`, which should not matter;
+            and `shuffled`, sentence pairs with permuted labels, which must not help. `hostile`: two such tasks and the
+            unrelated one.
         rows (`int`): Training rows of the target.
         seed (`int`): Seed of all draws.
+        auxiliary_rows (`int`): Rows of every auxiliary, at most.
+        test_rows (`int`): Test rows, at most. They are drawn from the official training and validation sets.
+
+    Raises:
+        ValueError: If there is no such suite, or if the target has too few rows.
     """
-    drawn = random.Random(f"{seed} {target} {suite}")
     own = [_scaled(row, target) for row in workload.rows[target] + workload.validation[target]]
-    drawn.shuffle(own)
-    train, more = own[:rows], own[rows : rows + AUXILIARY_ROWS]
-    # Every suite has the same test rows for the same seed, so the rows of `more` are never among them.
-    test = own[rows + AUXILIARY_ROWS :][:TEST_ROWS]
+    random.Random(f"{seed} {target}").shuffle(own)
+    num_test = min(test_rows, len(own) - rows - auxiliary_rows)
+    if num_test < rows:
+        raise ValueError(
+            f"{target} has {len(own)} rows, which leaves too few for the test: pass fewer than {rows} training rows "
+            f"of it or fewer than {auxiliary_rows} rows of an auxiliary"
+        )
+    train, more, test = own[:rows], own[rows : rows + auxiliary_rows], own[-num_test:]
     heads, rows_of = {target: workload.heads[target]}, {target: train}
 
-    def add(name: str, source: str, of_task: Rows) -> None:
-        heads[name], rows_of[name] = workload.heads[source], of_task
+    def add(name: str, source: str, shuffled: bool = False, of_task: Rows | None = None) -> None:
+        heads[name], rows_of[name] = workload.heads[source], of_task or sample(name, source, shuffled)
 
-    def sample(source: str) -> Rows:
-        population = [_scaled(row, source) for row in workload.rows[source]]
-        return drawn.sample(population, min(AUXILIARY_ROWS, len(population)))
-
-    def shuffled(source: str) -> Rows:
-        of_task = sample(source)
+    def sample(name: str, source: str, shuffled: bool) -> Rows:
+        drawn = random.Random(f"{seed} {name} {source}")
+        of_task = [_scaled(row, source) for row in workload.rows[source]]
+        of_task = drawn.sample(of_task, min(auxiliary_rows, len(of_task)))
+        if not shuffled:
+            return of_task
         labels = [row["labels"] for row in of_task]
         drawn.shuffle(labels)
         return [{**row, "labels": label} for row, label in zip(of_task, labels, strict=True)]
 
     unrelated = "cola" if target != "cola" else "wnli"
-    pairs = "mrpc" if target != "mrpc" else "rte"
     if suite == "natural":
         for name in ("rte", "mrpc", "wnli", "cb", "copa"):
             if name != target:
-                add(name, name, sample(name))
-    elif suite == "mixed":
-        add("more", target, more)
-        add("unrelated", unrelated, sample(unrelated))
-        add("shuffled", pairs, shuffled(pairs))
-    elif suite == "hostile":
-        add("unrelated", unrelated, sample(unrelated))
-        add("shuffled", pairs, shuffled(pairs))
-        add("shuffled_too", "stsb" if target != "stsb" else "rte", shuffled("stsb" if target != "stsb" else "rte"))
+                add(name, name)
+    elif suite in ("mixed", "hostile"):
+        if suite == "mixed":
+            add("more", target, of_task=more)
+        add("unrelated", unrelated)
+        add("shuffled", "mrpc" if target != "mrpc" else "rte", shuffled=True)
+        if suite == "hostile":
+            add("shuffled_too", "stsb" if target != "stsb" else "rte", shuffled=True)
     else:
         raise ValueError(f"suite {suite!r}: pass natural, mixed or hostile")
     return Problem(heads, rows_of, test)

@@ -1,17 +1,16 @@
-"""Low-resource problems: who may see which rows, and what the study runs and skips."""
+"""Low-resource problems: who may see which rows. Scores of their test sets."""
 
-import json
-import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-import yaml
+from transformers import EvalPrediction
 
-from low_resource import id_of, main, specs_of, summary
-from low_resource_data import AUXILIARY_ROWS, TASKS, TEST_ROWS, make_problem
+from low_resource_data import TASKS, make_problem
+from low_resource_run import matthews_of, score_of
 from workload import Workload
 
-PRESETS = Path(__file__).parents[2] / "benchmarks" / "presets"
+AUXILIARY_ROWS, TEST_ROWS = 300, 2000
 
 
 def row(task, number):
@@ -30,10 +29,14 @@ def ids(rows):
     return [tuple(each["input_ids"]) for each in rows]
 
 
+def make(workload, target, suite, rows, seed=0):
+    return make_problem(workload, target, suite, rows, seed, AUXILIARY_ROWS, TEST_ROWS)
+
+
 @pytest.mark.parametrize("suite", ["natural", "mixed", "hostile"])
 @pytest.mark.parametrize("target", ["rte", "stsb", "cola"])
 def test_no_test_row_is_trained_on(target, suite, workload):
-    problem = make_problem(workload, target, suite, 200, seed=3)
+    problem = make(workload, target, suite, 200, seed=3)
     assert next(iter(problem.train)) == target
     assert list(problem.heads) == list(problem.train)
     assert len(problem.train[target]) == 200
@@ -43,14 +46,29 @@ def test_no_test_row_is_trained_on(target, suite, workload):
     assert len(set(ids(problem.test))) == TEST_ROWS
 
 
-def test_suites_share_test_sets_and_seeds_change_them(workload):
-    first, again, other = (make_problem(workload, "rte", "mixed", 200, seed) for seed in (0, 0, 1))
+def test_the_seed_alone_decides_the_targets_rows(workload):
+    """Suites are compared on equal rows of the target, and sizes on growing ones."""
+    first, again, hostile, more = (
+        make(workload, "rte", suite, rows)
+        for suite, rows in [("mixed", 200), ("mixed", 200), ("hostile", 200), ("mixed", 300)]
+    )
     assert first == again
+    assert first.test == hostile.test == more.test
+    assert first.train["rte"] == hostile.train["rte"] == more.train["rte"][:200]
+    assert first.train["shuffled"] == hostile.train["shuffled"]
+    other = make(workload, "rte", "mixed", 200, seed=1)
     assert ids(first.train["rte"]) != ids(other.train["rte"])
+    assert ids(first.test) != ids(other.test)
+    assert ids(first.train["shuffled"]) != ids(other.train["shuffled"])
+
+
+def test_a_target_with_too_few_rows_is_refused(workload):
+    with pytest.raises(ValueError, match=r"rte has 3100 rows, .* pass fewer than 1500 "):
+        make(workload, "rte", "mixed", 1500)
 
 
 def test_more_is_the_targets_own_task_with_its_own_labels(workload):
-    problem = make_problem(workload, "stsb", "mixed", 200, seed=0)
+    problem = make(workload, "stsb", "mixed", 200)
     more = problem.train["more"]
     assert len(more) == AUXILIARY_ROWS
     assert {each["input_ids"][0] for each in more} == {TASKS.index("stsb")}
@@ -59,7 +77,7 @@ def test_more_is_the_targets_own_task_with_its_own_labels(workload):
 
 
 def test_shuffled_labels_are_a_permutation(workload):
-    shuffled = make_problem(workload, "rte", "mixed", 200, seed=0).train["shuffled"]
+    shuffled = make(workload, "rte", "mixed", 200).train["shuffled"]
     true = [number % 2 for _, number in ids(shuffled)]
     given = [each["labels"] for each in shuffled]
     assert sorted(true) == sorted(given)
@@ -67,24 +85,11 @@ def test_shuffled_labels_are_a_permutation(workload):
     assert 0.4 < agreement < 0.6
 
 
-@pytest.mark.parametrize("preset", sorted((PRESETS / "low_resource").glob("*.yaml")), ids=lambda path: path.stem)
-def test_presets_define_distinct_runs(preset):
-    specs = list(specs_of(yaml.safe_load(preset.read_text())))
-    assert len({id_of(spec) for spec in specs}) == len(specs) > 0
-    assert [spec["seed"] for spec in specs] == sorted(spec["seed"] for spec in specs)
-
-
-def test_finished_runs_are_not_repeated(tmp_path, monkeypatch, capsys):
-    preset = {"targets": ["rte"], "suites": ["mixed"], "rows": {"rte": 9}, "seeds": [0, 1], "settings": {"seed": 0}}
-    preset["methods"] = {"one": {"method": "multitask"}, "two": {"method": "single"}}
-    (tmp_path / "preset.yaml").write_text(yaml.safe_dump(preset))
-    specs = list(specs_of(preset))
-    results = [{**spec, "id": id_of(spec), "score": 0.5 + number / 10} for number, spec in enumerate(specs)]
-    (tmp_path / "results.jsonl").write_text("".join(json.dumps(result) + "\n" for result in results))
-    command = ["low_resource.py", tmp_path / "preset.yaml", "--workload", tmp_path, "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", [*map(str, command), "--output", str(tmp_path / "results.jsonl")])
-    assert main() == 0  # there is no workload to train on
-    printed = capsys.readouterr()
-    assert "0 runs left, 0 failed" in printed.err
-    assert summary(results) in printed.out
-    assert "| one | 60.0 (2) |" in printed.out
+def test_scores():
+    logits = np.array([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 3.0]])
+    assert score_of(EvalPrediction(logits, np.array([0, 1, 1, 1]))) == {"score": 0.75}
+    assert score_of(EvalPrediction(np.array([[1.0], [2.0], [9.0]]), np.array([0.1, 0.2, 0.3]))) == {"score": 1.0}
+    assert score_of(EvalPrediction(np.ones((3, 1)), np.array([0.1, 0.2, 0.3]))) == {"score": 0.0}
+    # One of two negatives and both positives found: (2·1 − 1·0) / √(3·2·2·1)
+    assert matthews_of(EvalPrediction(logits, np.array([0, 1, 1, 1])))["score"] == pytest.approx(2 / 12**0.5)
+    assert matthews_of(EvalPrediction(np.ones((4, 2)), np.array([0, 1, 1, 1]))) == {"score": 0.0}

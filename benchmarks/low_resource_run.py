@@ -1,0 +1,113 @@
+"""Trains and tests one run of a low-resource study."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+from transformers import EvalPrediction
+from transformers.trainer_callback import PrinterCallback
+
+from cpu_pairs import now
+from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+from low_resource_data import Problem
+
+DIGITS = 6
+
+
+def score_of(prediction: EvalPrediction) -> dict[str, float]:
+    """Spearman's rank correlation for float labels, 0 for a constant prediction; accuracy for others."""
+    outputs, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    if labels.dtype.kind != "f":
+        return {"score": float((outputs.argmax(-1) == labels).mean())}
+    from scipy.stats import spearmanr
+
+    outputs = outputs.squeeze(-1)
+    return {"score": float(spearmanr(outputs, labels).statistic) if np.ptp(outputs) > 0 else 0.0}
+
+
+def matthews_of(prediction: EvalPrediction) -> dict[str, float]:
+    """Matthews' correlation of two classes, 0 for a constant prediction."""
+    predicted, labels = np.asarray(prediction.predictions).argmax(-1), np.asarray(prediction.label_ids)
+    return {"score": float(np.corrcoef(predicted, labels)[0, 1]) if np.ptp(predicted) > 0 else 0.0}
+
+
+#: Scores of targets that have another than [`score_of`].
+SCORES = {"cola": matthews_of}
+
+
+def train_and_test(
+    spec: Mapping[str, Any],
+    problem: Problem,
+    make_model: Callable[[dict[str, dict[str, Any]]], nn.Module],
+    **arguments: Any,
+) -> dict[str, Any]:
+    """
+    Trains on a problem and scores the last model.
+
+    `multitask` and `single` train on all training rows of the target; methods that fit α or weights hold out a part.
+    `single` takes as many steps as all tasks together would.
+
+    Args:
+        spec (`Mapping[str, Any]`): The run's `target`, `seed` and `settings` (training arguments).
+        problem (`Problem`): The problem.
+        make_model (`Callable`): Makes the model for heads by task.
+        arguments (`dict`, *optional*): Arguments of [`MultitaskTrainer`] and training arguments of every run.
+
+    Returns:
+        `dict`: What the result of a run says beside its definition; see benchmarks/README.md.
+    """
+    transformers.logging.set_verbosity_error()
+    target, settings, train = spec["target"], dict(spec["settings"]), dict(problem.train)
+    size = settings["per_device_train_batch_size"]
+    if settings["method"] == "single":
+        steps = sum(-(-len(rows) // size) for rows in train.values())
+        settings["max_steps"] = settings["num_train_epochs"] * steps
+        train = {target: train[target]}
+    processing_class = arguments.pop("processing_class", None)
+    began = now()
+    torch.manual_seed(spec["seed"])
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = MultitaskTrainer(
+            model=make_model({name: problem.heads[name] for name in train}),
+            args=MultitaskTrainingArguments(
+                output_dir=folder, target_task=target, seed=spec["seed"], report_to=[], save_strategy="no",
+                disable_tqdm=True, logging_strategy="no", **arguments, **settings,
+            ),
+            train_dataset=train,
+            processing_class=processing_class,
+            compute_metrics={target: SCORES.get(target, score_of)},
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        metrics = trainer.evaluate({target: problem.test})
+    rows = {name: len(dataset) for name, dataset in trainer.train_datasets.items()}
+    return _plain({
+        "score": metrics[f"eval_{target}_score"],
+        "test_loss": metrics[f"eval_{target}_loss"],
+        "trained_rows": rows,
+        "held_out_rows": 0 if trainer.meta_set is None else len(trainer.meta_set),
+        "tested_rows": len(problem.test),
+        "steps": trainer.state.global_step,
+        "target_steps_in_a_row": -(-rows[target] // size),
+        "history": trainer.history,
+        "seconds": now() - began,
+        "device": str(trainer.args.device),
+    })  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """JSON of moderate size: numbers with few digits, and null for those that are not finite."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,110 @@
+"""Executes the runs of a preset in worker processes and keeps one JSON line per finished run."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from memory import PRELOAD
+from run_options import Deadline, add_run_options
+from study_summary import summary
+
+Spec = dict[str, Any]
+Result = dict[str, Any]
+
+
+def specs_of(preset: Mapping[str, Any]) -> Iterator[Spec]:
+    """The runs of a preset, seed by seed, so that a stopped study has compared all methods on some seeds."""
+    problems = [(target, rows) for target, numbers in preset["rows"].items() for rows in numbers]
+    for seed, (target, rows), suite, (name, method) in product(
+        preset["seeds"], problems, preset["suites"], preset["methods"].items()
+    ):
+        yield {
+            "target": target, "suite": suite, "rows": rows, "auxiliary_rows": preset["auxiliary_rows"],
+            "test_rows": preset["test_rows"], "seed": seed, "name": name, "settings": preset["settings"] | method,
+        }  # fmt: skip
+
+
+def id_of(spec: Spec) -> str:
+    """A digest of a run's definition."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def read_results(path: Path) -> dict[str, Result]:
+    """
+    Reads finished runs by id, and removes the end of a line that was being written when a study was killed.
+
+    Args:
+        path (`Path`): JSON lines. The file need not exist.
+    """
+    if not path.exists():
+        return {}
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole)
+    return {result["id"]: result for result in map(json.loads, whole.splitlines())}
+
+
+def study_parser(description: str) -> argparse.ArgumentParser:
+    """A parser of the preset, the output and the options of runs."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", type=Path, help="YAML file")
+    parser.add_argument("--output", type=Path, required=True, help="JSON lines, one per finished run")
+    add_run_options(parser)
+    return parser
+
+
+def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) -> int:
+    """
+    Executes the runs that are missing and prints the summary of all.
+
+    Args:
+        options (`argparse.Namespace`): Options of [`study_parser`].
+        run (`Callable[[dict], dict]`): Executes a run in a worker process and returns its result. It can be pickled.
+
+    Returns:
+        `int`: The exit status: 1 if a run failed.
+    """
+    deadline = Deadline(options.minutes)
+    specs = list(specs_of(yaml.safe_load(options.preset.read_text())))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    results = read_results(options.output)
+    waiting = [spec for spec in options.shard.of(specs) if id_of(spec) not in results]
+    failed = 0
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(PRELOAD)
+    with ProcessPoolExecutor(options.jobs, mp_context=server) as pool, options.output.open("a") as file:
+        running: dict[Future[Result], Spec] = {}
+        while waiting or running:
+            while waiting and len(running) < options.jobs and not deadline.is_over():
+                spec = waiting.pop(0)
+                running[pool.submit(run, spec)] = spec
+            if not running:
+                break
+            future = next(as_completed(running))
+            spec = running.pop(future)
+            label = f"{spec['target']} {spec['rows']} {spec['suite']} {spec['name']} seed {spec['seed']}"
+            try:
+                result = {"id": id_of(spec), **spec, **future.result()}
+            except Exception as error:
+                failed += 1
+                print(f"{label}: {error!r}", file=sys.stderr, flush=True)
+                continue
+            results[result["id"]] = result
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            print(f"{label}: {result['score']:.4f}, {result['seconds']:.1f} s", file=sys.stderr, flush=True)
+    print(summary(list(results.values())))
+    print(f"{len(waiting)} runs left, {failed} failed", file=sys.stderr)
+    return int(failed > 0)

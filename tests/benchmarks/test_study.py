@@ -1,0 +1,140 @@
+"""Studies: which runs a preset defines, which of them are executed, and how methods are compared."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+import study
+from run_options import Share
+from study import execute_study, id_of, read_results, specs_of, study_parser
+from study_summary import paired_differences, summary
+
+PRESETS = Path(__file__).parents[2] / "benchmarks" / "presets"
+PRESET = {
+    "rows": {"rte": [9], "stsb": [9, 12]},
+    "auxiliary_rows": 5,
+    "test_rows": 20,
+    "suites": ["mixed"],
+    "seeds": [0, 1],
+    "settings": {"learning_rate": 0.1},
+    "methods": {"multitask": {"method": "multitask"}, "other": {"method": "single", "learning_rate": 0.2}},
+}
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS.glob("[lt]*/*.yaml")), ids=lambda path: path.stem)
+def test_presets_define_distinct_runs(preset):
+    specs = list(specs_of(yaml.safe_load(preset.read_text())))
+    assert len({id_of(spec) for spec in specs}) == len(specs) > 0
+    assert [spec["seed"] for spec in specs] == sorted(spec["seed"] for spec in specs)
+
+
+def test_development_and_report_share_no_problem():
+    halves = [
+        list(specs_of(yaml.safe_load((PRESETS / "testbed" / f"{half}.yaml").read_text())))
+        for half in ("development", "report")
+    ]
+    seeds, targets = ([{spec[key] for spec in half} for half in halves] for key in ("seed", "target"))
+    assert not seeds[0] & seeds[1]
+    assert not targets[0] & targets[1]
+
+
+def score(spec):
+    return {
+        "score": spec["rows"] / 100 + spec["settings"]["learning_rate"] + spec["seed"] / 10,
+        "seconds": 2.0,
+        "steps": 4,
+    }
+
+
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Executes the preset in threads instead of processes."""
+    monkeypatch.setattr(study, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
+    (tmp_path / "preset.yaml").write_text(yaml.safe_dump(PRESET))
+
+    def execute(run=score, *options, output="results.jsonl"):
+        command = [str(tmp_path / "preset.yaml"), "--output", str(tmp_path / output), *options]
+        return execute_study(study_parser("Compares.").parse_args(command), run)
+
+    return execute
+
+
+def test_runs_that_fail_or_are_cut_off_are_repeated_and_no_others(tmp_path, execute, capsys):
+    executed = []
+
+    def fails_once(spec):
+        executed.append(id_of(spec))
+        if len(executed) == 3:
+            raise OSError("full")
+        return score(spec)
+
+    assert execute(fails_once) == 1
+    assert "0 runs left, 1 failed" in capsys.readouterr().err
+    path, ids = tmp_path / "results.jsonl", [id_of(spec) for spec in specs_of(PRESET)]
+    assert executed == ids
+    assert list(read_results(path)) == [*ids[:2], *ids[3:]]
+    path.write_text(path.read_text()[:-9])  # killed while it wrote the last line
+    executed.clear()
+    executed += ["", "", ""]
+    assert execute(fails_once) == 0
+    assert sorted(executed[3:]) == sorted([ids[2], ids[-1]])
+    assert sorted(read_results(path)) == sorted(ids)
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == list(read_results(path))
+
+
+def test_shards_join(tmp_path, execute, capsys):
+    execute()
+    whole = capsys.readouterr().out
+    for shard in ("0/2", "1/2"):
+        assert execute(score, "--shard", shard, output=f"{shard[0]}.jsonl") == 0
+    parts = [read_results(tmp_path / f"{index}.jsonl") for index in (0, 1)]
+    assert not set(parts[0]) & set(parts[1])
+    joined = "".join((tmp_path / f"{index}.jsonl").read_text() for index in (0, 1))
+    (tmp_path / "joined.jsonl").write_text(joined)
+    assert read_results(tmp_path / "joined.jsonl") == read_results(tmp_path / "results.jsonl")
+    capsys.readouterr()
+    assert execute(pytest.fail, "--minutes", "0", output="joined.jsonl") == 0
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(whole.splitlines())
+
+
+def test_no_run_starts_after_the_deadline(execute, capsys, tmp_path):
+    assert execute(score, "--minutes", "0") == 0
+    assert "12 runs left, 0 failed" in capsys.readouterr().err
+    assert read_results(tmp_path / "results.jsonl") == {}
+
+
+def test_jobs_run_at_the_same_time(execute):
+    both = threading.Barrier(2, timeout=20)
+
+    def waits_for_another(spec):
+        both.wait()
+        return score(spec)
+
+    assert execute(waits_for_another, "--jobs", "2") == 0
+
+
+@pytest.mark.parametrize("shard", ["2/2", "-1/2", "0", "a/2", "0/0"])
+def test_shards_that_do_not_exist_are_refused(shard, capsys):
+    with pytest.raises(SystemExit):
+        study_parser("").parse_args(["preset", "--output", "x", f"--shard={shard}"])
+    assert "pass i/n" in capsys.readouterr().err
+
+
+def test_every_run_belongs_to_one_shard():
+    runs = list(range(11))
+    assert sorted(run for index in range(3) for run in Share(index, 3).of(runs)) == runs
+
+
+def test_methods_are_compared_on_equal_problems():
+    results = [{**spec, "id": id_of(spec), **score(spec)} for spec in specs_of(PRESET)]
+    del results[2]  # without multitask's score, the pair does not count
+    differences = paired_differences(results, "other", "multitask")
+    assert differences == pytest.approx([0.1] * 5)
+    text = summary(results)
+    assert "| stsb | 12 | mixed | 27.0 (2) | 37.0 (2) |" in text
+    assert "| other | +10.0 [+10.0, +10.0] (5) | +10.0 [+10.0, +10.0] (5) | +10.0 |" in text
+    assert "| multitask | 5 | 4 | 2.0 |" in text
