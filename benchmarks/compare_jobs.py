@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from run_options import Deadline
+
 #: Seconds between two checks of the running processes.
 INTERVAL = 0.1
 #: Seconds that a process gets to end after SIGTERM.
@@ -31,7 +33,11 @@ class Job:
 
 
 def run_jobs(
-    jobs: Sequence[Job], num_parallel: int, on_end: Callable[[Job, int], None], environment: Mapping[str, str]
+    jobs: Sequence[Job],
+    num_parallel: int,
+    on_end: Callable[[Job, int], None],
+    environment: Mapping[str, str],
+    deadline: Deadline,
 ) -> None:
     """
     Runs processes in order, a limited number at a time. If this function ends early, it ends the running processes.
@@ -41,11 +47,12 @@ def run_jobs(
         num_parallel (`int`): Maximum number of processes at a time.
         on_end (`Callable[[Job, int], None]`): Called with each job and its exit status as soon as it has ended.
         environment (`Mapping[str, str]`): Environment variables of the processes.
+        deadline (`Deadline`): When it is over, no process starts, and those that run are finished.
     """
     waiting, running = list(jobs), dict[Job, subprocess.Popen]()
     try:
-        while waiting or running:
-            while waiting and len(running) < num_parallel:
+        while running or (waiting and not deadline.is_over()):
+            while waiting and len(running) < num_parallel and not deadline.is_over():
                 job = waiting.pop(0)
                 running[job] = _start(job, environment)
             for job, process in list(running.items()):

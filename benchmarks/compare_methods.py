@@ -25,6 +25,7 @@ from compare_plots import plot_differences, plot_scores
 from compare_report import format_report
 from compare_results import Results, format_lines, read_result
 from hf_alphavil.files.atomic_file import atomic_write
+from run_options import Deadline, Share, add_run_options
 
 RUN_SCRIPT = Path(__file__).parent / "compare_run.py"
 STOPPED = 128
@@ -88,23 +89,25 @@ class Folder:
         return results
 
 
-def compare(folder: Folder, num_parallel: int) -> int:
+def compare(folder: Folder, num_parallel: int, share: Share, deadline: Deadline) -> int:
     """
     Runs everything that is not finished, and writes the report.
 
     Args:
         folder (`Folder`): Folder of the comparison.
         num_parallel (`int`): Maximum number of runs at a time.
+        share (`Share`): The runs to execute.
+        deadline (`Deadline`): When it is over, no run starts.
 
     Returns:
         `int`: The exit status: 1 if a run failed.
     """
-    pending = [run for run in folder.runs if run not in folder.finished]
+    pending = [run for run in share.of(list(folder.runs)) if run not in folder.finished]
     print(f"{len(folder.runs)} runs, {len(folder.finished)} of them already finished", flush=True)
 
     # Logs of runs that were running when an earlier start was killed.
     shutil.rmtree(folder.path / "running", ignore_errors=True)
-    ended = len(folder.runs) - len(pending)
+    ended = len(folder.finished)
 
     def on_end(job: Job, status: int) -> None:
         nonlocal ended
@@ -123,7 +126,7 @@ def compare(folder: Folder, num_parallel: int) -> int:
 
     threads = max(1, (os.cpu_count() or 1) // num_parallel)
     environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"} | os.environ
-    run_jobs([folder.job(run) for run in pending], num_parallel, on_end, environment)
+    run_jobs([folder.job(run) for run in pending], num_parallel, on_end, environment, deadline)
 
     results = folder.write_results()
     command = shlex.join(["python", *sys.argv])
@@ -150,12 +153,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help=f"YAML file, or a preset: {presets}")
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs and the report")
-    parser.add_argument("--jobs", type=int, default=1, help="number of runs at a time (default 1)")
+    add_run_options(parser)
     parser.add_argument("--data_dir", help="folder of the official files; overrides the configuration")
     parser.add_argument("--model_name_or_path", help="encoder by id or folder; overrides the configuration")
     options = parser.parse_args()
-    if options.jobs < 1:
-        parser.error(f"--jobs {options.jobs}: pass 1 or more")
+    deadline = Deadline(options.minutes)
     try:
         comparison = read_comparison(options.config, options.data_dir, options.model_name_or_path)
         folder = Folder(options.output, comparison)
@@ -164,7 +166,7 @@ def main() -> int:
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    return compare(folder, options.jobs)
+    return compare(folder, options.jobs, options.shard, deadline)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ import psutil
 import pytest
 
 from compare_jobs import Job, run_jobs
+from run_options import Deadline
+
+NEVER = Deadline(float("inf"))
 
 # Writes down when it began and ended.
 NOTE = """
@@ -26,7 +29,7 @@ def job(folder, name, code=NOTE):
 def test_the_number_of_jobs_at_a_time(tmp_path):
     ended = []
     jobs = [job(tmp_path, str(i)) for i in range(4)] + [job(tmp_path, "bad", "raise SystemExit(3)")]
-    run_jobs(jobs, 2, lambda job, status: ended.append((job.name, status)), os.environ)
+    run_jobs(jobs, 2, lambda job, status: ended.append((job.name, status)), os.environ, NEVER)
     assert sorted(ended) == [("0", 0), ("1", 0), ("2", 0), ("3", 0), ("bad", 3)]
     assert (tmp_path / "logs" / "0").read_text() == "hello\n"
     spans = [tuple(map(float, (tmp_path / str(i)).read_text().split())) for i in range(4)]
@@ -41,7 +44,22 @@ def test_an_error_ends_the_running_jobs(tmp_path):
     sleeper = job(tmp_path, "sleeper", "import time; time.sleep(100)")
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_jobs([sleeper, job(tmp_path, "0")], 2, stop, os.environ)
+        run_jobs([sleeper, job(tmp_path, "0")], 2, stop, os.environ, NEVER)
     assert time.monotonic() - began < 50
     left = [child for child in psutil.Process().children() if str(tmp_path) in " ".join(child.cmdline())]
     assert left == []
+
+
+def test_no_job_starts_after_the_deadline(tmp_path, monkeypatch):
+    """The deadline passes while the first job runs."""
+    ended, deadline = [], Deadline(float("inf"))
+    monkeypatch.setattr(deadline, "is_over", lambda: (tmp_path / "logs" / "0").exists())
+    run_jobs(
+        [job(tmp_path, str(i)) for i in range(2)],
+        1,
+        lambda job, status: ended.append((job.name, status)),
+        os.environ,
+        deadline,
+    )
+    assert ended == [("0", 0)]
+    assert not (tmp_path / "logs" / "1").exists()
