@@ -61,6 +61,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         weight_applies_to (`str`, *optional*, defaults to `"learning_rate"`): What the weight scales: `learning_rate`,
             because Adam would cancel a factor of the loss, or `loss`.
+        task_weights (`dict`, JSON `str` or `list` of `task=weight`, *optional*): The weights with which tasks start; 1
+            for other tasks. `multitask` keeps them.
         min_task_weight (`float`, *optional*, defaults to 0.1): Lower bound. A weight of 0 would never recover.
         min_target_weight (`float`, *optional*): Lower bound of the target's weight, after normalisation too.
         max_task_weight (`float`, *optional*): Upper bound.

@@ -43,6 +43,7 @@ class AlphaVIL(Method):
     needs_meta_set = True
     meta_use = "α was fitted"
     fits_alpha = True
+    starts_from_task_weights = True
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
@@ -57,6 +58,14 @@ class AlphaVIL(Method):
             target_minimum=args.min_target_weight,
             max_change=args.max_weight_change,
         )
+        for task, weight in self.task_weights.items():
+            low, high = self.weight_rule.bounds(task)
+            if not low <= weight <= high:
+                raise ValueError(
+                    f"task_weights: {task!r} starts at {weight}, outside its bounds: pass a weight from {low} to "
+                    f"{high}, or other min_task_weight, min_target_weight or max_task_weight"
+                )
+        self.task_weights = self.weight_rule.normalized(self.task_weights)
         self.pruning = Pruning(args.prune_below, args.prune_patience, args.target_task)
 
     def check(self, deltas: DeltaBank, objectives: Objectives) -> None:

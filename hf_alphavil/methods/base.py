@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..data.plan import EpochPlan, Phase
+from ..settings.task_weights import read_task_weights
 from .deltas import DeltaBank
 from .objective import Objectives
 from .options import NoOptions, read_options
@@ -29,7 +31,7 @@ class Method(ABC):
         tasks (`Sequence[str]`): All tasks, the target included.
 
     Raises:
-        ValueError: If the method cannot train with so few auxiliary tasks.
+        ValueError: If the method cannot train with so few auxiliary tasks, or if `task_weights` names another task.
     """
 
     #: The value of `method` that selects the class.
@@ -55,6 +57,8 @@ class Method(ABC):
     meta_use: ClassVar[str] = "task weights were measured"
     #: Whether the method fits α, so that the settings of α apply.
     fits_alpha: ClassVar[bool] = False
+    #: Whether task weights start from the setting `task_weights`.
+    starts_from_task_weights: ClassVar[bool] = False
     #: Whether task weights change over the epochs, and so are logged.
     changes_weights: ClassVar[bool] = True
     #: The fewest auxiliary tasks and epochs with which the method differs from a simpler one. With fewer it refuses to
@@ -69,10 +73,20 @@ class Method(ABC):
         self.tasks = tuple(tasks)
         self.auxiliaries = tuple(task for task in tasks if task != args.target_task)
         self.options: Any = read_options(self.Options, args.method_kwargs, self.name)
-        self.task_weights = dict.fromkeys(self.tasks, 1.0)
+        self.task_weights = self._start_weights() if self.starts_from_task_weights else dict.fromkeys(self.tasks, 1.0)
         self._require("auxiliary task", self.min_auxiliaries, len(self.auxiliaries), "add tasks")
         #: Epochs of the run. [`begin`] corrects the number if `max_steps` changes it.
         self.num_epochs = ceil(args.num_train_epochs)
+
+    def _start_weights(self) -> dict[str, float]:
+        given = read_task_weights(self.args.task_weights) or {}
+        if unknown := [task for task in given if task not in self.tasks]:
+            close = difflib.get_close_matches(unknown[0], self.tasks, n=1)
+            raise ValueError(
+                f"task_weights: the run does not train a task {unknown[0]!r}: pass weights of {', '.join(self.tasks)}"
+                + (f". Did you mean {close[0]!r}?" if close else "")
+            )
+        return {task: given.get(task, 1.0) for task in self.tasks}
 
     @classmethod
     def check_available(cls) -> None:

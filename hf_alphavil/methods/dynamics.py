@@ -40,9 +40,9 @@ class Dynamics(ProbingMethod):
 
     Our reading of a summary of DynaMiCS (arXiv 2605.10770): short probes per dataset give a matrix of slopes, and
     mixture weights on the simplex are kept until the next probes. With one target, only its row of the matrix matters.
-    Ours: mirror descent; its start at the uniform mixture; the unit ŝ, the largest |s_t| of the run so far, so that
-    small slopes late in a run make small steps; and probes of equal length, so that dividing each slope by its
-    probe's steps would change nothing.
+    Ours: mirror descent; its start at the uniform mixture, or at `task_weights`; the unit ŝ, the largest
+    |s_t| of the run so far, so that small slopes late in a run make small steps; and probes of equal length, so that
+    dividing each slope by its probe's steps would change nothing.
 
     In the history, a task's weight is T·p_t, with mean 1. `task_sampling` and `weight_applies_to` have no effect.
 

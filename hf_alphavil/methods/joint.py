@@ -69,9 +69,10 @@ class Single(Method):
 
 
 class Multitask(Method):
-    """Standard multitask training: one joint phase over all tasks, mixed by `task_sampling`. All weights are 1."""
+    """Standard multitask training: one joint phase over all tasks, mixed by `task_sampling`. Weights do not change."""
 
     name = "multitask"
+    starts_from_task_weights = True
     changes_weights = False
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..data.plan import EpochPlan, Phase
 from .base import Method
@@ -16,6 +16,10 @@ from .meta_rows import acceptance_rows
 from .objective import Objectives
 from .options import require
 from .record import EpochRecord
+from .weights import scaled_to_mean_one
+
+if TYPE_CHECKING:
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,14 @@ class ProbingMethod(Method):
     needs_meta_set = True
     min_auxiliaries = 1
     min_epochs = 2
+    starts_from_task_weights = True
     Options: ClassVar[type] = ProbingOptions
     #: How the joint phase mixes tasks. `None` means as `task_sampling` sets it.
     sampling: ClassVar[str | None] = None
+
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
+        super().__init__(args, tasks)
+        self.task_weights = scaled_to_mean_one(self.task_weights)
 
     @property
     def plan_settings(self) -> dict[str, Any]:

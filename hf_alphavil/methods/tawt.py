@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,6 +18,10 @@ from .joint import joint_phase
 from .objective import Objectives
 from .options import require
 from .record import EpochRecord
+from .weights import scaled_to_mean_one
+
+if TYPE_CHECKING:
+    from ..settings import MultitaskSettings
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,18 @@ class TAWT(Method):
 
     Each gradient is of one batch of training rows, without dropout. `task_weights` are T·w_t and scale what
     `weight_applies_to` selects. Our reading: cosines are measured at an epoch's end, for the next epoch; the first
-    epoch has equal weights.
+    epoch has equal weights, or those of `task_weights`, scaled to Σ w = 1.
     """
 
     name = "tawt"
     separates_phases = True
     needs_whole_gradients = True
+    starts_from_task_weights = True
     Options = TawtOptions
+
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
+        super().__init__(args, tasks)
+        self.task_weights = scaled_to_mean_one(self.task_weights)
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         num_steps = sum(steps.values())

@@ -15,6 +15,7 @@ from .method import MethodArguments
 from .phases import PhaseArguments
 from .sampling import SamplingArguments
 from .task import TaskArguments
+from .task_weights import read_task_weights
 from .trainer_fields import check_json_fields
 from .weights import WeightArguments
 
@@ -55,6 +56,7 @@ class MultitaskSettings(
         check_json_fields(self)
         super().__post_init__()
         self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
+        self.task_weights = read_task_weights(self.task_weights)
         self.check_tasks()
         self.check_alpha()
         self.check_weights()

@@ -10,7 +10,7 @@ from .checks import require, require_choices
 
 @dataclass
 class WeightArguments:
-    """The task weights w, which start at 1."""
+    """The task weights w, which start at 1 or at `task_weights`."""
 
     help_title: ClassVar[str] = "αVIL: task weights"  # in `--help`
 
@@ -20,6 +20,15 @@ class WeightArguments:
             "help": "What the task weight multiplies: the phase's `learning_rate` (adaptive optimizers cancel a "
             "factor of the loss), or the `loss` (as the paper writes it; applied to gradients after clipping).",
             "choices": ("learning_rate", "loss"),
+        },
+    )
+    # The order of the types matters: a command line passes words, of which argparse takes one or more.
+    task_weights: dict[str, float] | str | list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "The weights with which tasks start, by task, such as `rte=2 mrpc=0.5`; 1 for other tasks. "
+            "`alphavil`, `diw`, `dynamics` and `tawt` change them from epoch to epoch, `multitask` keeps them.",
+            "nargs": "+",
         },
     )
     min_task_weight: float = field(

@@ -34,6 +34,8 @@ CASES = {
     "changes": {"max_weight_change": 0.05, **LEARNING_RATE},
     "normalized_auxiliaries": {**LEARNING_RATE, "normalize_task_weights": "auxiliaries"},
     "normalized_by_target": {"normalize_task_weights": "target"},
+    "weights": {"task_weights": (("b", 2.0), ("c", 0.5)), "joint_fraction": 0.3},
+    "weights_normalized": {"task_weights": (("a", 1.0), ("b", 2.0)), "min_target_weight": 0.9, **LEARNING_RATE},
     "pruning": PRUNES,
     "pruning_by_learning_rate": PRUNES | LEARNING_RATE | {"alpha_granularity": "layer"},
     "pruning_auxiliaries": PRUNES | LEARNING_RATE | {"normalize_task_weights": "auxiliaries"},
@@ -50,7 +52,10 @@ def epochs_of(case):
 
 
 def run_case(folder, case, **more):
-    return run_toy(folder, num_train_epochs=epochs_of(case), **CASES[case] | more)
+    settings = CASES[case] | more
+    if "task_weights" in settings:
+        settings["task_weights"] = dict(settings["task_weights"])
+    return run_toy(folder, num_train_epochs=epochs_of(case), **settings)
 
 
 def expected(case):

@@ -57,6 +57,16 @@ CASES = {
         {"epochs": 5},
         lambda run: straight_line_diw(run, probe_fraction=0.5, rate=600.0),
     ),
+    "diw_from_weights": (
+        {"method": "diw", "task_weights": {"b": 2.0, "c": 0.5}},
+        {"start": (("b", 2.0), ("c", 0.5))},
+        lambda run: straight_line_diw(run, probe_fraction=0.5, rate=10.0),
+    ),
+    "dynamics_from_weights": (
+        {"method": "dynamics", "task_weights": {"b": 2.0, "c": 0.5}},
+        {"start": (("b", 2.0), ("c", 0.5))},
+        lambda run: straight_line_dynamics(run, probe_fraction=0.5, rate=1.0),
+    ),
     "dynamics": (
         {"method": "dynamics"},
         {},

@@ -12,6 +12,7 @@ OPTIONS = {"weight_learning_rate": 2.0, "batch_size": 20}
 CASES = {
     "loss": ({}, {}),
     "learning_rate": ({"weight_applies_to": "learning_rate", "max_grad_norm": 0.3}, {"max_grad_norm": 0.3}),
+    "weights": ({"task_weights": {"b": 2.0, "c": 0.5}}, {"start": {"b": 2.0, "c": 0.5}}),
     "options": ({"method_kwargs": OPTIONS}, {"eta": 2.0, "batch_size": 20}),
 }
 

@@ -22,10 +22,11 @@ from reference.straight_line import (
 class Run:
     """The data of a run, and its plain steps."""
 
-    def __init__(self, model, train, meta, target, *, epochs, learning_rate, rows_per_step, data_seed, warmup_steps=0):
+    def __init__(self, model, train, meta, target, *, epochs, learning_rate, rows_per_step, data_seed, warmup_steps=0,
+                 start=()):  # fmt: skip
         self.model, self.train, self.meta, self.target = model, train, meta, target
         self.epochs, self.learning_rate, self.G = epochs, learning_rate, rows_per_step
-        self.seed, self.warmup = data_seed, warmup_steps
+        self.seed, self.warmup, self.start = data_seed, warmup_steps, start
         self.theta = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
         self.K = {t: math.ceil(len(rows) / rows_per_step) for t, rows in train.items()}
         self.N = sum(self.K.values())
@@ -69,7 +70,8 @@ def plus(theta, *deltas):
 
 def probing(run, probe_steps, mix, weighted, new_weights):
     """The joint phase, the probes from its end, new weights by `new_weights(w, θ0, {task: δ})`."""
-    w, records = dict.fromkeys(run.train, 1.0), []
+    w, records = dict.fromkeys(run.train, 1.0) | dict(run.start), []
+    w = {t: w[t] * len(w) / sum(w.values()) for t in w}
     J = run.N - sum(probe_steps.values())
     assert J > 0
     for e in range(run.epochs):

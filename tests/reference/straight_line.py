@@ -135,6 +135,7 @@ def straight_line_avil(
     max_task_weight=None,
     max_weight_change=None,
     normalize_task_weights,
+    task_weights=(),
     weight_average=0.0,
     prune_below=None,
     prune_patience=2,
@@ -171,7 +172,6 @@ def straight_line_avil(
     tasks = list(train)
     G, M = per_step_rows, len(meta)
     theta = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    w = dict.fromkeys(tasks, 1.0)
     start_alpha = 1.0 / len(tasks) if alpha_init == "mean" else float(alpha_init)
     states = {}  # phase name -> {parameter name -> momentum}
     largest_first_norm = 0.0  # c: kept for the whole run
@@ -214,6 +214,8 @@ def straight_line_avil(
             new_target = max(min_target_weight or 0, of_target * len(w) / (of_target + of_others))
             new_others = len(w) - new_target
         return {t: new_target if t == target else w[t] * new_others / of_others for t in w}
+
+    w = normalize(dict.fromkeys(tasks, 1.0) | dict(task_weights))
 
     def rate(epoch, share):
         """Base learning rate at this share of the epoch."""

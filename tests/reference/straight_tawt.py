@@ -16,14 +16,16 @@ from reference.straight_line import (
 
 
 def straight_tawt(
-    model, train, target, *, epochs, learning_rate, per_step_rows, data_seed, eta=1.0, batch_size=64, max_grad_norm=0.0
-):
+    model, train, target, *, epochs, learning_rate, per_step_rows, data_seed, eta=1.0, batch_size=64,
+    max_grad_norm=0.0, start=(),
+):  # fmt: skip
     """θ, weights T·w and cosines of every epoch; w scales each loss's clipped gradient."""
     tasks = list(train)
     K = {t: math.ceil(len(train[t]) / per_step_rows) for t in tasks}
     N = sum(K.values())
     theta = {n: p.detach().clone() for n, p in model.named_parameters()}
-    w = dict.fromkeys(tasks, 1 / len(tasks))
+    w = dict.fromkeys(tasks, 1.0) | dict(start)
+    w = {t: w[t] / sum(w.values()) for t in tasks}
     records = []
     for e in range(epochs):
         perm = {t: seeded_permutation(len(train[t]), data_seed, e, t, "rows") for t in tasks}

@@ -32,6 +32,7 @@ VALUES = {
     "alpha_holdout_fraction": [0.1, 0.3, 0.5, 0.99, 1.0, NAN],
     "alpha_applies_to": ["all", "encoder"],
     "weight_applies_to": ["learning_rate", "loss"],
+    "task_weights": [{"a": 2.0, "b": 0.5}, {"c": 0.05}, {"d": 1.0}, ["a=2"], ["b=0"]],
     "min_task_weight": [0.0, 0.1, 1.0, NAN],
     "min_target_weight": [0.5, 1.0, 0.0, NAN],
     "max_task_weight": [1.0, 2.0, 0.5],
@@ -105,7 +106,7 @@ VALUES = {
     "ignore_data_skip": [False, True],
 }  # fmt: skip
 #: Fields that the trainer resolves; every other one keeps its value.
-RESOLVED = {"metric_for_best_model", "greater_is_better", "target_task", "alpha_init"}
+RESOLVED = {"metric_for_best_model", "greater_is_better", "target_task", "alpha_init", "task_weights"}
 #: Words of messages for their settings, where a message does not spell the field.
 WORDS = {
     "method": ["method", "epoch", "auxiliar"],

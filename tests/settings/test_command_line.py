@@ -60,6 +60,11 @@ def test_files_of_flags(parse, name, mark):
         ("auxiliary: [no, on, 1e3]", "auxiliary", ["no", "on", "1e3"]),
         ("report_to: none", "report_to", []),
         ("report_to: [none]", "report_to", []),
+        ("task_weights: {rte: 2, mrpc: 0.5}", "task_weights", {"rte": 2.0, "mrpc": 0.5}),
+        ("task_weights: [rte=2, mrpc=5e-1]", "task_weights", {"rte": 2.0, "mrpc": 0.5}),
+        ("task_weights: rte=2", "task_weights", {"rte": 2.0}),
+        ("task_weights: '{\"rte\": 2}'", "task_weights", {"rte": 2.0}),
+        ("task_weights: null", "task_weights", None),
         ("max_length: null", "max_length", None),
         ("lr_scheduler_kwargs: {min_lr: 1e-5, name: 'no'}", "lr_scheduler_kwargs", {"min_lr": 1e-5, "name": "no"}),
         ('lr_scheduler_kwargs: "{\\"min_lr\\": 1}"', "lr_scheduler_kwargs", {"min_lr": 1}),
@@ -78,6 +83,13 @@ def test_flags_override_a_file(parse):
     assert (driver.target, driver.auxiliary, args.num_train_epochs) == ("rte", ["none"], 1)
     assert lora.lora_target_modules == ["query"]
     assert parse("run.yaml")[1].num_train_epochs == 5
+
+
+@pytest.mark.parametrize("words", [["rte=2", "mrpc=0.5"], ['{"rte": 2, "mrpc": 0.5}']])
+def test_weights_of_tasks(parse, words):
+    content = '{"task_weights": {"rte": 2, "mrpc": 0.5}}'
+    of_words, of_file = parse("--task_weights", *words)[1], parse("run.json", content=content)[1]
+    assert of_words.task_weights == of_file.task_weights == {"rte": 2.0, "mrpc": 0.5}
 
 
 @pytest.mark.parametrize(

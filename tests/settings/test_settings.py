@@ -86,6 +86,32 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
             "alpha_data='test': pass it together with alpha_objective='entropy' and method='alphavil'",
         ),
         ({"min_task_weight": 1.5}, "min_task_weight=1.5: pass at most 1"),
+        *(
+            (
+                {"task_weights": given},
+                r"task_weights=.*: pass a number above 0 for each task once, {'rte': 2.0}, or on",
+            )
+            for given in (
+                {"a": 0.0},
+                {"a": -1},
+                {"a": float("nan")},
+                {"a": float("inf")},
+                {"a": True},
+                {"a": None},
+                {"a": "x"},
+                {1: 2.0},
+                {"": 1.0},
+                ["a"],
+                ["a=1", "a=2"],
+                ["a=1", "=2"],
+                "a",
+                "[1]",
+                '{"a": 1',
+                '{"a": 1, "a": 1}',
+                3,
+                [3],
+            )
+        ),
         ({"min_target_weight": 1.5}, "min_target_weight=1.5: pass 0 or more, and at most 1, where weights start"),
         ({"max_weight_change": 0.0}, "max_weight_change=0.0: pass a positive number"),
         (

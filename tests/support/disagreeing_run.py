@@ -114,6 +114,7 @@ SETTINGS = {
     "max_phase_steps": 2,
     "joint_fraction": 0.5,
     "weight_applies_to": "learning_rate",
+    "task_weights": {"a": 2.0},
     "task_sampling": "uniform",
     "phase_optimizer_state": "reset",
     "phase_parallel": "on",
