@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from memory import PRELOAD
+from provenance import versions
 from run_options import Deadline, add_run_options
 from study_summary import summary
 
@@ -81,7 +82,7 @@ def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) ->
     options.output.parent.mkdir(parents=True, exist_ok=True)
     results = read_results(options.output)
     waiting = [spec for spec in options.shard.of(specs) if id_of(spec) not in results]
-    failed = 0
+    failed, code = 0, versions()
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOAD)
     with ProcessPoolExecutor(options.jobs, mp_context=server) as pool, options.output.open("a") as file:
@@ -96,7 +97,7 @@ def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) ->
             spec = running.pop(future)
             label = f"{spec['target']} {spec['rows']} {spec['suite']} {spec['name']} seed {spec['seed']}"
             try:
-                result = {"id": id_of(spec), **spec, **future.result()}
+                result = {"id": id_of(spec), **spec, **future.result(), "versions": code}
             except Exception as error:
                 failed += 1
                 print(f"{label}: {error!r}", file=sys.stderr, flush=True)

@@ -8,11 +8,13 @@ of RESULTS is a finished run. Results join by `cat`, and `--minutes 0` prints th
 
 from __future__ import annotations
 
+import gc
 import sys
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+import accelerate.utils.imports
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,8 +25,11 @@ from study import execute_study, study_parser
 from testbed_features import load_features
 
 #: Width of the two shared layers.
-WIDTHS = (256, 128)
+WIDTHS = (128, 64)
 DROPOUT = 0.1
+
+# Accelerate searches all folders of packages for an optional one in every optimizer step.
+accelerate.utils.imports._is_package_available = cache(accelerate.utils.imports._is_package_available)
 
 
 class Network(nn.Module):
@@ -60,6 +65,7 @@ def run(spec: dict[str, Any], workload_folder: str) -> dict[str, Any]:
     """Trains and tests one run."""
     torch.set_num_threads(1)
     features = load_features(workload_folder)
+    gc.freeze()  # `train()` collects garbage, and would look through all rows
     problem = make_problem(
         features.workload, *(spec[key] for key in ("target", "suite", "rows", "seed", "auxiliary_rows", "test_rows"))
     )
