@@ -54,6 +54,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
             only the `encoder`.
         alpha_autocast (`bool`, *optional*, defaults to `False`): Whether the α step's passes are autocast in a `bf16`
             run.
+        measure_contributions (`bool`, *optional*, defaults to `True`): Whether each epoch measures what every task's δ
+            saves the target, for verdicts on which task helped.
         per_device_meta_batch_size (`int`, *optional*): Rows of the meta set per device and forward pass. Defaults to
             `per_device_train_batch_size`.
 

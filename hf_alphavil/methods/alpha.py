@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from .alpha_optimizer_base import AlphaOptimizer, Progress
@@ -35,6 +36,8 @@ class AlphaFit:
         acceptance (`tuple[float, float]`): The objective on the acceptance rows, at the start and under the fitted α.
         diverged (`bool`): Whether the fitted α was worse than the start, so that α fell back to it.
         details (`Mapping[str, Any]`, *optional*, defaults to `{}`): The optimizer's entries of the epoch's history.
+        gains (`np.ndarray` of shape `(tasks, rows)`, *optional*):
+            What each delta saves each acceptance row under this α, if the optimizer knows it ([`leave_one_out`]).
     """
 
     alpha: Tensor
@@ -42,6 +45,7 @@ class AlphaFit:
     acceptance: tuple[float, float]
     diverged: bool
     details: Mapping[str, Any] = field(default_factory=dict)
+    gains: np.ndarray | None = None
 
 
 def fit_alpha(
@@ -81,6 +85,7 @@ def fit_alpha(
         acceptance=acceptance,
         diverged=diverged,
         details=trajectory.details,
+        gains=None if diverged else trajectory.gains,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor
 
 from .alpha_problem import AlphaProblem
@@ -28,12 +29,15 @@ class AlphaTrajectory:
             Whether the first and the last value were measured on the acceptance rows.
         details (`Mapping[str, Any]`, *optional*, defaults to `{}`):
             What else the optimizer found, for the epoch's history; JSON-serialisable.
+        gains (`np.ndarray` of shape `(tasks, rows)`, *optional*):
+            What each delta saves each acceptance row, if the optimizer knows it ([`leave_one_out`]).
     """
 
     alpha: Tensor
     values: list[float]
     on_acceptance_rows: bool = True
     details: Mapping[str, Any] = field(default_factory=dict)
+    gains: np.ndarray | None = None
 
 
 class AlphaOptimizer(ABC):

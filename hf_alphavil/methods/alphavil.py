@@ -10,6 +10,7 @@ from .alpha import fit_alpha, mean_over_encoder
 from .alpha_optimizers import make_alpha_optimizer
 from .alpha_problem import AlphaProblem
 from .base import Method
+from .contributions import Contributions, leave_one_out
 from .deltas import DeltaBank
 from .joint import joint_phase
 from .meta_rows import acceptance_rows, alpha_seed
@@ -28,8 +29,8 @@ class AlphaVIL(Method):
     then θ ← θ0 + Σ α_t δ_t and w_t ← w_t + (α_t − 1).
 
     Our reading of the paper: w and α start at 1, and the weight rule is additive. Ours: what [`WeightRule`] adds to
-    it, a joint phase before the forks, and pruning. The paper fits α by gradient steps on the target's loss and leaves
-    other optimizers to future work.
+    it, a joint phase before the forks, pruning, and the contributions of tasks. The paper fits α by gradient steps on
+    the target's loss and leaves other optimizers to future work.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -66,6 +67,7 @@ class AlphaVIL(Method):
                     f"{high}, or other min_task_weight, min_target_weight or max_task_weight"
                 )
         self.task_weights = self.weight_rule.normalized(self.task_weights)
+        self.contributions = Contributions()
         self.pruning = Pruning(args.prune_below, args.prune_patience, args.target_task)
 
     def check(self, deltas: DeltaBank, objectives: Objectives) -> None:
@@ -127,6 +129,11 @@ class AlphaVIL(Method):
         )
         seed = alpha_seed(args.resolved_data_seed, epoch, args.target_task)
         fit = fit_alpha(problem, self.alpha_optimizer, seed, progress)
+        contributions = {}
+        if args.measure_contributions and args.alpha_objective != "entropy":  # which reads no labels
+            known = None if fit.gains is None else (fit.gains, fit.acceptance[1])
+            gains, held_out_loss = known or leave_one_out(problem, fit.alpha)
+            contributions = self.contributions.add(dict(zip(deltas.phases, gains, strict=True)), held_out_loss)
         deltas.combine(fit.alpha)
         active = [task for task in self.tasks if task not in self.pruning.pruned]
         # The α of a task that left no δ stays at the start.
@@ -149,6 +156,7 @@ class AlphaVIL(Method):
             objective=args.alpha_objective,
             merged_loss=None if args.alpha_objective == "metric" else fit.acceptance[0 if fit.diverged else 1],
             pruned=leaving if args.prune_below is not None else None,
+            contributions=contributions,
             details=details,
         )
 
@@ -165,10 +173,12 @@ class AlphaVIL(Method):
         return {
             **super().state_dict(),
             "alpha_optimizer": self.alpha_optimizer.state_dict(),
+            "contributions": self.contributions.state_dict(),
             "pruning": self.pruning.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
+        self.contributions.load_state_dict(state["contributions"])
         self.pruning.load_state_dict(state["pruning"])

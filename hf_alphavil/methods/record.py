@@ -25,6 +25,7 @@ class EpochRecord:
             the plan was made with.
         merged_loss (`float`, *optional*):
             The target's loss or entropy under the merged parameters, if the method has measured it.
+        contributions (`Mapping[str, Any]`, *optional*, defaults to `{}`): What [`Contributions`] says of the epoch.
         details (`Mapping[str, Any]`, *optional*, defaults to `{}`): Further entries of the method, JSON-serialisable.
     """
 
@@ -34,11 +35,13 @@ class EpochRecord:
     pruned: Sequence[str] | None = None
     task_weights_used: Mapping[str, float] | None = None
     merged_loss: float | None = None
+    contributions: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def history_entry(self) -> dict[str, Any]:
         """`dict[str, Any]`: `alpha`, `meta_<objective>`, details, and what else is not `None`; JSON-serialisable."""
-        entry = {"alpha": dict(self.alpha), f"meta_{self.objective}": list(self.meta_values), **self.details}
+        entry = {"alpha": dict(self.alpha), f"meta_{self.objective}": list(self.meta_values)}
+        entry |= self.contributions | self.details
         if self.pruned is not None:
             entry["pruned"] = list(self.pruned)
         if self.task_weights_used is not None:
@@ -53,12 +56,13 @@ class EpochRecord:
             task_weights (`Mapping[str, float]`): Task weights of the next epoch.
 
         Returns:
-            `dict[str, float]`: `alpha_<task>`, `weight_<task>`, `pruned_<task>` (1.0) and the last of the meta values
-            as `meta_<objective>`.
+            `dict[str, float]`: `alpha_<task>`, `weight_<task>`, `contribution_<task>` (the mean), `pruned_<task>`
+            (1.0) and the last of the meta values as `meta_<objective>`.
         """
         return {
             **{f"alpha_{task}": value for task, value in self.alpha.items()},
             **{f"weight_{task}": value for task, value in task_weights.items()},
+            **{f"contribution_{task}": of["mean"] for task, of in self.contributions.get("contribution", {}).items()},
             **({f"meta_{self.objective}": self.meta_values[-1]} if self.meta_values else {}),
             **{f"pruned_{task}": 1.0 for task in self.pruned or ()},
         }

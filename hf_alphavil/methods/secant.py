@@ -35,9 +35,8 @@ class Secant(AlphaOptimizer):
     fit prefers the start. The first round takes n + 2 passes.
 
     The details are `alpha_ridge` (λ; `None` if no λ is better than the start), `alpha_standard_error` by task
-    ([`standard_errors`]), `alpha_contribution` by task (what its delta saves the target's loss, on the linear logits:
-    mean over rows and its standard error, each row under the α of a fit that has not seen it) and
-    `alpha_forward_passes`.
+    ([`standard_errors`]) and `alpha_forward_passes`. With one α per task, the fit also says what each delta saves each
+    row, on the linear logits, under the α of a fit that has not seen the row.
 
     Args:
         steps (`int`): α steps of an epoch, S.
@@ -85,15 +84,14 @@ class Secant(AlphaOptimizer):
 
         alpha, num_groups, reach = problem.start(), problem.shape[1], self.steps * self.learning_rate
         predictions, value = measure(alpha)
-        values, details = [value], dict[str, Any]()
+        values, kept = [value], None
         for step in range(self.steps if math.isfinite(value) else 0):
             move = self.PROBE * problem.initial
             probes = [measure(alpha + move * unit.reshape(problem.shape))[0] for unit in torch.eye(alpha.numel())]
             away = (alpha - problem.initial).flatten().numpy()
             linear = LinearLogits.through(_loss_of(predictions), predictions, probes, move, away)
             fit = fit_with_ridge(linear, problem.l2 / num_groups, reach, problem.initial, seed)
-            if step == 0:
-                details = _details(problem, fit)
+            kept = kept or fit
             proposal = problem.initial + torch.from_numpy(fit.moves).reshape(problem.shape)
             if not math.isfinite(fit.ridge) or torch.equal(proposal, alpha):
                 break
@@ -107,11 +105,13 @@ class Secant(AlphaOptimizer):
             if is_worse and step > 0:
                 break  # The last round's α stands.
             expected = linear.unit_losses((candidate - problem.initial).flatten().numpy()).sum()
-            alpha, details = candidate, _details(problem, fit)
+            alpha, kept = candidate, fit
             values.append(value)
             if is_worse or abs(value - expected) <= self.AGREEMENT * (values[0] - value):
                 break
-        return AlphaTrajectory(alpha, values, details=details | {"alpha_forward_passes": passes})
+        details = (_details(problem, kept) if kept else {}) | {"alpha_forward_passes": passes}
+        gains = kept.gains if kept and num_groups == 1 else None  # an unknown is a task's whole delta
+        return AlphaTrajectory(alpha, values, details=details, gains=gains)
 
 
 def _loss_of(predictions: Sequence[Predictions]) -> LogitLoss:
@@ -131,14 +131,9 @@ def _mean_loss(predictions: Sequence[Predictions]) -> float:
 
 
 def _details(problem: AlphaProblem, fit: RidgeFit) -> dict[str, Any]:
-    num_rows = fit.gains.shape[1]
-    errors = fit.gains.std(axis=1, ddof=1) / math.sqrt(num_rows) if num_rows > 1 else fit.gains[:, 0] * 0
-    means_and_errors = zip(fit.gains.mean(axis=1).tolist(), errors.tolist(), strict=True)
-    contributions = [{"mean": mean, "standard_error": error} for mean, error in means_and_errors]
     return {
         "alpha_ridge": fit.ridge * problem.shape[1] if math.isfinite(fit.ridge) else None,
         "alpha_standard_error": _by_task(problem, fit.standard_errors.tolist()),
-        "alpha_contribution": _by_task(problem, contributions),
     }
 
 

@@ -42,6 +42,7 @@ ALPHA_SETTINGS = (
     "alpha_init",
     "alpha_batch_size",
     "alpha_autocast",
+    "measure_contributions",
     "min_task_weight",
     "weight_average",
     "prune_below",

@@ -17,6 +17,7 @@ from ..files.markdown import markdown_table
 from ..kinds import kind_of
 from .history import HistoryEntry, best_was_loaded, kept_entry
 from .trust import alpha_data_in_words, score_in_words
+from .verdicts import VERDICTS_IN_WORDS, verdicts
 
 PAPER = "https://arxiv.org/abs/2405.07769"
 CITATION = """@article{kourdis2024alphavil,
@@ -148,6 +149,8 @@ def write_model_card(
         _introduction(encoder, tasks, target, method),
         "## Tasks\n\n" + _task_table(tasks, target, history),
     ]
+    if verdicts(history):
+        sections.append(VERDICTS_IN_WORDS)
     if best_was_loaded(history):
         sections.append(_kept_epoch_in_words(history))
     if plot is not None:
@@ -213,16 +216,20 @@ def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
 
 
 def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[HistoryEntry]) -> str:
-    last = kept_entry(history)
+    last, by_task = kept_entry(history), verdicts(history)
     rows = []
     for task in sorted(tasks, key=lambda task: task.name != target):
         name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
         numbers = [last.get(column, {}).get(task.name) for column in ("task_weights", "alpha")]
-        rows.append([name, kind_of(task).words, str(task.rows), *("–" if n is None else f"{n:.3f}" for n in numbers)])
+        verdict = by_task.get(task.name)
+        judged = [verdict.words, verdict.interval] if verdict else ["–", "–"]
+        shown = ["–" if n is None else f"{n:.3f}" for n in numbers]
+        rows.append([name, *(judged if by_task else []), kind_of(task).words, str(task.rows), *shown])
     weight, alpha = "final weight", "last α"
     if best_was_loaded(history):
         weight, alpha = f"weight after epoch {last.get('epoch', 0)}", f"α of epoch {last.get('epoch', 0)}"
-    return markdown_table(["task", "kind", "training rows", weight, alpha], rows)
+    judged_by = ["did it help?", "held-out loss saved"] if by_task else []
+    return markdown_table(["task", *judged_by, "kind", "training rows", weight, alpha], rows)
 
 
 def _kept_epoch_in_words(history: Sequence[HistoryEntry]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .history import HistoryEntry, best_was_loaded, kept_entry, tasks_of
+from .verdicts import Verdict, verdicts
 
 MISSING = "-"
 
@@ -14,7 +15,8 @@ def format_summary_table(
     target: str, score_name: str, score: float | None, history: Sequence[HistoryEntry], method: str
 ) -> str:
     """
-    Summarises a run: the target's score, then α and the weight of every task in the kept model's epoch.
+    Summarises a run: the target's score, then every task's verdict and contribution up to the kept model's epoch, and
+    its α and weight in that epoch.
 
     Apart from task names the table is ASCII, so that any terminal can print it.
 
@@ -26,13 +28,15 @@ def format_summary_table(
         method (`str`): The training method.
 
     Returns:
-        `str`: The table, without a trailing line break. A missing α or weight is shown as `-`.
+        `str`: The table, without a trailing line break. A missing α or weight is shown as `-`. Without contributions,
+        their two columns are left out.
     """
-    last = kept_entry(history)
-    rows = [["task", "alpha", "weight"]]
+    last, by_task = kept_entry(history), verdicts(history)
+    rows = [["task", *(["verdict", "loss saved"] if by_task else []), "alpha", "weight"]]
     for task in tasks_of(history, target):
         name = f"{task} (target)" if task == target else task
-        rows.append([name, _number(last.get("alpha", {}).get(task)), _number(last.get("task_weights", {}).get(task))])
+        numbers = [_number(last.get(key, {}).get(task)) for key in ("alpha", "task_weights")]
+        rows.append([name, *(_judged(by_task.get(task)) if by_task else []), *numbers])
     kept = f", kept epoch {last.get('epoch', 0)}" if best_was_loaded(history) else ""
     heading = f"{target}: {score_name} {_number(score, 4)}  (method {method}, epochs {len(history)}{kept})"
     return f"{heading}\n\n{align_columns(rows)}"
@@ -82,6 +86,10 @@ def align_columns(rows: Sequence[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(aligned).rstrip())
     return "\n".join(lines)
+
+
+def _judged(verdict: Verdict | None) -> list[str]:
+    return [MISSING] * 2 if verdict is None else [verdict.words, verdict.interval.replace("±", "+/-")]
 
 
 def _number(value: float | None, decimals: int = 3) -> str:

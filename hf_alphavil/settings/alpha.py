@@ -104,6 +104,14 @@ class AlphaArguments:
         },
     )
 
+    measure_contributions: bool = field(
+        default=True,
+        metadata={
+            "help": "Whether each epoch measures what the merge would lose without each task's δ: the target's loss "
+            "on up to 512 rows of the meta set, by a forward pass per task (none with `secant` and one α per task). "
+            "Verdicts on which task helped need it. Never with `alpha_objective=entropy`."
+        },
+    )
     per_device_meta_batch_size: int | None = field(
         default=None,
         metadata={

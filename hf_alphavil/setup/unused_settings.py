@@ -57,6 +57,8 @@ def warn_of_unused_settings(args: MultitaskSettings) -> None:
         )
     if method.fits_alpha and not args.bf16 and args.alpha_autocast:
         _warn(args, "A run without bf16=True does not read", ["alpha_autocast"])
+    if method.fits_alpha and args.alpha_objective == "entropy":
+        _warn(args, "alpha_objective='entropy' reads no labels, and therefore not", ["measure_contributions"])
     if method.forks and args.phase_optimizer_state == "reset":
         _warn(args, "phase_optimizer_state='reset' keeps no state between phases and does not read", _OF_STORED_STATES)
 

@@ -1,0 +1,129 @@
+"""What each task's delta contributes to the merge: the target's held-out loss without it, minus the loss with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .alpha_problem import AlphaProblem
+from .logit_losses import recognize_loss
+from .objective import Predictions
+
+
+def leave_one_out(problem: AlphaProblem, alpha: Tensor) -> tuple[np.ndarray, float]:
+    """
+    Measures what each delta saves the target on the acceptance rows, the other α unchanged.
+
+    It takes one forward pass over the rows per task and one for the merge. Afterwards the model holds the last merge
+    that was evaluated.
+
+    Args:
+        problem (`AlphaProblem`): θ0, the deltas and the target's meta set.
+        alpha (`torch.Tensor`): α of the merge, of shape `(tasks, groups)`.
+
+    Returns:
+        `tuple[np.ndarray, float]`: L(row; θ0 + Σ_{u≠t} α_u δ_u) − L(row; θ0 + Σ_u α_u δ_u), of shape `(tasks, rows)`,
+        in the order of [`DeltaBank.phases`]; and the mean loss of the merge. If the model's loss is not one of
+        `LOSSES`, losses of single rows are not known, and the second dimension is 1: the difference of mean losses.
+    """
+    losses = [row_losses(problem, alpha)]
+    for number in range(len(alpha)):
+        others = alpha.clone()
+        others[number] = 0
+        losses.append(row_losses(problem, others))
+    if len({of_merge.shape for of_merge in losses}) > 1:  # the losses of rows are not known under every merge
+        losses = [of_merge.mean(keepdims=True) for of_merge in losses]
+    merged, *without = losses
+    return np.stack([of_merge - merged for of_merge in without]), float(merged.mean())
+
+
+def row_losses(problem: AlphaProblem, alpha: Tensor) -> np.ndarray:
+    """
+    The target's loss on each acceptance row, whose mean is the loss of the objective.
+
+    Args:
+        problem (`AlphaProblem`): The problem.
+        alpha (`torch.Tensor`): Of shape `(tasks, groups)`.
+
+    Returns:
+        `np.ndarray` of shape `(rows,)`, or of shape `(1,)` with the mean, if the model's loss is not one of `LOSSES`.
+    """
+    rows = problem.acceptance_rows
+    try:
+        batches = problem.predictions(alpha, rows)
+    except ValueError:  # logits or labels that are not one tensor
+        return np.array([problem.meta.loss(rows)])
+    loss = recognize_loss(batches)
+    if loss is None:
+        return np.array([_mean(batches, len(rows))])
+    losses = np.zeros(len(rows))
+    for batch in batches:
+        units = loss.units(batch)
+        if units is not None and len(units.labels):
+            # A micro-batch counts by its rows, and a row by its share of the micro-batch's units.
+            share = len(batch.rows) / len(units.labels)
+            np.add.at(losses, units.rows, loss.values(units.logits, units.labels) * share)
+    return losses
+
+
+def _mean(batches: Sequence[Predictions], num_rows: int) -> float:
+    return math.fsum(batch.loss * len(batch.rows) for batch in batches) / num_rows
+
+
+class Contributions:
+    """
+    The contributions of an epoch's deltas, and their sums over epochs, by row of the meta set.
+
+    Standard errors are those of a mean over independent rows. Sums over epochs are taken row by row before the error
+    is computed, because every epoch measures the same rows.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, np.ndarray] = {}
+
+    def add(self, gains: Mapping[str, np.ndarray], held_out_loss: float) -> dict[str, Any]:
+        """
+        Adds an epoch.
+
+        Args:
+            gains (`Mapping[str, np.ndarray]`): What the task's delta saved each row, by task.
+            held_out_loss (`float`): The target's mean loss on the rows under the merge.
+
+        Returns:
+            `dict`: `held_out_loss`, `contribution` (of this epoch) and `total_contribution` (of all epochs so far). By
+            task, the last two have the `mean` over rows, its `standard_error` (`None` if losses of single rows are not
+            known) and the number of `rows`.
+        """
+        for task, of_rows in gains.items():
+            before = self._sums.get(task, np.zeros(1))
+            if len(before) != len(of_rows):  # only the mean was known in one of them, or this is the first epoch
+                before = np.broadcast_to(before.mean(), of_rows.shape)
+            self._sums[task] = before + of_rows
+        return {
+            "held_out_loss": held_out_loss,
+            "contribution": _summaries(gains),
+            "total_contribution": _summaries(self._sums),
+        }
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """`dict[str, list[float]]`: The sums by task; JSON-serialisable."""
+        return {task: of_rows.tolist() for task, of_rows in self._sums.items()}
+
+    def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Inverse of [`state_dict`]."""
+        self._sums = {task: np.array(of_rows) for task, of_rows in state.items()}
+
+
+def _summaries(gains: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
+    return {
+        task: {
+            "mean": float(of_rows.mean()),
+            "standard_error": float(of_rows.std(ddof=1) / math.sqrt(len(of_rows))) if len(of_rows) > 1 else None,
+            "rows": len(of_rows),
+        }
+        for task, of_rows in gains.items()
+    }
