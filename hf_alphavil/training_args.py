@@ -102,7 +102,7 @@ class MultitaskTrainingArguments(MultitaskSettings):
         sampling_temperature (`float`, *optional*, defaults to 2.0): For `task_sampling="temperature"`: 1 is
             proportional, infinity is uniform.
         length_grouping (`str`, *optional*, defaults to `"auto"`): Whether rows of similar length share a batch: `auto`
-            where a `datasets.Dataset` stores `input_ids` or lengths, `on` for every dataset, `off` never.
+            where a `datasets.Dataset` or a list holds `input_ids` or lengths, `on` for every dataset, `off` never.
 
     Raises:
         ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.

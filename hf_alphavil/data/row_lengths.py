@@ -29,10 +29,10 @@ class RowLengths:
 
     Args:
         mode (`str`, *optional*, defaults to `"off"`):
-            `auto` takes lengths that a `datasets.Dataset` stores, `on` reads every row of other datasets, `off` takes
-            none.
+            `auto` takes lengths that a `datasets.Dataset` stores, and those of rows in a list or tuple; `on` reads
+            every row of other datasets; `off` takes none.
         column (`str`, *optional*, defaults to `"length"`):
-            Column of a `datasets.Dataset` that holds lengths, if it has one. It comes before `input_ids`.
+            Column of such rows that holds lengths, if they have one. It comes before `input_ids`.
     """
 
     def __init__(self, mode: str = "off", column: str = "length") -> None:
@@ -75,14 +75,27 @@ class RowLengths:
         if self.mode == "off":
             return None
         inner, numbers = underlying(dataset)
-        columns = inner.column_names if is_table(inner) else []
-        if self.column in columns:
-            lengths = inner.with_format(None)[self.column][:]
-        elif _INPUT in columns:
-            lengths = _stored_lengths(inner)
-        else:
+        lengths = self._stored(inner) if is_table(inner) else None
+        if type(inner) in (list, tuple):  # a subclass may make its rows when they are read
+            lengths = self._held(inner)
+        if lengths is None:
             return _read_lengths(dataset) if self.mode == "on" else None
         return lengths if numbers is None else [lengths[number] for number in numbers]
+
+    def _stored(self, dataset: Dataset) -> list[int] | None:
+        if self.column in dataset.column_names:
+            return dataset.with_format(None)[self.column][:]
+        return _stored_lengths(dataset) if _INPUT in dataset.column_names else None
+
+    def _held(self, rows: Sequence[Any]) -> list[int] | None:
+        """The lengths of rows in memory; `None` unless all of them have one."""
+        if not all(isinstance(row, Mapping) for row in rows):
+            return None
+        if all(isinstance(row.get(self.column), int) for row in rows):
+            return [row[self.column] for row in rows]
+        if all(isinstance(row.get(_INPUT), Sized) for row in rows):
+            return [_length_of(row[_INPUT]) for row in rows]
+        return None
 
 
 def _stored_lengths(dataset: Dataset) -> list[int]:
@@ -123,4 +136,6 @@ def _read_lengths(dataset: TaskDataset) -> list[int]:
 def _length_of(ids: Any) -> int:
     if hasattr(ids, "shape"):  # an array or a tensor, of choices padded to one length if it has two dimensions
         return int(ids.shape[-1])
-    return max((_length_of(choice) for choice in ids if isinstance(choice, Sized)), default=len(ids))
+    if not isinstance(next(iter(ids), None), Sized):
+        return len(ids)
+    return max(_length_of(choice) for choice in ids if isinstance(choice, Sized))

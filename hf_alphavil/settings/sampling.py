@@ -29,7 +29,7 @@ class SamplingArguments:
         default="auto",
         metadata={
             "help": "Whether rows of similar length share a batch, in training, α steps, evaluation and prediction, "
-            "so that little is padded. `auto`: for every `datasets.Dataset` with `input_ids`, or with a column "
+            "so that little is padded. `auto`: for every `datasets.Dataset` or list with `input_ids` or a column "
             "`length_column_name`; `on`: for other datasets too, of which each row is read once before training; "
             "`off`: batches are drawn at random, and evaluated in order. `train_sampling_strategy=group_by_length` "
             "means `on`.",

@@ -80,6 +80,31 @@ def test_lengths_that_a_dataset_stores():
     assert RowLengths("auto").of(table(x=[1.0, 2.0])) is None
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_lengths_of_rows_in_a_list(kind):
+    """As those of an Arrow table with the same rows."""
+    rows = [{"input_ids": [1] * n, "labels": 0} for n in (1, 3, 0, 2)]
+    stored = datasets.Dataset.from_list(rows)
+    for wrapped in (lambda dataset: dataset, lambda dataset: Subset(dataset, [3, 1])):
+        lengths = RowLengths("auto").of(TaskDataset(wrapped(kind(rows)), "a"))
+        assert lengths == RowLengths("auto").of(TaskDataset(wrapped(stored), "a"))
+    choices = kind([{"input_ids": [[1, 2], [1]]}, {"input_ids": torch.zeros(3, 4)}])
+    assert RowLengths("auto").of(TaskDataset(choices, "a")) == [2, 4]
+    sized = kind([row | {"size": 9 - i} for i, row in enumerate(rows)])
+    assert RowLengths("auto", "size").of(TaskDataset(sized, "a")) == [9, 8, 7, 6]
+    assert RowLengths("off").of(TaskDataset(kind(rows), "a")) is None
+    assert RowLengths("auto").of(TaskDataset(kind([*rows, {"labels": 0}]), "a")) is None
+    assert RowLengths("auto").of(TaskDataset(kind([{"x": 1.0}]), "a")) is None
+
+
+def test_a_list_that_makes_its_rows_is_not_read():
+    class Made(list):
+        def __getitem__(self, row):
+            return pytest.fail("read")
+
+    assert RowLengths("auto").of(TaskDataset(Made([{"input_ids": [1]}]), "a")) is None
+
+
 class Own(torch.utils.data.Dataset):
     def __len__(self):
         return 3
