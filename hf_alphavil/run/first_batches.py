@@ -17,6 +17,7 @@ from ..objectives.factory import RunObjectives
 from ..objectives.forward import deterministic_mode
 from ..objectives.loss import TaskObjective
 from ..setup.run_context import RunContext
+from .reached_parameters import reached_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ ROWS_OF_LOSS = 2
 
 def check_first_batches(context: RunContext, method: Method, deltas: DeltaBank, objectives: RunObjectives) -> None:
     """
-    Makes each task's first batch, and computes the loss of its first rows and its gradient, without dropout and
+    Makes each task's first batch, and computes the loss of its shortest rows and its gradient, without dropout and
     without changing anything.
 
     All ranks look at the same rows: under FSDP2 they gather the parameters together. Call it when Trainer has prepared
@@ -43,28 +44,39 @@ def check_first_batches(context: RunContext, method: Method, deltas: DeltaBank, 
             and the method needs one, or if the method cannot work with the target's loss.
     """
     with unchanged_generators(), deterministic_mode(context.model), torch.compiler.set_stance("force_eager"):
-        reached = {
-            task: _reached(context, dataset, objectives.parameters)
-            for task, dataset in context.setup.train_datasets.items()
-        }
+        reached: dict[str, set[int]] = {}
+        for task, dataset in context.setup.train_datasets.items():
+            reached[task] = _reached(context, dataset, objectives.parameters, set().union(*reached.values()))
         _check_shared(reached, method, context.setup.target)
         if (objective := _loss_on_meta_set(context, method, objectives)) is not None:
-            rows = range(min(objective.micro_batch_size, objective.num_rows, ROWS_OF_LOSS))
+            rows = _short_rows(context, objective.dataset, objective.micro_batch_size)
             with _named(context, f"the meta set of the target {context.setup.target!r}"), torch.no_grad():
                 objective.local_loss(rows)
         method.check_loss(deltas, objectives)
 
 
-def _reached(context: RunContext, dataset: TaskDataset, parameters: Sequence[nn.Parameter]) -> set[int]:
-    """Numbers of the parameters that the loss of a task's first rows reaches."""
+def _short_rows(context: RunContext, dataset: TaskDataset, batch_size: int) -> list[int]:
+    """The shortest rows of a dataset's first batch or, where lengths are not known, the last ones."""
+    batch = range(min(batch_size, len(dataset)))
+    return context.setup.lengths.longest_first(dataset, batch)[-ROWS_OF_LOSS:]
+
+
+def _reached(
+    context: RunContext, dataset: TaskDataset, parameters: Sequence[nn.Parameter], known: set[int]
+) -> set[int]:
+    """
+    Numbers of the parameters that the loss of a task's first rows reaches. Gradients of those that earlier tasks
+    reached, `known`, are not computed again.
+    """
+    short = _short_rows(context, dataset, context.batch_size)
     rows = [dataset[row] for row in range(min(context.batch_size, len(dataset)))]
     with _named(context, f"task {dataset.task!r}"):
         context.collate(rows)
-        loss = context.training_loss(context.collate(rows[:ROWS_OF_LOSS]))
-        gradients: Sequence[Tensor | None] = [None]
+        loss = context.training_loss(context.collate([rows[row] for row in short]))
+        reached: set[int] = set()
         if loss.requires_grad:
-            gradients = _gradients(context, loss, parameters)
-    reached = {number for number, gradient in enumerate(gradients) if gradient is not None}
+            sharded = is_sharded(context.model)
+            reached = _with_shards(loss, parameters) if sharded else reached_parameters(loss, parameters, known)
     if not reached:
         raise ValueError(
             f"the loss of task {dataset.task!r} reaches no trainable parameter, so nothing would be trained on it: "
@@ -74,12 +86,10 @@ def _reached(context: RunContext, dataset: TaskDataset, parameters: Sequence[nn.
     return reached
 
 
-def _gradients(context: RunContext, loss: Tensor, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor | None]:
-    if not is_sharded(context.model):
-        return torch.autograd.grad(loss, parameters, allow_unused=True)
+def _with_shards(loss: Tensor, parameters: Sequence[nn.Parameter]) -> set[int]:
     with without_gradients(parameters):  # only FSDP's hooks on backward() give gradients of the shards
         loss.backward()
-        return [parameter.grad for parameter in parameters]
+        return {number for number, parameter in enumerate(parameters) if parameter.grad is not None}
 
 
 def _check_shared(reached: dict[str, set[int]], method: Method, target: str) -> None:

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import Dataset
 from transformers import BartConfig, T5Config, TrainerCallback
 
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
-from support.toy_run import TARGET, run_toy, toy_args, toy_data, toy_model
+from hf_alphavil.run.reached_parameters import reached_parameters
+from support.toy_run import TARGET, WithLengths, run_toy, toy_args, toy_data, toy_lengths, toy_model
 
 
 class NoStep(TrainerCallback):
@@ -120,6 +122,68 @@ def test_a_whole_batch_is_made_and_two_rows_of_it_are_trained_on_trial(tmp_path,
     run.train()
     assert sizes[: sizes.index("training")] == [2, 2, 2, 2]
     assert made[:2] == [8, 2]
+
+
+def test_the_shortest_rows_are_trained_on_trial(tmp_path):
+    data, _ = toy_data()
+    train = {task: WithLengths(rows, toy_lengths(data)[task]) for task, rows in data.items()}
+    run = trainer(tmp_path, train=train, max_steps=1, length_grouping="on")
+    run.model.register_forward_pre_hook(lambda *args: pytest.fail("no loss"), with_kwargs=True)
+    seen = []
+    for task, collate in run.data_collator.collators.items():
+        run.data_collator.collators[task] = lambda rows, task=task, collate=collate: (
+            seen.append((task, [tuple(row["x"].tolist()) for row in rows])) or collate(rows)
+        )
+    with pytest.raises(pytest.fail.Exception, match="no loss"):
+        run.train()
+    (task, batch), (_, short) = seen
+    lengths = run.task_setup.lengths.of(run.train_datasets[task])[: len(batch)]
+    shortest = sorted(range(len(batch)), key=lambda row: -lengths[row])[-2:]
+    assert short == [batch[row] for row in shortest]
+
+
+class NoGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return None
+
+
+def reached_by(loss, parameters):
+    gradients = torch.autograd.grad(loss(), parameters, allow_unused=True)
+    return {number for number, gradient in enumerate(gradients) if gradient is not None}
+
+
+@pytest.mark.parametrize("known", [(), (0, 1), (2, 3), (0, 1, 2, 3)])
+@pytest.mark.parametrize(
+    "stop",
+    [lambda x: x, torch.detach, NoGradient.apply, lambda x: checkpoint(torch.sin, x, use_reentrant=False)],
+    ids=["nothing", "detached", "no gradient", "checkpointed"],
+)
+def test_reached_parameters_are_those_with_a_gradient(stop, known):
+    encoder, head = torch.nn.Linear(3, 3), torch.nn.Linear(3, 1)
+    parameters = [*encoder.parameters(), *head.parameters(), torch.nn.Parameter(torch.ones(2))]
+
+    def loss():
+        return head(stop(encoder(torch.ones(2, 3)))).sum()
+
+    assert reached_parameters(loss(), parameters, known) == reached_by(loss, parameters)
+
+
+def test_known_parameters_get_no_gradient_again():
+    """Only the farthest one, so that the backward pass goes through the whole graph."""
+    encoder, head = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)), torch.nn.Linear(3, 1)
+    parameters, given = [*encoder.parameters(), *head.parameters()], []
+    for number, parameter in enumerate(parameters):
+        parameter.register_hook(lambda gradient, number=number: given.append(number))
+    loss = head(encoder(torch.ones(2, 3))).sum()
+    assert reached_parameters(loss, parameters, range(4)) == set(range(6))
+    assert {4, 5} < set(given)
+    assert len(set(given) & {0, 1}) == 1
+    assert len(set(given)) == 3
 
 
 def test_looking_changes_nothing(tmp_path, monkeypatch):
