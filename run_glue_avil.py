@@ -6,6 +6,7 @@ accelerate launch run_glue_avil.py --target mytask --task_config tasks.yaml --au
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -16,7 +17,6 @@ import torch
 from transformers import set_seed
 
 from hf_alphavil import MultitaskTrainer, Task, load_tasks
-from hf_alphavil.demo.run import DEMO_METHODS, run_demo
 from hf_alphavil.distributed.launch import end_process_group, start_missing_processes
 from hf_alphavil.files.output_folder import check_can_write
 from hf_alphavil.methods import METHODS
@@ -32,6 +32,7 @@ from hf_alphavil.setup.datasets import tokenized_split
 from hf_alphavil.tasks import describe_submission, diagnostics, make_submission, write_submission
 from hf_alphavil.tasks.registry import own_definitions
 from hf_alphavil.tasks.selection import check_roles, predicted_tasks, training_names
+from hf_alphavil.tasks.task import SPLITS
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,13 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
         scored += diagnostics(driver.make_submission, names)
     include_path = [path for path in (driver.task_config, driver.include_path) if path is not None]
     check_roles(names, driver.diagnostics, own_definitions(include_path))
+    reads_test = args.do_predict or driver.make_submission or args.alpha_data == "test"
     tasks = load_tasks(
-        [*names, *scored], data_dir=driver.data_dir, revision=driver.data_revision, include_path=include_path
+        [*names, *scored],
+        data_dir=driver.data_dir,
+        revision=driver.data_revision,
+        include_path=include_path,
+        splits=SPLITS if reads_test else ("train", "validation"),
     )
     return {
         name: task.select(
@@ -66,7 +72,7 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
 
-    # Tasks. All data is checked before training, so that no run fails after hours.
+    # Tasks. All data that the run reads is checked before training, so that no run fails after hours.
     tasks = load_run_tasks(driver, args, driver.target)
     target = args.target_task = next(iter(tasks))
     if tasks[target].validation is None and (args.do_eval or (args.do_train and args.eval_strategy != "no")):
@@ -154,6 +160,8 @@ def main() -> int:
         check_together(driver, args, lora)
         check_can_write(args.output_dir)
         if driver.demo:
+            from hf_alphavil.demo.run import DEMO_METHODS, run_demo  # with the code of its encoder's architecture
+
             run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
             status = 0
         else:
@@ -163,4 +171,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # what the imports made stays: collections need not look at it
     sys.exit(main())

@@ -178,7 +178,9 @@ def _checkpoint(result: dict[str, Any]) -> Iterator[Row]:
 def _startup(result: dict[str, Any]) -> Iterator[Row]:
     yield Row("import hf_alphavil / Trainer", result["imports"]["hf_alphavil"]["median"], "≤", 1.05)
     yield Row("--help / import of Trainer", result["imports"]["--help"]["median"], "≤", 1.1)
-    yield Row("first step of a later start, CPU s", min(result["later_starts"]), "≤", 1.5)
+    before, until = min(result["later_starts"], key=lambda seconds: seconds[1])
+    yield Row("first step of a later start, CPU s", until, "≤", 1.5)
+    yield Row("the same without the step itself, CPU s", before)
 
 
 _MINILM = ("--model_name_or_path", "{workload}/encoder")

@@ -282,6 +282,15 @@ def test_a_damaged_encoder(folder, refusal, change, message):
     assert not (folder / "ran").exists()
 
 
+def test_test_rows_are_read_only_where_a_run_needs_them(folder, refusal):
+    (folder / "tasks.yaml").write_text(TASK.replace("dev.csv}", "dev.csv, test: test.csv}"))
+    (folder / "test.csv").write_text("words,label\nx,good\n")
+    for flags in ({"do_predict": "true"}, {"alpha_data": "test", "alpha_objective": "entropy"}):
+        assert re.search("test.csv.*no column 'text'", refusal(*command(**flags)))
+    with_nan(folder)
+    assert "enc are NaN or infinite" in refusal(*command())
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
