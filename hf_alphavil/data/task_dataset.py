@@ -90,7 +90,7 @@ class TaskDataset(Dataset):
         if name is None:
             return None
         if isinstance(getattr(self.dataset, "column_names", None), list):
-            return list(self.dataset[name])
+            return list(self.dataset[name][:])  # a column of `datasets` reads row by row unless it is sliced
         return [self._label(number, name) for number in range(len(self))]
 
     def _label(self, number: int, name: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from ..kinds import find_kind
 from .configuration import MultitaskConfig
@@ -113,8 +114,8 @@ def name_in_model(native: PreTrainedModel, task: str, name: str) -> str:
 
 
 def meta_native(native_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
-    """Builds a complete native model on the meta device, where its weights take no memory."""
-    with torch.device("meta"):
+    """Builds a complete native model on the meta device, where its weights take no memory and have no values."""
+    with torch.device("meta"), no_init_weights():
         return native_class(config)
 
 

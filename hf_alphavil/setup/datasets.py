@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..distributed.timeout import explained_waits
 from ..settings import MultitaskSettings
+from ..tasks.fingerprints import tokenizer_identity
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -33,9 +34,10 @@ def tokenized_split(tasks: Mapping[str, Task], split: str, tokenizer: Any, args:
             "datasets of tasks need a tokenizer: pass the encoder's tokenizer as `processing_class` "
             f"(got {type(tokenizer).__name__}), or pass tokenised `train_dataset` and `eval_dataset` dicts"
         )
+    identity = tokenizer_identity(tokenizer)
     with explained_waits(args), args.main_process_first(desc=f"tokenisation of {split}"):
         return {
-            name: task.tokenize(split, tokenizer, args.max_length)
+            name: task.tokenize(split, tokenizer, args.max_length, identity)
             for name, task in tasks.items()
             if getattr(task, split) is not None
         }

@@ -113,7 +113,7 @@ def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) 
     """
     groups = None
     if task is not None and task.group_column is not None and task.train is not None:
-        groups = list(task.train[task.group_column])
+        groups = list(task.train[task.group_column][:])
         groups = groups if len(groups) == len(dataset) else None
     rest, held_out = split_holdout(
         len(dataset), args.alpha_holdout_fraction, args.resolved_data_seed, _classes(dataset, task), groups

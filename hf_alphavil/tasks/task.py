@@ -136,7 +136,13 @@ class Task(TaskSpec):
             raise ValueError(f"task {self.name!r} has no split {name!r}; it has {', '.join(present) or 'none'}")
         return dataset
 
-    def tokenize(self, split: str, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
+    def tokenize(
+        self,
+        split: str,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int | None = None,
+        identity: str | None = None,
+    ) -> Dataset:
         """
         Tokenises a split; the result is cached on disk between runs.
 
@@ -148,6 +154,8 @@ class Task(TaskSpec):
             max_length (`int`, *optional*):
                 Longest input in tokens, special tokens included; longer ones are truncated, the longer text of a pair
                 first. Defaults to the tokenizer's own limit, which holds in any case.
+            identity (`str`, *optional*):
+                The tokenizer's [`tokenizer_identity`], for many splits. By default, it is computed.
 
         Returns:
             `datasets.Dataset`: The tokenizer's model inputs, unpadded (for multiple choice, one list per choice), and
@@ -160,7 +168,7 @@ class Task(TaskSpec):
             DataError: If a text is not a string, a label is not the task's, or training rows have no labels.
         """
         tokenized = tokenize_dataset(
-            self.split(split), tokenizer, max_length, self.spec, f"{self.name}-{split}", self.score_columns
+            self.split(split), tokenizer, max_length, self.spec, f"{self.name}-{split}", self.score_columns, identity
         )
         if split == "train" and kind_of(self).reads_labels and "labels" not in tokenized.column_names:
             raise DataError(f"task {self.name!r}: the train split has no labels, only -1 or nothing.")

@@ -32,6 +32,7 @@ def tokenize_dataset(
     spec: TaskSpec,
     name: str,
     kept_columns: Sequence[str] = (),
+    identity: str | None = None,
 ) -> Dataset:
     """
     Tokenises `rows`, or finds them tokenised by an earlier run.
@@ -49,6 +50,8 @@ def tokenize_dataset(
             Names the rows in error messages and in the cache file.
         kept_columns (`Sequence[str]`, *optional*):
             Columns to keep beside the inputs, where `rows` have them: those that the metrics read.
+        identity (`str`, *optional*):
+            The tokenizer's [`tokenizer_identity`]. By default, it is computed.
 
     Returns:
         `datasets.Dataset`: The tokenizer's model inputs, `labels` where `rows` are labelled, the kind's
@@ -64,7 +67,8 @@ def tokenize_dataset(
     settings = {setting: getattr(spec, setting) for setting in INPUT_SETTINGS}
     settings["value_maps"] = {column: dict(values) for column, values in spec.value_maps.items()}
     settings["score_columns"] = kept_columns
-    fingerprint = hash_of(VERSION, rows._fingerprint, tokenizer_identity(tokenizer), max_length, settings, labelled)
+    identity = identity or tokenizer_identity(tokenizer)
+    fingerprint = hash_of(VERSION, rows._fingerprint, identity, max_length, settings, labelled)
     if not len(rows):  # map() would return the raw columns
         from datasets import Dataset
 

@@ -20,6 +20,13 @@ def test_examples_and_batches_carry_the_name():
     assert batch[TASK_KEY] == "rte"
 
 
+def test_labels_of_an_arrow_table_are_read_at_once(monkeypatch):
+    table = datasets.Dataset.from_dict({"x": [1, 2, 3], "labels": [0, 1, 1]})
+    monkeypatch.setattr(datasets.arrow_dataset.Column, "__iter__", lambda column: pytest.fail("row by row"))
+    assert TaskDataset(table, "rte").labels() == [0, 1, 1]
+    assert torch.equal(torch.stack(TaskDataset(table.with_format("torch"), "rte").labels()), torch.tensor([0, 1, 1]))
+
+
 def test_open_ended_forward_keeps_tensors_and_drops_text():
     collate = TaskCollator({"rte": default_data_collator}, {"labels"}, keep_unknown_tensors=True)
     assert set(collate([TaskDataset(ROWS, "rte")[0]])) == {"x", "idx", "labels", TASK_KEY}

@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AlbertConfig,
     AutoModelForMaskedLM,
@@ -17,6 +18,7 @@ from transformers import (
 )
 from transformers.utils import find_labels
 
+from hf_alphavil.demo.suite import demo_encoder
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 from hf_alphavil.modeling.encoder_reference import EncoderReference
 from support.modeling_helpers import DECODERS, ENCODERS, TASKS, make_batch, shake
@@ -35,6 +37,16 @@ def test_every_parameter_has_one_name(model):
     assert {id(dict(named)[name]) for name in encoder} == {id(parameter) for parameter in model.encoder.parameters()}
     assert {name.split(".")[0] for name, _ in named} == {"encoder", "tasks"}
     assert {name.split(".")[1] for name, _ in named if name not in encoder} == set(TASKS)
+
+
+def test_finite_weights_whose_sum_is_not(tmp_path):
+    demo_encoder(tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    tensors["embeddings.LayerNorm.bias"].fill_(3e38)
+    save_file(tensors, file, metadata={"format": "pt"})
+    model = MultitaskModel.from_encoder(tmp_path, TASKS)
+    assert bool((model.encoder.embeddings.LayerNorm.bias == 3e38).all())
 
 
 def test_attributes_that_trainer_reads():

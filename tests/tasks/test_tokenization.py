@@ -13,6 +13,7 @@ import pytest
 from datasets import Dataset
 from transformers import ByT5Tokenizer, DataCollatorForMultipleChoice, DataCollatorWithPadding
 
+from hf_alphavil import MultitaskTrainingArguments, setup
 from hf_alphavil.tasks import DataError, Task, load_tasks, tokenization
 from hf_alphavil.tasks.fingerprints import tokenizer_identity
 from support.forking import fork
@@ -138,6 +139,21 @@ def test_identity_of_a_tokenizer():
     other = make_tokenizer()
     other.truncation_side = "left"
     assert tokenizer_identity(other) != identity
+
+
+def test_the_tokenizer_is_identified_once_for_all_tasks(monkeypatch, tokenizer, tmp_path, cache):
+    identified = []
+    for module in (setup.datasets, tokenization):
+        monkeypatch.setattr(
+            module, "tokenizer_identity", lambda given: identified.append(given) or tokenizer_identity(given)
+        )
+    tasks = {name: replace(sentence_task(), name=name) for name in ("mood", "tone", "voice")}
+    args = MultitaskTrainingArguments(str(tmp_path / "out"), use_cpu=True)
+    together = setup.datasets.tokenized_split(tasks, "train", tokenizer, args)
+    assert identified == [tokenizer]
+    alone = {name: task.tokenize("train", tokenizer, args.max_length) for name, task in tasks.items()}
+    fingerprints = [{name: rows._fingerprint for name, rows in made.items()} for made in (together, alone)]
+    assert fingerprints[0] == fingerprints[1]
 
 
 def test_identity_of_a_tokenizer_in_python(cache):
