@@ -8,7 +8,6 @@ of RESULTS is a finished run. Results join by `cat`, and `--minutes 0` prints th
 
 from __future__ import annotations
 
-import gc
 import sys
 from dataclasses import replace
 from functools import cache, partial
@@ -65,7 +64,6 @@ def run(spec: dict[str, Any], workload_folder: str) -> dict[str, Any]:
     """Trains and tests one run."""
     torch.set_num_threads(1)
     features = load_features(workload_folder)
-    gc.freeze()  # `train()` collects garbage, and would look through all rows
     problem = make_problem(
         features.workload, *(spec[key] for key in ("target", "suite", "rows", "seed", "auxiliary_rows", "test_rows"))
     )

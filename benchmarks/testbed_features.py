@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -136,4 +137,6 @@ def load_features(folder: str) -> Features:
         unfinished = path.with_suffix(".unfinished")
         save_file({"vectors": encode(encoder, sentences)}, unfinished)
         unfinished.replace(path)
-    return Features(workload, load_file(path)["vectors"])
+    features = Features(workload, load_file(path)["vectors"])
+    gc.freeze()  # each run collects garbage, and need not look through all rows
+    return features

@@ -51,12 +51,12 @@ def test_an_error_ends_the_running_jobs(tmp_path):
 
 
 def test_no_job_starts_after_the_deadline(tmp_path, monkeypatch):
-    """The deadline passes while the first job runs."""
+    """The deadline passes when the first job has started."""
     ended, deadline = [], Deadline(float("inf"))
     monkeypatch.setattr(deadline, "is_over", lambda: (tmp_path / "logs" / "0").exists())
     run_jobs(
         [job(tmp_path, str(i)) for i in range(2)],
-        1,
+        2,
         lambda job, status: ended.append((job.name, status)),
         os.environ,
         deadline,
