@@ -46,6 +46,7 @@ class MultitaskTrainingArguments(MultitaskSettings):
         alpha_l1, alpha_l2 (`float`, *optional*, defaults to 0.0): Penalties on α's distance from its start.
         alpha_init (`str`, *optional*, defaults to `"1"`): Start of α: a number above 0, or `mean` for 1/T. With 1, α
             starts at the plain sum of the deltas.
+        alpha_min, alpha_max (`float`, *optional*): Bounds of every α.
         alpha_batch_size (`int`, *optional*, defaults to 64): Rows of the meta set per α step.
         alpha_data (`str`, *optional*, defaults to `"train_holdout"`): Rows that α is fitted on: `train_holdout`, which
             keeps validation scores honest, `train`, `validation` (the paper's) or `test`.

@@ -33,7 +33,7 @@ class GradientDescent(AlphaOptimizer):
     The unit ignores the penalty, because a large penalty would dominate it. After each step along the objective's
     gradient, SGD takes the penalty's proximal step with the same step size. That is stable for any penalty and
     converges to the minimum of objective plus penalty. Adam adds the penalty's gradient to the objective's. Every
-    epoch creates a new torch optimizer (ours).
+    epoch creates a new torch optimizer (ours). Bounds of α project every step.
 
     Args:
         optimizer (`str`): `sgd` or `adam`.
@@ -69,6 +69,7 @@ class GradientDescent(AlphaOptimizer):
             else:
                 alpha.grad = gradient + problem.penalty_gradient(alpha.detach())
                 optimizer.step()
+            problem.clip_(alpha.detach())
             progress(step + 1)
         last = batches[-1] if batches else problem.acceptance_rows
         values.append(problem.value(alpha.detach(), last))
@@ -88,7 +89,7 @@ class GradientDescent(AlphaOptimizer):
 
 class LBFGS(AlphaOptimizer):
     """
-    `lbfgs`: at most S iterations of SciPy's L-BFGS-B without bounds, on the acceptance rows.
+    `lbfgs`: at most S iterations of SciPy's L-BFGS-B on the acceptance rows.
 
     All iterations see the same rows, because a line search needs a fixed function. An iteration takes one forward and
     backward pass, or more if its line search needs them. The optimizer stops before S iterations, with fewer values,
@@ -120,6 +121,7 @@ class LBFGS(AlphaOptimizer):
 
         result = minimize(
             total, start.flatten().numpy(), jac=True, method="L-BFGS-B", callback=after_iteration,
+            bounds=[(problem.minimum, problem.maximum)] * start.numel(),
             options={"maxiter": self.steps},
         )  # fmt: skip
         alpha = torch.tensor(result.x).reshape(problem.shape)
@@ -131,10 +133,11 @@ class DirectSearch(AlphaOptimizer):
     `gradient_free`: SciPy's DIRECT on the acceptance rows. The result is the best α that it evaluated.
 
     DIRECT (Jones, Perttunen, Stuckman 1993; locally biased: Gablonsky, Kelley 2001) is deterministic. It divides the
-    box start ± S · `learning_rate`, the reach of S steps of that size, from its centre outwards. Unlike a simplex or a
-    linear model, it does not stop on the plateaus of a metric. One step means n + 1 evaluations for n values of α, as
-    many as finite differences would take; the last division may take a few more. Ties go to the α evaluated first: α
-    stays at its start unless something is strictly better.
+    box start ± S · `learning_rate`, the reach of S steps of that size, from its centre outwards. If the bounds of α
+    cut the box, its centre need not be the start, which is then evaluated first. Unlike a simplex or a linear model,
+    DIRECT does not stop on the plateaus of a metric. One step means n + 1 evaluations for n values of α, as many as
+    finite differences would take; the last division may take a few more. Ties go to the α evaluated first: α stays at
+    its start unless something is strictly better.
 
     Args:
         steps (`int`): α steps of an epoch, S.
@@ -157,7 +160,7 @@ class DirectSearch(AlphaOptimizer):
         tried: list[tuple[float, float, Tensor]] = []
 
         def total(point: np.ndarray) -> float:
-            # DIRECT evaluates the centre first, but rounding may make it differ from the start in the last bits.
+            # The centre may differ from the start in the last bits, by rounding.
             alpha = torch.tensor(point).reshape(problem.shape) if tried else start
             value = problem.value(alpha, problem.acceptance_rows)
             penalised = value + problem.penalty(alpha)
@@ -171,10 +174,13 @@ class DirectSearch(AlphaOptimizer):
 
         if self.steps == 0:
             return AlphaTrajectory(start, [problem.value(start, problem.acceptance_rows)])
-        reach = self.steps * self.learning_rate
+        first, reach = problem.initial, self.steps * self.learning_rate
+        low, high = max(first - reach, problem.minimum), min(first + reach, problem.maximum)
+        if low > first - reach or high < first + reach:
+            total(start.flatten().numpy())
         direct(
-            total, [(value - reach, value + reach) for value in start.flatten().tolist()],
-            maxfun=self.steps * per_step, maxiter=self.steps * per_step, vol_tol=0,
+            total, [(low, high)] * start.numel(),
+            maxfun=self.steps * per_step - len(tried), maxiter=self.steps * per_step, vol_tol=0,
         )  # fmt: skip
         ends = [1, *(1 + step * per_step for step in range(1, self.steps)), len(tried)]
         return AlphaTrajectory(best(len(tried))[2], [best(end)[1] for end in ends])

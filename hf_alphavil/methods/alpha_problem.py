@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ from .objective import Objective, Predictions
 
 class AlphaProblem:
     """
-    L_*(rows; θ0 + Σ α_t δ_t) as a function of α, plus a penalty on α's distance from its start.
+    L_*(rows; θ0 + Σ α_t δ_t) as a function of α within bounds, plus a penalty on α's distance from its start.
 
     α has the shape `(tasks, groups)`: a row per task that left a delta, in the order of [`DeltaBank.phases`], and a
     column per group of parameters. The derivative with respect to one α is ⟨∇θ L_*, δ_t⟩ over its group, at the merged
@@ -30,6 +31,8 @@ class AlphaProblem:
         initial (`float`, *optional*, defaults to 1.0): Start of every α, above 0.
         l1 (`float`, *optional*, defaults to 0.0): Factor of Σ_t |α_t − start| in the penalty.
         l2 (`float`, *optional*, defaults to 0.0): Factor of Σ_t (α_t − start)² in the penalty.
+        minimum (`float`, *optional*, defaults to -inf): Least value of every α, at most the start.
+        maximum (`float`, *optional*, defaults to inf): Greatest value of every α, at least the start.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class AlphaProblem:
         initial: float = 1.0,
         l1: float = 0.0,
         l2: float = 0.0,
+        minimum: float = -math.inf,
+        maximum: float = math.inf,
     ) -> None:
         self.deltas = deltas
         self.meta = meta
@@ -47,6 +52,8 @@ class AlphaProblem:
         self.initial = initial
         self.l1 = l1
         self.l2 = l2
+        self.minimum = minimum
+        self.maximum = maximum
         #: Rows on which the start and the fitted α are compared, and on which line searches and DIRECT run.
         self.acceptance_rows = acceptance_rows(meta)
 
@@ -58,6 +65,10 @@ class AlphaProblem:
     def start(self) -> Tensor:
         """`torch.Tensor`: The start of α, of shape `(tasks, groups)`, float64."""
         return torch.full(self.shape, self.initial, dtype=torch.float64)
+
+    def clip_(self, alpha: Tensor) -> None:
+        """Takes α, in place, to the nearest one within the bounds."""
+        alpha.clamp_(self.minimum, self.maximum)
 
     def value(self, alpha: Tensor, rows: Sequence[int]) -> float:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,13 @@ class AlphaVIL(Method):
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
         self.alpha_init = 1.0 / len(self.tasks) if args.alpha_init == "mean" else float(args.alpha_init)
+        low, high = args.alpha_min, args.alpha_max
+        self.alpha_bounds = -math.inf if low is None else low, math.inf if high is None else high
+        if not self.alpha_bounds[0] <= self.alpha_init <= self.alpha_bounds[1]:
+            raise ValueError(
+                f"alpha_min={low} and alpha_max={high} leave out the start of α, {self.alpha_init:g}: pass bounds "
+                "around it, or another alpha_init"
+            )
         self.alpha_optimizer = make_alpha_optimizer(args)
         self.weight_rule = WeightRule(
             target=args.target_task,
@@ -126,6 +134,7 @@ class AlphaVIL(Method):
             self.alpha_init,
             args.alpha_l1,
             args.alpha_l2,
+            *self.alpha_bounds,
         )
         seed = alpha_seed(args.resolved_data_seed, epoch, args.target_task)
         fit = fit_alpha(problem, self.alpha_optimizer, seed, progress)

@@ -116,34 +116,34 @@ class LinearLogits:
         """`np.ndarray`: Sums over each row's units, of shape `(rows,)`."""
         return np.bincount(self.rows, weights=of_units)
 
-    def minimum(self, ridge: float, reach: float, first: np.ndarray) -> np.ndarray:
+    def minimum(self, ridge: float, limits: tuple[float, float], first: np.ndarray) -> np.ndarray:
         """
-        The moves up to `reach` that minimise loss + ridge·Σ a².
+        The moves within limits that minimise loss + ridge·Σ a².
 
         Projected Newton steps (Bertsekas 1982): moves at their limit that the gradient pushes outwards are held.
 
         Args:
             ridge (`float`): Above 0, so that there is one minimum.
-            reach (`float`): The greatest |a_k|.
+            limits (`tuple[float, float]`): The least and the greatest a_k.
             first (`np.ndarray` of shape `(unknowns,)`): The moves to begin from.
         """
 
         def total(moves: np.ndarray) -> float:
             return float(self.unit_losses(moves).sum() + ridge * moves @ moves)
 
-        moves, value = first, total(first)
+        (low, high), moves, value = limits, first, total(first)
         for _ in range(MAX_NEWTON_STEPS):
             gradient = self.changes.reshape(len(moves), -1) @ self._weighted_slopes(moves).ravel() + 2 * ridge * moves
-            free = (np.abs(moves) < reach) | (moves * gradient > 0)
+            free = ((moves > low) | (gradient < 0)) & ((moves < high) | (gradient > 0))
             curvature = self.curvature(moves) + 2 * ridge * np.eye(len(moves))
             step = np.zeros(len(moves))
             step[free] = np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
             size = 1.0
-            while (after := total(np.clip(moves - size * step, -reach, reach))) > value and size > TOLERANCE:
+            while (after := total(np.clip(moves - size * step, low, high))) > value and size > TOLERANCE:
                 size /= 2
             if not after <= value:
                 break
-            last, moves, value = moves, np.clip(moves - size * step, -reach, reach), after
+            last, moves, value = moves, np.clip(moves - size * step, low, high), after
             if np.abs(moves - last).max() <= TOLERANCE * (1 + np.abs(moves).max()):
                 break
         return moves

@@ -37,7 +37,9 @@ class RidgeFit:
     gains: np.ndarray
 
 
-def fit_with_ridge(problem: LinearLogits, penalty: float, reach: float, start: float, seed: int) -> RidgeFit:
+def fit_with_ridge(
+    problem: LinearLogits, penalty: float, limits: tuple[float, float], start: float, seed: int
+) -> RidgeFit:
     """
     Chooses the ridge by cross-validation, and fits all rows with it.
 
@@ -47,7 +49,7 @@ def fit_with_ridge(problem: LinearLogits, penalty: float, reach: float, start: f
     Args:
         problem (`LinearLogits`): The loss as a function of the moves from the start of α.
         penalty (`float`): The factor of Σ moves² besides the ridge.
-        reach (`float`): The greatest move.
+        limits (`tuple[float, float]`): The least and the greatest move, around 0.
         start (`float`): The start of α. A move of −start takes a delta away.
         seed (`int`): Seed of the folds.
     """
@@ -56,7 +58,7 @@ def fit_with_ridge(problem: LinearLogits, penalty: float, reach: float, start: f
     ridges = RIDGES * half_curvature if half_curvature > 0 and problem.num_rows > 1 else RIDGES[:0]
     folds = _fold_of_rows(problem, seed)[problem.rows]
     paths = {
-        fold: _path(problem.restricted_to(folds != fold) if len(ridges) else problem, ridges + penalty, reach)
+        fold: _path(problem.restricted_to(folds != fold) if len(ridges) else problem, ridges + penalty, limits)
         for fold in np.unique(folds)
     }
     losses = [
@@ -64,7 +66,7 @@ def fit_with_ridge(problem: LinearLogits, penalty: float, reach: float, start: f
         for number in range(len(ridges) + 1)
     ]
     chosen = _within_one_standard_error(np.stack(losses))
-    moves = _path(problem, ridges[:chosen] + penalty, reach)[-1]
+    moves = _path(problem, ridges[:chosen] + penalty, limits)[-1]
     ridge = float(ridges[chosen - 1]) if chosen else np.inf
     by_fold = {fold: path[chosen] for fold, path in paths.items()}
     return RidgeFit(
@@ -106,11 +108,11 @@ def _fold_of_rows(problem: LinearLogits, seed: int) -> np.ndarray:
     return folds
 
 
-def _path(problem: LinearLogits, ridges: Iterable[float], reach: float) -> list[np.ndarray]:
+def _path(problem: LinearLogits, ridges: Iterable[float], limits: tuple[float, float]) -> list[np.ndarray]:
     """No move, and the minimum for each ridge, sought from the one before."""
     path = [np.zeros(problem.num_unknowns)]
     for ridge in ridges:
-        path.append(problem.minimum(float(ridge), reach, path[-1]))
+        path.append(problem.minimum(float(ridge), limits, path[-1]))
     return path
 
 

@@ -24,8 +24,8 @@ class Secant(AlphaOptimizer):
     The logits at α and with each value of α moved by `PROBE` times its start give z(α') ≈ z(α) + Σ (α'_t − α_t)·J_t,
     in n + 1 forward passes for n values of α and without a backward pass. The mean loss of these logits is convex in
     α', as the loss is convex in the logits. Newton steps find its minimum within `steps` · `learning_rate` of the
-    start of α, plus the penalty and a ridge λ·Σ(α' − start)² (averaged over groups, as the penalty is), for which
-    cross-validation over the rows chooses λ ([`fit_with_ridge`]).
+    start of α and within its bounds (which the probes may leave), plus the penalty and a ridge λ·Σ(α' − start)²
+    (averaged over groups, as the penalty is), for which cross-validation over the rows chooses λ ([`fit_with_ridge`]).
 
     One more pass measures the proposed α' on the model itself. While the target's loss is greater than at α, the way
     to α' is halved, up to `HALVINGS` times. If α' is still worse, α falls back to its start, as with every optimizer.
@@ -83,6 +83,7 @@ class Secant(AlphaOptimizer):
             return predictions, _mean_loss(predictions)
 
         alpha, num_groups, reach = problem.start(), problem.shape[1], self.steps * self.learning_rate
+        limits = max(-reach, problem.minimum - problem.initial), min(reach, problem.maximum - problem.initial)
         predictions, value = measure(alpha)
         values, kept = [value], None
         for step in range(self.steps if math.isfinite(value) else 0):
@@ -90,7 +91,7 @@ class Secant(AlphaOptimizer):
             probes = [measure(alpha + move * unit.reshape(problem.shape))[0] for unit in torch.eye(alpha.numel())]
             away = (alpha - problem.initial).flatten().numpy()
             linear = LinearLogits.through(_loss_of(predictions), predictions, probes, move, away)
-            fit = fit_with_ridge(linear, problem.l2 / num_groups, reach, problem.initial, seed)
+            fit = fit_with_ridge(linear, problem.l2 / num_groups, limits, problem.initial, seed)
             kept = kept or fit
             proposal = problem.initial + torch.from_numpy(fit.moves).reshape(problem.shape)
             if not math.isfinite(fit.ridge) or torch.equal(proposal, alpha):

@@ -72,6 +72,12 @@ class AlphaArguments:
     alpha_init: str = field(
         default="1", metadata={"help": "Start of every α in each epoch: a number above 0, or `mean` for 1/T."}
     )
+    alpha_min: float | None = field(
+        default=None, metadata={"help": "Least value of every α, at most its start. Default: none."}
+    )
+    alpha_max: float | None = field(
+        default=None, metadata={"help": "Greatest value of every α, at least its start. Default: none."}
+    )
     alpha_batch_size: int = field(
         default=64, metadata={"help": "Rows of the meta set per α step, over all processes."}
     )
@@ -139,6 +145,8 @@ class AlphaArguments:
         )
         require(self, "alpha_holdout_fraction", 0 < self.alpha_holdout_fraction < 1, "a share in (0, 1)")
         require(self, "alpha_init", _is_start(self.alpha_init), "a number above 0, or 'mean' for 1/T")
+        low, high = self.alpha_min, self.alpha_max
+        require(self, "alpha_min", low is None or high is None or low < high, f"less than alpha_max={high}")
         for name, penalty in (("alpha_l1", self.alpha_l1), ("alpha_l2", self.alpha_l2)):
             require(self, name, penalty >= 0, "0 or more: a negative penalty would reward distance from α's start")
         require(

@@ -43,6 +43,15 @@ VARIANTS = {
         "max_phase_steps": 2,
     },
     "layers": {"alpha_granularity": "layer", "alpha_l1": 0.001, "alpha_l2": 0.01, "max_phase_steps": 2},
+    "guarded": {
+        "alpha_min": 0.9,
+        "alpha_max": 1.1,
+        "max_weight_change": 0.05,
+        "min_target_weight": 0.9,
+        "normalize_task_weights": "auxiliaries",
+        "task_weights": {"b": 2.0},
+        "max_phase_steps": 2,
+    },
     "lbfgs_on_entropy": {"alpha_optimizer": "lbfgs", "alpha_objective": "entropy", "max_phase_steps": 1},
     "gradient_free": {
         "alpha_optimizer": "gradient_free",

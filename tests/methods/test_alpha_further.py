@@ -20,6 +20,7 @@ PRUNES = {
     "prune_below": 0.75,
 }
 # Settings with the same names in the trainer and the reference.
+# fmt: off
 CASES = {
     "layers": {"alpha_granularity": "layer"},
     "layers_of_the_encoder": {"alpha_granularity": "layer", "alpha_applies_to": "encoder", "alpha_batch_size": 16},
@@ -34,8 +35,14 @@ CASES = {
     "changes": {"max_weight_change": 0.05, **LEARNING_RATE},
     "normalized_auxiliaries": {**LEARNING_RATE, "normalize_task_weights": "auxiliaries"},
     "normalized_by_target": {"normalize_task_weights": "target"},
+    "bounded": {"alpha_min": 0.97, "alpha_max": 1.05, "alpha_l1": 0.001},
+    "bounded_layers": {"alpha_min": 0.9, "alpha_granularity": "layer", "alpha_optimizer": "adam"},
     "weights": {"task_weights": (("b", 2.0), ("c", 0.5)), "joint_fraction": 0.3},
     "weights_normalized": {"task_weights": (("a", 1.0), ("b", 2.0)), "min_target_weight": 0.9, **LEARNING_RATE},
+    "guarded": {
+        "alpha_min": 0.9, "alpha_max": 1.1, "max_weight_change": 0.08, "min_target_weight": 0.97,
+        "task_weights": (("a", 1.0), ("b", 2.0)), "alpha_granularity": "layer", **LEARNING_RATE,
+    },
     "pruning": PRUNES,
     "pruning_by_learning_rate": PRUNES | LEARNING_RATE | {"alpha_granularity": "layer"},
     "pruning_auxiliaries": PRUNES | LEARNING_RATE | {"normalize_task_weights": "auxiliaries"},
@@ -44,6 +51,7 @@ CASES = {
     "entropy": {"alpha_objective": "entropy"},
     "entropy_of_layers": {"alpha_objective": "entropy", "alpha_granularity": "layer", "alpha_batch_size": 16},
 }
+# fmt: on
 EPOCHS = 5
 
 
@@ -52,10 +60,12 @@ def epochs_of(case):
 
 
 def run_case(folder, case, **more):
-    settings = CASES[case] | more
-    if "task_weights" in settings:
-        settings["task_weights"] = dict(settings["task_weights"])
-    return run_toy(folder, num_train_epochs=epochs_of(case), **settings)
+    return run_toy(folder, num_train_epochs=epochs_of(case), **settings_of(case) | more)
+
+
+def settings_of(case):
+    settings = CASES[case]
+    return settings | {"task_weights": dict(settings["task_weights"])} if "task_weights" in settings else settings
 
 
 def expected(case):
@@ -202,7 +212,8 @@ SEARCHES = {
 
 #: Epochs of the cases: without pruning, a second epoch, which starts from the weights of the first, shows all.
 TWO_PROCESS_EPOCHS = {
-    "penalised_layers": 2, "entropy_of_layers": 2, "pruning_by_learning_rate": EPOCHS, "pruning_joint": EPOCHS,
+    "penalised_layers": 2, "entropy_of_layers": 2, "guarded": 2,
+    "pruning_by_learning_rate": EPOCHS, "pruning_joint": EPOCHS,
 }  # fmt: skip
 
 
@@ -217,7 +228,7 @@ TWO_PROCESS_EPOCHS = {
     ids=["ddp", "fsdp2", "fsdp2, every case"],
 )
 def test_two_processes_equal_the_reference(config, cases, searches, tmp_path):
-    settings = [CASES[case] | {"num_train_epochs": TWO_PROCESS_EPOCHS[case]} for case in cases]
+    settings = [settings_of(case) | {"num_train_epochs": TWO_PROCESS_EPOCHS[case]} for case in cases]
     settings += [SEARCHES[search] | {"num_train_epochs": 2} for search in searches]
     runs = [
         {"output_dir": str(tmp_path / str(i)), **given, "per_device_train_batch_size": 4}

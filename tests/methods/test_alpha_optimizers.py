@@ -4,8 +4,10 @@ import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import direct, lsq_linear
 from torch import nn
 
 from hf_alphavil.methods import DeltaBank
@@ -129,6 +131,50 @@ def test_gradient_descent_meets_the_minimum_of_objective_and_penalty(optimizer):
     fitted = fit(deltas, meta, optimizer, steps=3000, learning_rate=0.02, l2=0.5)
     assert of(fitted) == pytest.approx(meta.closed_form(0.5).tolist(), abs=1e-4)
     assert meta.closed_form(0.5).tolist() != pytest.approx(meta.closed_form().tolist(), abs=1e-2)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("groups", [None, GROUP_OF], ids=["task", "layer"])
+def test_bounded_alpha_is_the_bounded_minimum(optimizer, groups):
+    """SciPy's least squares with bounds finds the best α of the quadratic on its own."""
+    deltas = bank(groups)
+    meta, (low, high) = Quadratic(deltas), (-0.2, 1.0)
+    steps, learning_rate = (60, 0.1) if optimizer == "lbfgs" else (3000, 0.02)
+    fitted = fit(deltas, meta, optimizer, steps=steps, learning_rate=learning_rate, minimum=low, maximum=high)
+    columns = []
+    for task in sorted(TASKS):
+        delta = deltas.delta(task)
+        parts = [{name: delta[name] * (name in kept) for name in delta} for kept in ([*"ab"] if groups else ["ab"])]
+        columns += [torch.cat([*part.values()]) for part in parts]
+    root = meta.curvature.sqrt()
+    best = lsq_linear(
+        (torch.stack(columns, 1) * root[:, None]).numpy(), (meta.best * root).numpy(), (low, high), tol=1e-14
+    )
+    assert of(fitted) == pytest.approx(best.x.tolist(), abs=1e-4)
+    assert {low, high} & set(of(fitted))
+    assert all(low <= alpha <= high for alpha in of(fitted))
+    assert sum(low < alpha < high for alpha in of(fitted)) > 0
+
+
+@pytest.mark.parametrize("bounds", [(0.9, math.inf), (-math.inf, 1.0), (0.4, 1.3)])
+def test_gradient_free_searches_the_box_that_the_bounds_leave(bounds):
+    """The best of the start and of all that SciPy's DIRECT tries in the cut box."""
+    deltas = bank()
+    meta, tried = Quadratic(deltas), []
+
+    def total(point):
+        deltas.combine(torch.tensor(point).reshape(3, 1))
+        tried.append((meta.loss([]), list(point)))
+        return tried[-1][0]
+
+    total(np.ones(3))
+    direct(total, [(max(0.0, bounds[0]), min(2.0, bounds[1]))] * 3, maxfun=10 * 4 - 1, vol_tol=0)
+    fitted = fit(deltas, meta, "gradient_free", minimum=bounds[0], maximum=bounds[1])
+    assert of(fitted) == min(tried)[1]
+    assert (fitted.values[0], fitted.values[-1]) == fitted.acceptance == (tried[0][0], min(tried)[0])
+    assert fitted.values[-1] < fitted.values[0]
+    assert len(fitted.values) == 10 + 1
+    assert all(bounds[0] <= alpha <= bounds[1] for alpha in of(fitted))
 
 
 def test_a_strong_penalty_holds_sgd_at_its_start():

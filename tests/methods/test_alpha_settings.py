@@ -11,7 +11,7 @@ from hf_alphavil.demo.suite import DEMO_TARGET, demo_encoder, demo_tasks
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 from reference.toy import ToyModel
 from support.sharded_run import HEADS, bert_trainer, rows
-from support.toy_run import LABELS, TARGET, RecordingTrainer, toy_args, toy_data, toy_model
+from support.toy_run import LABELS, TARGET, RecordingTrainer, toy_args, toy_data, toy_model, toy_trainer
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,20 @@ from support.toy_run import LABELS, TARGET, RecordingTrainer, toy_args, toy_data
 def test_settings_that_do_not_fit_together(settings, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         toy_args(tmp_path, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha_min": 1.1}, "alpha_min=1.1 and alpha_max=None leave out the start of α, 1: pass bounds around it"),
+        ({"alpha_min": 0.5, "alpha_init": "mean"}, "alpha_min=0.5 and alpha_max=None leave out .* 0.333333"),
+        ({"alpha_max": 0.9}, "alpha_min=None and alpha_max=0.9 leave out"),
+        ({"alpha_min": float("nan")}, "alpha_min=nan"),
+    ],
+)
+def test_bounds_that_leave_out_the_start(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        _ = toy_trainer(tmp_path, **settings).runner
 
 
 class NeverTrained(ToyModel):

@@ -92,12 +92,13 @@ class Linear:
         ]  # fmt: skip
 
 
-@pytest.mark.parametrize("l2", [0.0, 0.02])
+@pytest.mark.parametrize(("l2", "bounds"), [(0.0, (0, 2)), (0.02, (0, 2)), (0.0, (0.9, 1.2)), (0.0, (0.5, 1.0))])
 @pytest.mark.parametrize("kind", LOSSES)
-def test_alpha_is_the_minimum_if_logits_are_linear(kind, l2):
+def test_alpha_is_the_minimum_if_logits_are_linear(kind, l2, bounds):
     """SciPy minimises the loss of the merged model and the chosen ridge, by torch's gradient."""
     meta = Linear(kind)
-    fitted = fit(meta.deltas, meta, l2=l2, learning_rate=0.1)
+    fitted = fit(meta.deltas, meta, l2=l2, learning_rate=0.1, minimum=bounds[0], maximum=bounds[1])
+    bounds = max(bounds[0], 0), bounds[1]  # the reach
 
     def total(point):
         alpha = torch.tensor(point, requires_grad=True)
@@ -106,8 +107,9 @@ def test_alpha_is_the_minimum_if_logits_are_linear(kind, l2):
         return value.item(), alpha.grad.numpy()
 
     options = {"ftol": 0, "gtol": 1e-12, "maxiter": 10_000}
-    best = minimize(total, np.ones(3), jac=True, method="L-BFGS-B", bounds=[(0, 2)] * 3, options=options).x
-    assert np.abs(best - 1).max() > 0.2
+    best = minimize(total, np.ones(3), jac=True, method="L-BFGS-B", bounds=[bounds] * 3, options=options).x
+    assert np.abs(best - 1).max() > 0.09
+    assert bounds[1] == 2 or {*bounds} & set(fitted.alpha.flatten().tolist())
     assert fitted.alpha.flatten().numpy() == pytest.approx(best, abs=1e-6)
     assert fitted.acceptance[0] == pytest.approx(meta.loss_at(torch.ones(3)).item())
     assert fitted.acceptance[1] == pytest.approx(meta.loss_at(torch.tensor(best)).item(), abs=1e-6)
@@ -140,8 +142,8 @@ def test_deltas_of_noise_leave_alpha_near_its_start_and_a_helpful_one_moves_it()
     noise, helpful, fresh_gains = [], [], []
     for seed in range(8):
         draw = np.random.default_rng(seed)
-        noise.append(fit_with_ridge(regression(60, draw), 0.0, 1.0, 1.0, seed).moves)
-        found = fit_with_ridge(regression(60, draw, gain=1.0), 0.0, 1.0, 1.0, seed)
+        noise.append(fit_with_ridge(regression(60, draw), 0.0, (-1.0, 1.0), 1.0, seed).moves)
+        found = fit_with_ridge(regression(60, draw, gain=1.0), 0.0, (-1.0, 1.0), 1.0, seed)
         helpful.append(found.moves)
         fresh = regression(2000, draw, gain=1.0)
         fresh_gains.append(fresh.unit_losses(np.zeros(4)).sum() - fresh.unit_losses(found.moves).sum())
@@ -157,7 +159,7 @@ def test_the_ridge_is_that_of_the_one_standard_error_rule():
     earlier = []
     for seed in range(4):
         problem = regression(50, np.random.default_rng(seed), gain=0.3)
-        found = fit_with_ridge(problem, 0.01, 1e6, 1.0, seed)
+        found = fit_with_ridge(problem, 0.01, (-1e6, 1e6), 1.0, seed)
         x, y = problem.changes[..., 0].T, problem.labels
         folds = np.empty(50, dtype=int)
         folds[np.random.default_rng(seed).permutation(50)] = np.arange(50) % FOLDS
@@ -194,7 +196,7 @@ def test_standard_errors_are_the_spread_over_draws(loss):
         if isinstance(loss, CrossEntropy):
             logits, changes = (np.concatenate([part * 0, part], axis=-1) for part in (logits, changes))
         problem = LinearLogits(loss, logits, changes, labels, np.full(150, 1 / 150), np.arange(150))
-        fits.append(problem.minimum(0.01, 10.0, np.zeros(2)))
+        fits.append(problem.minimum(0.01, (-10.0, 10.0), np.zeros(2)))
         errors.append(standard_errors(problem, fits[-1], 0.01))
     assert np.mean(errors, axis=0) == pytest.approx(np.std(fits, axis=0), rel=0.15)
 

@@ -147,6 +147,8 @@ def straight_line_avil(
     alpha_l1=0.0,
     alpha_l2=0.0,
     alpha_init=1.0,
+    alpha_min=-math.inf,
+    alpha_max=math.inf,
     alpha_batch_size,
     alpha_applies_to="all",
     lr_schedule="constant",
@@ -319,6 +321,8 @@ def straight_line_avil(
                 at_start = torch.full_like(alpha, start_alpha)
                 alpha = torch.where(above > start_alpha, above, torch.where(below < start_alpha, below, at_start))
                 alpha.requires_grad_()
+            for value in alpha.data.view(-1):
+                value.fill_(min(max(float(value), alpha_min), alpha_max))
         final = alpha.detach()
         alpha_trace.append(in_one_number(final))
         with torch.no_grad():

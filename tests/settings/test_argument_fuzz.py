@@ -26,6 +26,8 @@ VALUES = {
     "alpha_l1": [0.0, 0.1, -0.1, NAN],
     "alpha_l2": [0.0, 0.1, math.inf],
     "alpha_init": ["1", "mean", 0.5, "0", "nan"],
+    "alpha_min": [0.0, 0.9, 1.5, NAN],
+    "alpha_max": [2.0, 1.0, 0.2],
     "alpha_batch_size": [1, 64, 1000, 0],
     "per_device_meta_batch_size": [None, 3, 1000],
     "alpha_data": ["train_holdout", "train", "validation", "test"],

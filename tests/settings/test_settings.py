@@ -77,6 +77,7 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
         ({"alpha_batch_size": 0}, "alpha_batch_size=0: pass a positive number of rows"),
         ({"alpha_holdout_fraction": 1.0}, r"alpha_holdout_fraction=1.0: pass a share in \(0, 1\)"),
         ({"alpha_init": "inf"}, "alpha_init='inf': pass a number above 0, or 'mean'"),
+        ({"alpha_min": 1.0, "alpha_max": 1.0}, "alpha_min=1.0: pass less than alpha_max=1.0"),
         ({"alpha_l2": -1.0}, "alpha_l2=-1.0: pass 0 or more"),
         ({"alpha_l1": 0.1, "alpha_optimizer": "lbfgs"}, "alpha_l1=0.1: pass alpha_l2 instead"),
         ({"alpha_objective": "metric"}, "alpha_optimizer='sgd': pass 'gradient_free' with alpha_objective='metric'"),
