@@ -67,8 +67,8 @@ def point(millions: int, num_tasks: int, num_rows: int, options: argparse.Namesp
     """Measures one point of a curve."""
     options.rows = num_rows
     workload = RandomWorkload.of(millions, num_tasks, num_rows)
-    found = measure(workload, "alphavil", options)
-    cost = {name: of_run["cost"] for name, of_run in found["times_as_long"].items()}
+    found = measure(workload, ["alphavil"], options)
+    cost = found["variants"]["alphavil"]
     print(f"{millions} M parameters, {num_tasks} tasks, {num_rows} rows: {cost}", file=sys.stderr, flush=True)
     return {
         "millions": millions,
@@ -76,11 +76,11 @@ def point(millions: int, num_tasks: int, num_rows: int, options: argparse.Namesp
         "tasks": num_tasks,
         "rows_per_task": num_rows,
         "steps": found["steps"],
-        "alpha_rows": found["alpha_rows"],
-        "plain_seconds": cost["plain"],
-        "alpha_seconds": cost["plain and α's passes"] - cost["plain"],
-        "own_seconds": cost["αVIL"] - cost["plain and α's passes"],
-        "times_as_long": found["times_as_long"]["αVIL"]["median"],
+        "alpha_passes": cost["passes"],
+        "plain_seconds": found["plain_seconds"],
+        "alpha_seconds": cost["passes_seconds"],
+        "own_seconds": cost["own_seconds"],
+        "times_as_long": cost["times_as_long"]["median"],
     }
 
 
@@ -93,6 +93,7 @@ def main() -> int:
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--bf16", action="store_true")
+    parser.set_defaults(max_phase_steps=None)
     add_output(parser)
     options = parser.parse_args()
     rows, smallest = options.rows, options.millions[0]

@@ -99,7 +99,7 @@ def host_syncs(workload: Workload, options: argparse.Namespace) -> dict[str, Any
             if name == "plain":
                 batch = (target, rows[target][: options.batch_size])
                 trainer = PlainTrainer(
-                    model=workload.model(), args=TrainingArguments(**settings), batches=[batch] * 9, passes=[],
+                    model=workload.model(), args=TrainingArguments(**settings), batches=[batch] * 9,
                     processing_class=workload.tokenizer,
                 )  # fmt: skip
             else:

@@ -39,6 +39,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         alpha_steps (`int`, *optional*, defaults to 10): Steps on α per epoch.
         alpha_learning_rate (`float`, *optional*, defaults to 0.1): Step size. With `sgd`, its unit adapts to the loss.
+        alpha_tolerance (`float`, *optional*, defaults to 0.0): `sgd` and `adam` end the steps once two of them have
+            lowered the objective by less than this share of its value. 0 takes all steps, as the paper does.
         alpha_optimizer (`str`, *optional*, defaults to `"sgd"`): `sgd` (the paper's), `adam`, `lbfgs`,
             `gradient_free` or `secant`.
         alpha_objective (`str`, *optional*, defaults to `"loss"`): `loss` (the paper's), `metric` or `entropy`.

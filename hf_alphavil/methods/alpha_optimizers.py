@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,12 +14,15 @@ from torch import Tensor
 from .alpha_optimizer_base import AlphaOptimizer, AlphaTrajectory, Progress
 from .alpha_problem import AlphaProblem
 from .meta_rows import meta_batches
+from .objective import Objective
 from .secant import Secant
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
     from ..settings import MultitaskSettings
+
+logger = logging.getLogger(__name__)
 
 
 class GradientDescent(AlphaOptimizer):
@@ -35,18 +39,29 @@ class GradientDescent(AlphaOptimizer):
     converges to the minimum of objective plus penalty. Adam adds the penalty's gradient to the objective's. Every
     epoch creates a new torch optimizer (ours). Bounds of α project every step.
 
+    With a tolerance, the steps end early once two of them together have lowered objective plus penalty by less than
+    this share of its value (ours). Values of different rows cannot be compared, so this needs steps that see the whole
+    meta set. The history then has `alpha_steps_taken`. The values are the same on all ranks, and so is the end.
+
     Args:
         optimizer (`str`): `sgd` or `adam`.
         steps (`int`): α steps of an epoch, S.
         learning_rate (`float`): Step size. `sgd` applies it to the gradient divided by the unit above.
         batch_size (`int`): Meta rows per step, over all ranks.
+        tolerance (`float`, *optional*, defaults to 0.0): The share above. With 0, all S steps are taken.
     """
 
-    def __init__(self, optimizer: str, steps: int, learning_rate: float, batch_size: int) -> None:
+    #: Steps over which a gain is measured: SGD with a fixed step size may go back and forth.
+    STEPS_OF_GAIN = 2
+
+    def __init__(
+        self, optimizer: str, steps: int, learning_rate: float, batch_size: int, tolerance: float = 0.0
+    ) -> None:
         super().__init__(steps)
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
+        self.tolerance = tolerance
         #: The unit by which SGD divides gradients; 0 until a gradient is measured.
         self.gradient_unit = 0.0
 
@@ -55,10 +70,15 @@ class GradientDescent(AlphaOptimizer):
         optimizer_class = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[self.optimizer]
         optimizer = optimizer_class([alpha], lr=self.learning_rate)
         batches = meta_batches(problem.meta.num_rows, self.batch_size, self.steps, seed)
-        values = []
+        values: list[float] = []
+        totals: list[float] = []
+        sees_all_rows = self.batch_size >= problem.meta.num_rows
         for step, rows in enumerate(batches):
             value, gradient = problem.value_and_gradient(alpha.detach(), rows)
             values.append(value)
+            totals.append(value + problem.penalty(alpha.detach()))
+            if sees_all_rows and self._no_longer_gains(totals):
+                break
             if self.optimizer == "sgd":
                 if step == 0:
                     self._observe(gradient)
@@ -71,9 +91,28 @@ class GradientDescent(AlphaOptimizer):
                 optimizer.step()
             problem.clip_(alpha.detach())
             progress(step + 1)
-        last = batches[-1] if batches else problem.acceptance_rows
-        values.append(problem.value(alpha.detach(), last))
-        return AlphaTrajectory(alpha.detach(), values, not batches or batches[0] == problem.acceptance_rows)
+        else:
+            values.append(problem.value(alpha.detach(), batches[-1] if batches else problem.acceptance_rows))
+        return AlphaTrajectory(
+            alpha.detach(),
+            values,
+            on_acceptance_rows=not batches or batches[0] == problem.acceptance_rows,
+            details={"alpha_steps_taken": len(values) - 1} if self.tolerance else {},
+        )
+
+    def _no_longer_gains(self, totals: Sequence[float]) -> bool:
+        if not self.tolerance or len(totals) <= self.STEPS_OF_GAIN:
+            return False
+        before = totals[-1 - self.STEPS_OF_GAIN]
+        return before - totals[-1] < self.tolerance * abs(before)
+
+    def check(self, meta: Objective, rows: Sequence[int], unknowns: int) -> None:
+        if self.tolerance and meta.num_rows > self.batch_size:
+            logger.warning(
+                "alpha_tolerance=%g has no effect: α steps see %d of the %d rows of the meta set, and losses of "
+                "different rows cannot be compared. Pass alpha_batch_size=%d or more.",
+                self.tolerance, self.batch_size, meta.num_rows, meta.num_rows,
+            )  # fmt: skip
 
     def _observe(self, first_gradient: Tensor) -> None:
         norm = first_gradient.norm().item() / math.sqrt(first_gradient.shape[1])
@@ -97,7 +136,7 @@ class LBFGS(AlphaOptimizer):
     `alpha_learning_rate` has no effect.
     """
 
-    unread: ClassVar[tuple[str, ...]] = ("alpha_learning_rate", "alpha_batch_size")
+    unread: ClassVar[tuple[str, ...]] = ("alpha_learning_rate", "alpha_batch_size", "alpha_tolerance")
 
     def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
         from scipy.optimize import minimize
@@ -146,7 +185,7 @@ class DirectSearch(AlphaOptimizer):
 
     # With more values of α, so few evaluations would find nothing.
     max_unknowns = 20
-    unread: ClassVar[tuple[str, ...]] = ("alpha_batch_size",)
+    unread: ClassVar[tuple[str, ...]] = ("alpha_batch_size", "alpha_tolerance")
 
     def __init__(self, steps: int, learning_rate: float) -> None:
         super().__init__(steps)
@@ -204,7 +243,13 @@ def make_alpha_optimizer(args: MultitaskSettings) -> AlphaOptimizer:
         args (`MultitaskSettings`): The settings.
     """
     if args.alpha_optimizer in ("sgd", "adam"):
-        return GradientDescent(args.alpha_optimizer, args.alpha_steps, args.alpha_learning_rate, args.alpha_batch_size)
+        return GradientDescent(
+            args.alpha_optimizer,
+            args.alpha_steps,
+            args.alpha_learning_rate,
+            args.alpha_batch_size,
+            args.alpha_tolerance,
+        )
     if args.alpha_optimizer == "lbfgs":
         return LBFGS(args.alpha_steps)
     if args.alpha_optimizer == "gradient_free":

@@ -56,6 +56,7 @@ class AlphaProblem:
         self.maximum = maximum
         #: Rows on which the start and the fitted α are compared, and on which line searches and DIRECT run.
         self.acceptance_rows = acceptance_rows(meta)
+        self._merged: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,6 +71,17 @@ class AlphaProblem:
         """Takes α, in place, to the nearest one within the bounds."""
         alpha.clamp_(self.minimum, self.maximum)
 
+    def merge(self, alpha: Tensor) -> None:
+        """
+        Sets the model to the merge under α, unless it already is. Nothing else changes the model during an α step.
+
+        Args:
+            alpha (`torch.Tensor`): Of shape `(tasks, groups)`.
+        """
+        if self._merged is None or not torch.equal(self._merged, alpha):
+            self.deltas.combine(alpha)
+            self._merged = alpha.clone()
+
     def value(self, alpha: Tensor, rows: Sequence[int]) -> float:
         """
         The objective without the penalty.
@@ -81,7 +93,7 @@ class AlphaProblem:
         Returns:
             `float`: What is minimised: the loss, the entropy in nats, or minus the score.
         """
-        self.deltas.combine(alpha)
+        self.merge(alpha)
         return -self.meta.score(rows) if self.objective == "metric" else self.meta.loss(rows)
 
     def reported(self, value: float) -> float:
@@ -99,7 +111,7 @@ class AlphaProblem:
         Returns:
             `tuple[float, torch.Tensor]`: The objective, and its gradient of shape `(tasks, groups)`, float64.
         """
-        self.deltas.combine(alpha)
+        self.merge(alpha)
         return self.meta.loss_and_products(rows, self.deltas.inner_products)
 
     def predictions(self, alpha: Tensor, rows: Sequence[int]) -> list[Predictions]:
@@ -110,7 +122,7 @@ class AlphaProblem:
             alpha (`torch.Tensor`): Of shape `(tasks, groups)`.
             rows (`Sequence[int]`): Meta rows.
         """
-        self.deltas.combine(alpha)
+        self.merge(alpha)
         return self.meta.predictions(rows)
 
     def penalty(self, alpha: Tensor) -> float:

@@ -143,7 +143,7 @@ class AlphaVIL(Method):
             known = None if fit.gains is None else (fit.gains, fit.acceptance[1])
             gains, held_out_loss = known or leave_one_out(problem, fit.alpha)
             contributions = self.contributions.add(dict(zip(deltas.phases, gains, strict=True)), held_out_loss)
-        deltas.combine(fit.alpha)
+        problem.merge(fit.alpha)
         active = [task for task in self.tasks if task not in self.pruning.pruned]
         # The α of a task that left no δ stays at the start.
         fitted = dict(zip(deltas.phases, fit.alpha.tolist(), strict=True))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .buffers import ForkBuffers
 from .delta_stack import DeltaStack
+from .embedding_stack import EmbeddingStack
 from .parameters import TrainableParameters
 from .storage import Storage
 
@@ -56,9 +57,14 @@ class DeltaBank:
         self.groups: list[str] = list(dict.fromkeys(group_of.values())) or [ALL_PARAMETERS]
         # The column of every parameter's coefficient; `None` for unscaled parameters.
         self._columns = [self.groups.index(group_of[name]) if name in group_of else None for name in self.names]
+        embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+        self._stack_classes = [EmbeddingStack if id(p) in embeddings else DeltaStack for p in self.parameters]
         self._storage = Storage(device, dtype)
         self._buffers = ForkBuffers(model)
         self._start: list[Tensor] | None = None
+        # Memory of an earlier epoch's θ0 and deltas.
+        self._unused_start: list[Tensor] | None = None
+        self._unused_stacks: list[DeltaStack] = []
         # The row of every phase that is open, and the phases that have ended.
         self._rows: dict[str, int] = {}
         self._ended: set[str] = set()
@@ -98,7 +104,9 @@ class DeltaBank:
         Args:
             phases (`Collection[str]`): Names of the phases that may leave a delta.
         """
-        self._start = [self._storage.store(shard) for shard in self._parameters.shards()]
+        shards = self._parameters.shards()
+        into = self._unused_start or [None] * len(shards)
+        self._start = [self._storage.store(shard, old) for shard, old in zip(shards, into, strict=True)]
         self._rows = {phase: row for row, phase in enumerate(sorted(phases))}
         self._buffers.open()
 
@@ -208,9 +216,20 @@ class DeltaBank:
         return torch.stack(sums, dim=1)
 
     def close(self) -> None:
-        """Forgets θ0 and the deltas. The model keeps its current parameters."""
+        """
+        Forgets θ0 and the deltas. The model keeps its current parameters.
+
+        The next epoch uses memory of the CPU again, because new memory of that size takes longer to get than to fill.
+        """
+        if self._start is not None and all(start.device.type == "cpu" for start in self._start):
+            self._unused_start, self._unused_stacks = self._start, self.stacks or self._unused_stacks
         self._start, self._rows, self._ended, self.stacks = None, {}, set(), []
         self._buffers.close()
+
+    def free(self) -> None:
+        """Closes the bank, and gives back its memory."""
+        self.close()
+        self._unused_start, self._unused_stacks = None, []
 
     @contextmanager
     def start_in_model(self) -> Iterator[None]:
@@ -268,9 +287,15 @@ class DeltaBank:
         self._buffers.load_state_tensors(tensors)
 
     def _allocated(self) -> list[DeltaStack]:
+        if not self.stacks and all(len(stack.matrix) == len(self._rows) for stack in self._unused_stacks):
+            self.stacks, self._unused_stacks = self._unused_stacks, []
         if not self.stacks:
-            shards = self._parameters.shards()
-            self.stacks = [DeltaStack(len(self._rows), shard, self._storage) for shard in shards]
+            classes, shards = self._stack_classes, self._parameters.shards()
+            self._unused_stacks = []
+            self.stacks = [
+                of_parameter(len(self._rows), shard, self._storage)
+                for of_parameter, shard in zip(classes, shards, strict=True)
+            ]
         return self.stacks
 
     def _ended_rows(self) -> list[int]:

@@ -28,15 +28,18 @@ class Secant(AlphaOptimizer):
     (averaged over groups, as the penalty is), for which cross-validation over the rows chooses λ ([`fit_with_ridge`]).
 
     One more pass measures the proposed α' on the model itself. While the target's loss is greater than at α, the way
-    to α' is halved, up to `HALVINGS` times. If α' is still worse, α falls back to its start, as with every optimizer.
+    to α' is halved, up to `HALVINGS` times in an epoch. If α' is still worse, α falls back to its start, as with every
+    optimizer.
 
-    S is also the greatest number of such rounds. Another one follows, from α', only if the losses of the model and of
-    the linear logits at α' differ by more than `AGREEMENT` of what has been gained so far. It changes nothing if its
-    fit prefers the start. The first round takes n + 2 passes.
+    Where logits bend, another round follows, from α': if the losses of the model and of the linear logits at α' differ
+    by more than `AGREEMENT` of what has been gained so far. It changes nothing if its fit prefers the start. There are
+    at most `ROUNDS` rounds, and at most S; the α of the last one stands. An epoch takes n + 2 forward passes, and
+    where logits bend at most 2n + 6.
 
     The details are `alpha_ridge` (λ; `None` if no λ is better than the start), `alpha_standard_error` by task
-    ([`standard_errors`]) and `alpha_forward_passes`. With one α per task, the fit also says what each delta saves each
-    row, on the linear logits, under the α of a fit that has not seen the row.
+    ([`standard_errors`]), `alpha_forward_passes`, `alpha_linearizations` (rounds) and `alpha_reached_limit` (whether
+    another round would have followed). With one α per task, the fit also says what each delta saves each row, on the
+    linear logits, under the α of a fit that has not seen the row.
 
     Args:
         steps (`int`): α steps of an epoch, S.
@@ -44,13 +47,14 @@ class Secant(AlphaOptimizer):
     """
 
     max_unknowns = 32
-    unread: ClassVar[tuple[str, ...]] = ("alpha_batch_size",)
+    unread: ClassVar[tuple[str, ...]] = ("alpha_batch_size", "alpha_tolerance")
 
     #: The move that probes a value of α, in units of its start. In fits of a MiniLM encoder to 96 rows, −½ predicted
     #: the loss at random α in [0, 2] as well as −¼ and −1 or better, better than moves away from 0, and as well as the
     #: central difference of ±½, which takes twice the passes.
     PROBE = -0.5
-    HALVINGS = 4
+    ROUNDS = 2
+    HALVINGS = 3
     AGREEMENT = 0.1
     #: The most numbers that the linear logits may have, over all values of α.
     MAX_NUMBERS = 2**22
@@ -86,7 +90,10 @@ class Secant(AlphaOptimizer):
         limits = max(-reach, problem.minimum - problem.initial), min(reach, problem.maximum - problem.initial)
         predictions, value = measure(alpha)
         values, kept = [value], None
-        for step in range(self.steps if math.isfinite(value) else 0):
+        rounds = min(self.steps, self.ROUNDS) if math.isfinite(value) else 0
+        taken, halvings, reached_limit = 0, 0, False
+        for step in range(rounds):
+            taken += 1
             move = self.PROBE * problem.initial
             probes = [measure(alpha + move * unit.reshape(problem.shape))[0] for unit in torch.eye(alpha.numel())]
             away = (alpha - problem.initial).flatten().numpy()
@@ -96,11 +103,12 @@ class Secant(AlphaOptimizer):
             proposal = problem.initial + torch.from_numpy(fit.moves).reshape(problem.shape)
             if not math.isfinite(fit.ridge) or torch.equal(proposal, alpha):
                 break
-            for halving in range(1 + self.HALVINGS):
-                candidate = alpha + (proposal - alpha) / 2**halving
+            candidate = proposal
+            predictions, value = measure(candidate)
+            while not value <= values[-1] and halvings < self.HALVINGS:
+                halvings += 1
+                candidate = (alpha + candidate) / 2
                 predictions, value = measure(candidate)
-                if value <= values[-1]:
-                    break
             progress(step + 1)
             is_worse = not value <= values[-1]
             if is_worse and step > 0:
@@ -110,7 +118,14 @@ class Secant(AlphaOptimizer):
             values.append(value)
             if is_worse or abs(value - expected) <= self.AGREEMENT * (values[0] - value):
                 break
-        details = (_details(problem, kept) if kept else {}) | {"alpha_forward_passes": passes}
+        else:
+            reached_limit = rounds > 0
+        details = {
+            **(_details(problem, kept) if kept else {}),
+            "alpha_forward_passes": passes,
+            "alpha_linearizations": taken,
+            "alpha_reached_limit": reached_limit,
+        }
         gains = kept.gains if kept and num_groups == 1 else None  # an unknown is a task's whole delta
         return AlphaTrajectory(alpha, values, details=details, gains=gains)
 

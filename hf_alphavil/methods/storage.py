@@ -25,15 +25,16 @@ class Storage:
     device: str = "device"
     dtype: str = "float32"
 
-    def store(self, value: Tensor) -> Tensor:
+    def store(self, value: Tensor, into: Tensor | None = None) -> Tensor:
         """
         A stored copy in the tensor's own dtype.
 
         Args:
             value (`torch.Tensor`): A tensor on the parameters' device.
+            into (`torch.Tensor`, *optional*): A stored tensor that is no longer needed. Its memory is used again.
         """
         value = value.detach()
-        return torch.empty_like(value, **self._placement(value)).copy_(value)
+        return (torch.empty_like(value, **self._placement(value)) if into is None else into).copy_(value)
 
     def empty_deltas(self, shape: tuple[int, int], like: Tensor) -> Tensor:
         """

@@ -34,6 +34,7 @@ META_SETTINGS = ("alpha_data",)
 ALPHA_SETTINGS = (
     "alpha_steps",
     "alpha_learning_rate",
+    "alpha_tolerance",
     "alpha_optimizer",
     "alpha_objective",
     "alpha_granularity",

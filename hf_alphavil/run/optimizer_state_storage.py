@@ -48,17 +48,24 @@ class OptimizerStateStorage:
         _wait_for_copies(stored)
         return stored
 
-    def load(self, stored: Mapping[Tensor, dict[str, Any]], copy: bool) -> State:
+    def load(
+        self, stored: Mapping[Tensor, dict[str, Any]], copy: bool, into: Mapping[Tensor, dict[str, Any]] | None = None
+    ) -> State:
         """
         A stored state, ready for the optimizer.
 
         Args:
             stored (`Mapping[torch.Tensor, dict]`): The stored state.
             copy (`bool`): Whether the stored state is needed afterwards, which the optimizer would change.
+            into (`Mapping[torch.Tensor, dict]`, *optional*):
+                A state that was stored and is no longer needed. A copy uses its memory again.
         """
         state = new_state()
         for parameter, entries in stored.items():
-            state[parameter] = {key: self._loaded(value, parameter, copy) for key, value in entries.items()}
+            old = (into or {}).get(parameter, {})
+            state[parameter] = {
+                key: self._loaded(value, parameter, copy, old.get(key)) for key, value in entries.items()
+            }
         return state
 
     def _stored(self, value: Any, old: Tensor | None) -> Any:
@@ -75,7 +82,7 @@ class OptimizerStateStorage:
         # Rounded before the copy, which then moves half the bytes.
         return old.copy_(value.to(dtype), non_blocking=value.is_cuda)
 
-    def _loaded(self, value: Any, parameter: Tensor, copy: bool) -> Any:
+    def _loaded(self, value: Any, parameter: Tensor, copy: bool, old: Tensor | None) -> Any:
         if not isinstance(value, Tensor):
             return value
         if value.dim() == 0:
@@ -83,7 +90,9 @@ class OptimizerStateStorage:
         loaded = value.to(parameter.device, non_blocking=parameter.is_cuda)
         if self.dtype == "bfloat16":
             loaded = loaded.to(parameter.dtype)
-        return sharded_like(loaded.clone() if copy and loaded is value else loaded, parameter)
+        if copy and loaded is value:
+            loaded = value.clone() if old is None else old.copy_(value)
+        return sharded_like(loaded, parameter)
 
 
 def new_state() -> State:

@@ -72,6 +72,8 @@ class PerPhaseOptimizerState:
         self.stored: dict[str, State] = {}
         #: How often each phase's state has been stored.
         self.versions: dict[str, int] = {}
+        # A stored state that a phase has replaced. The next phase's copy uses its memory again.
+        self._replaced: State | None = None
 
     def begin_phase(self, phase: str) -> None:
         """
@@ -81,9 +83,10 @@ class PerPhaseOptimizerState:
             phase (`str`): The phase's name. Its state is from an earlier epoch, or empty.
         """
         find = self.stored.get if self.rolls_back else self.stored.pop
-        self.optimizer.state = self.storage.load(find(phase, new_state()), copy=self.rolls_back)
+        into, self._replaced = self._replaced, None
+        self.optimizer.state = self.storage.load(find(phase, new_state()), self.rolls_back, into)
 
-    def end_phase(self, phase: str, roll_back: bool = False, forget: bool = False) -> None:
+    def end_phase(self, phase: str, roll_back: bool = False, forget: bool = False, is_followed: bool = False) -> None:
         """
         Stores the running phase's state, if a later epoch needs it, and empties the optimizer.
 
@@ -91,11 +94,19 @@ class PerPhaseOptimizerState:
             phase (`str`): The phase's name.
             roll_back (`bool`, *optional*, defaults to `False`): Whether to keep the state at the phase's start.
             forget (`bool`, *optional*, defaults to `False`): Whether no later epoch has this phase.
+            is_followed (`bool`, *optional*, defaults to `False`): Whether another phase begins before any merge.
         """
         if forget:
             self.stored.pop(phase, None)
         elif self.keep and not roll_back:
+            replaced = self.stored.get(phase)
             self._store(phase)
+            # Memory of a GPU is soon found again, and the α step may need it.
+            self._replaced = (
+                replaced
+                if is_followed and all(parameter.device.type == "cpu" for parameter in self.stored[phase])
+                else None
+            )
         self.optimizer.state = new_state()
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

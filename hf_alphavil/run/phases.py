@@ -70,7 +70,8 @@ class PhaseBoundaries:
             self.finite.require(first_bad)
         failed = self.finite.failure(first_bad) if forks else None
         if state.optimizer_states is not None:
-            state.optimizer_states.end_phase(phase.name, roll_back=failed is not None, forget=phase.is_last)
+            is_followed = state.step < state.lane.num_steps
+            state.optimizer_states.end_phase(phase.name, failed is not None, phase.is_last, is_followed)
         if failed is not None:
             state.deltas.rewind()
             state.dropped[phase.name] = failed.step

@@ -243,7 +243,7 @@ class PlanRunner:
             self._finite.require(self.state.losses.reduce(self.groups.gather)[1])
 
     def abandon(self) -> None:
-        """Restores θ0 if a plan was stopped before its merge."""
+        """Restores θ0 if a plan was stopped before its merge, and frees the memory of θ0 and the deltas."""
         if self.state.deltas.is_open:
             self.state.deltas.rewind()
-            self.state.deltas.close()
+        self.state.deltas.free()

@@ -18,7 +18,7 @@ class AlphaArguments:
         default=10,
         metadata={
             "help": "S: number of steps on α in every epoch. With `lbfgs` it is the maximum number of iterations, "
-            "with `secant` that of linearisations. "
+            "with `secant` that of linearisations, of which there are at most 2. "
             "With `gradient_free` and n values of α it means about S·(n + 1) evaluations, as many as finite "
             "differences would take."
         },
@@ -39,6 +39,14 @@ class AlphaArguments:
             "`gradient_free` (SciPy's DIRECT, at most 20 values of α) or `secant` (logits that are linear in α, from "
             "forward passes alone, at most 32 values of α) on its first 512 rows.",
             "choices": ("sgd", "adam", "lbfgs", "gradient_free", "secant"),
+        },
+    )
+    alpha_tolerance: float = field(
+        default=0.0,
+        metadata={
+            "help": "With `sgd` and `adam`, α's steps end early once two of them together have lowered the objective "
+            "by less than this share of its value. Needs an `alpha_batch_size` that covers the meta set. 0 takes all "
+            "steps."
         },
     )
     alpha_objective: str = field(
@@ -143,6 +151,7 @@ class AlphaArguments:
             self.per_device_meta_batch_size is None or self.per_device_meta_batch_size > 0,
             "a positive number of rows, or leave it out",
         )
+        require(self, "alpha_tolerance", 0 <= self.alpha_tolerance < 1, "a share in [0, 1); 0 takes all α steps")
         require(self, "alpha_holdout_fraction", 0 < self.alpha_holdout_fraction < 1, "a share in (0, 1)")
         require(self, "alpha_init", _is_start(self.alpha_init), "a number above 0, or 'mean' for 1/T")
         low, high = self.alpha_min, self.alpha_max

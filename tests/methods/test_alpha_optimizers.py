@@ -19,11 +19,17 @@ GROUP_OF = {"a": "first", "b": "second"}
 TASKS = ("rte", "cola", "mnli")
 
 
-def fit(deltas, meta, optimizer="sgd", progress=lambda step: None, steps=10, learning_rate=0.1, **problem):
+def fit(
+    deltas, meta, optimizer="sgd", progress=lambda step: None, steps=10, learning_rate=0.1, tolerance=0.0, **problem
+):
     """Fits α by an optimizer that has seen no epoch before, on batches of 64 rows."""
     made = make_alpha_optimizer(
         SimpleNamespace(
-            alpha_optimizer=optimizer, alpha_steps=steps, alpha_learning_rate=learning_rate, alpha_batch_size=64
+            alpha_optimizer=optimizer,
+            alpha_steps=steps,
+            alpha_learning_rate=learning_rate,
+            alpha_batch_size=64,
+            alpha_tolerance=tolerance,
         )
     )
     return fit_alpha(AlphaProblem(deltas, meta, **problem), made, seed=0, progress=progress)
@@ -74,6 +80,63 @@ class Quadratic:
         weighed = directions.T * self.curvature
         right = weighed @ self.best + 2 * l2
         return torch.linalg.solve(weighed @ directions + 2 * l2 * torch.eye(3, dtype=torch.float64), right)
+
+
+def test_the_model_is_merged_once_under_each_alpha(monkeypatch):
+    """Ten steps, and the last α: its value, the comparison with the start and the epoch's end need the same merge."""
+    merged, combine = [], DeltaBank.combine
+    monkeypatch.setattr(DeltaBank, "combine", lambda self, alpha: merged.append(alpha.clone()) or combine(self, alpha))
+    deltas = bank()
+    problem = AlphaProblem(deltas, Quadratic(deltas))
+    fitted = fit_alpha(problem, GradientDescent("sgd", 10, 0.1, 64), seed=0)
+    problem.merge(fitted.alpha)
+    assert len(merged) == 11
+    assert torch.equal(merged[-1], fitted.alpha)
+
+
+# ---- The early end of gradient steps
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_steps_end_once_two_of_them_no_longer_gain(optimizer):
+    """The path is that of all steps, up to the first two that gained less than the tolerance."""
+    settings = {"optimizer": optimizer, "steps": 60, "learning_rate": 0.2}
+    whole = fit(*problem_of(), **settings)
+    deltas, meta = problem_of()
+    finished = []
+    ended = fit(deltas, meta, **settings, tolerance=0.01, progress=finished.append)
+    taken = ended.details["alpha_steps_taken"]
+    gains = [1 - whole.values[step] / whole.values[step - 2] for step in range(2, 61)]
+    assert taken == 2 + next(number for number, gain in enumerate(gains) if gain < 0.01) < 60
+    assert ended.values == whole.values[: taken + 1]
+    assert finished == list(range(1, taken + 1))
+    assert meta.evaluations == taken + 1
+    assert ended.acceptance == (ended.values[0], ended.values[-1])
+    assert "alpha_steps_taken" not in whole.details
+
+
+def problem_of(num_rows=16):
+    deltas = bank()
+    meta = Quadratic(deltas)
+    meta.num_rows = num_rows
+    return deltas, meta
+
+
+def test_a_gain_counts_the_penalty():
+    """A penalty that keeps α at its start leaves nothing to gain."""
+    assert fit(*problem_of(), tolerance=0.01, l2=1e6, steps=30).details["alpha_steps_taken"] == 2
+
+
+def test_all_steps_are_taken_where_they_see_different_rows(caplog):
+    deltas, meta = problem_of(num_rows=65)
+    optimizer = GradientDescent("sgd", 30, 0.1, 64, tolerance=0.5)
+    optimizer.check(meta, range(65), 3)
+    assert "alpha_tolerance=0.5 has no effect" in caplog.text
+    assert "alpha_batch_size=65" in caplog.text
+    assert len(fit_alpha(AlphaProblem(deltas, meta), optimizer, seed=0).values) == 31
+    caplog.clear()
+    optimizer.check(problem_of()[1], range(16), 3)
+    assert not caplog.records
 
 
 class Score:

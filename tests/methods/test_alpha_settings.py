@@ -24,6 +24,7 @@ from support.toy_run import LABELS, TARGET, RecordingTrainer, toy_args, toy_data
         ({"alpha_objective": "metric", "alpha_optimizer": "lbfgs"}, "alpha_optimizer='lbfgs': pass 'gradient_free'"),
         ({"alpha_l1": -1.0}, "alpha_l1=-1.0: pass 0 or more"),
         ({"alpha_l2": -1.0}, "alpha_l2=-1.0: pass 0 or more"),
+        ({"alpha_tolerance": 1.0}, r"alpha_tolerance=1.0: pass a share in \[0, 1\)"),
         ({"alpha_l1": 1.0, "alpha_optimizer": "lbfgs"}, "alpha_l1=1.0: pass alpha_l2 instead"),
         (
             {"alpha_l1": 1.0, "alpha_optimizer": "secant"},

@@ -125,3 +125,25 @@ def test_state_round_trip(opened):
     assert other.state_tensors() == {}
     with pytest.raises(RuntimeError, match="call open"):
         other.rewind()
+
+
+def test_the_next_epoch_uses_the_memory_again(opened):
+    def pointers():
+        return [tensor.data_ptr() for tensors in (bank.start(), bank.delta("a")) for tensor in tensors.values()]
+
+    model, bank, _ = opened
+    first = pointers()
+    bank.combine(torch.tensor([[1.0], [1.0]]))
+    bank.close()
+    before = copy.deepcopy(model.state_dict())
+    bank.open({"a", "b"})
+    moved(bank, model, "a", 5.0)
+    assert pointers() == first
+    assert bank.phases == ["a"]
+    bank.combine(torch.tensor([[2.0]]))
+    for name in bank.names:
+        torch.testing.assert_close(model.state_dict()[name], before[name] + 10.0)
+    bank.close()
+    bank.open({"a"})  # a task has left the plan
+    moved(bank, model, "a", 1.0)
+    assert [len(stack.matrix) for stack in bank.stacks] == [1] * len(bank.names)

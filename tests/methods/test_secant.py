@@ -245,8 +245,26 @@ def test_alpha_falls_back_where_nothing_on_the_way_is_better(caplog):
     assert "α falls back to its start of 1 for this epoch" in caplog.text
 
 
+@pytest.mark.parametrize("bend", [0.5, 2.0, 8.0])
+def test_the_passes_are_bounded_however_the_logits_bend(bend):
+    """Wherever a round ends, the model differs from the linear logits."""
+    meta = Curve(lambda away: math.tanh(bend * away) * (1 + 0.3 * math.sin(40 * away)))
+    fitted = fit(meta.deltas, meta, steps=40, learning_rate=0.05)
+    assert len(meta.seen) == fitted.details["alpha_forward_passes"] <= 2 * 1 + 6
+    assert fitted.acceptance[1] <= fitted.acceptance[0]
+
+
+def test_the_history_says_whether_another_round_would_have_followed():
+    bent, straight = (
+        fit(meta.deltas, meta).details
+        for meta in (Curve(lambda away: 1.5 * (1 - math.exp(-4 * away))), Curve(lambda away: 0.5 * away))
+    )
+    assert (bent["alpha_linearizations"], bent["alpha_reached_limit"]) == (2, True)
+    assert (straight["alpha_linearizations"], straight["alpha_reached_limit"]) == (1, False)
+
+
 def test_another_round_follows_where_the_logits_bend():
-    """α goes on from where a round ended; S limits the rounds."""
+    """α goes on from where a round ended; S and `ROUNDS` limit the rounds."""
     finished, values = [], {}
     for steps in (1, 10):
         finished.clear()
@@ -257,7 +275,8 @@ def test_another_round_follows_where_the_logits_bend():
         assert fitted.details["alpha_forward_passes"] == len(meta.seen)
     assert len(values[1]) == 2
     assert values[10][:2] == values[1]
-    assert len(values[10]) > 2
+    assert len(values[10]) == 1 + Secant.ROUNDS
+    assert fitted.details["alpha_linearizations"] == Secant.ROUNDS
     assert values[10] == sorted(values[10], reverse=True)
     assert values[10][-1] < 0.2 * values[1][1]
 

@@ -35,6 +35,18 @@ def test_on_a_cpu_a_state_is_stored_as_it_is(device):
         assert kept[parameter][key].data_ptr() != value.data_ptr()
 
 
+def test_a_copy_takes_the_memory_of_a_state_that_is_no_longer_needed():
+    parameter, state = trained_adam()
+    storage = OptimizerStateStorage()
+    unused = {parameter: {key: torch.full_like(value, 9.0) for key, value in state[parameter].items()}}
+    copied = storage.load(storage.store(state, {}), copy=True, into=unused)
+    for key, value in state[parameter].items():
+        assert torch.equal(copied[parameter][key], value)
+        assert copied[parameter][key].data_ptr() != value.data_ptr()
+    for key in ("exp_avg", "exp_avg_sq"):
+        assert copied[parameter][key].data_ptr() == unused[parameter][key].data_ptr()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_bfloat16_rounds_once_into_the_memory_of_the_last_state(dtype):
     parameter, state = trained_adam(dtype)

@@ -20,6 +20,7 @@ VALUES = {
     "target_task": ["a", "b", "c", "d", ""],
     "alpha_steps": [0, 1, 7, -1],
     "alpha_learning_rate": [0.01, 1.0, 0.0, NAN],
+    "alpha_tolerance": [0.0, 0.01, 1.0, NAN],
     "alpha_optimizer": ["sgd", "adam", "lbfgs", "gradient_free", "secant", "none"],
     "alpha_objective": ["loss", "metric", "entropy"],
     "alpha_granularity": ["task", "layer"],

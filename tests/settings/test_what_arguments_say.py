@@ -167,6 +167,8 @@ def check_all(seeds, folder):
         ({"method": "multitask", "task_weights": {"a": 2.0}, "alpha_steps": 10}, ["alpha_data"]),
         ({"alpha_autocast": True}, ["bf16", "alpha_autocast"]),
         ({"alpha_autocast": True, "bf16": True}, []),
+        ({"alpha_tolerance": 0.1, "alpha_optimizer": "lbfgs"}, ["alpha_optimizer", "alpha_tolerance"]),
+        ({"alpha_tolerance": 0.1}, []),
     ],
 )
 def test_settings_that_a_method_does_not_read_are_told(tmp_path, caplog, settings, unread):
