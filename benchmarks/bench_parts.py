@@ -205,12 +205,12 @@ PARTS = {
             cpu="--steps 32", cuda="--steps 100", tiny="--steps 4 --batch_size 4",
         ), _rte_tokens),
         Part("epoch", "epoch_cost.py", _options(
-            *_WORKLOAD, "--rows", "96", cpu="--rounds 2 --variants alphavil secant",
+            *_WORKLOAD, "--rows", "96", cpu="--rounds 1 --variants alphavil secant",
             cuda="--rounds 2 --variants alphavil reset secant", tiny="--rounds 1 --batch_size 8",
         ), _epoch(1.06, "96 rows a task")),
         Part("full_epoch", "epoch_cost.py", _options(
             *_WORKLOAD, "--rows", "100000", "--rounds", "1", "--variants", "alphavil", "secant",
-            cpu="--max_phase_steps 6", tiny="--max_phase_steps 2 --batch_size 4",
+            cpu="--max_phase_steps 4", tiny="--max_phase_steps 2 --batch_size 4",
         ), _epoch(1.04, "all rows")),
         Part("full_epoch_bf16", "epoch_cost.py", _options(
             *_WORKLOAD, "--rows", "100000", "--bf16", cuda="--rounds 1 --variants alphavil secant",

@@ -30,8 +30,9 @@ class EmbeddingStack(DeltaStack):
     """
     A [`DeltaStack`] whose merges and inner products pass over the embedding's rows that no phase has moved.
 
-    Optimizers without weight decay move only the rows of tokens that a phase has seen. If more than half of the rows
-    have moved, the stack is an ordinary one. Arguments are those of [`DeltaStack`].
+    Optimizers without weight decay move only the rows of tokens that a phase has seen. The moved rows are copied for
+    this. If the copy needed more memory than the embedding, the stack is an ordinary one. Arguments are those of
+    [`DeltaStack`].
     """
 
     #: The rows that had moved at the last merge or product; `None` if not known or too many.
@@ -41,11 +42,11 @@ class EmbeddingStack(DeltaStack):
     _rest_is_start = False
 
     def record(self, number: int, theta: Tensor, start: Tensor) -> None:
-        self._is_known = False
+        self._moved, self._is_known = None, False
         super().record(number, theta, start)
 
     def write(self, number: int, delta: Tensor) -> None:
-        self._is_known = False
+        self._moved, self._is_known = None, False
         super().write(number, delta)
 
     def merge_into(self, theta: Tensor, start: Tensor, rows: Sequence[int], coefficients: Tensor | None) -> None:
@@ -83,7 +84,7 @@ class EmbeddingStack(DeltaStack):
             # Not a norm: squares of small deltas would be 0. NaN is neither 0 nor lost.
             delta = self.row(number)
             moved |= (delta.amax(dim=1) != 0) | (delta.amin(dim=1) != 0)
-            if 2 * int(moved.sum()) > len(moved):
+            if len(rows) * int(moved.sum()) > len(moved):
                 return None
         index = moved.nonzero().flatten()
         deltas = torch.stack([self.row(number).index_select(0, index).flatten() for number in rows])

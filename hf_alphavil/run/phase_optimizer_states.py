@@ -101,12 +101,7 @@ class PerPhaseOptimizerState:
         elif self.keep and not roll_back:
             replaced = self.stored.get(phase)
             self._store(phase)
-            # Memory of a GPU is soon found again, and the α step may need it.
-            self._replaced = (
-                replaced
-                if is_followed and all(parameter.device.type == "cpu" for parameter in self.stored[phase])
-                else None
-            )
+            self._replaced = replaced if is_followed and self._reuses_memory(phase) else None
         self.optimizer.state = new_state()
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -134,6 +129,11 @@ class PerPhaseOptimizerState:
             load_optimizer_state(self.optimizer, self.names, tensors, values[phase], f"optimizer/{phase}/")
             self._store(phase)
         self.optimizer.state = running
+
+    def _reuses_memory(self, phase: str) -> bool:
+        """Not on a GPU, which soon finds memory again, and not where the storage has used it again itself."""
+        is_on_cpu = all(parameter.device.type == "cpu" for parameter in self.stored[phase])
+        return is_on_cpu and self.storage.dtype == "float32"
 
     def _store(self, phase: str) -> None:
         self.stored[phase] = self.storage.store(self.optimizer.state, self.stored.get(phase, {}))
