@@ -32,6 +32,14 @@ class AlphaArguments:
             "chooses its own step sizes."
         },
     )
+    alpha_tolerance: float = field(
+        default=0.0,
+        metadata={
+            "help": "With `sgd` and `adam`, α's steps end early once two of them together have lowered the objective "
+            "by less than this share of its value. Needs an `alpha_batch_size` that covers the meta set. 0 takes all "
+            "steps."
+        },
+    )
     alpha_optimizer: str = field(
         default="sgd",
         metadata={
@@ -39,14 +47,6 @@ class AlphaArguments:
             "`gradient_free` (SciPy's DIRECT, at most 20 values of α) or `secant` (logits that are linear in α, from "
             "forward passes alone, at most 32 values of α) on its first 512 rows.",
             "choices": ("sgd", "adam", "lbfgs", "gradient_free", "secant"),
-        },
-    )
-    alpha_tolerance: float = field(
-        default=0.0,
-        metadata={
-            "help": "With `sgd` and `adam`, α's steps end early once two of them together have lowered the objective "
-            "by less than this share of its value. Needs an `alpha_batch_size` that covers the meta set. 0 takes all "
-            "steps."
         },
     )
     alpha_objective: str = field(
