@@ -105,7 +105,7 @@ class DeltaBank:
             phases (`Collection[str]`): Names of the phases that may leave a delta.
         """
         shards = self._parameters.shards()
-        into = self._unused_start or [None] * len(shards)
+        into: Sequence[Tensor | None] = self._unused_start or [None] * len(shards)
         self._start = [self._storage.store(shard, old) for shard, old in zip(shards, into, strict=True)]
         self._rows = {phase: row for row, phase in enumerate(sorted(phases))}
         self._buffers.open()

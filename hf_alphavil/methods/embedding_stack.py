@@ -17,12 +17,12 @@ class _MovedRows(NamedTuple):
 
     Args:
         phases (`tuple[int, ...]`): The phases' rows of the stack.
-        index (`torch.Tensor`): Numbers of the moved rows.
+        numbers (`torch.Tensor`): Numbers of the moved rows.
         deltas (`torch.Tensor` of shape `(phases, elements)`): Their deltas.
     """
 
     phases: tuple[int, ...]
-    index: Tensor
+    numbers: Tensor
     deltas: Tensor
 
 
@@ -60,15 +60,15 @@ class EmbeddingStack(DeltaStack):
         if coefficients is None:
             coefficients = torch.ones(len(rows), dtype=theta.dtype)
         coefficients = coefficients.to(theta.device, non_blocking=True)
-        start_rows = start.index_select(0, moved.index)
+        start_rows = start.index_select(0, moved.numbers)
         merged = torch.addmv(start_rows.flatten(), moved.deltas.T, coefficients)
-        theta.index_copy_(0, moved.index, merged.view_as(start_rows))
+        theta.index_copy_(0, moved.numbers, merged.view_as(start_rows))
 
     def products(self, gradient: Tensor, rows: Sequence[int]) -> Tensor:
         moved = self._moved_by(rows)
         if moved is None:
             return super().products(gradient, rows)
-        return torch.mv(moved.deltas, gradient.index_select(0, moved.index).flatten())
+        return torch.mv(moved.deltas, gradient.index_select(0, moved.numbers).flatten())
 
     def _moved_by(self, rows: Sequence[int]) -> _MovedRows | None:
         if not self._is_known or (self._moved is not None and self._moved.phases != tuple(rows)):
@@ -86,6 +86,6 @@ class EmbeddingStack(DeltaStack):
             moved |= (delta.amax(dim=1) != 0) | (delta.amin(dim=1) != 0)
             if len(rows) * int(moved.sum()) > len(moved):
                 return None
-        index = moved.nonzero().flatten()
-        deltas = torch.stack([self.row(number).index_select(0, index).flatten() for number in rows])
-        return _MovedRows(tuple(rows), index, deltas)
+        numbers = moved.nonzero().flatten()
+        deltas = torch.stack([self.row(phase).index_select(0, numbers).flatten() for phase in rows])
+        return _MovedRows(tuple(rows), numbers, deltas)
