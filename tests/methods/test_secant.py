@@ -245,21 +245,13 @@ def test_alpha_falls_back_where_nothing_on_the_way_is_better(caplog):
     assert "α falls back to its start of 1 for this epoch" in caplog.text
 
 
-@pytest.mark.parametrize("bend", [0.5, 2.0, 8.0])
-def test_the_passes_are_bounded_however_the_logits_bend(bend):
-    """Wherever a round ends, the model differs from the linear logits."""
-    meta = Curve(lambda away: math.tanh(bend * away) * (1 + 0.3 * math.sin(40 * away)))
-    fitted = fit(meta.deltas, meta, steps=40, learning_rate=0.05)
-    assert len(meta.seen) == fitted.details["alpha_forward_passes"] <= 2 * 1 + 6
-    assert fitted.acceptance[1] <= fitted.acceptance[0]
-
-
 def test_the_history_says_whether_another_round_would_have_followed():
     bent, straight = (
         fit(meta.deltas, meta).details
         for meta in (Curve(lambda away: 1.5 * (1 - math.exp(-4 * away))), Curve(lambda away: 0.5 * away))
     )
     assert (bent["alpha_linearizations"], bent["alpha_reached_limit"]) == (2, True)
+    assert bent["alpha_forward_passes"] <= 2 * 1 + 6
     assert (straight["alpha_linearizations"], straight["alpha_reached_limit"]) == (1, False)
 
 
