@@ -84,6 +84,12 @@ class MultitaskTrainingArguments(MultitaskSettings):
         delta_fraction (`float`, *optional*, defaults to 1.0): Fraction of rows that an epoch samples.
         max_phase_steps (`int`, *optional*): Maximum steps of a task in an epoch.
         joint_fraction (`float`, *optional*, defaults to 0.0): Fraction of steps in a joint phase; the paper has none.
+        target_phase (`str`, *optional*, defaults to `"fork"`): Where the target's own steps are: a `fork`, the `last`
+            phase of an epoch, after the merge, or `both`.
+        merge_deltas (`bool`, *optional*, defaults to `True`): Whether deltas are merged; otherwise they only set the
+            weights of a joint phase.
+        rounds_per_epoch (`int`, *optional*, defaults to 1): Rounds of forks and merge in an epoch.
+        final_target_epochs (`int`, *optional*, defaults to 0): Last epochs, which train the target alone.
         phase_optimizer_state (`str`, *optional*, defaults to `"per_task"`): `per_task` keeps every task's optimizer
             state between epochs; `reset` starts each phase without state.
         optimizer_state_device (`str`, *optional*, defaults to `"device"`): Where `per_task` keeps optimizer states

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 MANIFEST_NAME = "manifest.json"
 #: Version of the files of a checkpoint. It goes up with every change after which older code cannot read new
 #: checkpoints, or newer code old ones.
-FORMAT = 6
+FORMAT = 7
 
 
 def write_manifest(folder: str | os.PathLike[str], last: str | os.PathLike[str] | None = None) -> None:

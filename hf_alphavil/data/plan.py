@@ -8,6 +8,8 @@ from itertools import accumulate
 
 #: Name of the phase that mixes tasks. It cannot collide with a task name, which has no parentheses.
 JOINT_PHASE = "(joint)"
+#: Name of a phase of the target that follows a merge, or stands alone, and leaves no delta.
+TARGET_PHASE = "(target)"
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Phase:
     A sequence of optimizer steps that belong together.
 
     Args:
-        name (`str`): Name, unique within the plan. It is also the key of the phase's delta and optimizer state.
+        name (`str`): Name, unique within the round. It is also the key of the phase's delta and optimizer state.
         step_tasks (`tuple[tuple[str, ...], ...]`):
             The tasks of every optimizer step of the phase, in order: one task, or the tasks of a multi-task step,
             which has a batch of each.
@@ -31,6 +33,11 @@ class Phase:
             epochs may run through the schedule of the whole run.
         is_last (`bool`, *optional*, defaults to `False`):
             Whether no later phase of the run has this name. The phase's optimizer state is then freed when it ends.
+        is_probe (`bool`, *optional*, defaults to `False`):
+            Whether the fork's delta is only measured: after the plan, θ is θ0 again.
+        round (`int`, *optional*, defaults to 0):
+            Forks of one round start from the same θ0. They are merged before a phase of a later round begins, or when
+            the plan ends.
     """
 
     name: str
@@ -39,6 +46,8 @@ class Phase:
     weighted: bool = False
     schedule_range: tuple[float, float] = (0.0, 1.0)
     is_last: bool = False
+    is_probe: bool = False
+    round: int = 0
 
     @property
     def num_steps(self) -> int:
@@ -71,7 +80,25 @@ class EpochPlan:
     @property
     def forks(self) -> list[str]:
         """`list[str]`: Names of the phases that start from θ0 and leave a delta."""
-        return [phase.name for phase in self.phases if phase.fork]
+        return list(dict.fromkeys(phase.name for phase in self.phases if phase.fork))
+
+    def steps_in_a_row(self, task: str) -> int:
+        """
+        Number of a task's steps that build on one another, from the parameters before the plan to those after it.
+
+        Forks of one round run side by side, so the one with the most steps of the task counts. Probes do not count.
+
+        Args:
+            task (`str`): The task.
+        """
+        in_a_row, in_forks = 0, dict[int, int]()
+        for phase in self.phases:
+            count = sum(task in tasks for tasks in phase.step_tasks)
+            if not phase.fork:
+                in_a_row += count
+            elif not phase.is_probe:
+                in_forks[phase.round] = max(in_forks.get(phase.round, 0), count)
+        return in_a_row + sum(in_forks.values())
 
     def locate(self, step: int) -> tuple[Phase, int]:
         """

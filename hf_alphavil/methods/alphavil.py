@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from ..data.plan import EpochPlan, Phase
+from ..data.plan import EpochPlan
 from .alpha import fit_alpha, mean_over_encoder
 from .alpha_optimizers import make_alpha_optimizer
 from .alpha_problem import AlphaProblem
+from .alphavil_plan import alphavil_plan, not_forked
 from .base import Method
 from .contributions import Contributions, leave_one_out
 from .deltas import DeltaBank
-from .joint import joint_phase
 from .meta_rows import acceptance_rows, alpha_seed
 from .objective import Objectives
 from .pruning import Pruning
@@ -30,8 +31,12 @@ class AlphaVIL(Method):
     then θ ← θ0 + Σ α_t δ_t and w_t ← w_t + (α_t − 1).
 
     Our reading of the paper: w and α start at 1, and the weight rule is additive. Ours: what [`WeightRule`] adds to
-    it, a joint phase before the forks, pruning, and the contributions of tasks. The paper fits α by gradient steps on
-    the target's loss and leaves other optimizers to future work.
+    it, pruning, the contributions of tasks, and every plan other than one round of forks ([`alphavil_plan`]). The
+    paper fits α by gradient steps on the target's loss and leaves other optimizers to future work.
+
+    The weights change once per epoch. With several rounds, α_t is the mean over the rounds. The α of a task without a
+    fork stays at its start; this is the target's with `target_phase="last"`. An epoch without forks fits no α and
+    changes no weight.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -77,6 +82,13 @@ class AlphaVIL(Method):
         self.task_weights = self.weight_rule.normalized(self.task_weights)
         self.contributions = Contributions()
         self.pruning = Pruning(args.prune_below, args.prune_patience, args.target_task)
+        #: What the α steps of the running epoch found, JSON-serialisable.
+        self._rounds: list[dict[str, Any]] = []
+        if not_forked(args) and not self.auxiliaries:
+            raise ValueError(
+                f"target_phase={args.target_phase!r} needs an auxiliary task, because the target does not fork: add "
+                "tasks, or pass target_phase='fork'"
+            )
 
     def check(self, deltas: DeltaBank, objectives: Objectives) -> None:
         args = self.args
@@ -87,45 +99,43 @@ class AlphaVIL(Method):
             )
         if args.alpha_objective == "entropy":
             objectives.meta_entropy()  # raises if the target's predictions have no entropy
-        unknowns, most = len(self.tasks) * len(deltas.groups), self.alpha_optimizer.max_unknowns
+        num_forks = len(self.tasks) - len(not_forked(args))
+        unknowns, most = num_forks * len(deltas.groups), self.alpha_optimizer.max_unknowns
         if most is not None and unknowns > most:
             raise ValueError(
-                f"alpha_optimizer={args.alpha_optimizer!r} fits at most {most} values of α, but {len(self.tasks)} "
+                f"alpha_optimizer={args.alpha_optimizer!r} fits at most {most} values of α, but {num_forks} "
                 f"tasks × {len(deltas.groups)} groups of parameters have {unknowns}: pass alpha_granularity='task', "
                 "fewer tasks, or an optimizer that follows gradients"
             )
 
     def check_loss(self, deltas: DeltaBank, objectives: Objectives) -> None:
-        meta, unknowns = objectives.meta, len(self.tasks) * len(deltas.groups)
+        meta, num_forks = objectives.meta, len(self.tasks) - len(not_forked(self.args))
+        unknowns = num_forks * len(deltas.groups)
         self.alpha_optimizer.check(meta, acceptance_rows(meta), unknowns)
 
+    @property
+    def plan_settings(self) -> dict[str, Any]:
+        # Only then do plans depend on the length of the run.
+        ends_differently = self.args.final_target_epochs > 0 or not self.args.merge_deltas
+        return {"num_epochs": self.num_epochs} if ends_differently else {}
+
+    def begin(self, num_epochs: int) -> None:
+        super().begin(num_epochs)
+        args = self.args
+        least = 1 if args.merge_deltas else 2
+        if num_epochs - args.final_target_epochs < least:
+            raise ValueError(
+                f"final_target_epochs={args.final_target_epochs} and merge_deltas={args.merge_deltas} leave "
+                f"{num_epochs - args.final_target_epochs} of the run's {num_epochs} epochs to αVIL, which needs "
+                f"{least}: lower `final_target_epochs`, or raise `num_train_epochs` (or `max_steps`)"
+            )
+
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
-        fraction = self.args.joint_fraction
-        fork_steps = {task: max(1, round((1.0 - fraction) * count)) for task, count in steps.items()}
-        nominal_joint_steps = round(fraction * sum(steps.values()))
-        nominal_steps = nominal_joint_steps + sum(fork_steps.values())
-        boundary = nominal_joint_steps / nominal_steps
-        mixed = {task: count for task, count in steps.items() if task not in self.pruning.pruned}
-        joint_steps = round(fraction * sum(mixed.values()))
-        phases = []
-        if joint_steps > 0:
-            phases.append(joint_phase(self.args, epoch, joint_steps, mixed, self.task_weights, (0.0, boundary)))
-        phases += [
-            Phase(task, ((task,),) * fork_steps[task], fork=True, weighted=True, schedule_range=(boundary, 1.0))
-            for task in mixed
-            if not self._is_skipped(task)
-        ]
-        if not any(phase.fork for phase in phases):
-            raise ValueError("every task has weight 0, so nothing is left to train: raise `min_task_weight` above 0")
-        return EpochPlan(epoch, tuple(phases), nominal_steps)
+        return alphavil_plan(self.args, epoch, self.num_epochs, steps, self.task_weights, self.pruning.pruned)
 
-    def _is_skipped(self, task: str) -> bool:
-        # With a loss of weight 0, only stale momentum would move the parameters. Skipping the phase makes δ 0.
-        return self.args.weight_applies_to == "loss" and self.task_weights[task] == 0
-
-    def merge(
+    def merge_round(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
-    ) -> EpochRecord:
+    ) -> float | None:
         args = self.args
         problem = AlphaProblem(
             deltas,
@@ -136,20 +146,21 @@ class AlphaVIL(Method):
             args.alpha_l2,
             *self.alpha_bounds,
         )
-        seed = alpha_seed(args.resolved_data_seed, epoch, args.target_task)
+        seed = alpha_seed(args.resolved_data_seed, epoch, args.target_task, len(self._rounds))
         fit = fit_alpha(problem, self.alpha_optimizer, seed, progress)
         contributions = {}
-        if args.measure_contributions and args.alpha_objective != "entropy":  # which reads no labels
+        if self._measures_contributions:
             known = None if fit.gains is None else (fit.gains, fit.acceptance[1])
             gains, held_out_loss = known or leave_one_out(problem, fit.alpha)
             contributions = self.contributions.add(dict(zip(deltas.phases, gains, strict=True)), held_out_loss)
-        problem.merge(fit.alpha)
+        if args.merge_deltas:
+            problem.merge(fit.alpha)
+        else:
+            deltas.rewind()
         active = [task for task in self.tasks if task not in self.pruning.pruned]
         # The α of a task that left no δ stays at the start.
         fitted = dict(zip(deltas.phases, fit.alpha.tolist(), strict=True))
         by_group = {task: fitted.get(task, [self.alpha_init] * len(deltas.groups)) for task in active}
-        alpha = {task: mean_over_encoder(of_task, deltas.groups) for task, of_task in by_group.items()}
-        leaving = self._update_weights(alpha)
         details: dict[str, Any] = {
             f"acceptance_{args.alpha_objective}": list(fit.acceptance),
             "alpha_diverged": fit.diverged,
@@ -159,14 +170,51 @@ class AlphaVIL(Method):
             details["alpha_by_layer"] = {
                 task: dict(zip(deltas.groups, of_task, strict=True)) for task, of_task in by_group.items()
             }
+        alpha = {task: mean_over_encoder(of_task, deltas.groups) for task, of_task in by_group.items()}
+        self._rounds.append(
+            {"alpha": alpha, "meta_values": fit.values, "contributions": contributions, "details": details}
+        )
+        has_loss = args.merge_deltas and args.alpha_objective != "metric"
+        return fit.acceptance[0 if fit.diverged else 1] if has_loss else None
+
+    def merge(
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> EpochRecord:
+        merged_loss = self.merge_round(deltas, objectives, epoch, progress) if deltas.is_open else None
+        rounds, self._rounds = self._rounds, []
+        if not rounds:
+            return self._record_without_alpha(objectives, epoch)
+        alpha = {task: fmean(of_round["alpha"][task] for of_round in rounds) for task in rounds[0]["alpha"]}
+        leaving = self._update_weights(alpha)
+        last = rounds[-1]
+        by_round = [
+            {"alpha": of_round["alpha"], **of_round["contributions"], **of_round["details"]} for of_round in rounds
+        ]
         return EpochRecord(
             alpha=alpha,
-            meta_values=fit.values,
-            objective=args.alpha_objective,
-            merged_loss=None if args.alpha_objective == "metric" else fit.acceptance[0 if fit.diverged else 1],
-            pruned=leaving if args.prune_below is not None else None,
-            contributions=contributions,
-            details=details,
+            meta_values=last["meta_values"],
+            objective=self.args.alpha_objective,
+            merged_loss=merged_loss,
+            pruned=leaving if self.args.prune_below is not None else None,
+            contributions=last["contributions"],
+            details=last["details"] | ({"rounds": by_round} if len(rounds) > 1 else {}),
+        )
+
+    @property
+    def _measures_contributions(self) -> bool:
+        return self.args.measure_contributions and self.args.alpha_objective != "entropy"  # which reads no labels
+
+    def _record_without_alpha(self, objectives: Objectives, epoch: int) -> EpochRecord:
+        """The record of an epoch without forks."""
+        args = self.args
+        loss = objectives.meta.loss(acceptance_rows(objectives.meta))
+        trains_only_target = epoch >= self.num_epochs - args.final_target_epochs
+        return EpochRecord(
+            meta_values=[loss],
+            merged_loss=loss,
+            pruned=[] if args.prune_below is not None else None,
+            task_weights_used={t: float(t == args.target_task) for t in self.tasks} if trains_only_target else None,
+            contributions=self.contributions.add({}, loss) if self._measures_contributions else {},
         )
 
     def _update_weights(self, alpha: Mapping[str, float]) -> list[str]:
@@ -184,6 +232,7 @@ class AlphaVIL(Method):
             "alpha_optimizer": self.alpha_optimizer.state_dict(),
             "contributions": self.contributions.state_dict(),
             "pruning": self.pruning.state_dict(),
+            "rounds": list(self._rounds),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -191,3 +240,4 @@ class AlphaVIL(Method):
         self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
         self.contributions.load_state_dict(state["contributions"])
         self.pruning.load_state_dict(state["pruning"])
+        self._rounds = list(state["rounds"])

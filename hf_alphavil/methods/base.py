@@ -178,6 +178,23 @@ class Method(ABC):
             steps (`Mapping[str, int]`): K_t, the steps in which every task sees its sampled rows once.
         """
 
+    def merge_round(
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> float | None:
+        """
+        Sets the model's parameters between two rounds of forks of one epoch. Called only if a plan has several rounds.
+
+        Args:
+            deltas (`DeltaBank`): As in [`merge`], and so are the others.
+            objectives (`Objectives`): The objectives.
+            epoch (`int`): The epoch, from 0.
+            progress (`Callable[[int], None]`): Called with the number of every finished α step.
+
+        Returns:
+            `float`, *optional*: The target's loss or entropy under the merged parameters, if it was measured.
+        """
+        raise NotImplementedError(f"method {self.name!r} merges only at the end of an epoch")
+
     def merge(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
     ) -> EpochRecord:

@@ -109,6 +109,7 @@ class ForkMerge(Method):
                     fork=True,
                     schedule_range=schedule_range,
                     is_last=epoch == 0,
+                    is_probe=epoch == 0,
                 )
             )
         return EpochPlan(epoch, tuple(phases), num_steps)

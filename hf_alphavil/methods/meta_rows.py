@@ -24,9 +24,9 @@ def acceptance_rows(meta: Objective) -> list[int]:
     return list(range(min(meta.num_rows, MAX_ACCEPTANCE_ROWS)))
 
 
-def alpha_seed(data_seed: int, epoch: int, target: str) -> int:
-    """`int`: Seed of an epoch's [`meta_batches`], from (data seed, epoch, target)."""
-    return derive_seed(data_seed, epoch, target, "meta")
+def alpha_seed(data_seed: int, epoch: int, target: str, number: int = 0) -> int:
+    """`int`: Seed of the [`meta_batches`] of an epoch's fit of α, from (data seed, epoch, target, number of fit)."""
+    return derive_seed(data_seed, epoch, target, "meta", *([number] if number else []))
 
 
 def meta_batches(num_rows: int, batch_size: int, steps: int, seed: int) -> list[list[int]]:

@@ -84,7 +84,7 @@ class ProbingMethod(Method):
             self.args, epoch, joint_steps, drawn, self.task_weights, (0.0, boundary), sampling=self.sampling
         )
         probes = (
-            Phase(task, ((task,),) * count, fork=True, schedule_range=(boundary, 1.0))
+            Phase(task, ((task,),) * count, fork=True, schedule_range=(boundary, 1.0), is_probe=True)
             for task, count in probe_steps.items()
         )
         return EpochPlan(epoch, (joint, *probes), nominal_steps)

@@ -49,6 +49,10 @@ ALPHA_SETTINGS = (
     "prune_below",
     "prune_patience",
     "joint_fraction",
+    "target_phase",
+    "merge_deltas",
+    "rounds_per_epoch",
+    "final_target_epochs",
 )
 
 

@@ -58,7 +58,10 @@ class PlanCallback(TrainerCallback):
         self.current_run().attach(optimizer, lr_scheduler)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._show(self.current_run().begin_step())
+        run = self.current_run()
+        if run.state.round_is_done:  # only in a run that resumes from a checkpoint that was saved during an α step
+            run.end_round(lambda step: self._show(f"α {step}/{args.alpha_steps}"))
+        self._show(run.begin_step())
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.current_run().before_optimizer_step()
@@ -70,25 +73,28 @@ class PlanCallback(TrainerCallback):
         run = self.current_run()
         self._act_on(run.end_step(), args, control)
         if run.plan_is_done:
-            self._end_plan(args, control)
+            self._merge(run.end_plan, args, control)
+        elif run.state.round_is_done:
+            self._merge(run.end_round, args, control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # True only for a run that resumes from a checkpoint that was saved during an α step.
-        if self.current_run().plan_is_done and not self._is_interrupted:
-            self._end_plan(args, control)
+        run = self.current_run()
+        if run.plan_is_done and not self._is_interrupted:
+            self._merge(run.end_plan, args, control)
 
-    def _end_plan(self, args: Any, control: Any) -> None:
+    def _merge(self, merge: Callable[[Callable[[int], None]], StepOutcome], args: Any, control: Any) -> None:
         def progress(step: int) -> None:
             self._show(f"α {step}/{args.alpha_steps}")
             if self.must_stop():
                 raise InterruptedMergeError
 
-        run = self.current_run()
-        method_before = copy.deepcopy(run.method.state_dict())
+        method = self.current_run().method
+        method_before = copy.deepcopy(method.state_dict())
         try:
-            outcome = run.end_plan(progress)
+            outcome = merge(progress)
         except InterruptedMergeError:
-            run.method.load_state_dict(method_before)
+            method.load_state_dict(method_before)
             self._is_interrupted = True
         else:
             self._act_on(outcome, args, control)

@@ -45,7 +45,8 @@ class PhaseBoundaries:
         if state.optimizer_states is not None:
             state.optimizer_states.begin_phase(phase.name)
         kind = "fork" if phase.fork else "joint"
-        set_seed(derive_seed(self.context.args.seed, state.epoch, phase.name, kind))
+        number = [phase.round] if phase.round else []
+        set_seed(derive_seed(self.context.args.seed, state.epoch, phase.name, kind, *number))
 
     def end(self, phase: Phase, outcome: StepOutcome) -> None:
         """

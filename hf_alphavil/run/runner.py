@@ -17,6 +17,7 @@ from ..setup.run_context import RunContext
 from .delta_bank import make_sharded_bank
 from .finite import FiniteCheck
 from .memory import log_expected_memory
+from .merging import Merging
 from .multitask_step import MultitaskStep
 from .outcome import StepOutcome
 from .phase_optimizer_states import make_optimizer_states
@@ -58,6 +59,7 @@ class PlanRunner:
         self._schedule: Any = None
         self._finite = FiniteCheck(context, self.state)
         self._phases = PhaseBoundaries(context, self.state, self._finite)
+        self._merging = Merging(context, self.state, self._finite)
         self._is_attached = False
         method.check(self.state.deltas, self.objectives)
 
@@ -198,6 +200,19 @@ class PlanRunner:
             self._phases.end(phase, outcome)
         return outcome
 
+    def end_round(self, progress: Callable[[int], None]) -> StepOutcome:
+        """
+        Merges the deltas inside a plan. Called when [`RunState.round_is_done`].
+
+        Args:
+            progress (`Callable[[int], None]`): As in [`end_plan`].
+
+        Raises:
+            DivergenceError: If the round left no finite model.
+        """
+        self._merging.end_round(self.objectives, progress)
+        return StepOutcome()
+
     def end_plan(self, progress: Callable[[int], None]) -> StepOutcome:
         """
         Merges the deltas and begins the next epoch. Called when [`plan_is_done`].
@@ -208,25 +223,11 @@ class PlanRunner:
         Raises:
             DivergenceError: If the epoch left no finite model.
         """
-        outcome, state, plan = StepOutcome(), self.state, self.plan
+        outcome, state = StepOutcome(), self.state
         if self.groups.is_parallel:
             self._phases.exchange(outcome)
-        needed = [phase for phase in plan.phases if phase.fork] or plan.phases
-        if all(phase.name in state.dropped for phase in needed):
-            raise self._finite.lost_epoch("every task's loss became NaN or infinite")
-        weights_used = dict(self.method.task_weights)
         was_short = state.step < self.max_steps
-        record = self.method.merge(state.deltas, self.objectives, state.epoch, progress)
-        if self.method.forks:
-            self._finite.require_merged(record.merged_loss)
-        weights = dict(self.method.task_weights)
-        entry = {"task_weights": weights, "task_weights_used": weights_used, "dropped": state.dropped}
-        # A method whose weights are known only when the epoch ends overrides those used.
-        state.begin_epoch(entry | record.history_entry())
-        if self.method.changes_weights:
-            outcome.logs.append(record.logs(weights))
-        if record.pruned:
-            outcome.warn_of_pruned(record.pruned, plan, self.context.args)
+        self._merging.end_plan(self.objectives, progress, outcome)
         # Trainer saves at max_steps, which a shortened last plan never reaches.
         saves_by_steps = self.context.args.save_strategy == SaveStrategy.STEPS
         outcome.must_save = was_short and state.epoch == self.num_epochs and saves_by_steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
@@ -138,26 +138,37 @@ class RunState:
             buffer.copy_(self.groups.broadcast(buffer))
 
     @property
-    def part_versions(self) -> dict[str, int]:
-        """`dict[str, int]`: Versions of the tensors that change once per epoch, by prefix of their names."""
-        versions = {f"delta/{phase}/": self.epoch for phase in self.deltas.phases}
+    def part_versions(self) -> dict[str, Hashable]:
+        """`dict[str, Hashable]`: Versions of the tensors that change once per phase, by prefix of their names."""
+        versions: dict[str, Hashable] = {f"delta/{phase}/": self.start_version for phase in self.deltas.phases}
         if self.optimizer_states is not None:
             stored = self.optimizer_states.stored
             versions |= {f"optimizer/{phase}/": self.optimizer_states.versions[phase] for phase in stored}
         return versions
 
     @property
-    def start_version(self) -> tuple[int, bool] | None:
-        """`tuple[int, bool]`, *optional*: The version of θ0; `None` if it is not held."""
+    def start_version(self) -> tuple[int, int, bool] | None:
+        """`tuple[int, int, bool]`, *optional*: The version of θ0; `None` if it is not held."""
         if not self.deltas.is_open:
             return None
-        # A joint phase has another θ0 than the forks after it.
-        return self.epoch, self.step < self.lane.num_steps and not self.position[0].fork
+        if self.lane.num_steps == 0:
+            return self.epoch, 0, True
+        step = min(self.step, self.lane.num_steps - 1)
+        phase, _ = self.lane.locate(step - 1 if self.round_is_done else step)
+        # A phase that does not fork has another θ0 than the forks before or after it.
+        return self.epoch, phase.round, phase.fork
 
     @property
     def is_at_boundary(self) -> bool:
         """`bool`: Whether the phase that this process has run last has ended."""
         return self.step >= self.lane.num_steps or self.position[1] == 0
+
+    @property
+    def round_is_done(self) -> bool:
+        """`bool`: Whether a round of forks has ended, is not merged yet, and another round follows in the plan."""
+        if not self.deltas.is_open or not 0 < self.step < self.lane.num_steps:
+            return False
+        return self.lane.locate(self.step - 1)[0].round < self.position[0].round
 
     @property
     def parameter_names(self) -> list[str]:

@@ -32,6 +32,35 @@ class PhaseArguments:
             "tasks' separate phases. 0 is the paper's algorithm."
         },
     )
+    target_phase: str = field(
+        default="fork",
+        metadata={
+            "help": "Where the target's own steps are: in a `fork` (the paper's algorithm), `last` (after the "
+            "auxiliaries' merge) or `both`.",
+            "choices": ("fork", "last", "both"),
+        },
+    )
+    merge_deltas: bool = field(
+        default=True,
+        metadata={
+            "help": "Whether the deltas are merged. With `False` they only set the task weights, and a joint phase "
+            "(`joint_fraction` above 0) does the training."
+        },
+    )
+    rounds_per_epoch: int = field(
+        default=1,
+        metadata={
+            "help": "Rounds of forks, α step and merge in an epoch. Each has its part of every task's rows, so that "
+            "an epoch is deeper. The task weights follow the mean α of the epoch."
+        },
+    )
+    final_target_epochs: int = field(
+        default=0,
+        metadata={
+            "help": "Number of epochs at the end of the run that train the target alone, with a new learning-rate "
+            "schedule. They count as epochs of the run."
+        },
+    )
     phase_optimizer_state: str = field(
         default="per_task",
         metadata={
@@ -99,6 +128,7 @@ class PhaseArguments:
         require_choices(self, PhaseArguments)
         require(self, "delta_fraction", 0 < self.delta_fraction <= 1, "a share in (0, 1]")
         require(self, "joint_fraction", 0 <= self.joint_fraction < 1, "a share in [0, 1)")
+        self._check_depth()
         steps, size = self.max_phase_steps, self.phase_group_size
         require(self, "max_phase_steps", steps is None or steps > 0, "a positive number")
         require(self, "phase_group_size", size is None or size > 0, "a positive number")
@@ -108,3 +138,12 @@ class PhaseArguments:
             size is None or self.phase_parallel != "off",
             "None, or set phase_parallel to 'on' or 'auto'",
         )
+
+    def _check_depth(self) -> None:
+        rounds, last = self.rounds_per_epoch, self.final_target_epochs
+        require(self, "rounds_per_epoch", type(rounds) is int and rounds > 0, "a positive whole number")
+        require(self, "final_target_epochs", type(last) is int and last >= 0, "a whole number of epochs, 0 or more")
+        if not self.merge_deltas:
+            require(self, "merge_deltas", self.joint_fraction > 0, "True, or joint_fraction above 0")
+            require(self, "target_phase", self.target_phase == "fork", "'fork' with merge_deltas=False")
+            require(self, "rounds_per_epoch", rounds == 1, "1 with merge_deltas=False")

@@ -14,10 +14,12 @@ from ..settings.weights import WeightArguments
 
 logger = logging.getLogger(__name__)
 
-#: The settings of the meta set, which other methods have too, of how weights act on steps, and of how they start.
+#: The settings of the meta set, which other methods have too, of how weights act on steps, of how they start, and of
+#: αVIL's plans.
 _OF_META_SET = ("alpha_data", "alpha_holdout_fraction", "alpha_batch_size", "per_device_meta_batch_size")
 _OF_STEPS = ("weight_applies_to",)
 _OF_START = ("task_weights",)
+_OF_PLANS = ("joint_fraction", "target_phase", "merge_deltas", "rounds_per_epoch", "final_target_epochs")
 _OF_FORKS = ("phase_optimizer_state", "delta_device", "delta_dtype")
 _OF_STORED_STATES = ("optimizer_state_device", "optimizer_state_dtype")
 
@@ -32,7 +34,7 @@ def unread_settings(method: str) -> list[str]:
     of_alpha = [entry.name for group in (AlphaArguments, WeightArguments) for entry in fields(group)]
     unread = [name for name in of_alpha if name not in (*_OF_META_SET, *_OF_STEPS, *_OF_START)]
     return [
-        *([] if METHODS[method].fits_alpha else unread),
+        *([] if METHODS[method].fits_alpha else (*unread, *_OF_PLANS)),
         *([] if METHODS[method].starts_from_task_weights else _OF_START),
         *([] if METHODS[method].needs_meta_set else _OF_META_SET),
         *([] if METHODS[method].forks else _OF_FORKS),

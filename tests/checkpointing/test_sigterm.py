@@ -63,6 +63,7 @@ INTERRUPTED = {
     "lbfgs": {"alpha_optimizer": "lbfgs"},
     "saved": {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1},
     "best": {"save_strategy": "best", "metric_for_best_model": "loss", "load_best_model_at_end": True},
+    "inside an epoch": {"target_phase": "last"},
     "adam": {"alpha_optimizer": "adam"},
     "gradient_free": {"alpha_optimizer": "gradient_free"},
     "secant": {"alpha_optimizer": "secant"},

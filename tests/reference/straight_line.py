@@ -123,6 +123,10 @@ def straight_line_avil(
     delta_fraction=1.0,
     max_phase_steps=None,
     joint_fraction=0.0,
+    target_phase="fork",
+    merge_deltas=True,
+    rounds_per_epoch=1,
+    final_target_epochs=0,
     task_sampling="proportional",
     sampling_temperature=1.0,
     max_grad_norm=0.0,
@@ -158,6 +162,7 @@ def straight_line_avil(
 ):
     """Run αVIL and return one record per epoch. The model itself is not changed: read the last record's "theta"."""
     for value, allowed in [
+        (target_phase, ("fork", "last", "both")),
         (task_sampling, ("proportional", "uniform", "temperature", "weights")),
         (phase_optimizer_state, ("per_task", "reset")),
         (weight_applies_to, ("loss", "learning_rate")),
@@ -202,7 +207,11 @@ def straight_line_avil(
     if joint_fraction > 0:
         J = round(joint_fraction * sum(K.values()))
         k = {t: max(1, round((1 - joint_fraction) * K[t])) for t in tasks}
-    N = J + sum(k.values())
+    if not merge_deltas:
+        J = max(1, J)
+    N = J + sum(k.values()) + (k[target] if target_phase == "both" else 0)
+    E = epochs - final_target_epochs  # epochs of αVIL; those after it train the target alone
+    R = rounds_per_epoch
 
     def normalize(w):
         if normalize_task_weights == "none":
@@ -220,8 +229,11 @@ def straight_line_avil(
     w = normalize(dict.fromkeys(tasks, 1.0) | dict(task_weights))
 
     def rate(epoch, share):
-        """Base learning rate at this share of the epoch."""
-        return learning_rate * schedule_factor(N * (epoch + share), epochs * N, lr_schedule, warmup_steps)
+        """Base learning rate at this share of the epoch. Each of the run's two stages has the whole schedule."""
+        x = N * (epoch + share)
+        if final_target_epochs > 0:
+            x = N * epochs * ((epoch + share) / E if epoch < E else (epoch - E + share) / final_target_epochs)
+        return learning_rate * schedule_factor(x, epochs * N, lr_schedule, warmup_steps)
 
     def train_step(theta, task, rows, lr, weight, buffers):
         grads = task_gradient(model, theta, task, take(train[task], rows))
@@ -252,10 +264,22 @@ def straight_line_avil(
         def rows_of(t, i, perm=perm):
             return [perm[t][j % len(perm[t])] for j in range(i * G, (i + 1) * G)]
 
+        if e >= E:
+            buffers = enter_phase("target")
+            for i in range(N):
+                theta = train_step(theta, target, rows_of(target, i), rate(e, i / N), 1.0, buffers)
+            records.append({"theta": theta, "task_weights": w, "alpha": {}})
+            continue
+
         # The joint phase.
         counts, order = dict.fromkeys(tasks, 0), []
         staying = [t for t in tasks if t not in pruned]
         j = round(joint_fraction * sum(K[t] for t in staying))  # of which J are without pruning
+        if not merge_deltas:
+            j = max(1, j)
+        only_joint = not merge_deltas and e + 1 == E
+        if only_joint:
+            j += sum(k[t] for t in staying)
         if j > 0:
             masses = {
                 "proportional": {t: K[t] for t in staying},
@@ -270,79 +294,100 @@ def straight_line_avil(
             taken = dict.fromkeys(tasks, 0)
             for i, t in enumerate(order):
                 weight = 1.0 if task_sampling == "weights" else w[t]
-                theta = train_step(theta, t, rows_of(t, taken[t]), rate(e, (J / N) * (i / j)), weight, buffers)
+                lr = rate(e, (1.0 if only_joint else J / N) * (i / j))
+                theta = train_step(theta, t, rows_of(t, taken[t]), lr, weight, buffers)
                 taken[t] += 1
 
-        # The forks.
-        theta0 = theta
-        delta = {}
-        for t in tasks:
-            theta_t = theta0
-            if t not in pruned and not (weight_applies_to == "loss" and w[t] == 0):
-                buffers = enter_phase(f"fork:{t}")
-                for i in range(k[t]):
-                    lr = rate(e, J / N + (1 - J / N) * (i / k[t]))
-                    theta_t = train_step(theta_t, t, rows_of(t, counts[t] + i), lr, w[t], buffers)
-            delta[t] = {name: theta_t[name] - theta0[name] for name in theta0}
+        if only_joint:
+            records.append({"theta": theta, "task_weights": w, "alpha": {}})
+            continue
 
-        # The α steps, with α in the graph.
-        b = min(alpha_batch_size, M)
-        generator = torch.Generator().manual_seed(derive_seed(data_seed, e, target, "meta"))
-        queue = []
-        alpha = torch.full((len(tasks), len(layers)), start_alpha, dtype=torch.float64, requires_grad=True)
-        adam = torch.optim.Adam([alpha], lr=alpha_learning_rate, betas=(0.9, 0.999), eps=1e-8)
-        batch = take(meta, range(b))  # serves as the last batch if alpha_steps is 0
-        alpha_trace, meta_loss, alpha_grads = [], [], []
-        for s in range(alpha_steps):
-            if b < M:
-                if len(queue) < b:
-                    queue = torch.randperm(M, generator=generator).tolist()
-                batch, queue = take(meta, queue[:b]), queue[b:]
-            merged = merge(theta0, delta, by_task(alpha), alpha_applies_to)
-            loss = objective(model, merged, target, batch)
-            away = alpha - start_alpha
-            penalty = (alpha_l1 * away.abs() + alpha_l2 * away**2).mean(dim=1).sum()
-            (g,) = torch.autograd.grad(loss + penalty if alpha_optimizer == "adam" else loss, [alpha])
-            alpha_trace.append(in_one_number(alpha.detach()))
-            meta_loss.append(loss.item())
-            alpha_grads.append(dict(zip(tasks, g.sum(dim=1).tolist(), strict=True)))
-            if alpha_optimizer == "adam":
-                alpha.grad = g
-                adam.step()
-            else:
-                if s == 0:
-                    largest_first_norm = max(largest_first_norm, float(g.norm()) / math.sqrt(len(layers)))
-                h = alpha_learning_rate / (largest_first_norm or 1.0)
-                alpha = (alpha - h * g).detach()
-                # The proximal step of the penalty p: the x with x − α + h·p'(x) = 0, or the start if it is between.
-                l1, l2 = alpha_l1 / len(layers), alpha_l2 / len(layers)
-                above = (alpha - h * (l1 - 2 * l2 * start_alpha)) / (1 + 2 * h * l2)
-                below = (alpha + h * (l1 + 2 * l2 * start_alpha)) / (1 + 2 * h * l2)
-                at_start = torch.full_like(alpha, start_alpha)
-                alpha = torch.where(above > start_alpha, above, torch.where(below < start_alpha, below, at_start))
-                alpha.requires_grad_()
-            for value in alpha.data.view(-1):
-                value.fill_(min(max(float(value), alpha_min), alpha_max))
-        final = alpha.detach()
-        alpha_trace.append(in_one_number(final))
-        with torch.no_grad():
-            last = objective(model, merge(theta0, delta, by_task(final), alpha_applies_to), target, batch)
-        meta_loss.append(float(last))
+        taken, alphas_of_rounds = dict(counts), []
+        for r in range(R):
+            start, end = (J / N + (1 - J / N) * part / R for part in (r, r + 1))
+            part_of = {t: (r + 1) * k[t] // R - r * k[t] // R for t in tasks}
 
-        # The acceptance test.
-        at_start = torch.full_like(final, start_alpha)
-        judged = take(meta, range(min(M, 512)))
-        with torch.no_grad():
-            before, after = (
-                float(objective(model, merge(theta0, delta, by_task(a), alpha_applies_to), target, judged))
-                for a in (at_start, final)
-            )
-        fallback = not math.isfinite(after) or after > before
-        coefficients = at_start if fallback else final
+            # The forks.
+            theta0 = theta
+            delta = {}
+            for t in tasks:
+                theta_t = theta0
+                forks = t not in pruned and not (target_phase == "last" and t == target)
+                if forks and not (weight_applies_to == "loss" and w[t] == 0):
+                    buffers = enter_phase(f"fork:{t}")
+                    for i in range(part_of[t]):
+                        lr = rate(e, start + (end - start) * (i / part_of[t]))
+                        theta_t = train_step(theta_t, t, rows_of(t, taken[t] + i), lr, w[t], buffers)
+                    taken[t] += part_of[t]
+                delta[t] = {name: theta_t[name] - theta0[name] for name in theta0}
 
-        # The merge and the weights.
-        theta = merge(theta0, delta, by_task(coefficients), alpha_applies_to)
-        chosen = {t: a for t, a in in_one_number(coefficients).items() if t not in pruned}
+            # The α steps, with α in the graph.
+            b = min(alpha_batch_size, M)
+            generator = torch.Generator().manual_seed(derive_seed(data_seed, e, target, "meta", *([r] if r else [])))
+            queue = []
+            alpha = torch.full((len(tasks), len(layers)), start_alpha, dtype=torch.float64, requires_grad=True)
+            adam = torch.optim.Adam([alpha], lr=alpha_learning_rate, betas=(0.9, 0.999), eps=1e-8)
+            batch = take(meta, range(b))  # serves as the last batch if alpha_steps is 0
+            alpha_trace, meta_loss, alpha_grads = [], [], []
+            for s in range(alpha_steps):
+                if b < M:
+                    if len(queue) < b:
+                        queue = torch.randperm(M, generator=generator).tolist()
+                    batch, queue = take(meta, queue[:b]), queue[b:]
+                merged = merge(theta0, delta, by_task(alpha), alpha_applies_to)
+                loss = objective(model, merged, target, batch)
+                away = alpha - start_alpha
+                penalty = (alpha_l1 * away.abs() + alpha_l2 * away**2).mean(dim=1).sum()
+                (g,) = torch.autograd.grad(loss + penalty if alpha_optimizer == "adam" else loss, [alpha])
+                alpha_trace.append(in_one_number(alpha.detach()))
+                meta_loss.append(loss.item())
+                alpha_grads.append(dict(zip(tasks, g.sum(dim=1).tolist(), strict=True)))
+                if alpha_optimizer == "adam":
+                    alpha.grad = g
+                    adam.step()
+                else:
+                    if s == 0:
+                        largest_first_norm = max(largest_first_norm, float(g.norm()) / math.sqrt(len(layers)))
+                    h = alpha_learning_rate / (largest_first_norm or 1.0)
+                    alpha = (alpha - h * g).detach()
+                    # The proximal step of the penalty p: the x with x − α + h·p'(x) = 0, or the start if between.
+                    l1, l2 = alpha_l1 / len(layers), alpha_l2 / len(layers)
+                    above = (alpha - h * (l1 - 2 * l2 * start_alpha)) / (1 + 2 * h * l2)
+                    below = (alpha + h * (l1 + 2 * l2 * start_alpha)) / (1 + 2 * h * l2)
+                    at_start = torch.full_like(alpha, start_alpha)
+                    alpha = torch.where(above > start_alpha, above, torch.where(below < start_alpha, below, at_start))
+                    alpha.requires_grad_()
+                for value in alpha.data.view(-1):
+                    value.fill_(min(max(float(value), alpha_min), alpha_max))
+            final = alpha.detach()
+            alpha_trace.append(in_one_number(final))
+            with torch.no_grad():
+                last = objective(model, merge(theta0, delta, by_task(final), alpha_applies_to), target, batch)
+            meta_loss.append(float(last))
+
+            # The acceptance test.
+            at_start = torch.full_like(final, start_alpha)
+            judged = take(meta, range(min(M, 512)))
+            with torch.no_grad():
+                before, after = (
+                    float(objective(model, merge(theta0, delta, by_task(a), alpha_applies_to), target, judged))
+                    for a in (at_start, final)
+                )
+            fallback = not math.isfinite(after) or after > before
+            coefficients = at_start if fallback else final
+
+            # The merge, and the target's phase after it.
+            alphas_of_rounds.append(in_one_number(coefficients))
+            theta = merge(theta0, delta, by_task(coefficients), alpha_applies_to) if merge_deltas else theta0
+            if target_phase != "fork":
+                buffers = enter_phase("target")
+                for i in range(part_of[target]):
+                    lr = rate(e, start + (end - start) * (i / part_of[target]))
+                    theta = train_step(theta, target, rows_of(target, taken[target] + i), lr, 1.0, buffers)
+                taken[target] += part_of[target]
+
+        # The weights.
+        chosen = {t: sum(a[t] for a in alphas_of_rounds) / R for t in tasks if t not in pruned}
         used, w = w, {}
         for t in staying:
             step = chosen[t] / start_alpha - 1

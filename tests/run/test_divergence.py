@@ -103,6 +103,30 @@ def test_a_diverged_joint_phase_is_undone(tmp_path, caplog):
     assert run.history[0]["dropped"] == {"(joint)": 1}
 
 
+def test_a_diverged_phase_of_the_target_after_the_merge_is_undone(tmp_path, caplog):
+    merged = {}
+
+    class KeepMerged(TrainerCallback):
+        def on_step_begin(self, args, state, control, model=None, **kwargs):
+            if state.global_step == 6:  # after three steps each of b and c
+                merged.update({name: p.detach().clone() for name, p in model.named_parameters()})
+
+    run = trainer(tmp_path, Poison([7]), KeepMerged(), target_phase="last", num_train_epochs=1)
+    start = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    run.train()
+    assert "of the phase '(target)' in epoch 1: it is undone" in caplog.text
+    assert run.history[0]["dropped"] == {"(target)": 1}
+    for name, p in run.model.named_parameters():
+        assert torch.equal(p, merged[name])
+    assert not all(torch.equal(merged[name], start[name]) for name in merged)
+
+
+def test_a_round_without_a_delta_stops_the_run(tmp_path):
+    run = trainer(tmp_path, Poison([0, 3]), target_phase="last")
+    with pytest.raises(DivergenceError, match=r"every task's loss .* in epoch 1"):
+        run.train()
+
+
 def test_all_diverged(tmp_path):
     """The run stops, leaves the last merged model, and names the last checkpoint before the epoch."""
     run = trainer(tmp_path, Poison([10, 13, 16]), save_strategy="steps", save_steps=4)

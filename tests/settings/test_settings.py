@@ -129,6 +129,18 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
         ({"prune_below": 0.05}, "prune_below=0.05: pass at least min_task_weight=0.1"),
         ({"prune_below": 0.1, "weight_average": 0.5}, "prune_below=0.1: pass more than min_task_weight=0.1"),
         ({"max_phase_steps": 0}, "max_phase_steps=0: pass a positive number"),
+        ({"rounds_per_epoch": 0}, "rounds_per_epoch=0: pass a positive whole number"),
+        ({"rounds_per_epoch": 1.5}, "rounds_per_epoch=1.5: pass a positive whole number"),
+        ({"final_target_epochs": -1}, "final_target_epochs=-1: pass a whole number of epochs, 0 or more"),
+        ({"merge_deltas": False}, "merge_deltas=False: pass True, or joint_fraction above 0"),
+        (
+            {"merge_deltas": False, "joint_fraction": 0.5, "target_phase": "last"},
+            "target_phase='last': pass 'fork' with merge_deltas=False",
+        ),
+        (
+            {"merge_deltas": False, "joint_fraction": 0.5, "rounds_per_epoch": 2},
+            "rounds_per_epoch=2: pass 1 with merge_deltas=False",
+        ),
         ({"phase_group_size": 0, "phase_parallel": "on"}, "phase_group_size=0: pass a positive number"),
         ({"phase_group_size": 2}, "phase_group_size=2: pass None, or set phase_parallel to 'on' or 'auto'"),
         ({"sampling_temperature": 0.0}, "sampling_temperature=0.0: pass a positive temperature"),

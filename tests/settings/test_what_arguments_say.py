@@ -165,6 +165,10 @@ def check_all(seeds, folder):
         ({"method": "single", "task_weights": {"a": 2.0}, "alpha_steps": 10}, ["task_weights", "alpha_data"]),
         ({"method": "gcs", "task_weights": {"a": 2.0}, "alpha_steps": 10}, ["task_weights", "alpha_data"]),
         ({"method": "multitask", "task_weights": {"a": 2.0}, "alpha_steps": 10}, ["alpha_data"]),
+        (
+            {"method": "diw", "alpha_steps": 10, "joint_fraction": 0.5, "merge_deltas": False},
+            ["joint_fraction", "merge_deltas"],
+        ),
         ({"alpha_autocast": True}, ["bf16", "alpha_autocast"]),
         ({"alpha_autocast": True, "bf16": True}, []),
         ({"alpha_tolerance": 0.1, "alpha_optimizer": "lbfgs"}, ["alpha_optimizer", "alpha_tolerance"]),

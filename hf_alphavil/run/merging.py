@@ -1,0 +1,88 @@
+"""What happens when a round of forks has ended, and when a plan has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from ..data import EpochPlan
+from ..objectives.factory import RunObjectives
+from ..setup.run_context import RunContext
+from .finite import FiniteCheck
+from .outcome import StepOutcome
+from .state import RunState
+
+
+class Merging:
+    """
+    Merges deltas, and writes the history's entry of every epoch.
+
+    Args:
+        context (`RunContext`): The run's settings.
+        state (`RunState`): The run's state, which is changed here.
+        finite (`FiniteCheck`): Finds merges that diverged.
+    """
+
+    def __init__(self, context: RunContext, state: RunState, finite: FiniteCheck) -> None:
+        self.context = context
+        self.state = state
+        self.finite = finite
+
+    def end_round(self, objectives: RunObjectives, progress: Callable[[int], None]) -> None:
+        """
+        Merges the deltas of a round, before the next phase.
+
+        Args:
+            objectives (`RunObjectives`): The losses and scores that the method may ask for.
+            progress (`Callable[[int], None]`): Called with the number of every finished α step.
+
+        Raises:
+            DivergenceError: If the round left no finite model.
+        """
+        state = self.state
+        self._require_a_phase()
+        self.finite.require_merged(state.method.merge_round(state.deltas, objectives, state.epoch, progress))
+        state.deltas.close()
+
+    def end_plan(self, objectives: RunObjectives, progress: Callable[[int], None], outcome: StepOutcome) -> None:
+        """
+        Merges the deltas of a plan and begins the next epoch.
+
+        Args:
+            objectives (`RunObjectives`): The losses and scores that the method may ask for.
+            progress (`Callable[[int], None]`): Called with the number of every finished α step.
+            outcome (`StepOutcome`): Receives logs and warnings.
+
+        Raises:
+            DivergenceError: If the epoch left no finite model.
+        """
+        state, method, plan = self.state, self.state.method, self.state.plan
+        self._require_a_phase()
+        weights_used = dict(method.task_weights)
+        record = method.merge(state.deltas, objectives, state.epoch, progress)
+        if method.forks:
+            self.finite.require_merged(record.merged_loss)
+        weights = dict(method.task_weights)
+        entry = {"task_weights": weights, "task_weights_used": weights_used, "dropped": state.dropped}
+        # A method whose weights are known only when the epoch ends overrides those used.
+        state.begin_epoch(entry | self._phases_run(plan) | record.history_entry())
+        if method.changes_weights:
+            outcome.logs.append(record.logs(weights))
+        if record.pruned:
+            outcome.warn_of_pruned(record.pruned, plan, self.context.args)
+
+    def _phases_run(self, plan: EpochPlan) -> dict[str, Any]:
+        steps = Counter[str]()
+        for phase in plan.phases:
+            steps[phase.name] += phase.num_steps
+        return {
+            "phase_steps": dict(steps),
+            "target_steps_in_a_row": plan.steps_in_a_row(self.context.args.target_task),
+        }
+
+    def _require_a_phase(self) -> None:
+        state = self.state
+        dropped = all(phase.name in state.dropped for phase in state.plan.phases)
+        if not state.deltas.phases if state.deltas.is_open else dropped:
+            raise self.finite.lost_epoch("every task's loss became NaN or infinite")

@@ -1,0 +1,135 @@
+"""αVIL's plans: the target's own phase, rounds, probes and final epochs of the target, against a straight line."""
+
+import shutil
+
+import pytest
+import torch
+
+from hf_alphavil.data import JOINT_PHASE, TARGET_PHASE, EpochPlan, Phase
+from support.comparing import assert_same_run
+from support.exactness import TOLERANCE, assert_same_tensors, reference
+from support.resumed_run import NO_MORE_CHECKPOINTS, RUN
+from support.toy_run import run_toy, toy_trainer
+
+CASES = {
+    "last": {"target_phase": "last"},
+    "both": {"target_phase": "both", "weight_applies_to": "learning_rate"},
+    "last_joint": {"target_phase": "last", "joint_fraction": 0.4, "phase_optimizer_state": "reset"},
+    "probes": {"merge_deltas": False, "joint_fraction": 0.6},
+    "probes_by_weights": {"merge_deltas": False, "joint_fraction": 0.5, "task_sampling": "weights"},
+    "final": {"final_target_epochs": 1},
+    "final_last": {"final_target_epochs": 2, "target_phase": "last", "warmup_steps": 4},
+    "final_probes": {"final_target_epochs": 1, "merge_deltas": False, "joint_fraction": 0.5, "num_train_epochs": 4},
+    "rounds": {"rounds_per_epoch": 2},
+    "rounds_last": {"rounds_per_epoch": 3, "target_phase": "last", "alpha_batch_size": 16},
+    "rounds_both_final": {
+        "rounds_per_epoch": 4,
+        "target_phase": "both",
+        "joint_fraction": 0.3,
+        "final_target_epochs": 1,
+    },
+}
+#: Phases of the toy's first and last epoch (K = 5, 7 and 3 steps), and the target's steps in a row in both.
+PHASES = {
+    "last": ({"b": 7, "c": 3, TARGET_PHASE: 5}, {"b": 7, "c": 3, TARGET_PHASE: 5}, 5, 5),
+    "both": ({"a": 5, "b": 7, "c": 3, TARGET_PHASE: 5},) * 2 + (10, 10),
+    "probes": ({JOINT_PHASE: 9, "a": 2, "b": 3, "c": 1}, {JOINT_PHASE: 15}, 3, 5),
+    "final": ({"a": 5, "b": 7, "c": 3}, {TARGET_PHASE: 15}, 5, 15),
+    "rounds": ({"a": 5, "b": 7, "c": 3},) * 2 + (5, 5),
+}
+
+
+def rules_of(settings):
+    rules = {"momentum": 0.9} | settings
+    rules["epochs"] = rules.pop("num_train_epochs", 3)
+    if rules.get("weight_applies_to") == "learning_rate":
+        rules["normalize_task_weights"] = "all"
+    return rules
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_the_straight_line(case, tmp_path):
+    run = run_toy(tmp_path, optim_args="momentum=0.9", **CASES[case])
+    records = reference(**rules_of(CASES[case]))
+    assert len(run["history"]) == len(records)
+    for entry, tensors, record in zip(run["history"], run["epochs"], records, strict=True):
+        assert entry["alpha"] == pytest.approx(record["alpha"], abs=TOLERANCE)
+        assert entry["task_weights"] == pytest.approx(record["task_weights"], abs=TOLERANCE)
+        assert_same_tensors(tensors["theta"], record["theta"])
+    if case in PHASES:
+        first, last = run["history"][0], run["history"][-1]
+        found = (first["phase_steps"], last["phase_steps"])
+        assert (*found, first["target_steps_in_a_row"], last["target_steps_in_a_row"]) == PHASES[case]
+
+
+def test_an_epoch_s_history_tells_the_rounds_and_the_target_s_own_epochs(tmp_path):
+    history = run_toy(tmp_path, rounds_per_epoch=2, final_target_epochs=1, target_phase="last")["history"]
+    for entry in history[:2]:
+        alphas = [of_round["alpha"] for of_round in entry["rounds"]]
+        assert len(alphas) == 2
+        assert alphas[0] != alphas[1]
+        assert entry["alpha"] == pytest.approx({t: (alphas[0][t] + alphas[1][t]) / 2 for t in entry["alpha"]})
+        assert entry["alpha"]["a"] == 1.0
+        assert entry["task_weights"]["a"] == 1.0
+    assert history[2]["alpha"] == {}
+    assert history[2]["task_weights_used"] == {"a": 1.0, "b": 0.0, "c": 0.0}
+    assert history[2]["task_weights"] == history[1]["task_weights"]
+
+
+def test_steps_in_a_row():
+    joint = Phase("j", (("a",), ("b",), ("a", "b")))
+    forks = [Phase("a", (("a",),) * 3, fork=True, round=r) for r in (0, 1)]
+    probe = Phase("a", (("a",),) * 7, fork=True, is_probe=True)
+    after = Phase("t", (("a",),) * 2, round=2)
+    assert EpochPlan(0, (joint, *forks, after), 11).steps_in_a_row("a") == 2 + 3 + 3 + 2
+    assert EpochPlan(0, (joint, forks[0], Phase("b", (("b", "a"),) * 4, fork=True)), 9).steps_in_a_row("a") == 2 + 4
+    assert EpochPlan(0, (joint, probe), 9).steps_in_a_row("a") == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"final_target_epochs": 3}, "final_target_epochs=3 and merge_deltas=True leave 0 of the run's 3 epochs"),
+        (
+            {"final_target_epochs": 2, "merge_deltas": False, "joint_fraction": 0.5},
+            "leave 1 of the run's 3 epochs to αVIL, which needs 2",
+        ),
+        ({"order": ["a"], "target_phase": "last"}, "target_phase='last' needs an auxiliary task"),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        toy_trainer(tmp_path, **settings).train()
+
+
+def test_the_target_trains_on_when_no_auxiliary_is_left(tmp_path):
+    method = toy_trainer(tmp_path, target_phase="last").runner.method
+    method.pruning.pruned += ["b", "c"]
+    assert [phase.name for phase in method.plan(1, {"a": 5, "b": 7, "c": 3}).phases] == [TARGET_PHASE]
+
+
+RESUMED = {
+    "rounds_last_final": {
+        "rounds_per_epoch": 2,
+        "target_phase": "last",
+        "final_target_epochs": 1,
+        "max_phase_steps": 3,
+    },
+    "probes": {"merge_deltas": False, "joint_fraction": 0.5, "max_phase_steps": 2},
+    "both": {"target_phase": "both", "joint_fraction": 0.4, "max_phase_steps": 2},
+}
+
+
+@pytest.mark.parametrize("variant", RESUMED)
+def test_resume_from_every_step(variant, tmp_path):
+    """Among the steps are those before and after a merge inside an epoch, and those of the target's phases."""
+    settings = RUN | RESUMED[variant]
+    whole = run_toy(tmp_path / "whole", **settings)
+    found = sorted((tmp_path / "whole").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for checkpoint in found[:-1]:
+        resumed = run_toy(
+            tmp_path / "resumed", resume_from_checkpoint=str(checkpoint), **settings | NO_MORE_CHECKPOINTS
+        )
+        assert_same_run(whole, resumed)
+        assert torch.equal(whole["torch_rng"], resumed["torch_rng"])
+    shutil.rmtree(tmp_path / "whole")
