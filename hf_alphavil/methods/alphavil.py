@@ -16,7 +16,7 @@ from .base import Method
 from .contributions import Contributions, leave_one_out
 from .deltas import DeltaBank
 from .meta_rows import acceptance_rows, alpha_seed
-from .objective import Objectives
+from .objective import Objective, Objectives
 from .pruning import Pruning
 from .record import EpochRecord
 from .weights import WeightRule
@@ -139,7 +139,7 @@ class AlphaVIL(Method):
         args = self.args
         problem = AlphaProblem(
             deltas,
-            objectives.meta_entropy() if args.alpha_objective == "entropy" else objectives.meta,
+            self._differentiable(objectives),
             args.alpha_objective,
             self.alpha_init,
             args.alpha_l1,
@@ -200,6 +200,9 @@ class AlphaVIL(Method):
             details=last["details"] | ({"rounds": by_round} if len(rounds) > 1 else {}),
         )
 
+    def _differentiable(self, objectives: Objectives) -> Objective:
+        return objectives.meta_entropy() if self.args.alpha_objective == "entropy" else objectives.meta
+
     @property
     def _measures_contributions(self) -> bool:
         return self.args.measure_contributions and self.args.alpha_objective != "entropy"  # which reads no labels
@@ -207,10 +210,12 @@ class AlphaVIL(Method):
     def _record_without_alpha(self, objectives: Objectives, epoch: int) -> EpochRecord:
         """The record of an epoch without forks."""
         args = self.args
-        loss = objectives.meta.loss(acceptance_rows(objectives.meta))
+        objective = self._differentiable(objectives)
+        loss = objective.loss(acceptance_rows(objective))
         trains_only_target = epoch >= self.num_epochs - args.final_target_epochs
         return EpochRecord(
             meta_values=[loss],
+            objective="entropy" if args.alpha_objective == "entropy" else "loss",
             merged_loss=loss,
             pruned=[] if args.prune_below is not None else None,
             task_weights_used={t: float(t == args.target_task) for t in self.tasks} if trains_only_target else None,

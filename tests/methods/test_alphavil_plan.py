@@ -76,6 +76,16 @@ def test_an_epoch_s_history_tells_the_rounds_and_the_target_s_own_epochs(tmp_pat
     assert history[2]["task_weights"] == history[1]["task_weights"]
 
 
+def test_an_epoch_without_forks_keeps_the_totals_and_reads_no_labels_under_entropy(tmp_path):
+    settings = {"final_target_epochs": 1, "num_train_epochs": 2}
+    forked, alone = run_toy(tmp_path / "loss", **settings)["history"]
+    assert alone["total_contribution"] == forked["total_contribution"]
+    assert alone["contribution"] == {}
+    alone = run_toy(tmp_path / "entropy", alpha_objective="entropy", **settings)["history"][1]
+    assert len(alone["meta_entropy"]) == 1
+    assert "meta_loss" not in alone
+
+
 def test_steps_in_a_row():
     joint = Phase("j", (("a",), ("b",), ("a", "b")))
     forks = [Phase("a", (("a",),) * 3, fork=True, round=r) for r in (0, 1)]
