@@ -139,7 +139,7 @@ class AlphaVIL(Method):
         args = self.args
         problem = AlphaProblem(
             deltas,
-            self._differentiable(objectives),
+            self._meta_objective(objectives),
             args.alpha_objective,
             self.alpha_init,
             args.alpha_l1,
@@ -200,7 +200,7 @@ class AlphaVIL(Method):
             details=last["details"] | ({"rounds": by_round} if len(rounds) > 1 else {}),
         )
 
-    def _differentiable(self, objectives: Objectives) -> Objective:
+    def _meta_objective(self, objectives: Objectives) -> Objective:
         return objectives.meta_entropy() if self.args.alpha_objective == "entropy" else objectives.meta
 
     @property
@@ -210,7 +210,7 @@ class AlphaVIL(Method):
     def _record_without_alpha(self, objectives: Objectives, epoch: int) -> EpochRecord:
         """The record of an epoch without forks."""
         args = self.args
-        objective = self._differentiable(objectives)
+        objective = self._meta_objective(objectives)
         loss = objective.loss(acceptance_rows(objective))
         trains_only_target = epoch >= self.num_epochs - args.final_target_epochs
         return EpochRecord(
