@@ -38,8 +38,8 @@ class EmbeddingStack(DeltaStack):
     #: The rows that had moved at the last merge or product; `None` if not known or too many.
     _moved: _MovedRows | None = None
     _is_known = False
-    # Whether θ is θ0 in all other rows.
-    _rest_is_start = False
+    # Version of θ after the last merge: as long as nothing else has written to it, it is θ0 in all other rows.
+    _merged_version: int | None = None
 
     def record(self, number: int, theta: Tensor, start: Tensor) -> None:
         self._moved, self._is_known = None, False
@@ -54,15 +54,15 @@ class EmbeddingStack(DeltaStack):
         if moved is None or not theta.is_contiguous():
             super().merge_into(theta, start, rows, coefficients)
             return
-        if not self._rest_is_start:
+        if theta._version != self._merged_version:
             theta.copy_(start)
-            self._rest_is_start = True
         if coefficients is None:
             coefficients = torch.ones(len(rows), dtype=theta.dtype)
         coefficients = coefficients.to(theta.device, non_blocking=True)
         start_rows = start.index_select(0, moved.numbers)
         merged = torch.addmv(start_rows.flatten(), moved.deltas.T, coefficients)
         theta.index_copy_(0, moved.numbers, merged.view_as(start_rows))
+        self._merged_version = theta._version
 
     def products(self, gradient: Tensor, rows: Sequence[int]) -> Tensor:
         moved = self._moved_by(rows)
@@ -73,7 +73,7 @@ class EmbeddingStack(DeltaStack):
     def _moved_by(self, rows: Sequence[int]) -> _MovedRows | None:
         if not self._is_known or (self._moved is not None and self._moved.phases != tuple(rows)):
             self._moved = self._find_moved(rows)
-            self._is_known, self._rest_is_start = True, False
+            self._is_known, self._merged_version = True, None
         return self._moved
 
     def _find_moved(self, rows: Sequence[int]) -> _MovedRows | None:

@@ -52,6 +52,18 @@ def test_merges_and_products_are_those_of_an_ordinary_stack(moved_rows):
     assert_equal(stacks, start, [0, 1, 2], draw)
 
 
+def test_rows_that_a_later_phase_has_moved_are_theta0_again():
+    """As after a phase that diverged and left no delta."""
+    (plain, stack), start, draw = stacks_with([[1, 2], [2, 39], []])
+    parameter, expected = nn.Parameter(start.clone()), start.clone()
+    for _ in range(2):
+        stack.merge_into(parameter.detach(), start, [0, 1, 2], None)
+        plain.merge_into(expected, start, [0, 1, 2], None)
+        torch.testing.assert_close(parameter.detach(), expected)
+        with torch.no_grad():
+            parameter += torch.randn(ROWS, WIDTH, generator=draw)
+
+
 def test_rows_that_have_not_moved_are_passed_over(monkeypatch):
     (_, stack), start, _ = stacks_with([[1, 2], [2, 39], []])
     shapes, mv = [], torch.mv
