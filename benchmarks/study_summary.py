@@ -85,7 +85,8 @@ def _interval(differences: Sequence[float]) -> str:
     if not differences:
         return ""
     estimate = mean_estimate([100 * difference for difference in differences])
-    return f"{estimate.mean:+.1f} [{estimate.low:+.1f}, {estimate.high:+.1f}] ({estimate.n})"
+    interval = f" [{estimate.low:+.1f}, {estimate.high:+.1f}]" if estimate.n > 1 else ""
+    return f"{estimate.mean:+.1f}{interval} ({estimate.n})"
 
 
 def _costs(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:

@@ -141,3 +141,4 @@ def test_methods_are_compared_on_equal_problems():
     assert "| stsb | 12 | mixed | 27.0 (2) | 37.0 (2) |" in text
     assert "| other | +10.0 [+10.0, +10.0] (5) | +10.0 [+10.0, +10.0] (5) | +10.0 |" in text
     assert "| multitask | 5 | 4 | 2.0 |" in text
+    assert "| other | +10.0 (1) | +10.0 (1) | +10.0 |" in summary(results[:2])
