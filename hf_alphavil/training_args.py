@@ -53,6 +53,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
         alpha_data (`str`, *optional*, defaults to `"train_holdout"`): Rows that α is fitted on: `train_holdout`, which
             keeps validation scores honest, `train`, `validation` (the paper's) or `test`.
         alpha_holdout_fraction (`float`, *optional*, defaults to 0.1): Fraction of the target's rows held out for α.
+        alpha_acceptance (`str`, *optional*, defaults to `"fit"`): Rows on which α is accepted: those of the `fit`, or
+            a `held_out` half of the meta set.
         alpha_applies_to (`str`, *optional*, defaults to `"all"`): Parameters that α scales: `all` (the paper's) or
             only the `encoder`.
         alpha_autocast (`bool`, *optional*, defaults to `False`): Whether the α step's passes are autocast in a `bf16`

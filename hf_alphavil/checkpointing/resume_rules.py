@@ -30,7 +30,7 @@ MUST_MATCH = frozenset([
     "alpha_steps",
     "alpha_learning_rate", "alpha_tolerance", "alpha_optimizer", "alpha_objective", "alpha_granularity", "alpha_l1",
     "alpha_l2", "alpha_init", "alpha_min", "alpha_max", "alpha_batch_size", "alpha_data", "alpha_holdout_fraction",
-    "alpha_applies_to", "alpha_autocast", "measure_contributions",
+    "alpha_acceptance", "alpha_applies_to", "alpha_autocast", "measure_contributions",
     "weight_applies_to", "task_weights", "min_task_weight", "min_target_weight", "max_task_weight",
     "max_weight_change", "normalize_task_weights", "weight_average", "prune_below", "prune_patience",
 ])

@@ -54,8 +54,8 @@ def fit_alpha(
     """
     Fits α, and rejects an α that makes the target worse.
 
-    The rejection is ours: the objective on the [`acceptance_rows`], without the penalty, must be finite and not
-    greater than at the start; otherwise α falls back to its start.
+    The rejection is ours: the objective on the problem's `acceptance_rows`, without the penalty, must be finite and
+    not greater than at the start; otherwise α falls back to its start.
 
     Args:
         problem (`AlphaProblem`): What α minimises. Afterwards the model holds the last merge that was evaluated.
@@ -68,8 +68,10 @@ def fit_alpha(
     """
     trajectory = optimizer.minimize(problem, seed, progress)
     start, rows, values = problem.start(), problem.acceptance_rows, trajectory.values
-    at_start = values[0] if trajectory.on_acceptance_rows else problem.value(start, rows)
-    at_end = values[-1] if trajectory.on_acceptance_rows else problem.value(trajectory.alpha, rows)
+    fits_them = rows == problem.search_rows
+    is_known = fits_them and trajectory.on_search_rows
+    at_start = values[0] if is_known else problem.value(start, rows)
+    at_end = values[-1] if is_known else problem.value(trajectory.alpha, rows)
     diverged = not math.isfinite(at_end) or at_end > at_start
     acceptance = problem.reported(at_start), problem.reported(at_end)
     if diverged:
@@ -85,7 +87,7 @@ def fit_alpha(
         acceptance=acceptance,
         diverged=diverged,
         details=trajectory.details,
-        gains=None if diverged else trajectory.gains,
+        gains=trajectory.gains if fits_them and not diverged else None,
     )
 
 

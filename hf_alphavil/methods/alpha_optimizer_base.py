@@ -25,8 +25,8 @@ class AlphaTrajectory:
     Args:
         alpha (`torch.Tensor`): The last α, of shape `(tasks, groups)`.
         values (`list[float]`): The objective before every step, and at the end.
-        on_acceptance_rows (`bool`, *optional*, defaults to `True`):
-            Whether the first and the last value were measured on the acceptance rows.
+        on_search_rows (`bool`, *optional*, defaults to `True`):
+            Whether the first and the last value were measured on the problem's `search_rows`.
         details (`Mapping[str, Any]`, *optional*, defaults to `{}`):
             What else the optimizer found, for the epoch's history; JSON-serialisable.
         gains (`np.ndarray` of shape `(tasks, rows)`, *optional*):
@@ -35,7 +35,7 @@ class AlphaTrajectory:
 
     alpha: Tensor
     values: list[float]
-    on_acceptance_rows: bool = True
+    on_search_rows: bool = True
     details: Mapping[str, Any] = field(default_factory=dict)
     gains: np.ndarray | None = None
 
@@ -76,7 +76,7 @@ class AlphaOptimizer(ABC):
 
         Args:
             meta (`Objective`): The target on the meta set.
-            rows (`Sequence[int]`): The acceptance rows.
+            rows (`Sequence[int]`): The meta rows on which α is fitted.
             unknowns (`int`): Number of values of α.
 
         Raises:

@@ -69,10 +69,11 @@ class GradientDescent(AlphaOptimizer):
         alpha = problem.start().requires_grad_()
         optimizer_class = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[self.optimizer]
         optimizer = optimizer_class([alpha], lr=self.learning_rate)
-        batches = meta_batches(problem.meta.num_rows, self.batch_size, self.steps, seed)
+        numbers = meta_batches(len(problem.fit_rows), self.batch_size, self.steps, seed)
+        batches = [[problem.fit_rows[number] for number in batch] for batch in numbers]
         values: list[float] = []
         totals: list[float] = []
-        sees_all_rows = self.batch_size >= problem.meta.num_rows
+        sees_all_rows = self.batch_size >= len(problem.fit_rows)
         for step, rows in enumerate(batches):
             value, gradient = problem.value_and_gradient(alpha.detach(), rows)
             values.append(value)
@@ -92,11 +93,11 @@ class GradientDescent(AlphaOptimizer):
             problem.clip_(alpha.detach())
             progress(step + 1)
         else:
-            values.append(problem.value(alpha.detach(), batches[-1] if batches else problem.acceptance_rows))
+            values.append(problem.value(alpha.detach(), batches[-1] if batches else problem.search_rows))
         return AlphaTrajectory(
             alpha.detach(),
             values,
-            on_acceptance_rows=not batches or batches[0] == problem.acceptance_rows,
+            on_search_rows=not batches or batches[0] == problem.search_rows,
             details={"alpha_steps_taken": len(values) - 1} if self.tolerance else {},
         )
 
@@ -107,11 +108,11 @@ class GradientDescent(AlphaOptimizer):
         return before - totals[-1] < self.tolerance * abs(before)
 
     def check(self, meta: Objective, rows: Sequence[int], unknowns: int) -> None:
-        if self.tolerance and meta.num_rows > self.batch_size:
+        if self.tolerance and len(rows) > self.batch_size:
             logger.warning(
-                "alpha_tolerance=%g has no effect: α steps see %d of the %d rows of the meta set, and losses of "
+                "alpha_tolerance=%g has no effect: α steps see %d of the %d rows on which α is fitted, and losses of "
                 "different rows cannot be compared. Pass alpha_batch_size=%d or more.",
-                self.tolerance, self.batch_size, meta.num_rows, meta.num_rows,
+                self.tolerance, self.batch_size, len(rows), len(rows),
             )  # fmt: skip
 
     def _observe(self, first_gradient: Tensor) -> None:
@@ -128,7 +129,7 @@ class GradientDescent(AlphaOptimizer):
 
 class LBFGS(AlphaOptimizer):
     """
-    `lbfgs`: at most S iterations of SciPy's L-BFGS-B on the acceptance rows.
+    `lbfgs`: at most S iterations of SciPy's L-BFGS-B on the first 512 rows.
 
     All iterations see the same rows, because a line search needs a fixed function. An iteration takes one forward and
     backward pass, or more if its line search needs them. The optimizer stops before S iterations, with fewer values,
@@ -145,13 +146,13 @@ class LBFGS(AlphaOptimizer):
 
         def total(point: np.ndarray) -> tuple[float, np.ndarray]:
             alpha = torch.tensor(point).reshape(problem.shape)
-            value, gradient = problem.value_and_gradient(alpha, problem.acceptance_rows)
+            value, gradient = problem.value_and_gradient(alpha, problem.search_rows)
             value_at[point.tobytes()] = value
             return value + problem.penalty(alpha), (gradient + problem.penalty_gradient(alpha)).flatten().numpy()
 
         start = problem.start()
         if self.steps == 0:
-            return AlphaTrajectory(start, [problem.value(start, problem.acceptance_rows)])
+            return AlphaTrajectory(start, [problem.value(start, problem.search_rows)])
         iterates = [start.numpy().tobytes()]
 
         def after_iteration(intermediate_result: OptimizeResult) -> None:
@@ -169,7 +170,7 @@ class LBFGS(AlphaOptimizer):
 
 class DirectSearch(AlphaOptimizer):
     """
-    `gradient_free`: SciPy's DIRECT on the acceptance rows. The result is the best α that it evaluated.
+    `gradient_free`: SciPy's DIRECT on the first 512 rows. The result is the best α that it evaluated.
 
     DIRECT (Jones, Perttunen, Stuckman 1993; locally biased: Gablonsky, Kelley 2001) is deterministic. It divides the
     box start ± S · `learning_rate`, the reach of S steps of that size, from its centre outwards. If the bounds of α
@@ -201,7 +202,7 @@ class DirectSearch(AlphaOptimizer):
         def total(point: np.ndarray) -> float:
             # The centre may differ from the start in the last bits, by rounding.
             alpha = torch.tensor(point).reshape(problem.shape) if tried else start
-            value = problem.value(alpha, problem.acceptance_rows)
+            value = problem.value(alpha, problem.search_rows)
             penalised = value + problem.penalty(alpha)
             tried.append((penalised if math.isfinite(penalised) else math.inf, value, alpha))
             if len(tried) % per_step == 0:
@@ -212,7 +213,7 @@ class DirectSearch(AlphaOptimizer):
             return min(tried[:number], key=lambda trial: trial[0])
 
         if self.steps == 0:
-            return AlphaTrajectory(start, [problem.value(start, problem.acceptance_rows)])
+            return AlphaTrajectory(start, [problem.value(start, problem.search_rows)])
         first, reach = problem.initial, self.steps * self.learning_rate
         low, high = max(first - reach, problem.minimum), min(first + reach, problem.maximum)
         if low > first - reach or high < first + reach:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .deltas import DeltaBank
-from .meta_rows import acceptance_rows
+from .meta_rows import MAX_ACCEPTANCE_ROWS
 from .objective import Objective, Predictions
 
 
@@ -33,6 +33,8 @@ class AlphaProblem:
         l2 (`float`, *optional*, defaults to 0.0): Factor of Σ_t (α_t − start)² in the penalty.
         minimum (`float`, *optional*, defaults to -inf): Least value of every α, at most the start.
         maximum (`float`, *optional*, defaults to inf): Greatest value of every α, at least the start.
+        halves (`tuple[list[int], list[int]]`, *optional*):
+            Meta rows on which α is fitted, and those on which it is accepted. By default, all rows are both.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class AlphaProblem:
         l2: float = 0.0,
         minimum: float = -math.inf,
         maximum: float = math.inf,
+        halves: tuple[list[int], list[int]] | None = None,
     ) -> None:
         self.deltas = deltas
         self.meta = meta
@@ -54,8 +57,13 @@ class AlphaProblem:
         self.l2 = l2
         self.minimum = minimum
         self.maximum = maximum
-        #: Rows on which the start and the fitted α are compared, and on which line searches and DIRECT run.
-        self.acceptance_rows = acceptance_rows(meta)
+        every_row = list(range(meta.num_rows))
+        #: Rows on which α is fitted.
+        self.fit_rows, accepting = halves or (every_row, every_row)
+        #: Those of them that line searches, DIRECT and `secant` see.
+        self.search_rows = self.fit_rows[:MAX_ACCEPTANCE_ROWS]
+        #: Rows on which the start and the fitted α are compared.
+        self.acceptance_rows = accepting[:MAX_ACCEPTANCE_ROWS]
         self._merged: Tensor | None = None
 
     @property

@@ -80,6 +80,8 @@ class AlphaVIL(Method):
                     f"{high}, or other min_task_weight, min_target_weight or max_task_weight"
                 )
         self.task_weights = self.weight_rule.normalized(self.task_weights)
+        #: The meta rows on which α is fitted and accepted, if they differ.
+        self.halves: tuple[list[int], list[int]] | None = None
         self.contributions = Contributions()
         self.pruning = Pruning(args.prune_below, args.prune_patience, args.target_task)
         #: What the α steps of the running epoch found, JSON-serialisable.
@@ -99,6 +101,8 @@ class AlphaVIL(Method):
             )
         if args.alpha_objective == "entropy":
             objectives.meta_entropy()  # raises if the target's predictions have no entropy
+        if args.alpha_acceptance == "held_out":
+            self.halves = objectives.meta_halves()
         num_forks = len(self.tasks) - len(not_forked(args))
         unknowns, most = num_forks * len(deltas.groups), self.alpha_optimizer.max_unknowns
         if most is not None and unknowns > most:
@@ -110,8 +114,8 @@ class AlphaVIL(Method):
 
     def check_loss(self, deltas: DeltaBank, objectives: Objectives) -> None:
         meta, num_forks = objectives.meta, len(self.tasks) - len(not_forked(self.args))
-        unknowns = num_forks * len(deltas.groups)
-        self.alpha_optimizer.check(meta, acceptance_rows(meta), unknowns)
+        rows = list(range(meta.num_rows)) if self.halves is None else self.halves[0]
+        self.alpha_optimizer.check(meta, rows, num_forks * len(deltas.groups))
 
     @property
     def plan_settings(self) -> dict[str, Any]:
@@ -145,6 +149,7 @@ class AlphaVIL(Method):
             args.alpha_l1,
             args.alpha_l2,
             *self.alpha_bounds,
+            halves=self.halves,
         )
         seed = alpha_seed(args.resolved_data_seed, epoch, args.target_task, len(self._rounds))
         fit = fit_alpha(problem, self.alpha_optimizer, seed, progress)

@@ -66,7 +66,7 @@ def row_losses(problem: AlphaProblem, alpha: Tensor) -> np.ndarray:
         if units is not None and len(units.labels):
             # A micro-batch counts by its rows, and a row by its share of the micro-batch's units.
             share = len(batch.rows) / len(units.labels)
-            np.add.at(losses, units.rows, loss.values(units.logits, units.labels) * share)
+            np.add.at(losses, np.searchsorted(rows, units.rows), loss.values(units.logits, units.labels) * share)
     return losses
 
 

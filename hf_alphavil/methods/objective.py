@@ -79,6 +79,10 @@ class Objectives(Protocol):
         """The target on the meta set, with the entropy of its predictions as the loss. Labels are not read."""
         ...
 
+    def meta_halves(self) -> tuple[list[int], list[int]]:
+        """Two halves of the meta set's rows, each in ascending order."""
+        ...
+
     def training(self, task: str) -> Objective:
         """A task on its training rows."""
         ...

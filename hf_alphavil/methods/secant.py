@@ -13,13 +13,14 @@ from .alpha_optimizer_base import AlphaOptimizer, AlphaTrajectory, Progress
 from .alpha_problem import AlphaProblem
 from .linear_logits import LinearLogits
 from .logit_losses import LogitLoss, recognize_loss
+from .meta_rows import MAX_ACCEPTANCE_ROWS
 from .objective import Objective, Predictions
 from .ridge_choice import RidgeFit, fit_with_ridge
 
 
 class Secant(AlphaOptimizer):
     """
-    `secant`: solves for α on logits that are linear in it, on the acceptance rows. Ours, beyond the paper.
+    `secant`: solves for α on logits that are linear in it, on the first 512 rows. Ours, beyond the paper.
 
     The logits at α and with each value of α moved by `PROBE` times its start give z(α') ≈ z(α) + Σ (α'_t − α_t)·J_t,
     in n + 1 forward passes for n values of α and without a backward pass. The mean loss of these logits is convex in
@@ -67,6 +68,7 @@ class Secant(AlphaOptimizer):
         self.learning_rate = learning_rate
 
     def check(self, meta: Objective, rows: Sequence[int], unknowns: int) -> None:
+        rows = rows[:MAX_ACCEPTANCE_ROWS]
         first = meta.predictions(rows[: self.LOOKED_AT])
         units = [_loss_of(first).units(batch) for batch in first]
         numbers = sum(of_batch.logits.size for of_batch in units if of_batch) * len(rows) / len(rows[: self.LOOKED_AT])
@@ -83,7 +85,7 @@ class Secant(AlphaOptimizer):
         def measure(alpha: Tensor) -> tuple[list[Predictions], float]:
             nonlocal passes
             passes += 1
-            predictions = problem.predictions(alpha, problem.acceptance_rows)
+            predictions = problem.predictions(alpha, problem.search_rows)
             return predictions, _mean_loss(predictions)
 
         alpha, num_groups, reach = problem.start(), problem.shape[1], self.steps * self.learning_rate

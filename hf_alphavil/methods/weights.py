@@ -62,8 +62,8 @@ class WeightRule:
 
     def bounds(self, task: str) -> tuple[float, float]:
         """`tuple[float, float]`: The least and the greatest weight of a task before normalisation."""
-        is_target = task == self.target and self.target_minimum is not None
-        return self.target_minimum if is_target else self.minimum, math.inf if self.maximum is None else self.maximum
+        low = self.minimum if self.target_minimum is None or task != self.target else self.target_minimum
+        return low, math.inf if self.maximum is None else self.maximum
 
     def normalized(self, weights: Mapping[str, float]) -> dict[str, float]:
         """

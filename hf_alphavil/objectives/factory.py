@@ -14,6 +14,7 @@ from ..data import TaskDataset
 from ..kinds import find_kind
 from ..methods import METHODS
 from ..modeling import MultitaskModel, unwrap_peft
+from ..setup.meta_set import split_halves
 from ..setup.run_context import RunContext
 from .entropy import EntropyObjective
 from .loss import TaskObjective
@@ -46,6 +47,11 @@ class RunObjectives:
         """
         self._check_target_has_classes()
         return EntropyObjective(**self._settings_of(self._meta_set), label_names=self.context.label_names)
+
+    def meta_halves(self) -> tuple[list[int], list[int]]:
+        """`tuple[list[int], list[int]]`: The rows of the meta set in two halves, see [`split_halves`]."""
+        setup = self.context.setup
+        return split_halves(self.context.args, self._meta_set, setup.tasks.get(setup.target))
 
     def training(self, task: str) -> TaskObjective:
         """`TaskObjective`: A task's loss and score on its training rows."""

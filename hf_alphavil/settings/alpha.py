@@ -103,6 +103,14 @@ class AlphaArguments:
         default=0.1,
         metadata={"help": "Fraction of the target's training rows that `alpha_data=train_holdout` holds out."},
     )
+    alpha_acceptance: str = field(
+        default="fit",
+        metadata={
+            "help": "Rows on which the fitted α is compared with its start, which it must not be worse than: those of "
+            "the `fit`, or the `held_out` half of the meta set, on which α is then not fitted.",
+            "choices": ("fit", "held_out"),
+        },
+    )
     alpha_applies_to: str = field(
         default="all",
         metadata={

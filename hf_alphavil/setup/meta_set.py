@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,12 +111,12 @@ def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) 
     Returns:
         `tuple[TaskDataset, TaskDataset]`: The rest, and the held-out rows.
     """
-    groups = None
-    if task is not None and task.group_column is not None and task.train is not None:
-        groups = list(task.train[task.group_column][:])
-        groups = groups if len(groups) == len(dataset) else None
     rest, held_out = split_holdout(
-        len(dataset), args.alpha_holdout_fraction, args.resolved_data_seed, _classes(dataset, task), groups
+        len(dataset),
+        args.alpha_holdout_fraction,
+        args.resolved_data_seed,
+        _classes(dataset, task),
+        _groups(dataset, task),
     )
     logger.info(
         "The meta set is %d of the %d training rows of %s, held out", len(held_out), len(dataset), dataset.task
@@ -131,6 +131,47 @@ def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) 
         TaskDataset(Subset(dataset.dataset, rest), dataset.task),
         TaskDataset(Subset(dataset.dataset, held_out), dataset.task),
     )
+
+
+def split_halves(args: MultitaskSettings, meta: TaskDataset, task: Task | None) -> tuple[list[int], list[int]]:
+    """
+    Splits the meta set in two halves, as [`split_holdout`] does: α is fitted on the first and accepted on the second.
+
+    Groups of training rows are not split. Without labels to read (`alpha_objective="entropy"`), rows are not
+    stratified.
+
+    Args:
+        args (`MultitaskSettings`): For `alpha_data`, `alpha_objective` and the data seed.
+        meta (`TaskDataset`): The meta set.
+        task (`Task`, *optional*): The target.
+
+    Returns:
+        `tuple[list[int], list[int]]`: The rows of each half, in ascending order.
+
+    Raises:
+        ValueError: If there are too few rows.
+    """
+    labels = None if args.alpha_objective == "entropy" else _classes(meta, task)
+    groups = None
+    if args.alpha_data == "train":
+        groups = _groups(meta, task)
+    elif args.alpha_data == "train_holdout" and (of_train := _groups(meta.dataset.dataset, task)) is not None:
+        groups = [of_train[row] for row in meta.dataset.indices]
+    try:
+        return split_holdout(len(meta), 0.5, args.resolved_data_seed, labels, groups)
+    except ValueError:
+        raise ValueError(
+            f"alpha_acceptance='held_out' needs {MIN_HOLDOUT_ROWS} rows in each half of the meta set, but it has "
+            f"{len(meta)} rows: raise alpha_holdout_fraction, or pass alpha_acceptance='fit'"
+        ) from None
+
+
+def _groups(train: Sized, task: Task | None) -> list[Any] | None:
+    """The group of every training row, such as its passage, where it is known."""
+    if task is None or task.group_column is None or task.train is None:
+        return None
+    groups = list(task.train[task.group_column][:])
+    return groups if len(groups) == len(train) else None
 
 
 def _classes(dataset: TaskDataset, task: Task | None) -> list[Any] | None:

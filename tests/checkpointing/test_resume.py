@@ -50,6 +50,7 @@ VARIANTS = {
         "min_target_weight": 0.9,
         "normalize_task_weights": "auxiliaries",
         "task_weights": {"b": 2.0},
+        "alpha_acceptance": "held_out",
         "max_phase_steps": 2,
     },
     "lbfgs_on_entropy": {"alpha_optimizer": "lbfgs", "alpha_objective": "entropy", "max_phase_steps": 1},

@@ -240,6 +240,28 @@ def test_gradient_free_searches_the_box_that_the_bounds_leave(bounds):
     assert all(bounds[0] <= alpha <= bounds[1] for alpha in of(fitted))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs", "gradient_free"])
+def test_alpha_that_only_its_own_rows_like_falls_back(optimizer):
+    """The second half of the rows loses what the first gains: α is fitted on the one and refused by the other."""
+    deltas, halves = bank(), (list(range(0, 16, 2)), list(range(1, 16, 2)))
+
+    class Opposed(Quadratic):
+        def loss(self, rows):
+            seen.add(tuple(rows))
+            return super().loss(rows) * (1 if set(rows) <= {*halves[0]} else -1)
+
+    seen = set()
+    own = fit(deltas, Opposed(deltas), optimizer, halves=(halves[0], halves[0]))
+    assert not own.diverged
+    assert seen == {tuple(halves[0])}
+    refused = fit(deltas, Opposed(deltas), optimizer, halves=halves)
+    assert refused.diverged
+    assert set(of(refused)) == {1.0}
+    assert refused.values == own.values
+    assert refused.acceptance == pytest.approx((-own.acceptance[0], -own.acceptance[1]))
+    assert seen == {tuple(half) for half in halves}
+
+
 def test_a_strong_penalty_holds_sgd_at_its_start():
     """An L1 penalty steeper than the objective leaves α exactly there; a huge L2 penalty does not blow up."""
     deltas = bank()

@@ -5,6 +5,7 @@ import zlib
 from fractions import Fraction
 
 import torch
+from sklearn.model_selection import train_test_split
 from torch.func import functional_call
 
 
@@ -154,6 +155,7 @@ def straight_line_avil(
     alpha_min=-math.inf,
     alpha_max=math.inf,
     alpha_batch_size,
+    alpha_acceptance="fit",
     alpha_applies_to="all",
     lr_schedule="constant",
     warmup_steps=0,
@@ -177,6 +179,11 @@ def straight_line_avil(
             raise ValueError(f"{value!r} is none of {allowed}")
 
     tasks = list(train)
+    judged = take(meta, range(min(len(meta), 512)))
+    if alpha_acceptance == "held_out":
+        classes = [int(meta[i]["labels"]) for i in range(len(meta))]
+        fitted, accepted = train_test_split(range(len(meta)), test_size=0.5, random_state=data_seed, stratify=classes)
+        judged, meta = take(meta, sorted(accepted)), [meta[i] for i in sorted(fitted)]
     G, M = per_step_rows, len(meta)
     theta = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     start_alpha = 1.0 / len(tasks) if alpha_init == "mean" else float(alpha_init)
@@ -367,7 +374,6 @@ def straight_line_avil(
 
             # The acceptance test.
             at_start = torch.full_like(final, start_alpha)
-            judged = take(meta, range(min(M, 512)))
             with torch.no_grad():
                 before, after = (
                     float(objective(model, merge(theta0, delta, by_task(a), alpha_applies_to), target, judged))

@@ -33,6 +33,7 @@ VALUES = {
     "per_device_meta_batch_size": [None, 3, 1000],
     "alpha_data": ["train_holdout", "train", "validation", "test"],
     "alpha_holdout_fraction": [0.1, 0.3, 0.5, 0.99, 1.0, NAN],
+    "alpha_acceptance": ["fit", "held_out"],
     "alpha_applies_to": ["all", "encoder"],
     "weight_applies_to": ["learning_rate", "loss"],
     "task_weights": [{"a": 2.0, "b": 0.5}, {"c": 0.05}, {"d": 1.0}, ["a=2"], ["b=0"]],

@@ -1,6 +1,7 @@
 """The rows on which α is fitted, held out from datasets of a user's own: labels of every type."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import torch
 from torch.utils.data import Dataset, Subset
 
 from hf_alphavil import MultitaskTrainer
+from hf_alphavil.data import TaskDataset
+from hf_alphavil.setup.meta_set import split_halves, split_meta_set
 from support.toy_run import TARGET, toy_args, toy_data, toy_model
 
 ROWS = 100
@@ -120,6 +123,49 @@ def test_entropy_needs_no_labels_but_rows(tmp_path):
 def test_few_rows_are_warned_of(tmp_path, caplog):
     trainer_on(tmp_path, {TARGET: Subset(toy_data()[1], range(7))})
     assert "The meta set has only 7 rows" in caplog.text
+
+
+# ---- Halves of the meta set
+
+
+def halves(tmp_path, num_rows, groups=None, **settings):
+    rows = [{"x": torch.zeros(6), "labels": i % 2} for i in range(num_rows)]
+    task = SimpleNamespace(kind="sequence_classification", has_one_class=True, group_column="p", train={"p": groups})
+    task = task if groups else None
+    args = toy_args(tmp_path, **{"alpha_data": "train_holdout", "alpha_holdout_fraction": 0.5} | settings)
+    dataset = TaskDataset(rows, TARGET)
+    _, meta = split_meta_set(args, TARGET, {TARGET: dataset}, {}, {TARGET: task} if task else {}, None)
+    return meta, split_halves(args, meta, task)
+
+
+@pytest.mark.parametrize("alpha_data", ["train_holdout", "train"])
+def test_halves_have_the_classes_of_the_whole_and_whole_passages(alpha_data, tmp_path):
+    passages = [i // 5 for i in range(400)]
+    meta, (fitted, accepted) = halves(tmp_path, 400, passages, alpha_data=alpha_data)
+    assert sorted(fitted + accepted) == list(range(len(meta)))
+    assert len(accepted) == pytest.approx(len(meta) / 2, abs=5)
+    numbers = meta.dataset.indices if alpha_data == "train_holdout" else range(400)
+    assert not {passages[numbers[i]] for i in fitted} & {passages[numbers[i]] for i in accepted}
+    for half in (fitted, accepted):
+        assert Counter(meta[i]["labels"] for i in half)[0] == pytest.approx(len(half) / 2, rel=0.1)
+
+
+def test_halves_without_passages_have_equal_classes(tmp_path):
+    meta, (fitted, accepted) = halves(tmp_path, 80)
+    assert len(fitted) == len(accepted) == 20
+    for half in (fitted, accepted):
+        assert Counter(meta[i]["labels"] for i in half) == {0: 10, 1: 10}
+
+
+def test_too_few_rows_for_halves(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"alpha_acceptance='held_out' needs 8 rows .* has 14 rows: raise alpha_holdout"
+    ):
+        halves(tmp_path, 28)
+    _, meta = toy_data()
+    settings = {"alpha_acceptance": "held_out", "alpha_data": "train_holdout"}
+    with pytest.raises(ValueError, match="alpha_acceptance='held_out' needs 8 rows"):
+        trainer_on(tmp_path, {TARGET: meta}, **settings).train()
 
 
 # ---- The best model
