@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from hf_alphavil.methods.alpha_problem import AlphaProblem
 from hf_alphavil.methods.contributions import Contributions, leave_one_out
 from methods.test_secant import TASKS, Linear, fit
-from support.toy_run import TARGET, run_toy, toy_trainer
+from support.toy_run import META_ROWS, TARGET, run_toy, toy_trainer
 
 ALPHA = torch.tensor([[0.5], [1.5], [-0.25]], dtype=torch.float64)
 
@@ -154,3 +154,11 @@ def test_layers_are_taken_away_together(tmp_path):
     contribution = trainer.history[0]["contribution"]
     assert set(contribution) == set(trainer.history[0]["alpha"])
     assert all(math.isfinite(of_task["mean"]) for of_task in contribution.values())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "secant"])
+def test_contributions_are_those_of_the_rows_that_accept(optimizer, tmp_path):
+    run = run_toy(tmp_path, num_train_epochs=1, alpha_acceptance="held_out", alpha_optimizer=optimizer)
+    (entry,) = run["history"]
+    assert entry["held_out_loss"] == pytest.approx(entry["acceptance_loss"][1])
+    assert {of_task["rows"] for of_task in entry["contribution"].values()} == {META_ROWS // 2}
