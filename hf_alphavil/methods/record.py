@@ -41,7 +41,7 @@ class EpochRecord:
     def history_entry(self) -> dict[str, Any]:
         """`dict[str, Any]`: `alpha`, `meta_<objective>`, details, and what else is not `None`; JSON-serialisable."""
         entry = {"alpha": dict(self.alpha), f"meta_{self.objective}": list(self.meta_values)}
-        entry |= self.contributions | self.details
+        entry |= {**self.contributions, **self.details}
         if self.pruned is not None:
             entry["pruned"] = list(self.pruned)
         if self.task_weights_used is not None:
