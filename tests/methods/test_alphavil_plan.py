@@ -8,6 +8,7 @@ import torch
 from hf_alphavil.data import JOINT_PHASE, TARGET_PHASE, EpochPlan, Phase
 from support.comparing import assert_same_run
 from support.exactness import TOLERANCE, assert_same_tensors, reference
+from support.forking import fork_runs
 from support.resumed_run import NO_MORE_CHECKPOINTS, RUN
 from support.toy_run import run_toy, toy_trainer
 
@@ -29,6 +30,7 @@ CASES = {
         "final_target_epochs": 1,
     },
 }
+SGD = {"optim_args": "momentum=0.9"}
 #: Phases of the toy's first and last epoch (K = 5, 7 and 3 steps), and the target's steps in a row in both.
 PHASES = {
     "last": ({"b": 7, "c": 3, TARGET_PHASE: 5}, {"b": 7, "c": 3, TARGET_PHASE: 5}, 5, 5),
@@ -47,19 +49,33 @@ def rules_of(settings):
     return rules
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_equals_the_straight_line(case, tmp_path):
-    run = run_toy(tmp_path, optim_args="momentum=0.9", **CASES[case])
+def assert_equals_reference(run, case):
     records = reference(**rules_of(CASES[case]))
     assert len(run["history"]) == len(records)
     for entry, tensors, record in zip(run["history"], run["epochs"], records, strict=True):
         assert entry["alpha"] == pytest.approx(record["alpha"], abs=TOLERANCE)
         assert entry["task_weights"] == pytest.approx(record["task_weights"], abs=TOLERANCE)
         assert_same_tensors(tensors["theta"], record["theta"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_the_straight_line(case, tmp_path):
+    run = run_toy(tmp_path, **SGD | CASES[case])
+    assert_equals_reference(run, case)
     if case in PHASES:
         first, last = run["history"][0], run["history"][-1]
         found = (first["phase_steps"], last["phase_steps"])
         assert (*found, first["target_steps_in_a_row"], last["target_steps_in_a_row"]) == PHASES[case]
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("config", ["ddp", "fsdp2"])
+def test_two_processes_equal_the_straight_line(config, tmp_path):
+    cases = ("rounds_both_final", "probes", "last")
+    shared = SGD | {"per_device_train_batch_size": 4}
+    runs = [{"output_dir": str(tmp_path / case), **shared, **CASES[case]} for case in cases]
+    for case, run in zip(cases, fork_runs(run_toy, runs, config, 2), strict=True):
+        assert_equals_reference(run, case)
 
 
 def test_an_epoch_s_history_tells_the_rounds_and_the_target_s_own_epochs(tmp_path):
