@@ -141,13 +141,15 @@ RESUMED = {
         "final_target_epochs": 1,
         "max_phase_steps": 3,
     },
+    # One checkpoint follows another from one round to the next, with other parameters θ0 and deltas.
+    "rounds": {"rounds_per_epoch": 2, "max_phase_steps": 3, "save_steps": 2},
     "probes": {"merge_deltas": False, "joint_fraction": 0.5, "max_phase_steps": 2},
     "both": {"target_phase": "both", "joint_fraction": 0.4, "max_phase_steps": 2},
 }
 
 
 @pytest.mark.parametrize("variant", RESUMED)
-def test_resume_from_every_step(variant, tmp_path):
+def test_resume_from_every_checkpoint(variant, tmp_path):
     """Among the steps are those before and after a merge inside an epoch, and those of the target's phases."""
     settings = RUN | RESUMED[variant]
     whole = run_toy(tmp_path / "whole", **settings)
