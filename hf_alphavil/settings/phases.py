@@ -50,8 +50,8 @@ class PhaseArguments:
     rounds_per_epoch: int = field(
         default=1,
         metadata={
-            "help": "Rounds of forks, α step and merge in an epoch. Each has its part of every task's rows, so that "
-            "an epoch is deeper. The task weights follow the mean α of the epoch."
+            "help": "Rounds of forks, α step and merge in an epoch. Each has its part of every task's rows. "
+            "The task weights follow the mean α of the epoch."
         },
     )
     final_target_epochs: int = field(
