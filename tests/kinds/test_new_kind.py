@@ -67,7 +67,7 @@ def test_a_new_kind_trains_beside_another_and_predicts(stars, tmp_path):
     assert file.read_text().splitlines() == ["index\tprediction", *expected]
     trainer.create_model_card()
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
-    assert "| **stars** (target) | ordinal | 24 |" in card
+    assert "| ordinal | 24 |" in card
 
 
 def test_messages_list_a_new_kind(stars):
