@@ -26,7 +26,7 @@ from .evaluation import EvaluationMixin
 from .methods import METHODS
 from .modeling.compilation import compile_encoder
 from .reporting.mixin import ReportingMixin
-from .run.batches import plan_sampler
+from .run.batches import plan_rows
 from .run.callbacks import PlanCallback, PlanProgressCallback
 from .run.loop_mixin import TrainingLoopMixin
 from .run.runner import PlanRunner
@@ -296,8 +296,8 @@ class MultitaskTrainer(
         start: Any = partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index)
         if args.enable_jit_checkpoint:
             start = partial(ignore_sigterm_in_worker, initialise=start)
-        sampler = plan_sampler(self.runner)
-        return self.accelerator.prepare(plan_loader(self.train_dataset, sampler, self.data_collator, start, args))
+        rows, sampler = plan_rows(self.runner)
+        return self.accelerator.prepare(plan_loader(rows, sampler, self.data_collator, start, args))
 
     @multitask_hook
     def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: DataLoader | None = None) -> nn.Module:

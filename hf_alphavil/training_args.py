@@ -91,7 +91,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
         merge_deltas (`bool`, *optional*, defaults to `True`): Whether deltas are merged; otherwise they only set the
             weights of a joint phase.
         rounds_per_epoch (`int`, *optional*, defaults to 1): Rounds of forks and merge in an epoch.
-        final_target_epochs (`int`, *optional*, defaults to 0): Last epochs, which train the target alone.
+        final_target_epochs (`int`, *optional*, defaults to 0): Last epochs, which train the target alone,
+            on its held-out rows too.
         phase_optimizer_state (`str`, *optional*, defaults to `"per_task"`): `per_task` keeps every task's optimizer
             state between epochs; `reset` starts each phase without state.
         optimizer_state_device (`str`, *optional*, defaults to `"device"`): Where `per_task` keeps optimizer states

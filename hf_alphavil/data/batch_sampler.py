@@ -37,6 +37,9 @@ class PlanBatchSampler(Sampler[list[int]]):
         data_seed (`int`): Seed of all draws.
         lengths (`Mapping[str, Sequence[int]]`, *optional*):
             Lengths of the rows of tasks whose steps have rows of similar length.
+        held_out (`tuple[str, int]`, *optional*):
+            A task and the number of its held-out rows, which follow the rows of all tasks, for plans that train on
+            them. The task's lengths cover both.
     """
 
     drop_last = False
@@ -54,6 +57,7 @@ class PlanBatchSampler(Sampler[list[int]]):
         fraction: float,
         data_seed: int,
         lengths: Mapping[str, Sequence[int] | None] | None = None,
+        held_out: tuple[str, int] | None = None,
     ) -> None:
         self.current_lanes = current_lanes
         self.max_steps = max_steps
@@ -64,6 +68,7 @@ class PlanBatchSampler(Sampler[list[int]]):
         self.fraction = fraction
         self.data_seed = data_seed
         self.lengths = lengths or {}
+        self.held_out = held_out
 
     def __len__(self) -> int:
         """Number of batches of the longest plan, over all ranks. Iteration over a shorter plan ends early."""
@@ -72,13 +77,20 @@ class PlanBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         lanes = self.current_lanes()
         rows_per_step = self.rows_per_task * self.accumulation_steps * self.ranks_per_lane
-        streams = epoch_streams(
-            self.num_rows, self.fraction, self.data_seed, lanes[0].epoch, self.lengths, rows_per_step
-        )
-        offsets = dict(zip(self.num_rows, accumulate(self.num_rows.values(), initial=0), strict=False))
+        num_rows = dict(self.num_rows)
+        if lanes[0].trains_held_out and self.held_out is not None:
+            task, count = self.held_out
+            num_rows[task] += count
+        streams = epoch_streams(num_rows, self.fraction, self.data_seed, lanes[0].epoch, self.lengths, rows_per_step)
+        *starts, end = accumulate(self.num_rows.values(), initial=0)
+        offsets = dict(zip(self.num_rows, starts, strict=True))
+
+        def index(task: str, row: int) -> int:
+            own = self.num_rows[task]
+            return offsets[task] + row if row < own else end + row - own
 
         def draw(tasks: tuple[str, ...]) -> list[int]:
-            return [offsets[task] + row for task in tasks for row in streams[task].take(self.rows_per_task)]
+            return [index(task, row) for task in tasks for row in streams[task].take(self.rows_per_task)]
 
         ignored = [0] * self.rows_per_task
         for tasks_by_lane in zip_longest(*lanes):

@@ -66,11 +66,14 @@ class EpochPlan:
         nominal_steps (`int`):
             Optimizer steps of the longest plan of the run, N. A plan may be shorter, for example without a task of
             weight 0. Learning rates always use the nominal scale.
+        trains_held_out (`bool`, *optional*, defaults to `False`):
+            Whether the target's rows include those that are held out in other epochs.
     """
 
     epoch: int
     phases: tuple[Phase, ...]
     nominal_steps: int
+    trains_held_out: bool = False
 
     @property
     def num_steps(self) -> int:

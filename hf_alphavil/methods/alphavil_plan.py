@@ -35,7 +35,7 @@ def alphavil_plan(
     forks, and no weight scales it. `rounds_per_epoch` splits every fork and phase of the target into as many parts,
     each with its part of the schedule. Without `merge_deltas` the forks are probes, and the last epoch, after which
     their weights would not be used, is joint. The last `final_target_epochs` train the target alone, in as many steps
-    as any epoch; both stages of the run pass through the whole schedule, as in STILTs.
+    as any epoch, on its held-out rows too; both stages of the run pass through the whole schedule, as in STILTs.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -59,7 +59,8 @@ def alphavil_plan(
     if args.final_target_epochs > 0 and epoch >= first_stage:
         schedule_range = stage_schedule_range(epoch, first_stage, args.final_target_epochs, num_epochs)
         alone = Phase(TARGET_PHASE, ((target,),) * nominal_steps, schedule_range=schedule_range)
-        return EpochPlan(epoch, (alone,), nominal_steps)
+        # No α is fitted any more, so nothing needs rows that were not trained on.
+        return EpochPlan(epoch, (alone,), nominal_steps, trains_held_out=args.alpha_data == "train_holdout")
 
     def in_stage(start: float, end: float) -> tuple[float, float]:
         if args.final_target_epochs == 0:

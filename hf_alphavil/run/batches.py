@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from ..data import PlanBatchSampler
+from ..data import PlanBatchSampler, TaskConcatDataset
 from .runner import PlanRunner
 
 
-def plan_sampler(runner: PlanRunner) -> PlanBatchSampler:
+def plan_rows(runner: PlanRunner) -> tuple[TaskConcatDataset, PlanBatchSampler]:
     """
-    Creates the batch sampler of a run.
+    The rows of a run, and the batch sampler that chooses among them.
+
+    The target's held-out rows come last. Only plans that train on them ([`EpochPlan`]) have them in their batches.
 
     Args:
         runner (`PlanRunner`): The runner of the current `train()` call.
+
+    Returns:
+        `tuple[TaskConcatDataset, PlanBatchSampler]`: The rows, and the sampler.
     """
     context, args = runner.context, runner.context.args
-    datasets = context.setup.train_datasets
-    return PlanBatchSampler(
+    setup = context.setup
+    datasets, meta = setup.train_datasets, setup.meta_set
+    lengths = {name: setup.lengths.of(dataset) for name, dataset in datasets.items()}
+    rows, held_out = list(datasets.values()), None
+    if args.final_target_epochs > 0 and args.alpha_data == "train_holdout" and meta is not None:
+        rows, held_out = [*rows, meta], (setup.target, len(meta))
+        of_target, of_meta = lengths[setup.target], setup.lengths.of(meta)
+        lengths[setup.target] = None if of_target is None or of_meta is None else [*of_target, *of_meta]
+    sampler = PlanBatchSampler(
         current_lanes=lambda: runner.state.lanes,
         max_steps=runner.max_steps,
         num_rows={name: len(dataset) for name, dataset in datasets.items()},
@@ -24,5 +36,7 @@ def plan_sampler(runner: PlanRunner) -> PlanBatchSampler:
         ranks_per_lane=runner.groups.size,
         fraction=args.delta_fraction,
         data_seed=args.resolved_data_seed,
-        lengths={name: context.setup.lengths.of(dataset) for name, dataset in datasets.items()},
+        lengths=lengths,
+        held_out=held_out,
     )
+    return TaskConcatDataset(rows), sampler

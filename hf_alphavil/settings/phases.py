@@ -57,8 +57,8 @@ class PhaseArguments:
     final_target_epochs: int = field(
         default=0,
         metadata={
-            "help": "Number of epochs at the end of the run that train the target alone, with a new learning-rate "
-            "schedule. They count as epochs of the run."
+            "help": "Number of epochs at the end of the run that train the target alone, on its held-out rows too, "
+            "with a new learning-rate schedule. They count as epochs of the run."
         },
     )
     phase_optimizer_state: str = field(

@@ -1,11 +1,13 @@
 """αVIL's plans: the target's own phase, rounds, probes and final epochs of the target, against a straight line."""
 
 import shutil
+from collections import Counter
 
 import pytest
 import torch
 
-from hf_alphavil.data import JOINT_PHASE, TARGET_PHASE, EpochPlan, Phase
+from hf_alphavil.data import JOINT_PHASE, TARGET_PHASE, EpochPlan, Phase, PlanBatchSampler
+from hf_alphavil.run.batches import plan_rows
 from support.comparing import assert_same_run
 from support.exactness import TOLERANCE, assert_same_tensors, reference
 from support.forking import fork_runs
@@ -100,6 +102,33 @@ def test_an_epoch_without_forks_keeps_the_totals_and_reads_no_labels_under_entro
     alone = run_toy(tmp_path / "entropy", alpha_objective="entropy", **settings)["history"][1]
     assert len(alone["meta_entropy"]) == 1
     assert "meta_loss" not in alone
+
+
+def test_the_target_s_own_epochs_train_on_the_held_out_rows(tmp_path, monkeypatch):
+    epochs, batches_of = [], PlanBatchSampler.__iter__
+
+    def recorded(sampler):
+        batches = list(batches_of(sampler))
+        epochs.append([row for batch in batches for row in batch])
+        return iter(batches)
+
+    monkeypatch.setattr(PlanBatchSampler, "__iter__", recorded)
+    settings = {"alpha_data": "train_holdout", "final_target_epochs": 1, "num_train_epochs": 2}
+    trainer = toy_trainer(tmp_path, **settings)
+    held_out = trainer.train_datasets["a"].dataset.dataset, trainer.meta_set.dataset.indices
+    trainer.train()
+    first, last = (Counter(rows) for rows in epochs)
+    total, own = len(trainer.train_dataset), len(trainer.train_datasets["a"])
+    is_first = next(iter(trainer.train_datasets)) == "a"
+    assert is_first
+    assert max(first) < total
+    assert set(last) == {*range(own), *range(total, total + len(trainer.meta_set))}
+    assert max(last.values()) - min(last.values()) <= 1
+    rows, _ = plan_rows(trainer.runner)
+    for number, index in enumerate(held_out[1]):
+        read, expected = rows[total + number], held_out[0][index]
+        assert read["task"] == "a"
+        assert all(torch.equal(torch.as_tensor(read[name]), torch.as_tensor(expected[name])) for name in expected)
 
 
 def test_steps_in_a_row():
