@@ -235,7 +235,7 @@ PARTS = {
             "--data_dir", "{data_dir}", cpu="--rounds 2", tiny="--rounds 1",
         ), _startup, ("cpu",)),
         Part("curves", "curves.py", _options(
-            cpu="--rows 16 160 --millions 5 14 43", cuda="--rows 64 640", tiny="--tasks 2 --millions 5 --rows 16",
+            cpu="--rows 16 160 --millions 5 43 125", cuda="--rows 64 640", tiny="--tasks 2 --millions 5 --rows 16",
         ), _curves),
     )
 }  # fmt: skip
