@@ -57,7 +57,7 @@ FAULTS = (
     # A checkpoint whose bytes have changed passes for an intact one.
     Fault(
         "hf_alphavil/checkpointing/folder.py",
-        "if _checksum(path) != checksum:",
+        "if file_checksum(path) != checksum:",
         "if False:",
         "tests/checkpointing/test_corruption.py",
     ),

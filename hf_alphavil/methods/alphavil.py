@@ -224,7 +224,7 @@ class AlphaVIL(Method):
             merged_loss=loss,
             pruned=[] if args.prune_below is not None else None,
             task_weights_used={t: float(t == args.target_task) for t in self.tasks} if trains_only_target else None,
-            contributions=self.contributions.add({}, loss) if self._measures_contributions else {},
+            contributions=self.contributions.so_far(),
         )
 
     def _update_weights(self, alpha: Mapping[str, float]) -> list[str]:

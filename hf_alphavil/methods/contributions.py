@@ -84,6 +84,7 @@ class Contributions:
 
     def __init__(self) -> None:
         self._sums: dict[str, np.ndarray] = {}
+        self._held_out_loss: float | None = None
 
     def add(self, gains: Mapping[str, np.ndarray], held_out_loss: float) -> dict[str, Any]:
         """
@@ -98,24 +99,31 @@ class Contributions:
             task, the last two have the `mean` over rows, its `standard_error` (`None` if losses of single rows are not
             known) and the number of `rows`.
         """
+        self._held_out_loss = held_out_loss
         for task, of_rows in gains.items():
             before = self._sums.get(task, np.zeros(1))
             if len(before) != len(of_rows):  # only the mean was known in one of them, or this is the first epoch
                 before = np.broadcast_to(before.mean(), of_rows.shape)
             self._sums[task] = before + of_rows
+        return {"contribution": _summaries(gains), **self.so_far()}
+
+    def so_far(self) -> dict[str, Any]:
+        """`dict`: `total_contribution`, and the `held_out_loss` of the last merge; empty before the first."""
+        if self._held_out_loss is None:
+            return {}
+        return {"held_out_loss": self._held_out_loss, "total_contribution": _summaries(self._sums)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """`dict`: The sums by task, and the loss of the last merge; JSON-serialisable."""
         return {
-            "held_out_loss": held_out_loss,
-            "contribution": _summaries(gains),
-            "total_contribution": _summaries(self._sums),
+            "held_out_loss": self._held_out_loss,
+            "sums": {task: of_rows.tolist() for task, of_rows in self._sums.items()},
         }
 
-    def state_dict(self) -> dict[str, list[float]]:
-        """`dict[str, list[float]]`: The sums by task; JSON-serialisable."""
-        return {task: of_rows.tolist() for task, of_rows in self._sums.items()}
-
-    def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of [`state_dict`]."""
-        self._sums = {task: np.array(of_rows) for task, of_rows in state.items()}
+        self._held_out_loss = state["held_out_loss"]
+        self._sums = {task: np.array(of_rows) for task, of_rows in state["sums"].items()}
 
 
 def _summaries(gains: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
