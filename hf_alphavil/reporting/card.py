@@ -159,6 +159,7 @@ def write_run_card(
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,
         meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
+        meta_rows_trained_in_the_end=method.fits_alpha and args.final_target_epochs > 0,
         selected_on="validation" if is_best else None,
         base_model=base_model or _base_model(model),
         training=settings | options | {"processes": args.world_size},

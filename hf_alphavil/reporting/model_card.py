@@ -81,6 +81,7 @@ def write_model_card(
     alpha_data: str | None = None,
     meta_use: str = "α was fitted",
     meta_rows: int | None = None,
+    meta_rows_trained_in_the_end: bool = False,
     selected_on: str | None = None,
     base_model: str | None = None,
     training: Mapping[str, Any] | None = None,
@@ -107,6 +108,8 @@ def write_model_card(
         meta_use (`str`, *optional*, defaults to `"α was fitted"`):
             What the meta set was used for, as the start of a sentence that continues with "on ...".
         meta_rows (`int`, *optional*): Number of rows of the meta set.
+        meta_rows_trained_in_the_end (`bool`, *optional*, defaults to `False`):
+            Whether the run's last epochs trained on the rows of the meta set too.
         selected_on (`str`, *optional*):
             The split on which the best checkpoint or the stopping point was chosen; `None` if the last model was kept.
         base_model (`str`, *optional*): The encoder. A Hub id goes into the front matter, a local path does not.
@@ -158,7 +161,8 @@ def write_model_card(
     if scores:
         sections.append("## Results\n\n" + _score_table(scores, target, alpha_data, meta_use, selected_on))
     if alpha_data is not None:
-        sections.append(f"## How {meta_use}\n\n" + alpha_data_in_words(alpha_data, target, meta_rows, meta_use))
+        words = alpha_data_in_words(alpha_data, target, meta_rows, meta_use, meta_rows_trained_in_the_end)
+        sections.append(f"## How {meta_use}\n\n{words}")
     if training:
         settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in training.items()]
         sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 
-def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None, meta_use: str = "α was fitted") -> str:
+def alpha_data_in_words(
+    alpha_data: str,
+    target: str,
+    meta_rows: int | None,
+    meta_use: str = "α was fitted",
+    trained_in_the_end: bool = False,
+) -> str:
     """
     Explains where the meta set came from, and what that means for the scores.
 
@@ -13,6 +19,8 @@ def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None, met
         meta_rows (`int`, *optional*): Number of rows of the meta set.
         meta_use (`str`, *optional*, defaults to `"α was fitted"`):
             What the meta set was used for, as the start of a sentence that continues with "on ...".
+        trained_in_the_end (`bool`, *optional*, defaults to `False`):
+            Whether the run's last epochs trained on held-out rows too (`final_target_epochs`).
 
     Returns:
         `str`: A paragraph.
@@ -23,8 +31,9 @@ def alpha_data_in_words(alpha_data: str, target: str, meta_rows: int | None, met
     rows = f"{meta_rows} rows" if meta_rows is not None else "rows"
     used = f"In this run, {meta_use} on {rows} of `{target}`'s"
     if alpha_data == "train_holdout":
+        until = "" if not trained_in_the_end else " before the last epochs, which train on the target alone"
         return (
-            f"{used} training data that were held out and not trained on. Neither the validation nor the test "
+            f"{used} training data that were held out and not trained on{until}. Neither the validation nor the test "
             "split was used for this."
         )
     if alpha_data == "train":

@@ -91,6 +91,8 @@ def test_optimistic_scores_say_so_and_others_do_not(tmp_path, settings, validati
 
 def test_held_out_rows_are_mentioned(tmp_path):
     assert "α was fitted on 249 rows of `rte`'s training data that were held out" in write(tmp_path).read_text("utf-8")
+    in_the_end = write(tmp_path, meta_rows_trained_in_the_end=True).read_text("utf-8")
+    assert "not trained on before the last epochs, which train on the target alone. Neither" in in_the_end
     with pytest.raises(ValueError, match="train_holdout"):
         write(tmp_path, alpha_data="dev")
 
