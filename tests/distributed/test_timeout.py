@@ -1,5 +1,6 @@
 """A process that waits in vain for another ends in an error, after `ddp_timeout`."""
 
+import re
 import time
 
 import pytest
@@ -17,5 +18,6 @@ def test_the_timeout_acts_on_cpus(tmp_path):
         "rank 0 waited 3 seconds for the other processes in a training step (after 7 optimizer steps)"
         in finished.stderr
     )
-    assert "Timed out waiting 3000ms" in finished.stderr
+    # Gloo's own error, which says the one or the other.
+    assert re.search("Timed out waiting 3000ms|Application timeout", finished.stderr)
     assert time.monotonic() - begin < 60
