@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from hf_alphavil import MultitaskModel
-from low_resource_data import TASKS, make_problem
-from low_resource_run import train_and_test
+from low_resource_data import TASKS
+from low_resource_run import problem_of, train_and_test
 from study import execute_study, study_parser
 from workload import MAX_LENGTH, Workload
 
@@ -28,9 +28,7 @@ def run(spec: dict[str, Any], workload_folder: str, device: str) -> dict[str, An
     """Trains and tests one run."""
     torch.set_num_threads(1)
     workload = load(workload_folder, TASKS)
-    problem = make_problem(
-        workload, *(spec[key] for key in ("target", "suite", "rows", "seed", "auxiliary_rows", "test_rows"))
-    )
+    problem = problem_of(spec, workload)
     encoder = workload.folder / "encoder"
     return train_and_test(
         spec, problem, lambda heads: MultitaskModel.from_encoder(encoder, tasks=heads, dtype=torch.float32),

@@ -16,7 +16,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from cpu_pairs import now
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
-from low_resource_data import Problem
+from low_resource_data import Problem, make_problem
+from workload import Workload
 
 DIGITS = 6
 
@@ -40,6 +41,13 @@ def matthews_of(prediction: EvalPrediction) -> dict[str, float]:
 
 #: Scores of targets that have another than [`score_of`].
 SCORES = {"cola": matthews_of}
+
+
+def problem_of(spec: Mapping[str, Any], workload: Workload) -> Problem:
+    """The problem that the definition of a run names."""
+    return make_problem(
+        workload, *(spec[key] for key in ("target", "suite", "rows", "seed", "auxiliary_rows", "test_rows"))
+    )
 
 
 def train_and_test(
@@ -95,7 +103,7 @@ def train_and_test(
         "held_out_rows": 0 if trainer.meta_set is None else len(trainer.meta_set),
         "tested_rows": len(problem.test),
         "steps": trainer.state.global_step,
-        "target_steps_in_a_row": -(-rows[target] // size),
+        "target_steps_in_a_row": max(entry["target_steps_in_a_row"] for entry in trainer.history),
         "history": trainer.history,
         "seconds": now() - began,
         "device": str(trainer.args.device),

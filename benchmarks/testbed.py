@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from low_resource_data import TASKS, make_problem
-from low_resource_run import train_and_test
+from low_resource_data import TASKS
+from low_resource_run import problem_of, train_and_test
 from study import execute_study, study_parser
 from testbed_features import load_features
 
@@ -64,9 +64,7 @@ def run(spec: dict[str, Any], workload_folder: str) -> dict[str, Any]:
     """Trains and tests one run."""
     torch.set_num_threads(1)
     features = load_features(workload_folder)
-    problem = make_problem(
-        features.workload, *(spec[key] for key in ("target", "suite", "rows", "seed", "auxiliary_rows", "test_rows"))
-    )
+    problem = problem_of(spec, features.workload)
     problem = replace(
         problem,
         train={name: features.inputs(rows) for name, rows in problem.train.items()},

@@ -67,7 +67,7 @@ class EpochPlan:
             Optimizer steps of the longest plan of the run, N. A plan may be shorter, for example without a task of
             weight 0. Learning rates always use the nominal scale.
         trains_held_out (`bool`, *optional*, defaults to `False`):
-            Whether the target's rows include those that are held out in other epochs.
+            Whether the target's rows include those that are held out in other epochs, if there are any.
     """
 
     epoch: int

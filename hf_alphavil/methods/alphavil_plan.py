@@ -30,9 +30,9 @@ def alphavil_plan(
     The plan of an epoch of αVIL.
 
     By default, it is one round of forks: K_t steps of every task from θ0. All else is ours. `joint_fraction` takes a
-    share of every task's steps for a joint phase before the forks. `target_phase` gives the target a phase of its own
-    after the merge, instead of its fork or in addition to it; it passes through the same range of the schedule as the
-    forks, and no weight scales it. `rounds_per_epoch` splits every fork and phase of the target into as many parts,
+    share of every task's steps for a joint phase before the forks. `target_phase` adds a phase of the target after the
+    merge, instead of its fork or besides it. This phase passes through the same range of the schedule as the forks.
+    No weight scales it. `rounds_per_epoch` splits every fork and phase of the target into as many parts,
     each with its part of the schedule. Without `merge_deltas` the forks are probes, and the last epoch, after which
     their weights would not be used, is joint. The last `final_target_epochs` train the target alone, in as many steps
     as any epoch, on its held-out rows too; both stages of the run pass through the whole schedule, as in STILTs.
@@ -60,7 +60,7 @@ def alphavil_plan(
         schedule_range = stage_schedule_range(epoch, first_stage, args.final_target_epochs, num_epochs)
         alone = Phase(TARGET_PHASE, ((target,),) * nominal_steps, schedule_range=schedule_range)
         # No α is fitted any more, so nothing needs rows that were not trained on.
-        return EpochPlan(epoch, (alone,), nominal_steps, trains_held_out=args.alpha_data == "train_holdout")
+        return EpochPlan(epoch, (alone,), nominal_steps, trains_held_out=True)
 
     def in_stage(start: float, end: float) -> tuple[float, float]:
         if args.final_target_epochs == 0:

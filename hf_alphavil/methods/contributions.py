@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .alpha_problem import AlphaProblem
 from .logit_losses import recognize_loss
-from .objective import Predictions
+from .objective import mean_loss
 
 
 def leave_one_out(problem: AlphaProblem, alpha: Tensor) -> tuple[np.ndarray, float]:
@@ -59,7 +59,7 @@ def row_losses(problem: AlphaProblem, alpha: Tensor) -> np.ndarray:
         return np.array([problem.meta.loss(rows)])
     loss = recognize_loss(batches)
     if loss is None:
-        return np.array([_mean(batches, len(rows))])
+        return np.array([mean_loss(batches)])
     losses = np.zeros(len(rows))
     for batch in batches:
         units = loss.units(batch)
@@ -68,10 +68,6 @@ def row_losses(problem: AlphaProblem, alpha: Tensor) -> np.ndarray:
             share = len(batch.rows) / len(units.labels)
             np.add.at(losses, np.searchsorted(rows, units.rows), loss.values(units.logits, units.labels) * share)
     return losses
-
-
-def _mean(batches: Sequence[Predictions], num_rows: int) -> float:
-    return math.fsum(batch.loss * len(batch.rows) for batch in batches) / num_rows
 
 
 class Contributions:
@@ -101,8 +97,8 @@ class Contributions:
         """
         self._held_out_loss = held_out_loss
         for task, of_rows in gains.items():
-            before = self._sums.get(task, np.zeros(1))
-            if len(before) != len(of_rows):  # only the mean was known in one of them, or this is the first epoch
+            before = self._sums.get(task, np.zeros_like(of_rows))
+            if len(before) != len(of_rows):  # only the mean was known in one of them
                 before = np.broadcast_to(before.mean(), of_rows.shape)
             self._sums[task] = before + of_rows
         return {"contribution": _summaries(gains), **self.so_far()}

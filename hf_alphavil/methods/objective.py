@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,6 +32,12 @@ class Predictions:
     logits: np.ndarray
     labels: np.ndarray
     loss: float
+
+
+def mean_loss(batches: Sequence[Predictions]) -> float:
+    """`float`: The model's own mean loss over the rows of micro-batches."""
+    num_rows = sum(len(batch.rows) for batch in batches)
+    return math.fsum(batch.loss * len(batch.rows) for batch in batches) / num_rows
 
 
 class Objective(Protocol):

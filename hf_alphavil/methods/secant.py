@@ -14,7 +14,7 @@ from .alpha_problem import AlphaProblem
 from .linear_logits import LinearLogits
 from .logit_losses import LogitLoss, recognize_loss
 from .meta_rows import MAX_ACCEPTANCE_ROWS
-from .objective import Objective, Predictions
+from .objective import Objective, Predictions, mean_loss
 from .ridge_choice import RidgeFit, fit_with_ridge
 
 
@@ -86,7 +86,7 @@ class Secant(AlphaOptimizer):
             nonlocal passes
             passes += 1
             predictions = problem.predictions(alpha, problem.search_rows)
-            return predictions, _mean_loss(predictions)
+            return predictions, mean_loss(predictions)
 
         alpha, num_groups, reach = problem.start(), problem.shape[1], self.steps * self.learning_rate
         limits = max(-reach, problem.minimum - problem.initial), min(reach, problem.maximum - problem.initial)
@@ -141,11 +141,6 @@ def _loss_of(predictions: Sequence[Predictions]) -> LogitLoss:
             "or 'sgd'"
         )
     return loss
-
-
-def _mean_loss(predictions: Sequence[Predictions]) -> float:
-    num_rows = sum(len(batch.rows) for batch in predictions)
-    return math.fsum(batch.loss * len(batch.rows) for batch in predictions) / num_rows
 
 
 def _details(problem: AlphaProblem, fit: RidgeFit) -> dict[str, Any]:

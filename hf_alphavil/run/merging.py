@@ -83,6 +83,6 @@ class Merging:
 
     def _require_a_phase(self) -> None:
         state = self.state
-        dropped = all(phase.name in state.dropped for phase in state.plan.phases)
-        if not state.deltas.phases if state.deltas.is_open else dropped:
+        names = [phase.name for phase in state.plan.phases if phase.name not in state.dropped]
+        if not (state.deltas.phases if state.deltas.is_open else names):
             raise self.finite.lost_epoch("every task's loss became NaN or infinite")
