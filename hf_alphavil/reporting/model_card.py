@@ -17,7 +17,7 @@ from ..files.markdown import markdown_table
 from ..kinds import kind_of
 from .history import HistoryEntry, best_was_loaded, kept_entry
 from .trust import alpha_data_in_words, score_in_words
-from .verdicts import VERDICTS_IN_WORDS, verdicts
+from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts
 
 PAPER = "https://arxiv.org/abs/2405.07769"
 CITATION = """@article{kourdis2024alphavil,
@@ -147,12 +147,13 @@ def write_model_card(
         eval_results=[_eval_result(by_name[score.task], score) for score in scores if math.isfinite(score.value)],
     )
     encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else f"`{base_model or 'an encoder'}`"
+    by_task = verdicts(history)
     sections = [
         f"# {model_name}",
         _introduction(encoder, tasks, target, method),
-        "## Tasks\n\n" + _task_table(tasks, target, history),
+        "## Tasks\n\n" + _task_table(tasks, target, history, by_task),
     ]
-    if verdicts(history):
+    if by_task:
         sections.append(VERDICTS_IN_WORDS)
     if best_was_loaded(history):
         sections.append(_kept_epoch_in_words(history))
@@ -219,8 +220,10 @@ def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
     )
 
 
-def _task_table(tasks: Sequence[CardTask], target: str, history: Sequence[HistoryEntry]) -> str:
-    last, by_task = kept_entry(history), verdicts(history)
+def _task_table(
+    tasks: Sequence[CardTask], target: str, history: Sequence[HistoryEntry], by_task: Mapping[str, Verdict]
+) -> str:
+    last = kept_entry(history)
     rows = []
     for task in sorted(tasks, key=lambda task: task.name != target):
         name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
