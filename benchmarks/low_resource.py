@@ -1,6 +1,6 @@
 """Compares methods on low-resource problems with large test sets, by fine-tuning an encoder.
 
-python benchmarks/low_resource.py benchmarks/presets/low_resource/pilot.yaml --workload out/workload --output RESULTS
+python benchmarks/low_resource.py PRESET --workload out/workload --output RESULTS      # presets/low_resource/*.yaml
 
 The command continues where it was stopped: a line of RESULTS is a finished run. Results of several machines join by
 `cat`, and `--minutes 0` prints their summary. The command needs torch, transformers and scipy, and neither `datasets`
@@ -33,7 +33,8 @@ def run(spec: dict[str, Any], workload_folder: str, device: str) -> dict[str, An
     return train_and_test(
         spec, problem, lambda heads: MultitaskModel.from_encoder(encoder, tasks=heads, dtype=torch.float32),
         processing_class=workload.tokenizer, max_length=MAX_LENGTH, length_grouping="on",
-        per_device_eval_batch_size=64, use_cpu=device == "cpu", dataloader_pin_memory=device != "cpu",
+        per_device_eval_batch_size=64 if device == "cpu" else 256, use_cpu=device == "cpu",
+        dataloader_pin_memory=device != "cpu",
     )  # fmt: skip
 
 

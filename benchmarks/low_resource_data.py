@@ -10,6 +10,8 @@ from workload import Rows, Workload
 
 #: The tasks from which problems are made.
 TASKS = ("rte", "mrpc", "wnli", "cb", "copa", "stsb", "cola")
+#: The targets of αVIL's paper. The others are each one's auxiliaries.
+PAPER_TASKS = ("rte", "mrpc", "wnli", "cb", "copa")
 #: The greatest label of a regression task, by which its labels are divided.
 SCALES = {"stsb": 5.0}
 
@@ -81,7 +83,7 @@ def make_problem(
 
     unrelated = "cola" if target != "cola" else "wnli"
     if suite == "natural":
-        for name in ("rte", "mrpc", "wnli", "cb", "copa"):
+        for name in PAPER_TASKS:
             if name != target:
                 add(name, name)
     elif suite in ("mixed", "hostile"):
@@ -94,6 +96,27 @@ def make_problem(
     else:
         raise ValueError(f"suite {suite!r}: pass natural, mixed or hostile")
     return Problem(heads, rows_of, test)
+
+
+def paper_problem(workload: Workload, target: str) -> Problem:
+    """
+    A set-up of αVIL's paper: all training rows of its five tasks, and the target's official validation set.
+
+    Args:
+        workload (`Workload`): Has the five tasks.
+        target (`str`): One of `PAPER_TASKS`.
+
+    Raises:
+        ValueError: If the target is another task.
+    """
+    if target not in PAPER_TASKS:
+        raise ValueError(f"target {target!r}: the paper's are " + ", ".join(PAPER_TASKS))
+    names = [target, *(name for name in PAPER_TASKS if name != target)]
+    return Problem(
+        {name: workload.heads[name] for name in names},
+        {name: workload.rows[name] for name in names},
+        workload.validation[target],
+    )
 
 
 def _scaled(row: dict[str, Any], task: str) -> dict[str, Any]:

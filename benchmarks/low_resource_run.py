@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
+import accelerate.utils.imports
 import numpy as np
 import torch
 import transformers
@@ -16,10 +18,15 @@ from transformers.trainer_callback import PrinterCallback
 
 from cpu_pairs import now
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
-from low_resource_data import Problem, make_problem
+from low_resource_data import Problem, make_problem, paper_problem
 from workload import Workload
 
-DIGITS = 6
+DIGITS = 5
+#: What a result keeps of each epoch's history.
+KEPT = ("epoch", "task_weights", "alpha", "held_out_loss", "contribution", "total_contribution")
+
+# Accelerate searches all folders of packages for an optional one in every optimizer step.
+accelerate.utils.imports._is_package_available = cache(accelerate.utils.imports._is_package_available)
 
 
 def score_of(prediction: EvalPrediction) -> dict[str, float]:
@@ -45,6 +52,8 @@ SCORES = {"cola": matthews_of}
 
 def problem_of(spec: Mapping[str, Any], workload: Workload) -> Problem:
     """The problem that the definition of a run names."""
+    if spec["suite"] == "paper":
+        return paper_problem(workload, spec["target"])
     return make_problem(
         workload, *(spec[key] for key in ("target", "suite", "rows", "seed", "auxiliary_rows", "test_rows"))
     )
@@ -79,6 +88,8 @@ def train_and_test(
         settings["max_steps"] = settings["num_train_epochs"] * steps
         train = {target: train[target]}
     processing_class = arguments.pop("processing_class", None)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     began = now()
     torch.manual_seed(spec["seed"])
     with tempfile.TemporaryDirectory() as folder:
@@ -104,8 +115,9 @@ def train_and_test(
         "tested_rows": len(problem.test),
         "steps": trainer.state.global_step,
         "target_steps_in_a_row": max(entry["target_steps_in_a_row"] for entry in trainer.history),
-        "history": trainer.history,
+        "history": [{key: entry[key] for key in KEPT if entry.get(key)} for entry in trainer.history],
         "seconds": now() - began,
+        "gpu_bytes": torch.cuda.max_memory_allocated() if trainer.args.device.type == "cuda" else None,
         "device": str(trainer.args.device),
     })  # fmt: skip
 

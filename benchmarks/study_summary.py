@@ -1,16 +1,29 @@
-"""Tables of a study: mean scores, paired differences and costs."""
+"""Tables of a study: mean scores, paired differences, verdicts against the truth, and costs.
+
+python benchmarks/study_summary.py RESULTS... [--plot FILE.png]
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from compare_statistics import mean_estimate
+from compare_statistics import Estimate, mean_estimate
 from hf_alphavil.files.markdown import markdown_table
+from hf_alphavil.reporting.verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, verdicts
 
 #: The methods that others are compared with.
 BASELINES = ("multitask", "single")
+#: The suites whose auxiliaries' use is known.
+KNOWN = ("mixed", "hostile")
+#: What must be equal in a pair of runs.
+PROBLEM = ("target", "suite", "rows", "auxiliary_rows", "seed")
 
 
 def summary(results: Sequence[dict[str, Any]]) -> str:
@@ -22,12 +35,12 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
 
     Returns:
         `str`: Markdown: the mean score and number of runs by problem; by suite, the mean difference from each
-        baseline, its 95 % interval and number of pairs; and the cost of a run.
+        baseline with its 95 % interval; verdicts by task; and the cost of a run.
     """
     names = list(dict.fromkeys(result["name"] for result in results))
     parts = [_means(results, names)]
     parts += [_differences(results, names, baseline) for baseline in BASELINES if baseline in names]
-    return "\n\n".join([*parts, _costs(results, names)])
+    return "\n\n".join([*parts, *_verdicts(results, names), _costs(results, names)])
 
 
 def _means(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -47,46 +60,90 @@ def _means(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
 
 
 def paired_differences(
-    results: Sequence[dict[str, Any]], name: str, baseline: str, suite: str | None = None
-) -> list[float]:
+    results: Sequence[dict[str, Any]], name: str, baseline: str, suites: Sequence[str] | None = None
+) -> dict[tuple, float]:
     """
-    The differences between two methods on equal target, suite, rows and seed.
+    The differences between two methods on equal problems, in points.
 
     Args:
         results (`Sequence[dict]`): Lines of results.
         name (`str`): The method.
         baseline (`str`): The method that is subtracted.
-        suite (`str`, *optional*): The suite. Defaults to all.
+        suites (`Sequence[str]`, *optional*): The suites. Defaults to all.
+
+    Returns:
+        `dict[tuple, float]`: By the values of `PROBLEM`.
     """
 
     def scores(of: str) -> dict[tuple, float]:
-        keys = ("target", "suite", "rows", "auxiliary_rows", "seed")
-        chosen = (r for r in results if r["name"] == of and suite in (None, r["suite"]))
-        return {tuple(r[key] for key in keys): r["score"] for r in chosen}
+        chosen = (r for r in results if r["name"] == of and (suites is None or r["suite"] in suites))
+        return {tuple(r[key] for key in PROBLEM): 100 * r["score"] for r in chosen}
 
     ours, theirs = scores(name), scores(baseline)
-    return [ours[key] - theirs[key] for key in ours if key in theirs]
+    return {key: ours[key] - theirs[key] for key in ours if key in theirs}
+
+
+def mean_difference(differences: dict[tuple, float]) -> Estimate:
+    """
+    The mean difference, with Student's interval over independent draws of rows.
+
+    Problems with equal target and seed share the target's rows. Their differences are averaged first, and the interval
+    is that of these means.
+
+    Args:
+        differences (`dict[tuple, float]`): Of [`paired_differences`].
+
+    Returns:
+        `Estimate`: `n` is the number of pairs of target and seed.
+    """
+    draws = defaultdict(list)
+    for (target, *_, seed), difference in differences.items():
+        draws[target, seed].append(difference)
+    return mean_estimate([statistics.mean(of_draw) for of_draw in draws.values()])
 
 
 def _differences(results: Sequence[dict[str, Any]], names: Sequence[str], baseline: str) -> str:
     suites = list(dict.fromkeys(result["suite"] for result in results))
+    columns = {suite: (suite,) for suite in suites}
+    if set(KNOWN) <= set(suites):
+        columns[" and ".join(KNOWN)] = KNOWN
+    if len(suites) > 1:
+        columns["all"] = tuple(suites)
     rows = []
     for name in names:
-        if name == baseline:
-            continue
-        of_all = paired_differences(results, name, baseline)
-        cells = [_interval(paired_differences(results, name, baseline, suite)) for suite in suites]
-        rows.append([name, *cells, _interval(of_all), f"{100 * min(of_all):+.1f}" if of_all else ""])
-    title = f"Differences from {baseline} with 95 % intervals (pairs of equal target, suite, rows and seed):"
-    return f"{title}\n\n" + markdown_table(["method", *suites, "all", "worst pair"], rows)
+        if name != baseline:
+            cells = [_interval(paired_differences(results, name, baseline, column)) for column in columns.values()]
+            pairs = paired_differences(results, name, baseline).values()
+            rows.append([name, *cells, f"{min(pairs):+.1f} of {len(pairs)}" if pairs else ""])
+    title = f"Differences from {baseline} with 95 % intervals (independent draws of rows):"
+    return f"{title}\n\n" + markdown_table(["method", *columns, "worst pair"], rows)
 
 
-def _interval(differences: Sequence[float]) -> str:
+def _interval(differences: dict[tuple, float]) -> str:
     if not differences:
         return ""
-    estimate = mean_estimate([100 * difference for difference in differences])
+    estimate = mean_difference(differences)
     interval = f" [{estimate.low:+.1f}, {estimate.high:+.1f}]" if estimate.n > 1 else ""
     return f"{estimate.mean:+.1f}{interval} ({estimate.n})"
+
+
+def _verdicts(results: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """What runs say of tasks whose use is known. Tasks with permuted labels count as one."""
+    rows = []
+    for name in names:
+        counts: dict[str, Counter] = defaultdict(Counter)
+        for result in results:
+            if result["name"] == name and result["suite"] in KNOWN:
+                for task, verdict in verdicts(result.get("history", ())).items():
+                    if task != result["target"]:
+                        counts["shuffled" if task.startswith("shuffled") else task][verdict.words] += 1
+        for task, of_task in sorted(counts.items()):
+            words = (HELPED, NO_EFFECT, HURT, TOO_FEW_ROWS)
+            rows.append([name, task, str(of_task.total()), *(str(of_task[verdict]) for verdict in words)])
+    if not rows:
+        return []
+    header = ["method", "task", "verdicts", HELPED, NO_EFFECT, HURT, TOO_FEW_ROWS]
+    return [f"Verdicts in the suites {' and '.join(KNOWN)}:\n\n" + markdown_table(header, rows)]
 
 
 def _costs(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -96,5 +153,70 @@ def _costs(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
         seconds, steps = (
             f"{statistics.median(r[key] for r in of_name):.{d}f}" for key, d in (("seconds", 1), ("steps", 0))
         )
-        rows.append([name, str(len(of_name)), steps, seconds])
-    return "Median cost of a run:\n\n" + markdown_table(["method", "runs", "steps", "CPU seconds"], rows)
+        on_gpu = [result["gpu_bytes"] for result in of_name if result.get("gpu_bytes")]
+        memory = f"{statistics.median(on_gpu) / 2**20:.0f}" if on_gpu else "–"
+        rows.append([name, str(len(of_name)), steps, seconds, memory])
+    header = ["method", "runs", "steps", "seconds", "peak GPU memory (MiB)"]
+    return "Median cost of a run:\n\n" + markdown_table(header, rows)
+
+
+def plot_differences(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """
+    Draws every method's mean difference from the baselines by suite, with its interval.
+
+    Args:
+        results (`Sequence[dict]`): Lines of results.
+        path (`Path`): The PNG to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from hf_alphavil.reporting.plots import COLOURS, DPI, MARKERS
+
+    names = list(dict.fromkeys(result["name"] for result in results))
+    suites = list(dict.fromkeys(result["suite"] for result in results))
+    baselines = [name for name in BASELINES if name in names]
+    figure = Figure(figsize=(9, 1.4 + 0.36 * len(names)), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(baselines), sharey=True, squeeze=False)[0]
+    for panel, baseline in zip(panels, baselines, strict=True):
+        panel.axvline(0, color="0.6", linewidth=0.8)
+        for place, suite in enumerate(suites):
+            shift = 0.2 * (place - (len(suites) - 1) / 2)
+            for row, name in enumerate(names):
+                differences = paired_differences(results, name, baseline, (suite,))
+                if name == baseline or not differences:
+                    continue
+                estimate = mean_difference(differences)
+                panel.plot([estimate.low, estimate.high], [row + shift] * 2, color=COLOURS[place], linewidth=1.4)
+                label = suite if row == len(names) - 1 else None
+                panel.plot(estimate.mean, row + shift, MARKERS[place], color=COLOURS[place], markersize=4, label=label)
+        panel.set_yticks(range(len(names)), names, fontsize=9)
+        panel.set_ylim(len(names) - 0.5, -0.5)
+        panel.set_xlabel(f"difference from {baseline}, points", fontsize=9)
+        panel.spines[["top", "right", "left"]].set_visible(False)
+        panel.tick_params(axis="y", length=0)
+        panel.grid(axis="x", color="0.92", linewidth=0.8)
+        panel.set_axisbelow(True)
+    handles, labels = panels[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=len(suites), frameon=False, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+
+
+def main() -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+", help="files of JSON lines")
+    parser.add_argument("--plot", type=Path, help="PNG of the differences")
+    options = parser.parse_args()
+    lines = (line for path in options.results for line in path.read_text().splitlines())
+    results = list({result["id"]: result for result in map(json.loads, lines)}.values())
+    print(summary(results))
+    if options.plot:
+        plot_differences(results, options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-import accelerate.utils.imports
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,9 +25,6 @@ from testbed_features import load_features
 #: Width of the two shared layers.
 WIDTHS = (128, 64)
 DROPOUT = 0.1
-
-# Accelerate searches all folders of packages for an optional one in every optimizer step.
-accelerate.utils.imports._is_package_available = cache(accelerate.utils.imports._is_package_available)
 
 
 class Network(nn.Module):

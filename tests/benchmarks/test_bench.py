@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from bench_parts import PARTS, Row
+from low_resource_data import TASKS as LOW_RESOURCE_TASKS
 from workload import TASKS, pack
 
 ROOT = Path(__file__).parents[2]
@@ -52,3 +53,35 @@ def test_gpu_check_runs_on_a_cpu(tiny_workload, tmp_path):
     assert set(report["seconds"]) == {name for name, part in PARTS.items() if "cpu" in part.devices}
     assert " passed" in (tmp_path / "out" / "tests.log").read_text()
     assert all(row["measured"] == row["measured"] for row in report["rows"])
+
+
+STUDY = """
+rows: {rte: [24]}
+auxiliary_rows: 8
+test_rows: 64
+suites: [mixed]
+seeds: [0]
+settings: {num_train_epochs: 2, per_device_train_batch_size: 8}
+methods:
+  multitask: {method: multitask}
+  alphavil: {method: alphavil, alpha_optimizer: secant, final_target_epochs: 1}
+"""
+
+
+@pytest.mark.slow
+def test_gpu_study_runs_on_a_cpu_and_repeats_nothing(data_dir, tiny_workload, tmp_path):
+    preset = tmp_path / "tiny.yaml"
+    preset.write_text(STUDY)
+    pack(str(data_dir), str(tiny_workload.parent / "source"), tmp_path / "packed", LOW_RESOURCE_TASKS)
+    command = [ROOT / "benchmarks" / "gpu_study.sh", tmp_path / "packed", tmp_path / "out", preset, "--device", "cpu"]
+    environment = os.environ | {"PYTHON": sys.executable, "JOBS": "1", "MINUTES": "5"}
+    outputs = []
+    for _ in range(2):
+        ran = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, cwd=tmp_path, timeout=900, env=environment
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        outputs.append((tmp_path / "out" / "tiny.jsonl").read_text())
+    assert [json.loads(line)["name"] for line in outputs[0].splitlines()] == ["multitask", "alphavil"]
+    assert outputs[0] == outputs[1]
+    assert "| rte | 24 | mixed |" in ran.stdout

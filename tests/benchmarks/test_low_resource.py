@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import EvalPrediction
 
-from low_resource_data import TASKS, make_problem
+from low_resource_data import TASKS, make_problem, paper_problem
 from low_resource_run import matthews_of, score_of
 from workload import Workload
 
@@ -83,6 +83,15 @@ def test_shuffled_labels_are_a_permutation(workload):
     assert sorted(true) == sorted(given)
     agreement = sum(a == b for a, b in zip(true, given, strict=True)) / len(true)
     assert 0.4 < agreement < 0.6
+
+
+def test_a_setup_of_the_paper_has_all_rows(workload):
+    problem = paper_problem(workload, "copa")
+    assert list(problem.train) == ["copa", "rte", "mrpc", "wnli", "cb"]
+    assert all(rows == workload.rows[name] for name, rows in problem.train.items())
+    assert problem.test == workload.validation["copa"]
+    with pytest.raises(ValueError, match=r"'stsb': the paper's are rte, mrpc, wnli, cb, copa"):
+        paper_problem(workload, "stsb")
 
 
 def test_scores():

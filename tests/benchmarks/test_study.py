@@ -12,7 +12,7 @@ import study
 from provenance import versions
 from run_options import Share
 from study import execute_study, id_of, read_results, specs_of, study_parser
-from study_summary import paired_differences, summary
+from study_summary import mean_difference, paired_differences, plot_differences, summary
 
 PRESETS = Path(__file__).parents[2] / "benchmarks" / "presets"
 PRESET = {
@@ -136,9 +136,41 @@ def test_methods_are_compared_on_equal_problems():
     results = [{**spec, "id": id_of(spec), **score(spec)} for spec in specs_of(PRESET)]
     del results[2]  # without multitask's score, the pair does not count
     differences = paired_differences(results, "other", "multitask")
-    assert differences == pytest.approx([0.1] * 5)
+    assert list(differences.values()) == pytest.approx([10] * 5)
     text = summary(results)
     assert "| stsb | 12 | mixed | 27.0 (2) | 37.0 (2) |" in text
-    assert "| other | +10.0 [+10.0, +10.0] (5) | +10.0 [+10.0, +10.0] (5) | +10.0 |" in text
-    assert "| multitask | 5 | 4 | 2.0 |" in text
-    assert "| other | +10.0 (1) | +10.0 (1) | +10.0 |" in summary(results[:2])
+    assert "| other | +10.0 [+10.0, +10.0] (4) | +10.0 of 5 |" in text
+    assert "| multitask | 5 | 4 | 2.0 | – |" in text
+    assert "| other | +10.0 (1) | +10.0 of 1 |" in summary(results[:2])
+
+
+def test_problems_with_the_same_target_rows_count_as_one_draw():
+    differences = {("rte", suite, rows, 300, 0): 1.0 for suite in ("mixed", "hostile") for rows in (150, 300)}
+    differences |= {("rte", "mixed", 150, 300, 1): 3.0, ("cola", "mixed", 150, 300, 0): 5.0}
+    estimate = mean_difference(differences)
+    assert (estimate.mean, estimate.n) == (3.0, 3)
+    reach = 4.302653 * 2 / 3**0.5  # Student's t of two degrees of freedom; 1, 3 and 5 deviate by 2
+    assert (estimate.low, estimate.high) == pytest.approx((3 - reach, 3 + reach))
+
+
+def test_verdicts_are_counted_by_task():
+    def total(mean):
+        return {"mean": mean, "standard_error": 0.01, "rows": 30}
+
+    def result(suite, **gains):
+        last = {"epoch": 1, "held_out_loss": 1.0, "total_contribution": {n: total(gain) for n, gain in gains.items()}}
+        run = {"target": "rte", "suite": suite, "rows": 9, "auxiliary_rows": 5, "seed": 0}
+        return {**run, "name": "alphavil", "score": 0.5, "steps": 1, "seconds": 1.0, "history": [last]}
+
+    text = summary(
+        [result("mixed", rte=1.0, more=0.1, shuffled=-0.1), result("hostile", shuffled=0.0, shuffled_too=0.1)]
+    )
+    assert "| alphavil | more | 1 | 1 | 0 | 0 | 0 |" in text
+    assert "| alphavil | shuffled | 3 | 1 | 1 | 1 | 0 |" in text
+    assert "| alphavil | rte " not in text
+
+
+def test_the_figure_is_drawn(tmp_path):
+    results = [{**spec, "id": id_of(spec), **score(spec)} for spec in specs_of(PRESET)]
+    plot_differences(results, tmp_path / "folder" / "differences.png")
+    assert (tmp_path / "folder" / "differences.png").read_bytes()[:4] == b"\x89PNG"
