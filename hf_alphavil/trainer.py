@@ -25,6 +25,7 @@ from .distributed.wrapping import mark_unprepared, wrap_for_group
 from .evaluation import EvaluationMixin
 from .methods import METHODS
 from .modeling.compilation import compile_encoder
+from .objectives.label_scales import find_label_scales
 from .reporting.mixin import ReportingMixin
 from .run.batches import plan_rows
 from .run.callbacks import PlanCallback, PlanProgressCallback
@@ -254,11 +255,12 @@ class MultitaskTrainer(
         return PlanRunner(self._run_context(), METHODS[args.method](args, list(num_rows)), groups, steps)
 
     def _run_context(self) -> RunContext:
+        args, setup, model, accelerator = self.args, self.task_setup, self.model, self.accelerator
         return RunContext(
-            args=self.args,
-            accelerator=self.accelerator,
-            model=self.model,
-            setup=self.task_setup,
+            args=args,
+            accelerator=accelerator,
+            model=model,
+            setup=setup,
             collate=self.data_collator,
             prepare_inputs=self._prepare_inputs,
             training_loss=self._training_loss,
@@ -267,6 +269,7 @@ class MultitaskTrainer(
             global_batch_size=self.global_batch_size,
             label_names=self.label_names,
             folder=self.run_dir,
+            scales=find_label_scales(args, setup, model, accelerator, self.data_collator, self.has_own_loss),
         )
 
     @shadowable_property

@@ -28,6 +28,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         target_task (`str`): The task that the auxiliaries should help. Required with several tasks.
         max_length (`int`, *optional*, defaults to 128): Tokens per sequence.
+        regression_scale (`str`, *optional*, defaults to `"none"`): The scale on which regressions are trained: `none`,
+            that of their labels, as Trainer does, or `standardize`, which divides their loss by the labels' variance.
         eval_auxiliaries (`bool`, *optional*, defaults to `False`): Whether `evaluate()` also scores the auxiliaries.
 
         > Method (`settings/method.py`)

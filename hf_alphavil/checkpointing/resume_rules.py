@@ -26,8 +26,8 @@ MUST_MATCH = frozenset([
     # The choice of the best model: the checkpoint holds the best score
     "metric_for_best_model", "greater_is_better",
     # The method
-    "target_task", "method", "method_kwargs", "phase_optimizer_state", "optimizer_state_dtype", "delta_dtype",
-    "alpha_steps",
+    "target_task", "regression_scale", "method", "method_kwargs", "phase_optimizer_state", "optimizer_state_dtype",
+    "delta_dtype", "alpha_steps",
     "alpha_learning_rate", "alpha_tolerance", "alpha_optimizer", "alpha_objective", "alpha_granularity", "alpha_l1",
     "alpha_l2", "alpha_init", "alpha_min", "alpha_max", "alpha_batch_size", "alpha_data", "alpha_holdout_fraction",
     "alpha_acceptance", "alpha_applies_to", "alpha_autocast", "measure_contributions",

@@ -90,6 +90,7 @@ class RunObjectives:
             "micro_batch_size": (is_meta_set and context.args.per_device_meta_batch_size) or context.batch_size,
             "order": partial(context.setup.lengths.longest_first, dataset),
             "autocast": is_meta_set and self._alpha_step_is_autocast,
+            "scale": context.scales.get(dataset.task),
         }
 
     @property

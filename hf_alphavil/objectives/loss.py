@@ -19,6 +19,7 @@ from ..data import TaskDataset
 from ..distributed.fsdp import is_sharded, local_tensor, without_gradients
 from ..distributed.gradient_exchange import Gradient, GradientSum, reduce_gradient
 from ..methods.objective import Predictions, Products
+from ..setup.label_scale import LabelScale
 from .forward import deterministic_mode, loss_of, plain_forward
 
 
@@ -51,6 +52,8 @@ class TaskObjective:
         order (`Callable`, *optional*):
             Puts rows into the order in which micro-batches take them, such as by length. Defaults to their own.
         autocast (`bool`, *optional*, defaults to `False`): Whether passes are autocast to bfloat16.
+        scale (`LabelScale`, *optional*): The scale of a regression's labels. The loss is then that of standardised
+            labels, and predictions are on their scale; scores are not.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class TaskObjective:
         preprocess_logits: Callable[[Any, Any], Any] | None = None,
         order: Callable[[Sequence[int]], Sequence[int]] = lambda rows: rows,
         autocast: bool = False,
+        scale: LabelScale | None = None,
     ) -> None:
         self.model = model
         self.parameters = list(parameters)
@@ -80,6 +84,7 @@ class TaskObjective:
         self.preprocess_logits = preprocess_logits
         self.order = order
         self.autocast = autocast
+        self.scale = scale
 
     @property
     def num_rows(self) -> int:
@@ -178,8 +183,8 @@ class TaskObjective:
         own, has_nan, rows = [], False, self.order(rows)
         with torch.no_grad():
             for index, inputs, outputs, length in self._outputs(rows):
-                has_nan = has_nan or _has_nan(_logits(outputs))
-                labels = _to_numpy(inputs[self.label_name])[:length]
+                has_nan = has_nan or _has_nan(logits_of(outputs))
+                labels = to_numpy(inputs[self.label_name])[:length]
                 own.append((index, self._predictions(inputs, outputs)[:length], labels))
         everywhere = gather_object([(own, has_nan)])
         if any(has_nan for _, has_nan in everywhere):
@@ -210,20 +215,23 @@ class TaskObjective:
         own, in_order = [], self.order(rows)
         with torch.no_grad():
             for index, inputs, outputs, length in self._outputs(rows):
-                logits, labels = _logits(outputs), inputs.get(self.label_name)
+                logits, labels = logits_of(outputs), inputs.get(self.label_name)
                 if not (isinstance(logits, Tensor) and isinstance(labels, Tensor)):
                     raise ValueError(f"the model's logits and the labels {self.label_name!r} must be one tensor each")
                 of_batch = list(in_order[index * self.micro_batch_size :][:length])
                 loss = self._loss(outputs).item()
-                own.append((index, Predictions(of_batch, _to_numpy(logits), _to_numpy(labels), loss)))
+                values = [to_numpy(logits), to_numpy(labels)]
+                if self.scale is not None:
+                    values = [self.scale.standardized(of_rows) for of_rows in values]
+                own.append((index, Predictions(of_batch, *values, loss)))
         everywhere = sorted((part for parts in gather_object([own]) for part in parts), key=lambda part: part[0])
         return [prediction for _, prediction in everywhere if prediction.rows]
 
     def _predictions(self, inputs: Mapping[str, Any], outputs: Any) -> np.ndarray:
-        logits = _logits(outputs)
+        logits = logits_of(outputs)
         if self.preprocess_logits is not None:
             logits = self.preprocess_logits(logits, inputs[self.label_name])
-        return _to_numpy(logits)
+        return to_numpy(logits)
 
     def _gradient(self, rows: Sequence[int], parameters: Sequence[nn.Parameter]) -> tuple[dict[int, Tensor], Gradient]:
         """This rank's shares of the mean loss, by micro-batch, and their sum's gradient."""
@@ -257,7 +265,8 @@ class TaskObjective:
 
     def _loss(self, outputs: Any) -> Tensor:
         """The mean loss of a micro-batch."""
-        return loss_of(outputs)
+        loss = loss_of(outputs)
+        return loss if self.scale is None else self.scale.loss(loss)
 
     def _inputs(self, rows: Sequence[int]) -> Any:
         """The model's inputs for a micro-batch."""
@@ -304,7 +313,8 @@ class TaskObjective:
         return self.accelerator.reduce(by_index, reduction="sum").sum(dim=0)
 
 
-def _logits(outputs: Any) -> Any:
+def logits_of(outputs: Any) -> Any:
+    """The logits in a model's outputs that include a loss: `logits` in a dict, the second entry of a tuple."""
     return outputs["logits"] if isinstance(outputs, dict) else outputs[1]
 
 
@@ -312,6 +322,7 @@ def _has_nan(logits: Any) -> bool:
     return isinstance(logits, Tensor) and bool(torch.isnan(logits).any())
 
 
-def _to_numpy(tensor: Tensor) -> np.ndarray:
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """`np.ndarray`: A tensor's values, on the CPU."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # NumPy has no bfloat16

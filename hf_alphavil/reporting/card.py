@@ -26,6 +26,7 @@ SETTINGS = (
     "gradient_accumulation_steps",
     "optim",
     "lr_scheduler_type",
+    "regression_scale",
     "seed",
 )
 #: Settings that affect only methods with separate phases, only methods with a meta set, and only methods that fit α.

@@ -17,6 +17,7 @@ from ..setup.best_metric import reader_of_best_metric
 from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import has_stopped_early, restore_callbacks
 from .first_batches import check_first_batches
+from .head_scales import scale_new_heads
 from .kept_epoch import mark_kept_epoch
 from .precision_advice import advise_bf16
 from .runner import PlanRunner
@@ -104,6 +105,8 @@ class TrainingLoopMixin(Trainer):
         self.check_optimizer_of_ranks()
         runner = self.runner
         check_first_batches(runner.context, runner.method, runner.state.deltas, runner.objectives)
+        if resume_from_checkpoint is None:
+            scale_new_heads(runner.context, runner.objectives)
         self.rehearse_metrics()
         advise_bf16(self.model, self.accelerator)
         return prepared

@@ -147,5 +147,7 @@ class MultitaskStep:
             for batch in self._batches:
                 outputs = plain_forward(context.model, accelerator, context.prepare_inputs(batch))
                 loss = loss_of(outputs) * (weights[batch[TASK_KEY]] / scale)
+                if (labels := context.scales.get(batch[TASK_KEY])) is not None:
+                    loss = labels.loss(loss)
                 total.add(torch.autograd.grad(loss, self.gradients.parameters, allow_unused=True))
         return self._over_ranks(total.value, "sum")

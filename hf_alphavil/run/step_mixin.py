@@ -13,8 +13,9 @@ from transformers import Trainer
 from ..data import BATCHES_KEY, TASK_KEY
 from ..distributed.fsdp import is_sharded
 from ..modeling.label_smoothing import smoother_for
+from ..setup.label_scale import LabelScale
 from ..setup.task_setup import TaskSetup
-from ..trainer_hooks import multitask_hook, noted
+from ..trainer_hooks import multitask_hook, noted, temporarily
 from .runner import PlanRunner
 
 
@@ -30,6 +31,9 @@ class TrainingStepMixin(Trainer):
     accelerator: Any
     model: Any
 
+    # Scales of regressions by task, in a training step.
+    _scales: Mapping[str, LabelScale] = {}
+
     @property
     def has_own_loss(self) -> bool:
         """`bool`: Whether the user's function, or the user's subclass, computes the loss."""
@@ -43,7 +47,8 @@ class TrainingStepMixin(Trainer):
         if BATCHES_KEY in inputs:
             return self._multitask_training_step(inputs[BATCHES_KEY], num_items_in_batch)
         task = inputs[TASK_KEY]
-        with noted(f"in a training step of task {task!r} (global step {self.state.global_step + 1})"):
+        said = f"in a training step of task {task!r} (global step {self.state.global_step + 1})"
+        with noted(said), self._standardized_labels():
             loss = super().training_step(model, inputs, num_items_in_batch)
         self.runner.observe_loss(task, loss)
         return loss
@@ -54,7 +59,7 @@ class TrainingStepMixin(Trainer):
         assert step is not None
         for task, inputs in batches.items():
             said = f"in a training step of task {task!r} (global step {self.state.global_step + 1})"
-            with noted(said), step.gradients.of(task):
+            with noted(said), self._standardized_labels(), step.gradients.of(task):
                 # The bare model: DDP would attribute the parameters of another task's batch to this one.
                 losses.append(super().training_step(self.model, inputs, num_items))
             self.runner.observe_loss(task, losses[-1])
@@ -83,15 +88,20 @@ class TrainingStepMixin(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Trainer's loss, unweighted. Label smoothing acts only on tasks with classes."""
-        smoother = self.label_smoother
-        self.label_smoother = smoother_for(smoother, self.task_setup.kinds.get(inputs[TASK_KEY]), inputs)
-        try:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        finally:
-            self.label_smoother = smoother
+        task = inputs[TASK_KEY]
+        smoother = smoother_for(self.label_smoother, self.task_setup.kinds.get(task), inputs)
+        with temporarily(self, label_smoother=smoother):
+            computed = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if (scale := self._scales.get(task)) is None:
+            return computed
+        return (scale.loss(computed[0]), computed[1]) if return_outputs else scale.loss(computed)
+
+    def _standardized_labels(self) -> contextlib.AbstractContextManager[None]:
+        """Divides losses of regressions by their labels' variance, in a `with` block without evaluations."""
+        return temporarily(self, _scales=self.runner.context.scales)
 
     def _training_loss(self, batch: dict[str, Any]) -> torch.Tensor:
-        with self.compute_loss_context_manager():
+        with self.compute_loss_context_manager(), self._standardized_labels():
             return self.compute_loss(self.accelerator.unwrap_model(self.model), self._prepare_inputs(batch))
 
     @multitask_hook

@@ -1,16 +1,16 @@
-"""Settings of the tasks: the target, the length of inputs, and what is evaluated."""
+"""Settings of the tasks: the target, the length of inputs, the scale of regressions, and what is evaluated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .checks import require
+from .checks import require, require_choices
 
 
 @dataclass
 class TaskArguments:
-    """The target, the length of the inputs, and whether the auxiliaries are evaluated too."""
+    """The target, the length of the inputs, the scale of regressions, and what is evaluated."""
 
     help_title: ClassVar[str] = "task"  # in `--help`
 
@@ -25,15 +25,24 @@ class TaskArguments:
             "aliases": ["--max_seq_length"],
         },
     )
+    regression_scale: str = field(
+        default="none",
+        metadata={
+            "help": "The scale on which regressions are trained: `none`, that of their labels, as Trainer does, or "
+            "`standardize`: labels of mean 0 and variance 1. Predictions and scores always have the labels' scale.",
+            "choices": ("none", "standardize"),
+        },
+    )
     eval_auxiliaries: bool = field(
         default=False, metadata={"help": "Whether `evaluate()` also scores the auxiliary tasks."}
     )
 
     def check_tasks(self) -> None:
         """
-        Checks the range of `max_length`. The trainer checks `target_task`, because it knows the datasets.
+        Checks choices and ranges. The trainer checks `target_task`, because it knows the datasets.
 
         Raises:
-            ValueError: If `max_length` is not positive.
+            ValueError: If a value is not allowed.
         """
+        require_choices(self, TaskArguments)
         require(self, "max_length", self.max_length is None or self.max_length > 0, "a positive number of tokens")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from .label_scale import LabelScale
 from .task_setup import TaskSetup
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class RunContext:
         global_batch_size (`int`): Rows of a task per optimizer step: the sum over accumulation steps and processes.
         label_names (`Sequence[str]`): Names of the inputs that hold labels. Metrics read the first one.
         folder (`Path`): The run's output folder.
+        scales (`Mapping[str, LabelScale]`): Scales of the labels of regressions that are trained on standardised ones.
     """
 
     args: MultitaskSettings
@@ -53,3 +55,4 @@ class RunContext:
     global_batch_size: int
     label_names: Sequence[str]
     folder: Path
+    scales: Mapping[str, LabelScale]

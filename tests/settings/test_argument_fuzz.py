@@ -18,6 +18,7 @@ NAN = float("nan")
 VALUES = {
     "method": [*METHODS, "alphavil", "alphavil", "alphavil", "alphavil", "unknown"],
     "target_task": ["a", "b", "c", "d", ""],
+    "regression_scale": ["none", "standardize", "auto"],
     "alpha_steps": [0, 1, 7, -1],
     "alpha_learning_rate": [0.01, 1.0, 0.0, NAN],
     "alpha_tolerance": [0.0, 0.01, 1.0, NAN],

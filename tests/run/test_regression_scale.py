@@ -1,0 +1,188 @@
+"""Regressions on standardised labels: the loss, the start of the heads, and where the setting does not act."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hf_alphavil import MultitaskConfig, MultitaskModel, MultitaskTrainer
+from hf_alphavil.methods.logit_losses import SquaredError, recognize_loss
+from hf_alphavil.modeling.output_layer import output_layer
+from hf_alphavil.setup.label_scale import scale_of
+from support.bert_run import HEADS, adapted, bert_data, bert_model, bert_trainer
+from support.priced_run import ROWS, Network, priced_trainer
+from support.toy_run import toy_args
+
+MULTI_LABEL = "multi_label_classification"
+RUN_OF_NO_CHANGE = {"learning_rate": 0.0, "max_steps": 1}
+
+
+def labels_of(trainer, task="price"):
+    return np.array([float(label) for label in trainer.train_datasets[task].labels()])
+
+
+def test_the_scale_is_the_mean_and_standard_deviation_of_the_training_rows(tmp_path):
+    """Without the rows that the target holds out."""
+    trainer = priced_trainer(tmp_path, target_task="price", method="alphavil")
+    labels = labels_of(trainer)
+    assert len(labels) < ROWS["price"]
+    (scale,) = trainer.runner.context.scales.values()
+    assert (scale.mean, scale.spread) == pytest.approx((labels.mean(), labels.std()), rel=1e-12)
+
+
+@pytest.mark.parametrize("labels", [[0.1] * 3, [], [5.0], [1.0, float("nan")], [1.0, float("inf")]])
+def test_labels_without_a_finite_spread_have_no_scale(labels):
+    assert scale_of(labels) is None
+
+
+def test_equal_labels_are_trained_as_they_are_with_a_warning(tmp_path, caplog):
+    trainer = priced_trainer(tmp_path, spread=0.0, **RUN_OF_NO_CHANGE)
+    trainer.train()
+    assert trainer.runner.context.scales == {}
+    assert "Task 'price' is trained on the scale of its labels, because they have no finite spread" in caplog.text
+
+
+def test_labels_of_any_type_have_the_same_scale():
+    kinds = [
+        [1, 2, 4],
+        [1.0, 2.0, 4.0],
+        torch.tensor([1.0, 2.0, 4.0]),
+        [[1.0], [2.0], [4.0]],
+        np.array([1.0, 2.0, 4.0]),
+    ]
+    assert len({scale_of(labels) for labels in kinds}) == 1
+
+
+def test_training_and_alpha_see_the_loss_of_standardised_labels_and_evaluation_that_of_labels(tmp_path):
+    trainer = priced_trainer(tmp_path, target_task="price", method="alphavil")
+    dataset, context, objective = trainer.train_datasets["price"], trainer.runner.context, trainer.runner.objectives
+    rows = [3, 5, 8]
+    batch = context.collate(dataset.__getitems__(rows))
+    spread = labels_of(trainer).std()
+    raw = F.mse_loss(trainer.model(**batch)["logits"].squeeze(-1), batch["labels"]).item()
+    assert raw / spread**2 > 1  # predictions are far from the labels
+    assert context.training_loss(batch).item() == pytest.approx(raw / spread**2)
+    assert objective.training("price").loss(rows) == pytest.approx(raw / spread**2)
+    (found,) = predictions = objective.training("price").predictions(rows)
+    assert found.loss == pytest.approx(raw / spread**2)
+    assert isinstance(recognize_loss(predictions), SquaredError)
+    evaluated = trainer.evaluate({"price": dataset})["eval_price_loss"]
+    assert evaluated == pytest.approx(objective.training("price").loss(range(len(dataset))) * spread**2)
+
+
+@pytest.mark.parametrize("method", ["multitask", "alphavil", "pcgrad"])
+def test_steps_of_all_kinds_log_the_loss_of_standardised_labels(method, tmp_path):
+    settings = {"method": method, "per_device_train_batch_size": ROWS["price"], "learning_rate": 0.0}
+    trainer = priced_trainer(tmp_path, logging_strategy="epoch", **settings)
+    trainer.train()
+    rows = range(ROWS["price"])
+    (logged,) = {entry["loss_price"] for entry in trainer.state.log_history if "loss_price" in entry}
+    expected = trainer.evaluate({"price": trainer.train_datasets["price"]})["eval_price_loss"]
+    assert logged == pytest.approx(expected / labels_of(trainer).std() ** 2)
+    assert logged == pytest.approx(trainer.runner.objectives.training("price").loss(rows))
+
+
+def test_the_gradient_that_a_step_computes_again_is_that_of_standardised_labels(tmp_path):
+    trainer = priced_trainer(tmp_path, method="pcgrad", per_device_train_batch_size=48, **RUN_OF_NO_CHANGE)
+    trainer.train()
+    step = trainer.runner.multitask_step
+    again = step.recomputed_gradient({"price": 1.0, "class": 0.0})
+    _, expected = trainer.runner.objectives.training("price").loss_and_gradient(range(ROWS["price"]))
+    torch.testing.assert_close(again[0], expected[0])
+
+
+def test_a_new_head_starts_on_the_labels_scale(tmp_path):
+    trainer = priced_trainer(tmp_path, **RUN_OF_NO_CHANGE)
+    before, labels = Network().tasks["price"], labels_of(trainer)
+    trainer.train()
+    head = trainer.model.tasks["price"]
+    assert torch.allclose(head.weight, before.weight * labels.std(), rtol=1e-12)
+    assert torch.allclose(head.bias, before.bias * labels.std() + labels.mean(), rtol=1e-12)
+    for name, tensor in Network().state_dict().items():
+        assert name.startswith("tasks.price") or torch.equal(trainer.model.state_dict()[name], tensor)
+    again = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    trainer.train()  # the head is no longer new
+    assert all(torch.equal(tensor, again[name]) for name, tensor in trainer.model.state_dict().items())
+
+
+def test_a_trained_head_is_not_scaled(tmp_path):
+    """Also if it was trained by other code, on labels of another mean and spread."""
+    model = Network()
+    with torch.no_grad():
+        model.tasks["price"].weight.mul_(4e4)
+        model.tasks["price"].bias.fill_(3e5)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trainer = priced_trainer(tmp_path, model, **RUN_OF_NO_CHANGE)
+    trainer.train()
+    assert trainer.runner.context.scales
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("lora", [False, True], ids=["whole", "lora"])
+def test_native_heads_start_on_the_labels_scale(lora, tmp_path, caplog):
+    model = adapted() if lora else bert_model()
+    settings = {"regression_scale": "standardize", "method": "multitask", **RUN_OF_NO_CHANGE}
+    trainer = bert_trainer(tmp_path, model=model, **settings)
+    labels = np.array(trainer.train_datasets["b"].labels())
+    before = output_layer(model, "b").weight.clone()
+    trainer.train()
+    assert torch.allclose(output_layer(model, "b").weight, before * labels.std())
+    assert "head of task" not in caplog.text
+    assert list(trainer.runner.context.scales) == ["b"]
+
+
+def test_a_head_without_a_bias_starts_at_its_own_scale_with_a_warning(tmp_path, caplog):
+    model = Network()
+    model.tasks["price"] = nn.Linear(8, 1, bias=False, dtype=torch.float64)
+    before = model.tasks["price"].weight.clone()
+    trainer = priced_trainer(tmp_path, model, **RUN_OF_NO_CHANGE)
+    trainer.train()
+    assert torch.equal(model.tasks["price"].weight, before)
+    assert "The head of task 'price' starts at its own scale" in caplog.text
+    assert list(trainer.runner.context.scales) == ["price"]
+
+
+class OwnLoss(MultitaskTrainer):
+    def compute_loss(self, model, inputs, **kwargs):
+        return super().compute_loss(model, inputs, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": Network(F.l1_loss)},
+        {"model": Network(F.huber_loss)},
+        {"model": Network(lambda logits, labels: 2 * F.mse_loss(logits, labels))},
+        {"compute_loss_func": lambda outputs, labels, num_items_in_batch=None: outputs["logits"].mean()},
+        {"trainer_class": OwnLoss},
+    ],
+    ids=["l1", "huber", "twice", "function", "override"],
+)
+def test_a_loss_that_is_no_squared_error_is_left_as_it_is_with_a_warning(change, tmp_path, caplog):
+    trainer = priced_trainer(tmp_path, **change, **RUN_OF_NO_CHANGE)
+    assert trainer.runner.context.scales == {}
+    assert "Task 'price' is trained on the scale of its labels, because its loss is no squared error" in caplog.text
+    assert "regression_scale='standardize' has no effect" in caplog.text
+
+
+def test_none_changes_nothing(tmp_path):
+    trainer = priced_trainer(tmp_path, regression_scale="none", **RUN_OF_NO_CHANGE)
+    trainer.train()
+    assert trainer.runner.context.scales == {}
+    assert all(
+        torch.equal(tensor, trainer.model.state_dict()[name]) for name, tensor in Network().state_dict().items()
+    )
+
+
+def test_flags_are_no_regression(tmp_path, caplog):
+    """Of several labels at once, whose loss is binary cross-entropy."""
+    heads = HEADS | {"b": {"kind": "sequence_classification", "labels": ["u", "v"], "problem_type": MULTI_LABEL}}
+    model = MultitaskModel(MultitaskConfig(encoder=bert_model().config.encoder, tasks=heads))
+    train, meta = bert_data()
+    train["b"] = [row | {"labels": [float(number % 2), 1.0]} for number, row in enumerate(train["b"])]
+    args = toy_args(tmp_path, regression_scale="standardize", method="multitask")
+    trainer = MultitaskTrainer(model=model, args=args, train_dataset=train, eval_dataset={"a": meta})
+    assert trainer.runner.context.scales == {}
+    assert "regression_scale='standardize' has no effect" in caplog.text
