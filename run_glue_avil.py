@@ -24,7 +24,12 @@ from hf_alphavil.modeling import unwrap_peft
 from hf_alphavil.modeling.loading import load_tokenizer
 from hf_alphavil.modeling.lora import LoraArguments, holds_adapters, holds_heads, load_model
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
-from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments, check_together
+from hf_alphavil.script_arguments import (
+    DriverArguments,
+    DriverTrainingArguments,
+    check_together,
+    warn_of_unread_flags,
+)
 from hf_alphavil.settings.changed import changed_fields
 from hf_alphavil.settings.command_line import parse_command_line
 from hf_alphavil.settings.user_errors import UserErrorsInOneLine
@@ -69,6 +74,7 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
     assert driver.target is not None  # `check_together`
     if not args.is_told_what_to_do:
         args.do_train = args.do_eval = True
+    warn_of_unread_flags(driver, args)
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
 

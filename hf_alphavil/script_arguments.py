@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +12,8 @@ from .modeling.lora_arguments import LoraArguments
 from .settings.changed import changed_fields
 from .tasks import BENCHMARKS
 from .training_args import MultitaskTrainingArguments
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -134,3 +137,30 @@ def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora:
             "--resume_from_checkpoint continues a training: add --do_train, or pass a trained model as "
             "--model_name_or_path"
         )
+
+
+def warn_of_unread_flags(driver: DriverArguments, args: DriverTrainingArguments) -> None:
+    """
+    Warns of flags that this run of the script does not read. [`check_together`] refuses those that no run would.
+
+    Args:
+        driver (`DriverArguments`): What to train, on which data.
+        args (`DriverTrainingArguments`): The training arguments, after the script has chosen what to do.
+    """
+    method, is_own = METHODS[args.method], driver.task_config is not None or driver.include_path is not None
+    evaluates = args.do_eval or (args.do_train and args.eval_on_start)
+    predicts = args.do_predict or driver.make_submission is not None
+    fits_on = args.alpha_data if args.do_train and method.needs_meta_set else None
+    reads_none = driver.auxiliary != ["none"] and not method.trains_on("an auxiliary", "the target")
+    unread = {
+        "max_train_samples": ("A run without --do_train", not args.do_train),
+        "max_eval_samples": ("A run without --do_eval", not evaluates and fits_on != "validation"),
+        "max_predict_samples": ("A run without --do_predict", not predicts and fits_on != "test"),
+        "diagnostics": ("A run without --do_eval and --do_predict", not evaluates and not predicts),
+        "auxiliary": (f"--method {args.method}", reads_none),
+        "data_revision": ("A run on the files of --data_dir", driver.data_dir is not None and not is_own),
+    }
+    for name in changed_fields(driver):
+        what, is_unread = unread.get(name, ("", False))
+        if is_unread:
+            logger.warning("%s does not read --%s, which has no effect.", what, name)

@@ -51,6 +51,9 @@ class AlphaVIL(Method):
     meta_use = "α was fitted"
     fits_alpha = True
     starts_from_task_weights = True
+    weighs_steps = True
+    mixes_by_sampling = True
+    draws_meta_batches = True
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)

@@ -48,6 +48,7 @@ class AutoLambda(StepMethod):
 
     name = "auto_lambda"
     needs_meta_set = True
+    draws_meta_batches = True
     meta_use = "the gradient of task weights was taken"
     Options = AutoLambdaOptions
 

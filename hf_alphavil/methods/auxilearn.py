@@ -62,6 +62,7 @@ class AuxiLearn(StepMethod):
 
     name = "auxilearn"
     needs_meta_set = True
+    draws_meta_batches = True
     meta_use = "the hypergradient of task weights was taken"
     Options = AuxiLearnOptions
 

@@ -61,6 +61,12 @@ class Method(ABC):
     starts_from_task_weights: ClassVar[bool] = False
     #: Whether task weights change over the epochs, and so are logged.
     changes_weights: ClassVar[bool] = True
+    #: Whether the task weight scales steps, in the way that `weight_applies_to` says.
+    weighs_steps: ClassVar[bool] = False
+    #: Whether plans may have a joint phase that mixes tasks by `task_sampling`.
+    mixes_by_sampling: ClassVar[bool] = False
+    #: Whether the method draws batches of `alpha_batch_size` rows from the meta set.
+    draws_meta_batches: ClassVar[bool] = False
     #: The fewest auxiliary tasks and epochs with which the method differs from a simpler one. With fewer it refuses to
     #: train.
     min_auxiliaries: ClassVar[int] = 0

@@ -53,6 +53,8 @@ class Dynamics(ProbingMethod):
 
     name = "dynamics"
     sampling = "weights"
+    weighs_steps = False
+    mixes_by_sampling = False
     Options = DynamicsOptions
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ class HydaLearn(StepMethod):
 
     name = "hydalearn"
     needs_meta_set = True
+    draws_meta_batches = True
     meta_use = "gains of a step were measured"
 
     def weigh(self, step: Step) -> Mapping[str, float]:

@@ -74,6 +74,8 @@ class Multitask(Method):
     name = "multitask"
     starts_from_task_weights = True
     changes_weights = False
+    weighs_steps = True
+    mixes_by_sampling = True
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         num_steps = sum(steps.values())

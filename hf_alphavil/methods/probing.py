@@ -60,6 +60,8 @@ class ProbingMethod(Method):
     min_auxiliaries = 1
     min_epochs = 2
     starts_from_task_weights = True
+    weighs_steps = True
+    mixes_by_sampling = True
     Options: ClassVar[type] = ProbingOptions
     #: How the joint phase mixes tasks. `None` means as `task_sampling` sets it.
     sampling: ClassVar[str | None] = None

@@ -54,6 +54,7 @@ class Stilts(Method):
 
     name = "stilts"
     separates_phases = True
+    mixes_by_sampling = True
     min_auxiliaries = 1
     min_epochs = 2
     Options = StiltsOptions

@@ -60,6 +60,7 @@ class MetaTartan(StepMethod):
 
     name = "meta_tartan"
     needs_meta_set = True
+    draws_meta_batches = True
     meta_use = "gradients were compared"
     Options = MetaTartanOptions
 

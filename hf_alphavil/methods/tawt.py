@@ -58,6 +58,8 @@ class TAWT(Method):
     separates_phases = True
     needs_whole_gradients = True
     starts_from_task_weights = True
+    weighs_steps = True
+    mixes_by_sampling = True
     Options = TawtOptions
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:

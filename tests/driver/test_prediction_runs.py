@@ -98,6 +98,7 @@ def test_predicting_with_an_untrained_model_warns(command, tmp_path):
     (tmp_path / "tasks.yaml").write_text(YAML.replace("train: moods.csv", "train: moods.csv, test: moods.csv"))
     ran = drive(*alone(command), "--do_predict", "--max_eval_samples", "3", "--use_cpu", "true")
     assert "has no heads: they start at random, and nothing will train them" in ran.stderr
+    assert "A run without --do_eval does not read --max_eval_samples, which has no effect." in ran.stderr
 
 
 def test_what_the_user_says_is_told_from_what_is_derived(command, tmp_path):

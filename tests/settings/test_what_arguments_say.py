@@ -5,7 +5,6 @@ counted, and compared with a count from the arguments that is made here by hand.
 
 import math
 import random
-import re
 import warnings
 
 import pytest
@@ -141,45 +140,6 @@ def check(seed, folder):
 def check_all(seeds, folder):
     faults = [fault for seed in seeds for fault in check(seed, folder / str(seed))]
     assert not faults, "\n".join(faults)
-
-
-@pytest.mark.parametrize(
-    ("settings", "unread"),
-    [
-        ({"method": "multitask", "alpha_steps": 3, "alpha_l1": 0.1}, ["alpha_steps", "alpha_l1", "alpha_data"]),
-        ({"method": "single", "prune_below": 0.2, "alpha_steps": 10}, ["prune_below", "alpha_data"]),
-        ({"method": "forkmerge", "alpha_objective": "entropy", "alpha_steps": 10}, ["alpha_objective"]),
-        ({"method": "alphavil", "alpha_objective": "entropy", "prune_below": 0.2}, []),
-        (
-            {"method": "multitask", "alpha_steps": 10, "delta_device": "cpu", "optimizer_state_dtype": "bfloat16"},
-            ["alpha_data", "delta_device", "optimizer_state_dtype"],
-        ),
-        (
-            {"method": "stilts", "alpha_steps": 10, "delta_dtype": "bfloat16", "optimizer_state_device": "cpu"},
-            ["alpha_data", "delta_dtype"],
-        ),
-        (
-            {"phase_optimizer_state": "reset", "optimizer_state_device": "cpu"},
-            ["phase_optimizer_state", "optimizer_state_device"],
-        ),
-        ({"method": "single", "task_weights": {"a": 2.0}, "alpha_steps": 10}, ["task_weights", "alpha_data"]),
-        ({"method": "gcs", "task_weights": {"a": 2.0}, "alpha_steps": 10}, ["task_weights", "alpha_data"]),
-        ({"method": "multitask", "task_weights": {"a": 2.0}, "alpha_steps": 10}, ["alpha_data"]),
-        (
-            {"method": "diw", "alpha_steps": 10, "joint_fraction": 0.5, "merge_deltas": False},
-            ["joint_fraction", "merge_deltas"],
-        ),
-        ({"alpha_autocast": True}, ["bf16", "alpha_autocast"]),
-        ({"alpha_autocast": True, "bf16": True}, []),
-        ({"alpha_tolerance": 0.1, "alpha_optimizer": "lbfgs"}, ["alpha_optimizer", "alpha_tolerance"]),
-        ({"alpha_tolerance": 0.1}, []),
-    ],
-)
-def test_settings_that_a_method_does_not_read_are_told(tmp_path, caplog, settings, unread):
-    toy_trainer(tmp_path, **settings)
-    told = [record.getMessage() for record in caplog.records if "does not read" in record.getMessage()]
-    assert len(told) == bool(unread)
-    assert not unread or set(re.findall(r"(\w+)=", told[0])) == set(unread)
 
 
 def test_a_run_does_what_its_arguments_say(tmp_path):
