@@ -23,6 +23,7 @@ from hf_alphavil.methods import METHODS
 from hf_alphavil.modeling import unwrap_peft
 from hf_alphavil.modeling.loading import load_tokenizer
 from hf_alphavil.modeling.lora import LoraArguments, holds_adapters, holds_heads, load_model
+from hf_alphavil.recipes import AUTO, NO_RECIPE, describe_recipe, find_recipe
 from hf_alphavil.reporting import format_summary_table, plot_task_weights, write_history
 from hf_alphavil.script_arguments import (
     DriverArguments,
@@ -43,6 +44,23 @@ logger = logging.getLogger(__name__)
 
 #: The exit status that shells give a process ended by SIGTERM: it tells a scheduler that the run is unfinished.
 STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
+
+
+def use_recipe(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments, given: set[str]) -> None:
+    """Sets what a recipe says and no flag gives, and prints it. From here on, `driver.recipe` is the recipe's name."""
+    assert driver.target is not None  # `check_together`
+    if driver.recipe == NO_RECIPE or not args.trains:
+        return
+    recipe, wanted = None, f"{driver.target} with {driver.model_name_or_path}"
+    if driver.recipe == AUTO and (lora.use_peft or holds_adapters(driver.model_name_or_path)):
+        wanted += " and adapters"  # the recipes of this package are for training all weights
+    else:
+        recipe = find_recipe(driver.recipe, driver.target, driver.model_name_or_path, driver.model_revision)
+    if recipe is not None:
+        recipe.apply(args, given)
+        driver.recipe = recipe.name
+    if args.process_index == 0:
+        print(describe_recipe(recipe, wanted, args, given))
 
 
 def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, target: str) -> dict[str, Task]:
@@ -160,9 +178,10 @@ def main() -> int:
     with UserErrorsInOneLine() as errors:
         start_missing_processes()
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-        driver, args, lora = parse_command_line((DriverArguments, DriverTrainingArguments, LoraArguments), __doc__)
+        driver, args, lora, given = parse_command_line(
+            (DriverArguments, DriverTrainingArguments, LoraArguments), __doc__
+        )
         errors.traceback |= driver.traceback
-        args.script_settings = changed_fields(driver) | changed_fields(lora)
         check_together(driver, args, lora)
         check_can_write(args.output_dir)
         if driver.demo:
@@ -171,6 +190,8 @@ def main() -> int:
             run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
             status = 0
         else:
+            use_recipe(driver, args, lora, given)
+            args.script_settings = changed_fields(driver) | changed_fields(lora)
             status = run(driver, args, lora)
         end_process_group()
     return status

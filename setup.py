@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["hf_alphavil", "hf_alphavil.*"]),
-    package_data={"hf_alphavil": ["py.typed", "tasks/definitions/*.yaml"]},
+    package_data={"hf_alphavil": ["py.typed", "recipes/*.yaml", "tasks/definitions/*.yaml"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.11",

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from .methods import METHODS
 from .modeling.lora_arguments import LoraArguments
+from .recipes import AUTO, NO_RECIPE
 from .settings.changed import changed_fields
 from .tasks import BENCHMARKS
 from .training_args import MultitaskTrainingArguments
@@ -50,6 +51,13 @@ class DriverArguments:
     )
     model_revision: str | None = field(
         default=None, metadata={"help": "Revision (branch, tag or commit) of the encoder on the Hub."}
+    )
+    recipe: str = field(
+        default=AUTO,
+        metadata={
+            "help": "Training settings for target and encoder, which flags override: `auto` (those of this package, "
+            "if it has any), `none`, or a YAML file (docs/settings.md)."
+        },
     )
     max_train_samples: int | None = field(
         default=None, metadata={"help": "Maximum number of rows of each task's training set."}
@@ -101,6 +109,11 @@ class DriverTrainingArguments(MultitaskTrainingArguments):
                 raise ValueError(f"--{name} is empty: pass a path, or leave the flag out")
         super().__post_init__()
 
+    @property
+    def trains(self) -> bool:
+        """`bool`: Whether the script trains: it is told to, or not told what to do."""
+        return self.do_train or not self.is_told_what_to_do
+
 
 def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments) -> None:
     """
@@ -132,7 +145,9 @@ def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora:
         raise ValueError(f"{', '.join(ignored)} without --use_peft would train no adapters: add it, or leave them out")
     if driver.model_revision is not None and Path(driver.model_name_or_path).is_dir():
         raise ValueError(f"--model_revision is for the Hub, and {driver.model_name_or_path} is a folder: leave it out")
-    if args.is_told_what_to_do and not args.do_train and args.resume_from_checkpoint is not None:
+    if driver.recipe not in (AUTO, NO_RECIPE) and not args.trains:
+        raise ValueError(f"--recipe {driver.recipe} says how to train: add --do_train, or leave it out")
+    if not args.trains and args.resume_from_checkpoint is not None:
         raise ValueError(
             "--resume_from_checkpoint continues a training: add --do_train, or pass a trained model as "
             "--model_name_or_path"

@@ -20,6 +20,7 @@ ORDER = (
     "settings",
     "distributed",
     "tasks",
+    "recipes",
     "methods",
     "setup",
     "objectives",

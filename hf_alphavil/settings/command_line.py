@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from argparse import Action, ArgumentError
+from argparse import Action, ArgumentError, Namespace
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -30,7 +30,7 @@ def parse_command_line(classes: Sequence[type], description: str | None = None) 
         description (`str`, *optional*): What the script does, for `--help`.
 
     Returns:
-        `tuple`: One instance per class.
+        `tuple`: One instance per class, and a `set[str]`: the fields that the command line or its file gives.
 
     Raises:
         SystemExit: If a flag is unknown or a value does not fit it, after one line that says so, and after `--help`.
@@ -44,7 +44,7 @@ def parse_command_line(classes: Sequence[type], description: str | None = None) 
     parser.refuse_repeated_lists(arguments)
     *parsed, rest = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
     parser.refuse_unknown(rest)
-    return tuple(parsed)
+    return *parsed, parser.given(arguments)
 
 
 class FlagParser(HfArgumentParser):
@@ -63,6 +63,7 @@ class FlagParser(HfArgumentParser):
         super().__init__(description=description, usage="%(prog)s [FLAGS.yaml or FLAGS.json] [--FLAG VALUE ...]")
         self.dataclass_types = list(classes)  # type: ignore
         self._file: Path | None = None
+        self._in_file: set[str] = set()
         self._hints = {name: hint for one in classes for name, hint in get_type_hints(one).items()}
         declared = [(_owner(one, entry.name), entry) for one in classes for entry in fields(one) if entry.init]
         groups = {owner: None for owner, _ in declared if owner is not TrainingArguments}
@@ -104,7 +105,14 @@ class FlagParser(HfArgumentParser):
         given, rest = self.parse_known_args(words)
         self.refuse_unknown(rest)
         self.set_defaults(**(vars(given) | as_they_are))
+        self._in_file = self.given(words) | set(as_they_are)
         self._file = None
+
+    def given(self, words: Sequence[str]) -> set[str]:
+        """`set[str]`: The names of the fields that words of the command line or the file of flags give."""
+        absent = Namespace(**{action.dest: self for action in self._actions})  # a value that no flag has
+        found, _ = self.parse_known_args(words, absent)
+        return self._in_file | {name for name, value in vars(found).items() if value is not self}
 
     def refuse_unknown(self, words: Sequence[str]) -> None:
         """

@@ -48,6 +48,13 @@ def check_trainer_fields(args: TrainingArguments) -> None:
     require(args, "max_grad_norm", clips, "a number of 0 or more; 0.0 turns clipping off")
     decay, smoothing, noise = args.weight_decay, args.label_smoothing_factor, args.neftune_noise_alpha
     require(args, "weight_decay", _is_number(decay) and decay >= 0, "a finite number of 0 or more")
+    warmup = args.warmup_steps
+    require(args, "warmup_steps", _is_number(warmup) and warmup >= 0, "0 or more steps, or a share below 1")
+    for name in ("adam_beta1", "adam_beta2"):
+        beta = getattr(args, name)
+        require(args, name, _is_number(beta) and 0 <= beta < 1, "a share from 0 to less than 1")
+    epsilon = args.adam_epsilon
+    require(args, "adam_epsilon", _is_number(epsilon) and epsilon >= 0, "a finite number of 0 or more")
     smooths = _is_number(smoothing) and 0 <= smoothing < 1
     require(args, "label_smoothing_factor", smooths, "a share from 0 to less than 1")
     noisy = noise is None or (_is_number(noise) and noise >= 0)

@@ -34,7 +34,7 @@ class UserErrorsInOneLine:
 
     ```python
     >>> with UserErrorsInOneLine() as errors:
-    ...     (args,) = parse_command_line((Arguments,))
+    ...     args, _ = parse_command_line((Arguments,))
     ...     errors.traceback |= args.traceback
     ...     run(args)
     ```

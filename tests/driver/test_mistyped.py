@@ -65,7 +65,7 @@ def command(**flags):
         ([*command(), "--learning_rate", "--do_train"], "argument --learning_rate.*: expected one argument"),
         (command(auxiliary="mrpc,cb"), "unknown task 'mrpc,cb'; .* Write several names with spaces between them"),
         (command(auxiliary="mrpc cb"), "unknown task 'mrpc cb'; .* Write several names with spaces between them"),
-        (["--target", "rte", "--auxiliary", "none", "cb"], "--auxiliary none cb: pass `none` alone, or leave it out"),
+        (["--target", "sst2", "--auxiliary", "none", "cb"], "--auxiliary none cb: pass `none` alone, or leave it out"),
         ([*command(), "--auxiliary", "cb"], "--auxiliary occurs twice: write all its values behind one --auxiliary"),
         (command(target="Mood"), "unknown task 'Mood'; .* Did you mean 'mood'"),
         (command(target="axb"), "axb is never trained, only evaluated with the head of rte or superglue_rte"),

@@ -34,8 +34,8 @@ MOODS = ["--use_cpu", "--target", "mood", "--auxiliary", "none", "--task_config"
     [
         ([], "which task should be trained? Pass --target, for example --target rte (or --demo)"),
         (["--target", "rtx"], "unknown task 'rtx'; known are "),
-        (["--target", "rte", "--data_dir", "nowhere"], "nowhere: no such folder."),
-        (["--target", "rte", "--task_config", "no.yaml"], "no.yaml: no such file or folder."),
+        (["--target", "rte", "--recipe", "none", "--data_dir", "nowhere"], "nowhere: no such folder."),
+        (["--target", "rte", "--recipe", "none", "--task_config", "no.yaml"], "no.yaml: no such file or folder."),
         (["nothing.yaml"], "nothing.yaml: No such file or directory"),
         (["--method", "none"], "unknown method 'none': pass one of "),
         ([*MOODS, "--model_name_or_path", "/no/such/encoder"], "the encoder's folder /no/such/encoder does not exist"),

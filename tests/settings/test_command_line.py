@@ -24,7 +24,7 @@ def parse(monkeypatch, tmp_path):
         if content is not None:
             (tmp_path / words[0]).write_text(content, encoding="utf-8")
         monkeypatch.setattr(sys, "argv", ["script.py", *words])
-        return parse_command_line(CLASSES)
+        return parse_command_line(CLASSES)[:-1]
 
     return parse
 
