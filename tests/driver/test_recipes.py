@@ -16,7 +16,6 @@ from hf_alphavil.recipes import read_recipes
 from hf_alphavil.recipes.recipe import RECIPES_DIR, SETTINGS
 from hf_alphavil.script_arguments import DriverTrainingArguments
 from hf_alphavil.tasks import available_tasks
-from support.driving import drive
 from support.forking import ROOT
 
 ROBERTA = {"model_type": "roberta", "hidden_size": 768, "num_hidden_layers": 12}
@@ -176,7 +175,7 @@ def test_a_refused_flag(folder, refusal, words, message):
     assert re.match(message, refusal("--target", "rte", *words))
 
 
-def test_a_run_records_its_recipe_and_resumes_with_it_alone(tmp_path, refusal):
+def test_a_run_records_its_recipe_and_resumes_with_it_alone(tmp_path, refusal, monkeypatch, capsys):
     demo_encoder(tmp_path / "enc")
     config = json.loads((tmp_path / "enc" / "config.json").read_text())
     (tmp_path / "mood.csv").write_text("text,label\n" + "".join(f"w{n} x,{n % 2}\n" for n in range(40)))
@@ -190,9 +189,11 @@ def test_a_run_records_its_recipe_and_resumes_with_it_alone(tmp_path, refusal):
     (tmp_path / "other.yaml").write_text(recipe.replace("3e-3", "4e-3"))
     words = ["--use_cpu", "--target", "mood", "--auxiliary", "none", "--task_config", tmp_path / "mood.yaml"]
     words += ["--model_name_or_path", tmp_path / "enc", "--output_dir", tmp_path / "out", "--disable_tqdm", "true"]
-    words += ["--save_strategy", "epoch", "--resume_from_checkpoint", "auto", "--recipe"]
-    finished = drive(*words, tmp_path / "mine.yaml")
-    assert "mine.yaml/tiny for mood with" in finished.stdout
+    words += ["--enable_jit_checkpoint", "false", "--save_strategy", "epoch"]
+    words += ["--resume_from_checkpoint", "auto", "--recipe"]
+    monkeypatch.setattr(sys, "argv", ["run_glue_avil.py", *map(str, words), str(tmp_path / "mine.yaml")])
+    assert run_glue_avil.main() == 0
+    assert "mine.yaml/tiny for mood with" in capsys.readouterr().out
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     for name, value in {"recipe": f"{tmp_path}/mine.yaml/tiny", "learning_rate": 0.003, "num_train_epochs": 2}.items():
         assert re.search(rf"\| `{name}` \| {value}(\.0)? \|", card)
