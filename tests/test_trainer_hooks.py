@@ -42,6 +42,7 @@ PINNED = {
     "num_examples": ["self", "dataloader"],
     "set_initial_training_values": ["self", "args", "dataloader"],
     "_prepare_for_training": ["self", "max_steps", "train_dataloader", "resume_from_checkpoint"],
+    "create_optimizer": ["self", "model"],
     "create_scheduler": ["self", "num_training_steps", "optimizer"],
     "_determine_best_metric": ["self", "metrics", "trial"],
     "_init_training_state": [

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
@@ -17,6 +19,7 @@ from ..setup.best_metric import reader_of_best_metric
 from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import has_stopped_early, restore_callbacks
 from .first_batches import check_first_batches
+from .head_rates import scale_head_rates, warn_of_unscaled_rates
 from .head_scales import scale_new_heads
 from .kept_epoch import mark_kept_epoch
 from .precision_advice import advise_bf16
@@ -105,11 +108,21 @@ class TrainingLoopMixin(Trainer):
         self.check_optimizer_of_ranks()
         runner = self.runner
         check_first_batches(runner.context, runner.method, runner.state.deltas, runner.objectives)
+        warn_of_unscaled_rates(self.optimizer, runner.context.scales)
         if resume_from_checkpoint is None:
             scale_new_heads(runner.context, runner.objectives)
         self.rehearse_metrics()
         advise_bf16(self.model, self.accelerator)
         return prepared
+
+    @multitask_hook
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """Trainer's optimizer. Heads of regressions on standardised labels have groups of their own."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.train_dataset is not None:
+            scale_head_rates(optimizer, self.model, self.runner.context.scales)
+        return optimizer
 
     @multitask_hook
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

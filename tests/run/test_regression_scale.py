@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from hf_alphavil import MultitaskConfig, MultitaskModel, MultitaskTrainer
 from hf_alphavil.methods.logit_losses import SquaredError, recognize_loss
 from hf_alphavil.modeling.output_layer import output_layer
-from hf_alphavil.setup.label_scale import scale_of
+from hf_alphavil.run.head_rates import UNIT_FREE, scale_head_rates
+from hf_alphavil.setup.label_scale import LabelScale, scale_of
 from support.bert_run import HEADS, adapted, bert_data, bert_model, bert_trainer
-from support.priced_run import ROWS, Network, priced_trainer
+from support.priced_run import ROWS, Network, priced_rows, priced_trainer
 from support.toy_run import toy_args
 
 MULTI_LABEL = "multi_label_classification"
@@ -186,3 +187,107 @@ def test_flags_are_no_regression(tmp_path, caplog):
     trainer = MultitaskTrainer(model=model, args=args, train_dataset=train, eval_dataset={"a": meta})
     assert trainer.runner.context.scales == {}
     assert "regression_scale='standardize' has no effect" in caplog.text
+
+
+OPTIMIZERS = {
+    "adamw_torch": torch.optim.AdamW,
+    "adamw_torch_fused": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
+def straight_loop(batches, labels, optimizer_class, **options):
+    """Trains a head that predicts standardised labels on a run's batches; returns its predictions of labels."""
+    model = Network()
+    groups = [
+        {"params": [p for name, p in model.named_parameters() if name.endswith("weight")], **options},
+        {"params": [p for name, p in model.named_parameters() if name.endswith("bias")], **options, "weight_decay": 0},
+    ]
+    optimizer = optimizer_class(groups)
+    for task, x, y in batches:
+        optimizer.zero_grad()
+        model(task, x, (y - labels.mean()) / labels.std() if task == "price" else y)["loss"].backward()
+        optimizer.step()
+    return lambda x: model("price", x)["logits"] * labels.std() + labels.mean()
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(2e5, 5e4), (0.04, 0.01)])
+@pytest.mark.parametrize("optim", OPTIMIZERS)
+def test_a_run_predicts_what_a_straight_loop_on_standardised_labels_does(optim, mean, spread, tmp_path):
+    settings = {"optim": optim, "learning_rate": 0.02, "weight_decay": 0.1, "lr_scheduler_type": "constant"}
+    trainer = priced_trainer(tmp_path, mean=mean, spread=spread, num_train_epochs=3, **settings)
+    trainer.train()
+    batches = list(trainer.model.seen)
+    assert {task for task, _, _ in batches} == {"class", "price"}
+    reference = straight_loop(batches, labels_of(trainer), OPTIMIZERS[optim], lr=0.02, weight_decay=0.1)
+    x = torch.stack([row["x"] for row in priced_rows("price", 20, seed=1)])
+    found, expected = trainer.model("price", x)["logits"], reference(x)
+    torch.testing.assert_close(found / spread, expected / spread, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("decoupled", [True, False])
+@pytest.mark.parametrize("optimizer_class", UNIT_FREE)
+def test_steps_on_a_head_are_those_on_the_head_of_standardised_labels(optimizer_class, decoupled):
+    """With an ε and a weight decay that matter."""
+    options = {"lr": 0.01, "weight_decay": 0.1, "eps": 0.5}
+    if optimizer_class in (torch.optim.Adam, torch.optim.NAdam):
+        options["decoupled_weight_decay"] = decoupled
+    torch.manual_seed(0)
+    features, y = torch.randn(30, 4, dtype=torch.float64), torch.randn(30, dtype=torch.float64)
+    mean, spread = 7.0, 30.0
+    ours, reference = Network(), Network()
+    with torch.no_grad():
+        ours.tasks["price"].weight.mul_(spread)
+        ours.tasks["price"].bias.mul_(spread).add_(mean)
+    for model in (ours, reference):
+        model.tasks["price"].bias.requires_grad_(False)  # Trainer gives it no weight decay
+    optimizer = optimizer_class([p for p in ours.parameters() if p.requires_grad], **options)
+    scale_head_rates(optimizer, ours, {"price": LabelScale(mean, spread)})
+    other = optimizer_class([p for p in reference.parameters() if p.requires_grad], **options)
+    for _ in range(5):
+        for model, of_model, labels, unit in (
+            (ours, optimizer, mean + spread * y, spread**2),
+            (reference, other, y, 1.0),
+        ):
+            of_model.zero_grad()
+            (model("price", features, labels)["loss"] / unit).backward()
+            of_model.step()
+    expected = mean + spread * reference("price", features)["logits"]
+    torch.testing.assert_close(ours("price", features)["logits"], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_prices_are_learnt_only_on_standardised_labels(tmp_path):
+    found = {}
+    for scale in ("standardize", "none"):
+        settings = {"num_train_epochs": 10, "learning_rate": 5e-3, "method": "alphavil", "target_task": "price"}
+        trainer = priced_trainer(tmp_path / scale, regression_scale=scale, **settings)
+        trainer.train()
+        result = trainer.predict(priced_rows("price", 40, seed=1))
+        predictions, labels = result.predictions[:, 0], result.label_ids
+        away = abs(predictions.mean() - labels.mean()) / labels.std()
+        found[scale] = (away, np.corrcoef(predictions, labels)[0, 1])
+    print(found)
+    away, correlation = found["standardize"]
+    assert away < 0.2
+    assert correlation > 0.8
+    assert found["none"][0] > 3  # the mean is still far away
+
+
+def test_a_users_optimizer_is_left_as_it_is_with_a_warning(tmp_path, caplog):
+    model = Network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = priced_trainer(tmp_path, model, optimizers=(optimizer, None), max_steps=1)
+    trainer.train()
+    assert len(optimizer.param_groups) == 1
+    assert "The steps of the optimizer on the heads of 'price' are not on the scale of their labels" in caplog.text
+
+
+def test_a_second_training_keeps_the_groups_of_heads(tmp_path, caplog):
+    trainer = priced_trainer(tmp_path, max_steps=1)
+    trainer.train()
+    groups = [len(group["params"]) for group in trainer.optimizer.param_groups]
+    trainer.train()
+    assert [len(group["params"]) for group in trainer.optimizer.param_groups] == groups == [2, 2, 1, 1]
+    assert "The steps of the optimizer" not in caplog.text
