@@ -19,6 +19,7 @@ RUNS = {
     "plain": {},
     "accumulation": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
     "lora": {"lora": True},
+    "standardized": {"regression_scale": "standardize"},
 }
 SLOW_RUNS = {
     "checkpointing": {"activation_checkpointing": True},

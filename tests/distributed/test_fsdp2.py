@@ -20,11 +20,12 @@ TOLERANCE = 1e-6  # float32: ranks' gradients are summed in another order
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The same run under both launch files. `folder` is the output."""
+    """The same run under both launch files, with a regression on standardised labels. `folder` is the output."""
     results = {}
     for config in ("ddp", "fsdp2"):
         folder = tmp_path_factory.mktemp(config)
         settings = {"output_dir": str(folder), "save_strategy": "steps", "save_steps": 3}
+        settings["regression_scale"] = "standardize"
         (run,) = fork_runs(run_bert, [settings], config, 2)
         results[config] = run | {"folder": folder}
     return results
@@ -59,6 +60,13 @@ def test_equals_ddp(runs):
             assert_close(mine["delta"][task], theirs["delta"][task])
             assert mine["delta"][task]["encoder.embeddings.word_embeddings.weight"].abs().max() > 1e-4
     assert fsdp2["eval_loss"] == pytest.approx(ddp["eval_loss"], abs=TOLERANCE)
+
+
+@pytest.mark.distributed
+def test_a_head_starts_on_its_labels_scale(runs):
+    labels = torch.tensor([row["labels"] for row in rows("sts-b", ROWS["sts-b"], seed=1)])
+    for run in runs.values():
+        assert run["epochs"][0]["theta0"]["tasks.sts-b.classifier.bias"].item() == pytest.approx(labels.mean().item())
 
 
 @pytest.mark.distributed

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification
 
 from hf_alphavil import MultitaskConfig, MultitaskModel, MultitaskTrainer
 from hf_alphavil.methods.logit_losses import SquaredError, recognize_loss
@@ -268,7 +269,6 @@ def test_prices_are_learnt_only_on_standardised_labels(tmp_path):
         predictions, labels = result.predictions[:, 0], result.label_ids
         away = abs(predictions.mean() - labels.mean()) / labels.std()
         found[scale] = (away, np.corrcoef(predictions, labels)[0, 1])
-    print(found)
     away, correlation = found["standardize"]
     assert away < 0.2
     assert correlation > 0.8
@@ -291,3 +291,38 @@ def test_a_second_training_keeps_the_groups_of_heads(tmp_path, caplog):
     trainer.train()
     assert [len(group["params"]) for group in trainer.optimizer.param_groups] == groups == [2, 2, 1, 1]
     assert "The steps of the optimizer" not in caplog.text
+
+
+def test_a_resume_is_exact(tmp_path):
+    """The head is not scaled again, and the groups of parameters find their states."""
+    settings = {"method": "alphavil", "num_train_epochs": 2, "weight_decay": 0.1, "save_strategy": "steps"}
+    whole = priced_trainer(tmp_path / "whole", save_steps=1, **settings)
+    whole.train()
+    for step in (1, whole.state.max_steps // 2, whole.state.max_steps - 1):
+        resumed = priced_trainer(tmp_path / "resumed", save_steps=1000, **settings)
+        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
+        assert resumed.history == whole.history
+        for name, tensor in whole.model.state_dict().items():
+            assert torch.equal(tensor, resumed.model.state_dict()[name]), (step, name)
+
+
+def test_a_resume_on_another_scale_is_refused(tmp_path):
+    priced_trainer(tmp_path, save_strategy="steps", save_steps=1, max_steps=2).train()
+    other = priced_trainer(tmp_path, regression_scale="none", max_steps=2)
+    with pytest.raises(ValueError, match="regression_scale=standardize, this run has none"):
+        other.train(resume_from_checkpoint=True)
+
+
+def test_an_export_predicts_labels_as_they_are(tmp_path):
+    train, meta = bert_data()
+    train["b"] = [row | {"labels": 2e5 + 5e4 * row["labels"]} for row in train["b"]]
+    args = toy_args(tmp_path, regression_scale="standardize", method="multitask", num_train_epochs=1)
+    trainer = MultitaskTrainer(model=bert_model(), args=args, train_dataset=train, eval_dataset={"a": meta})
+    trainer.train()
+    trainer.export_task("b", tmp_path / "b")
+    exported = AutoModelForSequenceClassification.from_pretrained(tmp_path / "b")
+    inputs = {name: torch.tensor([row[name] for row in train["b"]]) for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        found, expected = exported(**inputs).logits, trainer.model.eval()("b", **inputs).logits
+    assert torch.equal(found, expected)
+    assert 2e5 < found.mean() < 4e5
