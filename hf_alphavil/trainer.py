@@ -24,6 +24,7 @@ from .distributed.refusals import check_sharding
 from .distributed.wrapping import mark_unprepared, wrap_for_group
 from .evaluation import EvaluationMixin
 from .methods import METHODS
+from .methods.alphavil_plan import own_steps
 from .modeling.compilation import compile_encoder
 from .objectives.label_scales import find_label_scales
 from .reporting.mixin import ReportingMixin
@@ -245,7 +246,7 @@ class MultitaskTrainer(
         args, datasets = self.args, self.task_setup.train_datasets
         num_rows = {name: len(dataset) for name, dataset in datasets.items()}
         steps = steps_per_task(num_rows, self.global_batch_size, args.delta_fraction, args.max_phase_steps)
-        sizes: dict[str, float] = dict(steps)
+        sizes: dict[str, float] = dict(own_steps(args, steps))
         if self._num_groups > 1:
             # A phase's cost is its tokens. Reading rows may be random, so all processes use the first one's counts.
             for name, dataset in datasets.items():

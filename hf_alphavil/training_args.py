@@ -87,6 +87,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         delta_fraction (`float`, *optional*, defaults to 1.0): Fraction of rows that an epoch samples.
         max_phase_steps (`int`, *optional*): Maximum steps of a task in an epoch.
+        phase_lengths (`str`, *optional*, defaults to `"proportional"`): How tasks share the steps of separate phases:
+            `proportional` to their rows, as in the paper, `equal` or by `temperature`.
         joint_fraction (`float`, *optional*, defaults to 0.0): Fraction of steps in a joint phase; the paper has none.
         target_phase (`str`, *optional*, defaults to `"fork"`): Where the target's own steps are: a `fork`, the `last`
             phase of an epoch, after the merge, or `both`.
@@ -113,8 +115,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         task_sampling (`str`, *optional*, defaults to `"proportional"`): How joint phases mix tasks: `proportional` to
             their rows, `uniform`, by `temperature` or by task `weights`.
-        sampling_temperature (`float`, *optional*, defaults to 2.0): For `task_sampling="temperature"`: 1 is
-            proportional, infinity is uniform.
+        sampling_temperature (`float`, *optional*, defaults to 2.0): For `task_sampling="temperature"` and
+            `phase_lengths="temperature"`: 1 is proportional, infinity is uniform.
         length_grouping (`str`, *optional*, defaults to `"auto"`): Whether rows of similar length share a batch: `auto`
             where a `datasets.Dataset` or a list holds `input_ids` or lengths, `on` for every dataset, `off` never.
 

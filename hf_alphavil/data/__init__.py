@@ -9,7 +9,7 @@ from .columns import select_columns
 from .holdout import split_holdout
 from .lanes import assign_lanes, padded_tokens
 from .plan import JOINT_PHASE, TARGET_PHASE, EpochPlan, Phase
-from .sampling import allocate_steps, mixed_order, sampling_shares, steps_per_task
+from .sampling import allocate_steps, allocate_within, mixed_order, sampling_shares, steps_per_task
 from .task_dataset import BATCHES_KEY, TASK_KEY, TaskCollator, TaskConcatDataset, TaskDataset
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "TaskConcatDataset",
     "TaskDataset",
     "allocate_steps",
+    "allocate_within",
     "assign_lanes",
     "mixed_order",
     "padded_tokens",

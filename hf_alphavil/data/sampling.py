@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
@@ -130,6 +131,36 @@ def allocate_steps(total: int, shares: Mapping[str, Fraction]) -> dict[str, int]
     for task in by_remainder[: total - sum(counts.values())]:
         counts[task] += 1
     return counts
+
+
+def allocate_within(total: int, shares: Mapping[str, Fraction], most: int | None = None) -> dict[str, int]:
+    """
+    Splits `total` steps by `shares`, so that every task has at least one step and at most `most`.
+
+    Task t's quota is s · share_t within these bounds, where s makes the quotas sum to `total`. They are rounded by
+    [`allocate_steps`].
+
+    Args:
+        total (`int`): Steps to split: at least one for every task, and at most `most` for every task.
+        shares (`Mapping[str, Fraction]`): Exact shares above 0 that sum to 1.
+        most (`int`, *optional*): The most steps of a task. Defaults to no limit.
+
+    Returns:
+        `dict[str, int]`: Steps per task. They sum to `total`.
+    """
+    most = total if most is None else most
+
+    def quotas(scale: Fraction) -> dict[str, Fraction]:
+        return {task: min(max(scale * share, Fraction(1)), Fraction(most)) for task, share in shares.items()}
+
+    # The quotas' sum grows with the scale, along a line between two ends at which a task leaves or meets a bound.
+    ends = sorted({bound / share for share in shares.values() for bound in (1, most)})
+    sums = [sum(quotas(end).values()) for end in ends]
+    last = bisect_right(sums, total) - 1
+    scale = ends[last]
+    if sums[last] < total:
+        scale += (ends[last + 1] - scale) * (total - sums[last]) / (sums[last + 1] - sums[last])
+    return allocate_steps(total, {task: quota / total for task, quota in quotas(scale).items()})
 
 
 def mixed_order(counts: Mapping[str, int], seed: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ..data.plan import TARGET_PHASE, EpochPlan, Phase
+from ..data.sampling import allocate_within, sampling_shares
 from .joint import joint_phase
 from .stages import stage_schedule_range
 
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
 def not_forked(args: MultitaskSettings) -> set[str]:
     """`set[str]`: Tasks that never fork: with `target_phase="last"`, the target."""
     return {args.target_task} if args.target_phase == "last" else set()
+
+
+def own_steps(args: MultitaskSettings, steps: Mapping[str, int]) -> dict[str, int]:
+    """
+    Steps of every task's own phases in an epoch: those that the joint phase leaves, shared as `phase_lengths` says.
+
+    Pruning does not change them. Every task has at least one step, and at most its share of `max_phase_steps`.
+
+    Args:
+        args (`MultitaskSettings`): The settings.
+        steps (`Mapping[str, int]`): K_t, the steps in which every task sees its sampled rows once.
+    """
+
+    def left(count: int) -> int:
+        return max(1, round((1.0 - args.joint_fraction) * count))
+
+    proportional = {task: left(count) for task, count in steps.items()}
+    if args.phase_lengths == "proportional":
+        return proportional
+    sampling = "uniform" if args.phase_lengths == "equal" else args.phase_lengths
+    shares = sampling_shares(sampling, steps, {}, args.sampling_temperature)
+    most = None if args.max_phase_steps is None else left(args.max_phase_steps)
+    return allocate_within(sum(proportional.values()), shares, most)
 
 
 def alphavil_plan(
@@ -30,12 +54,13 @@ def alphavil_plan(
     The plan of an epoch of αVIL.
 
     By default, it is one round of forks: K_t steps of every task from θ0. All else is ours. `joint_fraction` takes a
-    share of every task's steps for a joint phase before the forks. `target_phase` adds a phase of the target after the
-    merge, instead of its fork or besides it. This phase passes through the same range of the schedule as the forks.
-    No weight scales it. `rounds_per_epoch` splits every fork and phase of the target into as many parts,
-    each with its part of the schedule. Without `merge_deltas` the forks are probes, and the last epoch, after which
-    their weights would not be used, is joint. The last `final_target_epochs` train the target alone, in as many steps
-    as any epoch, on its held-out rows too; both stages of the run pass through the whole schedule, as in STILTs.
+    share of every task's steps for a joint phase before the forks. `phase_lengths` shares the forks' steps in another
+    way ([`own_steps`]). `target_phase` adds a phase of the target after the merge, instead of its fork or besides it.
+    This phase passes through the same range of the schedule as the forks. No weight scales it. `rounds_per_epoch`
+    splits every fork and phase of the target into as many parts, each with its part of the schedule. Without
+    `merge_deltas` the forks are probes, and the last epoch, after which their weights would not be used, is joint. The
+    last `final_target_epochs` train the target alone, in as many steps as any epoch, on its held-out rows too; both
+    stages of the run pass through the whole schedule, as in STILTs.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -49,12 +74,12 @@ def alphavil_plan(
         ValueError: If no task is left to train.
     """
     target, fraction, num_rounds = args.target_task, args.joint_fraction, args.rounds_per_epoch
-    own_steps = {task: max(1, round((1.0 - fraction) * count)) for task, count in steps.items()}
+    own = own_steps(args, steps)
     least = 0 if args.merge_deltas else 1
     nominal_joint_steps = max(least, round(fraction * sum(steps.values())))
-    nominal_steps = nominal_joint_steps + sum(own_steps.values())
+    nominal_steps = nominal_joint_steps + sum(own.values())
     if args.target_phase == "both":
-        nominal_steps += own_steps[target]
+        nominal_steps += own[target]
     first_stage = num_epochs - args.final_target_epochs
     if args.final_target_epochs > 0 and epoch >= first_stage:
         schedule_range = stage_schedule_range(epoch, first_stage, args.final_target_epochs, num_epochs)
@@ -73,7 +98,7 @@ def alphavil_plan(
     boundary = nominal_joint_steps / nominal_steps
     is_joint = not args.merge_deltas and epoch + 1 == first_stage
     if is_joint:
-        joint_steps += sum(own_steps[task] for task in mixed)
+        joint_steps += sum(own[task] for task in mixed)
         boundary, num_rounds = 1.0, 0
     # With a loss of weight 0, only stale momentum would move the parameters. Skipping the fork makes δ 0.
     skipped = {task for task in mixed if args.weight_applies_to == "loss" and task_weights[task] == 0}
@@ -85,8 +110,7 @@ def alphavil_plan(
         start, end = (boundary + (1.0 - boundary) * part / num_rounds for part in (number, number + 1))
         schedule_range = in_stage(start, 1.0 if number + 1 == num_rounds else end)
         part_of = {
-            task: (number + 1) * count // num_rounds - number * count // num_rounds
-            for task, count in own_steps.items()
+            task: (number + 1) * count // num_rounds - number * count // num_rounds for task, count in own.items()
         }
         phases += [
             Phase(

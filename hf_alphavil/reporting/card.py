@@ -49,6 +49,7 @@ ALPHA_SETTINGS = (
     "weight_average",
     "prune_below",
     "prune_patience",
+    "phase_lengths",
     "joint_fraction",
     "target_phase",
     "merge_deltas",

@@ -25,6 +25,15 @@ class PhaseArguments:
             "dominate. Default: no limit."
         },
     )
+    phase_lengths: str = field(
+        default="proportional",
+        metadata={
+            "help": "How the tasks share the steps of an epoch's separate phases, whose sum stays: `proportional` to "
+            "their rows, so that each row is seen once, `equal`, or by `temperature` (`sampling_temperature`). Long "
+            "phases pass through a task's rows again, short ones take a random part of them.",
+            "choices": ("proportional", "equal", "temperature"),
+        },
+    )
     joint_fraction: float = field(
         default=0.0,
         metadata={

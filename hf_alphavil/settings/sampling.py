@@ -23,7 +23,11 @@ class SamplingArguments:
         },
     )
     sampling_temperature: float = field(
-        default=2.0, metadata={"help": "Temperature of `task_sampling=temperature`: 1 is proportional, ∞ uniform."}
+        default=2.0,
+        metadata={
+            "help": "Temperature of `task_sampling=temperature` and `phase_lengths=temperature`: 1 is proportional, "
+            "∞ uniform."
+        },
     )
     length_grouping: str = field(
         default="auto",

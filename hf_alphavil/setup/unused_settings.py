@@ -20,7 +20,9 @@ _OF_META_SET = ("alpha_data", "alpha_holdout_fraction", "per_device_meta_batch_s
 _OF_META_BATCHES = ("alpha_batch_size",)
 _OF_STEPS = ("weight_applies_to",)
 _OF_START = ("task_weights",)
-_OF_PLANS = ("joint_fraction", "target_phase", "merge_deltas", "rounds_per_epoch", "final_target_epochs")
+_OF_PLANS = (
+    "phase_lengths", "joint_fraction", "target_phase", "merge_deltas", "rounds_per_epoch", "final_target_epochs",
+)  # fmt: skip
 _OF_MIXTURES = ("task_sampling", "sampling_temperature")
 _OF_FORKS = ("phase_optimizer_state", "delta_device", "delta_dtype")
 _OF_STORED_STATES = ("optimizer_state_device", "optimizer_state_dtype")
@@ -82,7 +84,7 @@ def _unread(args: MultitaskSettings) -> Iterator[tuple[str, Sequence[str]]]:
         yield "A run without prune_below does not read", ["prune_patience"]
     if method.forks and args.phase_optimizer_state == "reset":
         yield "phase_optimizer_state='reset' keeps no state between phases and does not read", _OF_STORED_STATES
-    if args.task_sampling != "temperature":
+    if args.task_sampling != "temperature" and not (method.fits_alpha and args.phase_lengths == "temperature"):
         yield f"task_sampling={args.task_sampling!r} does not read", ["sampling_temperature"]
     if not method.fits_alpha and args.task_sampling == "weights":
         yield "task_sampling='weights' scales no step and does not read", _OF_STEPS
@@ -103,7 +105,8 @@ def _unread_by_alpha(args: MultitaskSettings) -> Iterator[tuple[str, Sequence[st
     if args.alpha_objective == "entropy":
         yield "alpha_objective='entropy' reads no labels, and therefore not", ["measure_contributions"]
     if args.joint_fraction == 0:
-        yield "joint_fraction=0, without a joint phase, does not read", _OF_MIXTURES
+        what = "joint_fraction=0, without a joint phase, does not read"
+        yield what, ["task_sampling"] if args.phase_lengths == "temperature" else _OF_MIXTURES
     normalization = args.resolved_normalize_task_weights
     if args.target_phase == "last" and normalization != "all":
         what = f"target_phase='last' with normalize_task_weights={normalization!r} keeps the target's weight and"

@@ -1,7 +1,9 @@
 """Plans, steps, rows and mixtures are pure functions, checked by hand counts and against scipy."""
 
+import math
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from hf_alphavil.data import (
     Phase,
     PlanBatchSampler,
     allocate_steps,
+    allocate_within,
     mixed_order,
     sampling_shares,
     steps_per_task,
@@ -83,6 +86,41 @@ def test_allocation_by_largest_remainders(total, steps):
     assert sum(shares.values()) == 1
     assert all(abs(counts[task] - total * share) < 1 for task, share in shares.items())
     assert allocate_steps(sum(steps.values()), shares) == steps
+
+
+@given(
+    st.dictionaries(st.text("abcdef", min_size=1), st.integers(1, 1000), min_size=1, max_size=8),
+    st.sampled_from([0.1, 0.5, 1.0, 2.0, math.inf]),
+    st.integers(0, 1000),
+)
+def test_allocation_within_bounds(steps, temperature, room):
+    total, most = sum(steps.values()), max(steps.values()) + room
+    shares = sampling_shares("temperature", steps, {}, temperature)
+    counts = allocate_within(total, shares, most)
+    assert sum(counts.values()) == total
+    assert min(counts.values()) >= 1
+    assert max(counts.values()) <= most
+    by_share = [counts[task] for task in sorted(steps, key=steps.__getitem__)]
+    assert all(one <= other + 1 for one, other in pairwise(by_share))
+    if temperature == 1:
+        assert counts == steps
+    free = [task for task in steps if 1 < counts[task] < most]
+    scales = [counts[task] / shares[task] for task in free]  # equal, were it not for the rounding
+    slack = [1 / shares[task] for task in free]
+    assert all(abs(scales[0] - scale) <= slack[0] + more for scale, more in zip(scales, slack, strict=True))
+
+
+def test_allocation_within_bounds_by_hand():
+    steps = {"target": 10, "large": 300, "small": 1}
+
+    def lengths(temperature, most=None, of=steps):
+        return allocate_within(sum(of.values()), sampling_shares("temperature", of, {}, temperature), most)
+
+    assert lengths(math.inf) == {"target": 103, "large": 104, "small": 104}
+    assert lengths(2.0) == {"target": 46, "large": 251, "small": 14}  # 311 times 3.16, 17.32 and 1, over 21.48
+    assert lengths(0.5) == {"target": 1, "large": 309, "small": 1}  # 0.3, 310.7 and 0.003
+    assert lengths(0.5, most=7, of={"a": 6, "b": 7, "c": 2}) == {"a": 7, "b": 7, "c": 1}  # 6.1, 8.3 and 0.7
+    assert lengths(0.5, most=8, of={"a": 6, "b": 7, "c": 2}) == {"a": 6, "b": 8, "c": 1}
 
 
 def test_sampling_shares():

@@ -25,7 +25,12 @@ ONE_MICRO_BATCH = {"alpha_batch_size": RUN["per_device_train_batch_size"]}
 VARIANTS = {
     "forks": {},
     "skips": {"weight_applies_to": "loss", "min_task_weight": 0.0, "alpha_learning_rate": 6.0, "alpha_steps": 12},
-    "evaluates": {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True},
+    "evaluates": {
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "load_best_model_at_end": True,
+        "phase_lengths": "equal",
+    },
 }
 SLOW_VARIANTS = {
     "reset": {

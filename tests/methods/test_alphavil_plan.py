@@ -23,6 +23,17 @@ CASES = {
     "final": {"final_target_epochs": 1},
     "final_last": {"final_target_epochs": 2, "target_phase": "last", "warmup_steps": 4},
     "final_probes": {"final_target_epochs": 1, "merge_deltas": False, "joint_fraction": 0.5, "num_train_epochs": 4},
+    "equal": {"phase_lengths": "equal"},
+    "equal_last_final": {"phase_lengths": "equal", "target_phase": "last", "final_target_epochs": 1},
+    "tempered": {"phase_lengths": "temperature", "sampling_temperature": 0.5},
+    "tempered_both": {
+        "phase_lengths": "temperature",
+        "sampling_temperature": 3.0,
+        "target_phase": "both",
+        "joint_fraction": 0.3,
+        "rounds_per_epoch": 2,
+    },
+    "equal_probes": {"phase_lengths": "equal", "merge_deltas": False, "joint_fraction": 0.5},
     "rounds": {"rounds_per_epoch": 2},
     "rounds_last": {"rounds_per_epoch": 3, "target_phase": "last", "alpha_batch_size": 16},
     "rounds_both_final": {
@@ -40,6 +51,8 @@ PHASES = {
     "probes": ({JOINT_PHASE: 9, "a": 2, "b": 3, "c": 1}, {JOINT_PHASE: 15}, 3, 5),
     "final": ({"a": 5, "b": 7, "c": 3}, {TARGET_PHASE: 15}, 5, 15),
     "rounds": ({"a": 5, "b": 7, "c": 3},) * 2 + (5, 5),
+    "equal": ({"a": 5, "b": 5, "c": 5},) * 2 + (5, 5),
+    "tempered": ({"a": 4, "b": 9, "c": 2},) * 2 + (4, 4),  # 15 times 25, 49 and 9, over 83
 }
 
 
@@ -105,7 +118,9 @@ def test_an_epoch_without_forks_keeps_the_totals_and_reads_no_labels_under_entro
     assert "meta_loss" not in alone
 
 
-def test_the_target_s_own_epochs_train_on_the_held_out_rows(tmp_path, monkeypatch):
+@pytest.fixture
+def epochs(monkeypatch):
+    """The rows of every epoch, in order."""
     epochs, batches_of = [], PlanBatchSampler.__iter__
 
     def recorded(sampler):
@@ -114,6 +129,40 @@ def test_the_target_s_own_epochs_train_on_the_held_out_rows(tmp_path, monkeypatc
         return iter(batches)
 
     monkeypatch.setattr(PlanBatchSampler, "__iter__", recorded)
+    return epochs
+
+
+def test_long_phases_pass_through_their_rows_again_and_short_ones_take_a_part(tmp_path, epochs):
+    run_toy(tmp_path, phase_lengths="equal", num_train_epochs=2)
+    ends = {"a": (0, 37), "b": (37, 87), "c": (87, 110)}
+    drawn = [
+        {t: Counter(row for row in rows if low <= row < high) for t, (low, high) in ends.items()} for rows in epochs
+    ]
+    for of_epoch in drawn:
+        assert {task: counts.total() for task, counts in of_epoch.items()} == {"a": 40, "b": 40, "c": 40}
+        assert set(of_epoch["a"].values()) == set(of_epoch["c"].values()) == {1, 2}
+        assert len(of_epoch["a"]) == 37
+        assert len(of_epoch["b"]) == 40
+        assert len(of_epoch["c"]) == 23
+    assert drawn[0]["b"] != drawn[1]["b"]
+
+
+def test_lengths_stay_when_a_task_is_pruned_or_the_steps_are_capped(tmp_path):
+    method = toy_trainer(tmp_path, phase_lengths="equal").runner.method
+    method.pruning.pruned.append("b")
+    plan = method.plan(1, {"a": 1, "b": 300, "c": 5})
+    assert ([phase.num_steps for phase in plan.phases], plan.nominal_steps) == ([102, 102], 306)
+    settings = {
+        "phase_lengths": "temperature",
+        "sampling_temperature": 0.1,
+        "max_phase_steps": 8,
+        "joint_fraction": 0.5,
+    }
+    plan = toy_trainer(tmp_path, **settings).runner.method.plan(0, {"a": 6, "b": 8, "c": 4})
+    assert {phase.name: phase.num_steps for phase in plan.phases} == {JOINT_PHASE: 9, "a": 4, "b": 4, "c": 1}
+
+
+def test_the_target_s_own_epochs_train_on_the_held_out_rows(tmp_path, epochs):
     settings = {"alpha_data": "train_holdout", "final_target_epochs": 1, "num_train_epochs": 2}
     trainer = toy_trainer(tmp_path, **settings)
     held_out = trainer.train_datasets["a"].dataset.dataset, trainer.meta_set.dataset.indices
@@ -175,6 +224,7 @@ RESUMED = {
     "rounds": {"rounds_per_epoch": 2, "max_phase_steps": 3, "save_steps": 2},
     "probes": {"merge_deltas": False, "joint_fraction": 0.5, "max_phase_steps": 2},
     "both": {"target_phase": "both", "joint_fraction": 0.4, "max_phase_steps": 2},
+    "equal": {"phase_lengths": "equal", "delta_fraction": 0.4, "save_steps": 2},
 }
 
 

@@ -123,6 +123,7 @@ def straight_line_avil(
     per_step_rows,
     delta_fraction=1.0,
     max_phase_steps=None,
+    phase_lengths="proportional",
     joint_fraction=0.0,
     target_phase="fork",
     merge_deltas=True,
@@ -164,6 +165,7 @@ def straight_line_avil(
 ):
     """Run αVIL and return one record per epoch. The model itself is not changed: read the last record's "theta"."""
     for value, allowed in [
+        (phase_lengths, ("proportional", "equal", "temperature")),
         (target_phase, ("fork", "last", "both")),
         (task_sampling, ("proportional", "uniform", "temperature", "weights")),
         (phase_optimizer_state, ("per_task", "reset")),
@@ -214,6 +216,10 @@ def straight_line_avil(
     if joint_fraction > 0:
         J = round(joint_fraction * sum(K.values()))
         k = {t: max(1, round((1 - joint_fraction) * K[t])) for t in tasks}
+    if phase_lengths != "proportional":
+        k = joint_counts(
+            sum(k.values()), {t: 1 if phase_lengths == "equal" else K[t] ** (1 / sampling_temperature) for t in tasks}
+        )
     if not merge_deltas:
         J = max(1, J)
     N = J + sum(k.values()) + (k[target] if target_phase == "both" else 0)

@@ -48,6 +48,7 @@ VALUES = {
     "prune_patience": [1, 2, 0],
     "delta_fraction": [0.1, 0.5, 1.0, 0.0, NAN],
     "max_phase_steps": [1, 3, 100, 0],
+    "phase_lengths": ["proportional", "equal", "temperature", "weights"],
     "joint_fraction": [0.0, 0.5, 0.99, 1.0],
     "target_phase": ["fork", "last", "both", "first"],
     "merge_deltas": [True, False],

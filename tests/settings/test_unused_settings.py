@@ -74,6 +74,13 @@ from support.toy_run import toy_trainer
         ({"prune_patience": 3, "prune_below": 0.2}, ""),
         ({"task_sampling": "uniform"}, "task_sampling"),
         ({"task_sampling": "temperature", "sampling_temperature": 3.0}, "task_sampling sampling_temperature"),
+        ({"phase_lengths": "temperature", "sampling_temperature": 3.0}, ""),
+        ({"phase_lengths": "temperature", "sampling_temperature": 3.0, "task_sampling": "uniform"}, "task_sampling"),
+        ({"phase_lengths": "equal", "sampling_temperature": 3.0}, "sampling_temperature"),
+        (
+            {"method": "diw", "alpha_steps": 10, "phase_lengths": "temperature", "sampling_temperature": 3.0},
+            "phase_lengths sampling_temperature",
+        ),
         ({"task_sampling": "uniform", "joint_fraction": 0.5}, ""),
         ({"sampling_temperature": 3.0, "joint_fraction": 0.5}, "sampling_temperature"),
         ({"task_sampling": "temperature", "sampling_temperature": 3.0, "joint_fraction": 0.5}, ""),
