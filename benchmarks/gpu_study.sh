@@ -20,7 +20,7 @@ cd "$(dirname "$0")/.."
 mkdir -p "$output"
 export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 python=${PYTHON:-python3}
-cores=$(nproc)
+cores=$(nproc --all)
 jobs=${JOBS:-$((cores > 3 ? cores - 2 : 1))}
 end=$(($(date +%s) + $(awk "BEGIN { print int(60 * ${MINUTES:-8}) }")))
 status=0
