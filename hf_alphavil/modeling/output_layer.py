@@ -20,9 +20,6 @@ def output_layer(model: nn.Module, task: str) -> nn.Linear | None:
     """
     by_task = (module for module in unwrap_peft(model).modules() if isinstance(module, nn.ModuleDict))
     head = next((module[task] for module in by_task if task in module), None)
-    layers = [] if head is None else [module for module in head.modules() if _is_output(module)]
-    return layers[-1] if layers else None
-
-
-def _is_output(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) and module.out_features == 1 and module.weight.requires_grad
+    layers = [] if head is None else [module for module in head.modules() if isinstance(module, nn.Linear)]
+    trained = [layer for layer in layers if layer.out_features == 1 and layer.weight.requires_grad]
+    return trained[-1] if trained else None

@@ -13,7 +13,7 @@ from hf_alphavil.modeling.output_layer import output_layer
 from hf_alphavil.run.head_rates import UNIT_FREE, scale_head_rates
 from hf_alphavil.setup.label_scale import LabelScale, scale_of
 from support.bert_run import HEADS, adapted, bert_data, bert_model, bert_trainer
-from support.priced_run import ROWS, Network, priced_rows, priced_trainer
+from support.priced_run import MEAN, ROWS, SPREAD, Network, priced_rows, priced_trainer
 from support.toy_run import toy_args
 
 MULTI_LABEL = "multi_label_classification"
@@ -226,6 +226,50 @@ def test_a_run_predicts_what_a_straight_loop_on_standardised_labels_does(optim, 
     x = torch.stack([row["x"] for row in priced_rows("price", 20, seed=1)])
     found, expected = trainer.model("price", x)["logits"], reference(x)
     torch.testing.assert_close(found / spread, expected / spread, rtol=0, atol=1e-8)
+
+
+METHODS_COMPARED = {
+    "alphavil": {"method": "alphavil"},
+    "layers": {"method": "alphavil", "alpha_granularity": "layer", "alpha_optimizer": "adam"},
+    "lbfgs": {"method": "alphavil", "alpha_optimizer": "lbfgs", "alpha_l2": 0.01},
+    "secant": {"method": "alphavil", "alpha_optimizer": "secant"},
+    "tawt": {"method": "tawt"},
+    "pcgrad": {"method": "pcgrad"},
+    "gradnorm": {"method": "gradnorm"},
+    "auxilearn": {"method": "auxilearn"},
+    "uw": {"method": "uw"},
+}
+
+
+def flat_numbers(value):
+    """All numbers in a history's entry, in order."""
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value)]
+    if isinstance(value, (list, tuple)):
+        return [number for part in value for number in flat_numbers(part)]
+    return [float(value)] if isinstance(value, (int, float)) else []
+
+
+@pytest.mark.parametrize("target", ["price", "class"])
+@pytest.mark.parametrize("name", METHODS_COMPARED)
+def test_a_method_sees_what_it_would_see_on_standardised_labels(name, target, tmp_path):
+    """Its weights, losses and contributions are those of a run whose rows have such labels."""
+    settings = {"target_task": target, "num_train_epochs": 2, **METHODS_COMPARED[name]}
+    run = priced_trainer(tmp_path / "1", **settings)
+    scale = run.runner.context.scales["price"]
+    other = priced_trainer(
+        tmp_path / "2", mean=(MEAN - scale.mean) / scale.spread, spread=SPREAD / scale.spread,
+        regression_scale="none", **settings,
+    )  # fmt: skip
+    run.train()
+    other.train()
+    assert len(run.history) == 2
+    for mine, theirs in zip(run.history, other.history, strict=True):
+        assert mine.keys() == theirs.keys()
+        assert flat_numbers(mine) == pytest.approx(flat_numbers(theirs), rel=1e-6, abs=1e-7)
+    x = torch.stack([row["x"] for row in priced_rows("price", 20, seed=1)])
+    expected = scale.mean + scale.spread * other.model("price", x)["logits"]
+    torch.testing.assert_close(run.model("price", x)["logits"] / SPREAD, expected / SPREAD, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("decoupled", [True, False])
