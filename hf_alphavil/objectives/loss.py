@@ -220,10 +220,10 @@ class TaskObjective:
                     raise ValueError(f"the model's logits and the labels {self.label_name!r} must be one tensor each")
                 of_batch = list(in_order[index * self.micro_batch_size :][:length])
                 loss = self._loss(outputs).item()
-                values = [to_numpy(logits), to_numpy(labels)]
+                predicted, wanted = to_numpy(logits), to_numpy(labels)
                 if self.scale is not None:
-                    values = [self.scale.standardized(of_rows) for of_rows in values]
-                own.append((index, Predictions(of_batch, *values, loss)))
+                    predicted, wanted = self.scale.standardized(predicted), self.scale.standardized(wanted)
+                own.append((index, Predictions(of_batch, predicted, wanted, loss)))
         everywhere = sorted((part for parts in gather_object([own]) for part in parts), key=lambda part: part[0])
         return [prediction for _, prediction in everywhere if prediction.rows]
 

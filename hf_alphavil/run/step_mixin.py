@@ -91,7 +91,7 @@ class TrainingStepMixin(Trainer):
         task = inputs[TASK_KEY]
         smoother = smoother_for(self.label_smoother, self.task_setup.kinds.get(task), inputs)
         with temporarily(self, label_smoother=smoother):
-            computed = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            computed: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if (scale := self._scales.get(task)) is None:
             return computed
         return (scale.loss(computed[0]), computed[1]) if return_outputs else scale.loss(computed)
