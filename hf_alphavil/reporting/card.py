@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..methods import METHODS, Method
 from ..methods.options import read_options
+from ..setup.unused_settings import unread_settings
 from . import CardScore, CardTask, write_model_card
 from .history import best_was_loaded
 
@@ -29,10 +30,13 @@ SETTINGS = (
     "regression_scale",
     "seed",
 )
-#: Settings that affect only methods with separate phases, only methods with a meta set, and only methods that fit α.
-PHASE_SETTINGS = ("delta_fraction", "phase_optimizer_state", "task_sampling", "weight_applies_to")
-META_SETTINGS = ("alpha_data",)
-ALPHA_SETTINGS = (
+#: Settings of multitask training. A card lists those that the method reads.
+MULTITASK_SETTINGS = (
+    "delta_fraction",
+    "phase_optimizer_state",
+    "task_sampling",
+    "weight_applies_to",
+    "alpha_data",
     "alpha_steps",
     "alpha_learning_rate",
     "alpha_tolerance",
@@ -65,12 +69,8 @@ def settings_of(method: type[Method]) -> tuple[str, ...]:
     Args:
         method (`type[Method]`): The method.
     """
-    return (
-        SETTINGS
-        + (PHASE_SETTINGS if method.separates_phases else ())
-        + (META_SETTINGS if method.needs_meta_set else ())
-        + (ALPHA_SETTINGS if method.fits_alpha else ())
-    )
+    unread = unread_settings(method.name)
+    return SETTINGS + tuple(name for name in MULTITASK_SETTINGS if name not in unread)
 
 
 def last_scores(log_history: list[dict[str, Any]], tasks: list[str], best_step: int | None = None) -> list[CardScore]:

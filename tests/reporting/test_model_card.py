@@ -6,7 +6,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from hf_alphavil.methods import METHODS
 from hf_alphavil.reporting import CardScore, CardTask, write_model_card
+from hf_alphavil.reporting.card import MULTITASK_SETTINGS, SETTINGS, settings_of
 from hf_alphavil.reporting.model_card import is_hub_id
 from support.example_run import HISTORY
 
@@ -156,3 +158,12 @@ def test_the_card_has_paper_usage_and_plot(tmp_path):
 def test_unknown_tasks_are_refused(tmp_path):
     with pytest.raises(ValueError, match="the card has no task 'cb', only mrpc, rte: pass a CardTask"):
         write(tmp_path, target="cb")
+
+
+def test_a_card_lists_the_settings_that_the_method_reads():
+    listed = {name: set(settings_of(method)) - set(SETTINGS) for name, method in METHODS.items()}
+    assert listed["alphavil"] == set(MULTITASK_SETTINGS)
+    assert listed["single"] == {"delta_fraction"}
+    assert listed["multitask"] == {"delta_fraction", "task_sampling", "weight_applies_to"}
+    assert listed["forkmerge"] == {"delta_fraction", "phase_optimizer_state", "alpha_data"}
+    assert listed["hydalearn"] == {"delta_fraction", "alpha_data", "alpha_batch_size"}
