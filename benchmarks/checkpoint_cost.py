@@ -96,8 +96,8 @@ def make_trainers(size: str, folder: Path) -> tuple[Trainer, MultitaskTrainer]:
         data_collator=TargetCollator(),
     )
     args = MultitaskTrainingArguments(
-        output_dir=str(folder / "alphavil"), target_task=TASKS[0], num_train_epochs=2, alpha_steps=1,
-        alpha_data="validation", alpha_batch_size=META_ROWS, **common,
+        output_dir=str(folder / "alphavil"), target_task=TASKS[0], alphavil_preset="paper", num_train_epochs=2,
+        alpha_steps=1, alpha_data="validation", alpha_batch_size=META_ROWS, **common,
     )  # fmt: skip
     ours = MultitaskTrainer(
         model=MultitaskModel(MultitaskConfig(encoder=config, tasks=heads)),

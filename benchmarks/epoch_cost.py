@@ -218,7 +218,7 @@ class Epoch:
         with tempfile.TemporaryDirectory() as folder:
             args = MultitaskTrainingArguments(
                 target_task=next(iter(self.rows)), max_length=MAX_LENGTH, length_grouping="on",
-                max_phase_steps=self.options.max_phase_steps, **VARIANTS[variant],
+                max_phase_steps=self.options.max_phase_steps, alphavil_preset="paper", **VARIANTS[variant],
                 **settings_of(self.options, folder),
             )  # fmt: skip
             trainer = RecordingTrainer(

@@ -123,7 +123,8 @@ def measure(config: PreTrainedConfig, settings: dict[str, str] | None) -> dict[s
             trainer = Trainer(model=model, args=args, train_dataset=rows, data_collator=TargetCollator())
         else:
             args = MultitaskTrainingArguments(
-                target_task=TASKS[0], num_train_epochs=EPOCHS, alpha_steps=2, alpha_data="validation",
+                target_task=TASKS[0], alphavil_preset="paper", num_train_epochs=EPOCHS, alpha_steps=2,
+                alpha_data="validation",
                 alpha_batch_size=META_ROWS, **settings, **common,
             )  # fmt: skip
             trainer = MultitaskTrainer(

@@ -66,6 +66,7 @@ def seconds_of(method: str, encoder: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
         args = MultitaskTrainingArguments(
             output_dir=folder, target_task=TASKS[0], method=method, use_cpu=True, disable_tqdm=True, report_to=[],
+            alphavil_preset="paper" if method == "alphavil" else "joint",
             save_strategy="no", logging_strategy="no", num_train_epochs=2, per_device_train_batch_size=BATCH_SIZE,
             # As many batches of the target as the others take from all tasks.
             max_steps=2 * BATCHES_PER_TASK * len(TASKS) if method == "single" else -1,

@@ -88,6 +88,7 @@ def measure(arguments: argparse.Namespace) -> Measured:
     args = MultitaskTrainingArguments(
         output_dir=tempfile.mkdtemp(),
         target_task=TASKS[0],
+        alphavil_preset="paper",
         delta_fraction=arguments.delta_fraction,
         per_device_train_batch_size=arguments.batch_size,
         num_train_epochs=1,

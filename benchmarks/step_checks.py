@@ -115,7 +115,11 @@ def make_trainer(workload: Workload, rows: dict[str, Rows], settings: dict[str, 
     trainer = MultitaskTrainer(
         model=workload.model(),
         args=MultitaskTrainingArguments(
-            target_task=next(iter(rows)), max_length=MAX_LENGTH, length_grouping="on", **settings
+            target_task=next(iter(rows)),
+            alphavil_preset="paper",
+            max_length=MAX_LENGTH,
+            length_grouping="on",
+            **settings,
         ),
         train_dataset=rows,
         processing_class=workload.tokenizer,

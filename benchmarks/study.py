@@ -62,6 +62,7 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", type=Path, help="YAML file")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines, one per finished run")
+    parser.add_argument("--methods", nargs="+", help="names in the preset (default: all)")
     add_run_options(parser)
     return parser
 
@@ -78,7 +79,11 @@ def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) ->
         `int`: The exit status: 1 if a run failed.
     """
     deadline = Deadline(options.minutes)
-    specs = list(specs_of(yaml.safe_load(options.preset.read_text())))
+    preset = yaml.safe_load(options.preset.read_text())
+    if unknown := set(options.methods or ()) - set(preset["methods"]):
+        names = ", ".join(preset["methods"])
+        raise SystemExit(f"--methods: {options.preset} has no {', '.join(sorted(unknown))}, but {names}")
+    specs = [spec for spec in specs_of(preset) if options.methods is None or spec["name"] in options.methods]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     results = read_results(options.output)
     waiting = [spec for spec in options.shard.of(specs) if id_of(spec) not in results]

@@ -28,13 +28,15 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         target_task (`str`): The task that the auxiliaries should help. Required with several tasks.
         max_length (`int`, *optional*, defaults to 128): Tokens per sequence.
-        regression_scale (`str`, *optional*, defaults to `"none"`): The scale on which regressions are trained: `none`,
-            that of their labels, as Trainer does, or `standardize`, which divides their loss by the labels' variance.
+        regression_scale (`str`, *optional*, defaults to `"standardize"`): The scale on which regressions are
+            trained: `standardize`, labels of mean 0 and variance 1, or `none`, that of their labels, as Trainer does.
         eval_auxiliaries (`bool`, *optional*, defaults to `False`): Whether `evaluate()` also scores the auxiliaries.
 
         > Method (`settings/method.py`)
 
-        method (`str`, *optional*, defaults to `"alphavil"`): A name in `METHODS`; the default is the paper's method.
+        method (`str`, *optional*, defaults to `"alphavil"`): A name in `METHODS`.
+        alphavil_preset (`str`, *optional*, defaults to `"joint"`): αVIL's settings where you give none: `joint` or
+            `paper`, the paper's algorithm.
         method_kwargs (`dict` or JSON `str`, *optional*): The method's options.
 
         > α (`settings/alpha.py`)
@@ -43,8 +45,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
         alpha_learning_rate (`float`, *optional*, defaults to 0.1): Step size. With `sgd`, its unit adapts to the loss.
         alpha_tolerance (`float`, *optional*, defaults to 0.0): `sgd` and `adam` end the steps once two of them have
             lowered the objective by less than this share of its value. 0 takes all steps, as the paper does.
-        alpha_optimizer (`str`, *optional*, defaults to `"sgd"`): `sgd` (the paper's), `adam`, `lbfgs`,
-            `gradient_free` or `secant`.
+        alpha_optimizer (`str`, *optional*): `sgd` (the paper's), `adam`, `lbfgs`, `gradient_free`, `secant` or `auto`.
+            Defaults to `auto`, with the preset `paper` to `sgd`.
         alpha_objective (`str`, *optional*, defaults to `"loss"`): `loss` (the paper's), `metric` or `entropy`.
         alpha_granularity (`str`, *optional*, defaults to `"task"`): One α per `task` (the paper's) or per `layer`.
         alpha_l1, alpha_l2 (`float`, *optional*, defaults to 0.0): Penalties on α's distance from its start.
@@ -54,7 +56,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
         alpha_batch_size (`int`, *optional*, defaults to 64): Rows of the meta set per α step.
         alpha_data (`str`, *optional*, defaults to `"train_holdout"`): Rows that α is fitted on: `train_holdout`, which
             keeps validation scores honest, `train`, `validation` (the paper's) or `test`.
-        alpha_holdout_fraction (`float`, *optional*, defaults to 0.1): Fraction of the target's rows held out for α.
+        alpha_holdout_fraction (`float`, *optional*): Fraction of the target's rows held out for α. Defaults to 0.3,
+            with the preset `paper` to 0.1.
         alpha_acceptance (`str`, *optional*, defaults to `"fit"`): Rows on which α is accepted: those of the `fit`, or
             a `held_out` half of the meta set.
         alpha_applies_to (`str`, *optional*, defaults to `"all"`): Parameters that α scales: `all` (the paper's) or
@@ -89,14 +92,15 @@ class MultitaskTrainingArguments(MultitaskSettings):
         max_phase_steps (`int`, *optional*): Maximum steps of a task in an epoch.
         phase_lengths (`str`, *optional*, defaults to `"proportional"`): How tasks share the steps of separate phases:
             `proportional` to their rows, as in the paper, `equal` or by `temperature`.
-        joint_fraction (`float`, *optional*, defaults to 0.0): Fraction of steps in a joint phase; the paper has none.
+        joint_fraction (`float`, *optional*): Fraction of steps in a joint phase. Defaults to 0.8, with the preset
+            `paper`, whose algorithm has none, to 0.
         target_phase (`str`, *optional*, defaults to `"fork"`): Where the target's own steps are: a `fork`, the `last`
             phase of an epoch, after the merge, or `both`.
         merge_deltas (`bool`, *optional*, defaults to `True`): Whether deltas are merged; otherwise they only set the
             weights of a joint phase.
         rounds_per_epoch (`int`, *optional*, defaults to 1): Rounds of forks and merge in an epoch.
-        final_target_epochs (`int`, *optional*, defaults to 0): Last epochs, which train the target alone,
-            on its held-out rows too.
+        final_target_epochs (`int`, *optional*): Last epochs, which train the target alone, on its held-out rows too.
+            Defaults to a third of the run's, with the preset `paper` to 0.
         phase_optimizer_state (`str`, *optional*, defaults to `"per_task"`): `per_task` keeps every task's optimizer
             state between epochs; `reset` starts each phase without state.
         optimizer_state_device (`str`, *optional*, defaults to `"device"`): Where `per_task` keeps optimizer states

@@ -56,6 +56,8 @@ CHANGES_WITH_WARNING = frozenset([
 MAY_CHANGE = frozenset([
     # Places and devices
     "output_dir", "use_cpu", "optimizer_state_device", "local_rank", "save_on_each_node",
+    # The settings that a preset fills in are compared
+    "alphavil_preset",
     # Processes: the phases that each of them runs are compared
     "phase_parallel", "phase_group_size", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
     "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout",

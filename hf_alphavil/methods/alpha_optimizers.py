@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .alpha_optimizer_base import AlphaOptimizer, AlphaTrajectory, Progress
 from .alpha_problem import AlphaProblem
+from .auto_optimizer import FirstThatCan
 from .meta_rows import meta_batches
 from .objective import Objective
 from .secant import Secant
@@ -236,6 +237,24 @@ ALPHA_OPTIMIZERS: dict[str, type[AlphaOptimizer]] = {
 }
 
 
+def alpha_optimizer_of(args: MultitaskSettings) -> str:
+    """
+    The name in `alpha_optimizer`, or what `auto` stands for, as far as settings tell.
+
+    `auto` is `gradient_free` for a metric; `sgd` where α is fitted by layer, on an entropy or with an l1 penalty; else
+    `secant`, unless the target's loss or the number of tasks does not allow it ([`FirstThatCan`]).
+
+    Args:
+        args (`MultitaskSettings`): The settings.
+    """
+    if args.alpha_optimizer != "auto":
+        return args.alpha_optimizer
+    if args.alpha_objective == "metric":
+        return "gradient_free"
+    needs_gradients = args.alpha_objective == "entropy" or args.alpha_granularity == "layer" or args.alpha_l1 > 0
+    return "sgd" if needs_gradients else "secant"
+
+
 def make_alpha_optimizer(args: MultitaskSettings) -> AlphaOptimizer:
     """
     Creates the optimizer that `alpha_optimizer` selects.
@@ -243,16 +262,14 @@ def make_alpha_optimizer(args: MultitaskSettings) -> AlphaOptimizer:
     Args:
         args (`MultitaskSettings`): The settings.
     """
-    if args.alpha_optimizer in ("sgd", "adam"):
-        return GradientDescent(
-            args.alpha_optimizer,
-            args.alpha_steps,
-            args.alpha_learning_rate,
-            args.alpha_batch_size,
-            args.alpha_tolerance,
-        )
-    if args.alpha_optimizer == "lbfgs":
-        return LBFGS(args.alpha_steps)
-    if args.alpha_optimizer == "gradient_free":
-        return DirectSearch(args.alpha_steps, args.alpha_learning_rate)
-    return Secant(args.alpha_steps, args.alpha_learning_rate)
+    name, steps, rate = alpha_optimizer_of(args), args.alpha_steps, args.alpha_learning_rate
+    if name == "lbfgs":
+        return LBFGS(steps)
+    if name == "gradient_free":
+        return DirectSearch(steps, rate)
+    secant = Secant(steps, rate)
+    if args.alpha_optimizer == "secant":
+        return secant
+    descent = "adam" if name == "adam" else "sgd"
+    by_gradients = GradientDescent(descent, steps, rate, args.alpha_batch_size, args.alpha_tolerance)
+    return FirstThatCan((name, secant), (descent, by_gradients)) if name == "secant" else by_gradients

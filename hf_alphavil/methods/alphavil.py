@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ..data.plan import EpochPlan
+from ..settings.presets import last_epochs
 from .alpha import fit_alpha, mean_over_encoder
 from .alpha_optimizers import make_alpha_optimizer
 from .alpha_problem import AlphaProblem
@@ -121,19 +122,24 @@ class AlphaVIL(Method):
         self.alpha_optimizer.check(meta, rows, num_forks * len(deltas.groups))
 
     @property
+    def num_last_epochs(self) -> int:
+        """`int`: Epochs at the end of the run that train the target alone."""
+        return last_epochs(self.args.final_target_epochs, self.num_epochs)
+
+    @property
     def plan_settings(self) -> dict[str, Any]:
         # Only then do plans depend on the length of the run.
-        ends_differently = self.args.final_target_epochs > 0 or not self.args.merge_deltas
+        ends_differently = self.num_last_epochs > 0 or not self.args.merge_deltas
         return {"num_epochs": self.num_epochs} if ends_differently else {}
 
     def begin(self, num_epochs: int) -> None:
         super().begin(num_epochs)
         args = self.args
         least = 1 if args.merge_deltas else 2
-        if num_epochs - args.final_target_epochs < least:
+        if (left := num_epochs - self.num_last_epochs) < least:
             raise ValueError(
-                f"final_target_epochs={args.final_target_epochs} and merge_deltas={args.merge_deltas} leave "
-                f"{num_epochs - args.final_target_epochs} of the run's {num_epochs} epochs to αVIL, which needs "
+                f"final_target_epochs={self.num_last_epochs} and merge_deltas={args.merge_deltas} leave "
+                f"{left} of the run's {num_epochs} epochs to αVIL, which needs "
                 f"{least}: lower `final_target_epochs`, or raise `num_train_epochs` (or `max_steps`)"
             )
 
@@ -220,7 +226,7 @@ class AlphaVIL(Method):
         args = self.args
         objective = self._meta_objective(objectives)
         loss = objective.loss(acceptance_rows(objective))
-        trains_only_target = epoch >= self.num_epochs - args.final_target_epochs
+        trains_only_target = epoch >= self.num_epochs - self.num_last_epochs
         return EpochRecord(
             meta_values=[loss],
             objective="entropy" if args.alpha_objective == "entropy" else "loss",

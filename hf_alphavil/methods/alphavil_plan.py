@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..data.plan import TARGET_PHASE, EpochPlan, Phase
 from ..data.sampling import allocate_within, sampling_shares
+from ..settings.presets import last_epochs
 from .joint import joint_phase
 from .stages import stage_schedule_range
 
@@ -80,15 +81,16 @@ def alphavil_plan(
     nominal_steps = nominal_joint_steps + sum(own.values())
     if args.target_phase == "both":
         nominal_steps += own[target]
-    first_stage = num_epochs - args.final_target_epochs
-    if args.final_target_epochs > 0 and epoch >= first_stage:
-        schedule_range = stage_schedule_range(epoch, first_stage, args.final_target_epochs, num_epochs)
+    num_last = last_epochs(args.final_target_epochs, num_epochs)
+    first_stage = num_epochs - num_last
+    if num_last > 0 and epoch >= first_stage:
+        schedule_range = stage_schedule_range(epoch, first_stage, num_last, num_epochs)
         alone = Phase(TARGET_PHASE, ((target,),) * nominal_steps, schedule_range=schedule_range)
         # No α is fitted any more, so nothing needs rows that were not trained on.
         return EpochPlan(epoch, (alone,), nominal_steps, trains_held_out=True)
 
     def in_stage(start: float, end: float) -> tuple[float, float]:
-        if args.final_target_epochs == 0:
+        if num_last == 0:
             return start, end
         first, last = stage_schedule_range(epoch, 0, first_stage, num_epochs)
         return first + (last - first) * start, first + (last - first) * end

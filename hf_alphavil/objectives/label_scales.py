@@ -58,7 +58,6 @@ def find_label_scales(
     """
     if args.regression_scale != "standardize":
         return {}
-    tell = logger.warning if "regression_scale" in args.given else logger.info
     scales, base = {}, unwrap_peft(model)
     with unchanged_generators():
         for task, dataset in setup.train_datasets.items():
@@ -70,16 +69,14 @@ def find_label_scales(
                 continue
             scale = scale_of(dataset.labels() or ())
             if scale is None:
-                tell("Task %r is trained on the scale of its labels, because they have no finite spread.", task)
+                logger.warning("Task %r is trained on its labels as they are: they have no finite spread.", task)
             elif has_own_loss or not (
                 isinstance(base, MultitaskModel) or _has_squared_error(base, dataset, accelerator, collate)
             ):
-                tell("Task %r is trained on the scale of its labels, because its loss is no squared error.", task)
+                logger.info("Task %r is trained on its labels as they are: its loss is no squared error.", task)
             else:
                 scales[task] = scale
                 logger.info("Task %r is trained on labels of mean %g and spread %g.", task, scale.mean, scale.spread)
-    if not scales:
-        tell("regression_scale='standardize' has no effect: no task is trained by the squared error of one output.")
     return scales
 
 

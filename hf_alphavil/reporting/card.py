@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.plan import TARGET_PHASE
 from ..methods import METHODS, Method
 from ..methods.options import read_options
 from ..setup.unused_settings import unread_settings
@@ -161,7 +162,8 @@ def write_run_card(
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,
         meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
-        meta_rows_trained_in_the_end=method.fits_alpha and args.final_target_epochs > 0,
+        meta_rows_trained_in_the_end=args.final_target_epochs != 0
+        and any(set(entry["phase_steps"]) == {TARGET_PHASE} for entry in history),
         selected_on="validation" if is_best else None,
         base_model=base_model or _base_model(model),
         training=settings | options | {"processes": args.world_size},

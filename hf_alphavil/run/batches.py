@@ -23,7 +23,7 @@ def plan_rows(runner: PlanRunner) -> tuple[TaskConcatDataset, PlanBatchSampler]:
     datasets, meta = setup.train_datasets, setup.meta_set
     lengths = {name: setup.lengths.of(dataset) for name, dataset in datasets.items()}
     rows, held_out = list(datasets.values()), None
-    if args.final_target_epochs > 0 and args.alpha_data == "train_holdout" and meta is not None:
+    if args.final_target_epochs != 0 and args.alpha_data == "train_holdout" and meta is not None:
         rows, held_out = [*rows, meta], (setup.target, len(meta))
         of_target, of_meta = lengths[setup.target], setup.lengths.of(meta)
         lengths[setup.target] = None if of_target is None or of_meta is None else [*of_target, *of_meta]

@@ -41,12 +41,14 @@ class AlphaArguments:
         },
     )
     alpha_optimizer: str = field(
-        default="sgd",
+        default=None,  # type: ignore[assignment]  # filled in by `alphavil_preset`
         metadata={
             "help": "Optimizer of α, fresh each epoch: `sgd` or `adam` on batches of the meta set; `lbfgs` (SciPy's), "
             "`gradient_free` (SciPy's DIRECT, at most 20 values of α) or `secant` (logits that are linear in α, from "
-            "forward passes alone, at most 32 values of α) on its first 512 rows.",
-            "choices": ("sgd", "adam", "lbfgs", "gradient_free", "secant"),
+            "forward passes alone, at most 32 values of α) on its first 512 rows; or `auto`: `secant` if the target's "
+            "loss allows it, else `sgd` (`gradient_free` for a metric). Default: `auto`, and `sgd` with "
+            "alphavil_preset=paper.",
+            "choices": ("auto", "sgd", "adam", "lbfgs", "gradient_free", "secant"),
         },
     )
     alpha_objective: str = field(
@@ -100,8 +102,11 @@ class AlphaArguments:
         },
     )
     alpha_holdout_fraction: float = field(
-        default=0.1,
-        metadata={"help": "Fraction of the target's training rows that `alpha_data=train_holdout` holds out."},
+        default=None,  # type: ignore[assignment]  # filled in by `alphavil_preset`
+        metadata={
+            "help": "Fraction of the target's training rows that `alpha_data=train_holdout` holds out. Default: 0.3, "
+            "and 0.1 with alphavil_preset=paper."
+        },
     )
     alpha_acceptance: str = field(
         default="fit",
@@ -169,7 +174,7 @@ class AlphaArguments:
         require(
             self,
             "alpha_optimizer",
-            self.alpha_objective != "metric" or self.alpha_optimizer == "gradient_free",
+            self.alpha_objective != "metric" or self.alpha_optimizer in ("auto", "gradient_free"),
             "'gradient_free' with alpha_objective='metric', which has no gradient, or alpha_objective='loss'",
         )
         require(

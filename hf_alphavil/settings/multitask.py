@@ -13,6 +13,7 @@ from .changed import changed_fields
 from .checks import require
 from .method import MethodArguments
 from .phases import PhaseArguments
+from .presets import PRESETS
 from .sampling import SamplingArguments
 from .task import TaskArguments
 from .task_weights import read_task_weights
@@ -57,6 +58,11 @@ class MultitaskSettings(
         super().__post_init__()
         self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
         self.task_weights = read_task_weights(self.task_weights)
+        self.check_method()
+        preset = self.alphavil_preset if self.method == "alphavil" else "paper"
+        for name, value in PRESETS[preset].items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
         self.check_tasks()
         self.check_alpha()
         self.check_weights()

@@ -35,10 +35,10 @@ class PhaseArguments:
         },
     )
     joint_fraction: float = field(
-        default=0.0,
+        default=None,  # type: ignore[assignment]  # filled in by `alphavil_preset`
         metadata={
             "help": "Fraction of an epoch's steps, in [0, 1), that one joint phase on all tasks takes before the "
-            "tasks' separate phases. 0 is the paper's algorithm."
+            "tasks' separate phases. Default: 0.8, and 0 with alphavil_preset=paper."
         },
     )
     target_phase: str = field(
@@ -63,11 +63,12 @@ class PhaseArguments:
             "The task weights follow the mean α of the epoch."
         },
     )
-    final_target_epochs: int = field(
-        default=0,
+    final_target_epochs: int | None = field(
+        default=None,
         metadata={
             "help": "Number of epochs at the end of the run that train the target alone, on its held-out rows too, "
-            "with a new learning-rate schedule. They count as epochs of the run."
+            "with a new learning-rate schedule. They count as epochs of the run. Default: a third of the run's "
+            "epochs, rounded, and 0 with alphavil_preset=paper."
         },
     )
     phase_optimizer_state: str = field(
@@ -151,7 +152,8 @@ class PhaseArguments:
     def _check_depth(self) -> None:
         rounds, last = self.rounds_per_epoch, self.final_target_epochs
         require(self, "rounds_per_epoch", type(rounds) is int and rounds > 0, "a positive whole number")
-        require(self, "final_target_epochs", type(last) is int and last >= 0, "a whole number of epochs, 0 or more")
+        is_count = last is None or (type(last) is int and last >= 0)
+        require(self, "final_target_epochs", is_count, "a whole number of epochs, 0 or more, or leave it out")
         if not self.merge_deltas:
             require(self, "merge_deltas", self.joint_fraction > 0, "True, or joint_fraction above 0")
             require(self, "target_phase", self.target_phase == "fork", "'fork' with merge_deltas=False")

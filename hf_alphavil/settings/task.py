@@ -26,11 +26,11 @@ class TaskArguments:
         },
     )
     regression_scale: str = field(
-        default="none",
+        default="standardize",
         metadata={
-            "help": "The scale on which regressions are trained: `none`, that of their labels, as Trainer does, or "
-            "`standardize`: labels of mean 0 and variance 1. Predictions and scores always have the labels' scale.",
-            "choices": ("none", "standardize"),
+            "help": "The scale on which regressions are trained: `standardize`, labels of mean 0 and variance 1, or "
+            "`none`, that of their labels, as Trainer does. Predictions and scores always have the labels' scale.",
+            "choices": ("standardize", "none"),
         },
     )
     eval_auxiliaries: bool = field(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from ..methods import METHODS
-from ..methods.alpha_optimizers import ALPHA_OPTIMIZERS, GradientDescent
+from ..methods.alpha_optimizers import ALPHA_OPTIMIZERS, GradientDescent, alpha_optimizer_of
 from ..settings import MultitaskSettings
 from ..settings.alpha import AlphaArguments
 from ..settings.weights import WeightArguments
@@ -21,7 +21,8 @@ _OF_META_BATCHES = ("alpha_batch_size",)
 _OF_STEPS = ("weight_applies_to",)
 _OF_START = ("task_weights",)
 _OF_PLANS = (
-    "phase_lengths", "joint_fraction", "target_phase", "merge_deltas", "rounds_per_epoch", "final_target_epochs",
+    "alphavil_preset", "phase_lengths", "joint_fraction", "target_phase", "merge_deltas", "rounds_per_epoch",
+    "final_target_epochs",
 )  # fmt: skip
 _OF_MIXTURES = ("task_sampling", "sampling_temperature")
 _OF_FORKS = ("phase_optimizer_state", "delta_device", "delta_dtype")
@@ -100,8 +101,9 @@ def _unread_by_alpha(args: MultitaskSettings) -> Iterator[tuple[str, Sequence[st
         yield "alpha_steps=0 fits no α and does not read", _OF_FIT
     elif args.alpha_steps <= GradientDescent.STEPS_OF_GAIN:
         yield f"alpha_steps={args.alpha_steps}, too few to end early, does not read", ["alpha_tolerance"]
-    unread = ALPHA_OPTIMIZERS[args.alpha_optimizer].unread
-    yield f"alpha_optimizer={args.alpha_optimizer!r} does not read", unread
+    optimizer = alpha_optimizer_of(args)
+    falls_back = ", unless it falls back to 'sgd'," if args.alpha_optimizer == "auto" and optimizer == "secant" else ""
+    yield f"alpha_optimizer={args.alpha_optimizer!r}{falls_back} does not read", ALPHA_OPTIMIZERS[optimizer].unread
     if args.alpha_objective == "entropy":
         yield "alpha_objective='entropy' reads no labels, and therefore not", ["measure_contributions"]
     if args.joint_fraction == 0:

@@ -120,6 +120,14 @@ def test_jobs_run_at_the_same_time(execute):
     assert execute(waits_for_another, "--jobs", "2") == 0
 
 
+def test_some_methods_alone(tmp_path, execute):
+    assert execute(score, "--methods", "other") == 0
+    results = read_results(tmp_path / "results.jsonl").values()
+    assert [result["name"] for result in results] == ["other"] * 6
+    with pytest.raises(SystemExit, match=r"has no absent, but multitask, other"):
+        execute(score, "--methods", "other", "absent")
+
+
 @pytest.mark.parametrize("shard", ["2/2", "-1/2", "0", "a/2", "0/0"])
 def test_shards_that_do_not_exist_are_refused(shard, capsys):
     with pytest.raises(SystemExit):

@@ -17,7 +17,10 @@ from support.toy_run import LABELS, TARGET, RecordingTrainer, toy_args, toy_data
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"alpha_optimizer": "cma"}, "alpha_optimizer='cma': pass one of sgd, adam, lbfgs, gradient_free, secant"),
+        (
+            {"alpha_optimizer": "cma"},
+            "alpha_optimizer='cma': pass one of auto, sgd, adam, lbfgs",
+        ),
         ({"alpha_objective": "f1"}, "alpha_objective='f1': pass one of loss, metric, entropy"),
         ({"alpha_granularity": "head"}, "alpha_granularity='head': pass one of task, layer"),
         ({"alpha_objective": "metric"}, "alpha_optimizer='sgd': pass 'gradient_free' with alpha_objective='metric'"),

@@ -22,7 +22,7 @@ VALUES = {
     "alpha_steps": [0, 1, 7, -1],
     "alpha_learning_rate": [0.01, 1.0, 0.0, NAN],
     "alpha_tolerance": [0.0, 0.01, 1.0, NAN],
-    "alpha_optimizer": ["sgd", "adam", "lbfgs", "gradient_free", "secant", "none"],
+    "alpha_optimizer": ["auto", "sgd", "adam", "lbfgs", "gradient_free", "secant", "none"],
     "alpha_objective": ["loss", "metric", "entropy"],
     "alpha_granularity": ["task", "layer"],
     "alpha_l1": [0.0, 0.1, -0.1, NAN],

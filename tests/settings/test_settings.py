@@ -80,7 +80,11 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
         ({"alpha_min": 1.0, "alpha_max": 1.0}, "alpha_min=1.0: pass less than alpha_max=1.0"),
         ({"alpha_l2": -1.0}, "alpha_l2=-1.0: pass 0 or more"),
         ({"alpha_l1": 0.1, "alpha_optimizer": "lbfgs"}, "alpha_l1=0.1: pass alpha_l2 instead"),
-        ({"alpha_objective": "metric"}, "alpha_optimizer='sgd': pass 'gradient_free' with alpha_objective='metric'"),
+        (
+            {"alpha_objective": "metric", "alphavil_preset": "paper"},
+            "alpha_optimizer='sgd': pass 'gradient_free' with alpha_objective='metric'",
+        ),
+        ({"alphavil_preset": "letter"}, "alphavil_preset='letter': pass one of joint, paper"),
         ({"alpha_data": "test"}, "alpha_data='test': pass it together with alpha_objective='entropy'"),
         (
             {"alpha_data": "test", "alpha_objective": "entropy", "method": "multitask"},
@@ -132,7 +136,10 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
         ({"rounds_per_epoch": 0}, "rounds_per_epoch=0: pass a positive whole number"),
         ({"rounds_per_epoch": 1.5}, "rounds_per_epoch=1.5: pass a positive whole number"),
         ({"final_target_epochs": -1}, "final_target_epochs=-1: pass a whole number of epochs, 0 or more"),
-        ({"merge_deltas": False}, "merge_deltas=False: pass True, or joint_fraction above 0"),
+        (
+            {"merge_deltas": False, "alphavil_preset": "paper"},
+            "merge_deltas=False: pass True, or joint_fraction above 0",
+        ),
         (
             {"merge_deltas": False, "joint_fraction": 0.5, "target_phase": "last"},
             "target_phase='last': pass 'fork' with merge_deltas=False",
@@ -193,6 +200,6 @@ def test_copies_and_pickles_keep_every_setting(tmp_path):
 
 def test_help_lists_methods_choices_and_defaults():
     said = HfArgumentParser(MultitaskTrainingArguments).format_help()
-    assert "{sgd,adam,lbfgs,gradient_free,secant}" in said
+    assert "{auto,sgd,adam,lbfgs,gradient_free,secant}" in said
     words = " ".join(said.split())
     assert f"one of {', '.join(METHODS)}. (default: alphavil)" in words

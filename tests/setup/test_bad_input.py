@@ -50,7 +50,7 @@ def trainer(tmp_path, model=None, train=None, **settings):
         ({"joint_fraction": 1.0}, "joint_fraction=1.0: pass a share in"),
         ({"alpha_init": "0"}, "alpha_init='0': pass a number above 0, or 'mean'"),
         ({"alpha_init": "half"}, "alpha_init='half'"),
-        ({"alpha_optimizer": "newton"}, "alpha_optimizer='newton': pass one of sgd, adam"),
+        ({"alpha_optimizer": "newton"}, "alpha_optimizer='newton': pass one of auto, sgd, adam"),
         ({"delta_device": "cuda"}, "delta_device='cuda': pass one of device, cpu"),
         ({"delta_dtype": "float16"}, "delta_dtype='float16': pass one of float32, bfloat16"),
         ({"weight_applies_to": "both"}, "weight_applies_to='both'"),
@@ -227,7 +227,7 @@ def write_rte(folder, train):
 def test_bad_file_through_the_driver(train, message, tmp_path):
     """On the command line, too, the error comes before training and names the file."""
     write_rte(tmp_path / "data", train)
-    arguments = ["--target", "rte", "--auxiliary", "none", "--data_dir", tmp_path / "data"]
+    arguments = ["--target", "rte", "--auxiliary", "none", "--recipe", "none", "--data_dir", tmp_path / "data"]
     said = refused_by_driver([*arguments, "--output_dir", tmp_path / "out", "--use_cpu", "true"], tmp_path)
     last_lines = said.strip().splitlines()[-3:]
     assert re.search(message, " ".join(last_lines)), said[-2000:]

@@ -52,6 +52,8 @@ def bert_trainer(output_dir, compute_metrics=None, **settings):
         "logging_strategy": "no",
         "disable_tqdm": True,
     }
+    if settings.get("method", "alphavil") == "alphavil":
+        defaults["alphavil_preset"] = "paper"
     args = MultitaskTrainingArguments(output_dir=str(output_dir), **(defaults | settings))
     torch.manual_seed(0)
     encoder = BertConfig(

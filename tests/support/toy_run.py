@@ -130,6 +130,8 @@ def toy_args(output_dir, **settings):
         "logging_strategy": "no",
         "disable_tqdm": True,
     }
+    if settings.get("method", "alphavil") == "alphavil":
+        defaults["alphavil_preset"] = "paper"
     return MultitaskTrainingArguments(output_dir=str(output_dir), **(defaults | settings))
 
 
