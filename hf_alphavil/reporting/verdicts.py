@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,15 @@ from .history import HistoryEntry, kept_entry
 HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS = "helped", "hurt", "no clear effect", "too few rows to tell"
 #: Coverage of the interval of a contribution.
 CONFIDENCE = 0.95
+#: Level, on one side, at which the epochs must agree on a task that helped or hurt.
+EPOCH_CONFIDENCE = 0.9
 #: An effect that is not clear is called small if its whole interval is within this fraction of the held-out loss.
 SMALL_EFFECT = 0.05
 VERDICTS_IN_WORDS = (
     "*Held-out loss saved* is the target's loss without the task's updates minus its loss with them, on the rows on "
     f"which α was fitted. It is summed over the epochs and has its {CONFIDENCE:.0%} interval over rows. *helped* and "
-    "*hurt*: the interval is on one side of 0. If it includes 0, there is *no clear effect* as long as it is within "
-    f"{SMALL_EFFECT:.0%} of the loss; otherwise there are *too few rows to tell*."
+    "*hurt*: the interval is on one side of 0, and the epochs agree. *no clear effect*: the epochs disagree, or the "
+    f"interval includes 0 and is within {SMALL_EFFECT:.0%} of the loss. *too few rows to tell*: it is wider."
 )
 
 
@@ -29,8 +32,12 @@ class Verdict:
 
     The rule is ours. The contribution is the sum over epochs of the target's held-out loss without the task's delta,
     minus the loss with it. Its interval is Student's t over the rows. *helped* and *hurt*: the interval is on one side
-    of 0. *no clear effect*: it includes 0 and is within ± `SMALL_EFFECT` of the held-out loss. *too few rows to tell*:
-    it includes 0 and is wider, or its width is not known.
+    of 0, and the epochs agree ([`epochs_agree`]). *no clear effect*: they disagree, or the interval includes 0 and is
+    within ± `SMALL_EFFECT` of the held-out loss. *too few rows to tell*: it includes 0 and is wider, or its width is
+    not known.
+
+    The rows alone are not enough: even an update in a random direction changes the loss, and many rows show that. What
+    a useless task's updates do in one epoch, they do not do in the next ones.
 
     Args:
         words (`str`): `HELPED`, `HURT`, `NO_EFFECT` or `TOO_FEW_ROWS`.
@@ -60,10 +67,35 @@ def verdicts(history: Sequence[HistoryEntry]) -> dict[str, Verdict]:
     """
     entry = kept_entry(history)
     totals = entry.get("total_contribution", {})
-    return {task: _verdict(total, entry["held_out_loss"]) for task, total in totals.items()}
+    epochs = [e.get("contribution", {}) for e in history if e["epoch"] <= entry["epoch"]] if totals else []
+    return {
+        task: _verdict(total, [of[task] for of in epochs if task in of], entry["held_out_loss"])
+        for task, total in totals.items()
+    }
 
 
-def _verdict(total: Mapping[str, Any], loss: float) -> Verdict:
+def epochs_agree(contributions: Sequence[Mapping[str, Any]], sign: int) -> bool:
+    """
+    Whether a task's contributions to several epochs agree on their sign.
+
+    They do if the mean of contribution / standard error over the epochs is on that side of 0 in a one-sided t test at
+    the level `EPOCH_CONFIDENCE`. In units of their errors, epochs count alike, although contributions shrink with the
+    loss. A single epoch agrees with itself. The rule is ours.
+
+    Args:
+        contributions (`Sequence[Mapping]`): By epoch, `mean` and `standard_error`.
+        sign (`int`): 1 or −1.
+    """
+    scores = [sign * of["mean"] / of["standard_error"] if of["standard_error"] else 0.0 for of in contributions]
+    if len(scores) < 2:
+        return True
+    from scipy import stats
+
+    error = statistics.stdev(scores) / math.sqrt(len(scores))
+    return statistics.mean(scores) > float(stats.t.ppf(EPOCH_CONFIDENCE, len(scores) - 1)) * error
+
+
+def _verdict(total: Mapping[str, Any], contributions: Sequence[Mapping[str, Any]], loss: float) -> Verdict:
     mean, error = total["mean"], total["standard_error"]
     if error is None or not math.isfinite(error):  # `read_history` gives NaN for None
         return Verdict(TOO_FEW_ROWS, mean, None)
@@ -71,6 +103,7 @@ def _verdict(total: Mapping[str, Any], loss: float) -> Verdict:
 
     half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, total["rows"] - 1)) * error
     if abs(mean) > half_width:
-        return Verdict(HELPED if mean > 0 else HURT, mean, half_width)
+        words, sign = (HELPED, 1) if mean > 0 else (HURT, -1)
+        return Verdict(words if epochs_agree(contributions, sign) else NO_EFFECT, mean, half_width)
     is_small = abs(mean) + half_width <= SMALL_EFFECT * loss
     return Verdict(NO_EFFECT if is_small else TOO_FEW_ROWS, mean, half_width)

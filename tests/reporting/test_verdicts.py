@@ -47,6 +47,49 @@ def test_verdicts_are_those_of_the_t_test(tmp_path, stored):
     assert found["unknown"].interval == "+0.400"
 
 
+def of_epochs(*means, error=0.1):
+    """A history of epochs with given contributions; rows are as many and as wide in each."""
+    draw = (DRAW.permutation(60) - 29.5) / 17.3  # mean 0, spread 1
+    contributions = Contributions()
+    return [
+        {"epoch": number, **contributions.add({"task": mean + draw * error * 60**0.5}, 1.0)}
+        for number, mean in enumerate(means, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("means", "words"),
+    [
+        ((0.9,), HELPED),
+        ((0.9, 0.8, 1.0), HELPED),
+        ((-0.9, -0.8, -1.0), HURT),
+        ((3.0, 0.0, -0.1), NO_EFFECT),  # one epoch alone
+        ((2.0, -0.8, 1.0), NO_EFFECT),
+        ((0.9, 0.1), NO_EFFECT),
+        ((9.0, -0.5, -0.6, -0.5), NO_EFFECT),
+    ],
+)
+def test_epochs_must_agree(means, words):
+    entries = of_epochs(*means)
+    assert verdicts(entries)["task"].words == words
+    total = entries[-1]["total_contribution"]["task"]
+    assert abs(total["mean"]) > 2.1 * total["standard_error"]  # the rows alone would say so
+    if len(means) > 1:
+        scores = [
+            entry["contribution"]["task"]["mean"] / entry["contribution"]["task"]["standard_error"]
+            for entry in entries
+        ]
+        alternative = "greater" if total["mean"] > 0 else "less"
+        assert (stats.ttest_1samp(scores, 0, alternative=alternative).pvalue < 0.1) == (words != NO_EFFECT)
+
+
+def test_epochs_after_the_kept_one_do_not_count():
+    entries = of_epochs(0.9, 0.8, -3.0)
+    for entry in entries:
+        entry["kept"] = entry["epoch"] == 2
+    assert verdicts(entries)["task"].words == HELPED
+
+
 def test_what_is_small_depends_on_the_loss():
     assert verdicts(history(loss=0.01))["idle"].words == TOO_FEW_ROWS
 
