@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -67,6 +68,13 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def end_with_workers(number: int, frame: Any) -> None:
+    """Ends the worker processes and this one. Without it, a killed study would leave its workers running."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    sys.exit(128 + number)
+
+
 def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) -> int:
     """
     Executes the runs that are missing and prints the summary of all.
@@ -88,6 +96,7 @@ def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) ->
     results = read_results(options.output)
     waiting = [spec for spec in options.shard.of(specs) if id_of(spec) not in results]
     failed, code = 0, versions()
+    signal.signal(signal.SIGTERM, end_with_workers)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOAD)
     with ProcessPoolExecutor(options.jobs, mp_context=server) as pool, options.output.open("a") as file:
