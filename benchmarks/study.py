@@ -96,7 +96,7 @@ def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) ->
     results = read_results(options.output)
     waiting = [spec for spec in options.shard.of(specs) if id_of(spec) not in results]
     failed, code = 0, versions()
-    signal.signal(signal.SIGTERM, end_with_workers)
+    before = signal.signal(signal.SIGTERM, end_with_workers)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOAD)
     with ProcessPoolExecutor(options.jobs, mp_context=server) as pool, options.output.open("a") as file:
@@ -120,6 +120,7 @@ def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) ->
             file.write(json.dumps(result) + "\n")
             file.flush()
             print(f"{label}: {result['score']:.4f}, {result['seconds']:.1f} s", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, before)
     print(summary(list(results.values())))
     print(f"{len(waiting)} runs left, {failed} failed", file=sys.stderr)
     return int(failed > 0)

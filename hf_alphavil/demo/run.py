@@ -31,6 +31,7 @@ DEMO_SETTINGS: dict[str, Any] = {
     "per_device_train_batch_size": 32,
     "per_device_eval_batch_size": 256,
     "delta_fraction": 0.5,
+    "alphavil_preset": "paper",
     "joint_fraction": 0.5,
     "task_sampling": "weights",
     "alpha_holdout_fraction": 0.3,
