@@ -49,10 +49,14 @@ def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, a
         "`phase_group_size`": num_processes > 1 and num_processes == size,
         f"the {num_processes} processes make {num_processes // size} groups of {size}, more than the {num_tasks} "
         "tasks; launch fewer processes, or raise `phase_group_size`": num_processes // size > max(num_tasks, 1),
-        "joint_fraction > 0 adds a phase that all tasks share": args.joint_fraction > 0,
+        "joint_fraction > 0 adds a phase that all tasks share (alphavil_preset='paper' has none)": (
+            args.joint_fraction > 0
+        ),
         f"target_phase={args.target_phase!r} adds a phase after the merge": args.target_phase != "fork",
         "rounds_per_epoch > 1 merges inside an epoch": args.rounds_per_epoch > 1,
-        "final_target_epochs other than 0 adds epochs with a single phase": args.final_target_epochs != 0,
+        "final_target_epochs adds epochs with a single phase (alphavil_preset='paper' has none)": (
+            args.final_target_epochs != 0
+        ),
         "FSDP2 needs all processes for every step (configs/ddp.yaml does not use it)": accelerator.is_fsdp2,
         "auto_find_batch_size would change the batch size of only one group": args.auto_find_batch_size,
         "include_num_input_tokens_seen would wait for all processes at every batch": (

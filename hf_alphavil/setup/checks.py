@@ -169,10 +169,7 @@ def warn_of_plain_mode(args: Any) -> None:
     if not isinstance(args, MultitaskSettings):
         return
     common = {entry.name for entry in fields(TrainingArguments)}
-    ours = [entry for entry in fields(MultitaskSettings) if entry.name not in common]
-    changed = [
-        f"{entry.name}={getattr(args, entry.name)!r}" for entry in ours if getattr(args, entry.name) != entry.default
-    ]
+    changed = [f"{name}={value!r}" for name, value in args.changed().items() if name not in common]
     if changed:
         logger.warning(
             "One plain dataset is trained exactly as by transformers.Trainer, so %s has no effect: pass `tasks`, or "

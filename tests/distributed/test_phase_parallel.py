@@ -188,6 +188,7 @@ def accelerator(num_processes=4, is_fsdp2=False, mixed_precision="no"):
 
 
 def groups(num_tasks=5, method="alphavil", machine=None, **settings):
+    settings = ({"alphavil_preset": "paper"} if method == "alphavil" else {}) | settings
     args = MultitaskTrainingArguments(output_dir="unused", target_task="a", use_cpu=True, method=method, **settings)
     return count_groups(args, METHODS[method].forks_by_task, num_tasks, machine or accelerator())
 

@@ -22,7 +22,7 @@ def test_one_process_leaves_everything(encoder, data_dir, tmp_path, request):
         "--target", "cb", "--auxiliary", "copa", "stsb", "--data_dir", data_dir, "--model_name_or_path", encoder,
         "--output_dir", out, "--num_train_epochs", "2", "--do_train", "--do_eval", "--do_predict", *SMALL,
         "--max_train_samples", "32", "--max_eval_samples", "16", "--alpha_holdout_fraction", "0.25",
-        "--alpha_steps", "3", "--max_seq_length", "16",
+        "--alpha_steps", "3", "--max_seq_length", "16", "--alphavil_preset", "paper",
     )  # fmt: skip
     results = read(out / "all_results.json")
     assert read(out / "eval_results.json").items() <= results.items()

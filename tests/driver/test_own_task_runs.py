@@ -90,6 +90,7 @@ def test_token_classification_with_rte(own_tasks, data_dir, small_encoder, tmp_p
         "--target", "names", "--auxiliary", "rte", "--include_path", own_tasks, "--data_dir", data_dir,
         "--model_name_or_path", small_encoder, "--output_dir", out, "--num_train_epochs", "1", "--do_predict",
         "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "2e-2", *SHORT,
+        "--alphavil_preset", "paper",
     )  # fmt: skip
     assert set(read(out / "alphavil_history.json")[0]["alpha"]) == {"names", "rte"}
     assert read(out / "eval_results.json")["eval_names_span_f1"] > 0.5

@@ -128,7 +128,9 @@ def test_layers_of_an_encoder_that_is_not_there(tmp_path):
 def test_the_entropy_of_a_regression(tmp_path):
     message = "'a' predicts scores, several labels at once, or tokens"
     with pytest.raises(ValueError, match=message):
-        toy_with(tmp_path, NeverTrained(LABELS | {"a": 1}), n_labels=1, alpha_objective="entropy").train()
+        toy_with(
+            tmp_path, NeverTrained(LABELS | {"a": 1}), n_labels=1, alpha_objective="entropy", regression_scale="none"
+        ).train()
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_fp16_on_a_cpu_is_refused(tmp_path):
 
 def fp16_trainer(folder, scale):
     """What accelerate does on a GPU, on the CPU: autocast to float16 and torch's own gradient scaler."""
-    trainer = bert_trainer(folder, **SGD)
+    trainer = bert_trainer(folder, **SGD, regression_scale="none")
     trainer.args.alpha_autocast = True  # has no effect
     accelerator = trainer.accelerator
     accelerator.state._mixed_precision = "fp16"
@@ -113,7 +113,7 @@ def test_fp16_autocast_with_a_scaler(tmp_path):
     trainer = fp16_trainer(tmp_path, 1024.0)
     trainer.train()
     assert_alpha_step_was_float32(trainer, bert_model(), torch.float16)
-    full = bert_trainer(tmp_path / "full", **SGD)
+    full = bert_trainer(tmp_path / "full", **SGD, regression_scale="none")
     full.train()
     for name, tensor in full.epochs[0]["delta"][TARGET].items():
         mine = trainer.epochs[0]["delta"][TARGET][name]
