@@ -221,10 +221,10 @@ RESUMED = {
         "max_phase_steps": 3,
     },
     # One checkpoint follows another from one round to the next, with other parameters θ0 and deltas.
-    "rounds": {"rounds_per_epoch": 2, "max_phase_steps": 3, "save_steps": 2},
+    "rounds": {"rounds_per_epoch": 2, "max_phase_steps": 3, "save_steps": 3},
     "probes": {"merge_deltas": False, "joint_fraction": 0.5, "max_phase_steps": 2},
-    "both": {"target_phase": "both", "joint_fraction": 0.4, "max_phase_steps": 2},
-    "equal": {"phase_lengths": "equal", "delta_fraction": 0.4, "save_steps": 2},
+    "both": {"target_phase": "both", "joint_fraction": 0.4, "max_phase_steps": 2, "save_steps": 2},
+    "equal": {"phase_lengths": "equal", "delta_fraction": 0.4, "save_steps": 4},
 }
 
 
