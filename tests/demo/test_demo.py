@@ -51,9 +51,9 @@ def test_the_claims_of_the_command_hold(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_claims_hold_on_two_more_fresh_seeds():
+def test_the_claims_hold_on_another_fresh_seed():
     """The command's test checks the first seed; `benchmarks/demo_suite.py` runs all five."""
-    results = [run_seed(seed) for seed in FRESH_SEEDS[1:3]]
+    results = [run_seed(FRESH_SEEDS[1])]
     assert all(check_claims(results).values()), format_results(results)
 
 

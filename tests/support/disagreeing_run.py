@@ -102,7 +102,7 @@ SETTINGS = {
     "logging_strategy": "epoch",
     "enable_jit_checkpoint": True,
     "target_task": "b",
-    "regression_scale": "standardize",
+    "regression_scale": "none",
     "method": "multitask",
     "alpha_steps": 4,
     "alpha_optimizer": "adam",
