@@ -129,8 +129,12 @@ class AlphaVIL(Method):
     @property
     def plan_settings(self) -> dict[str, Any]:
         # Only then do plans depend on the length of the run.
-        ends_differently = self.num_last_epochs > 0 or not self.args.merge_deltas
+        ends_differently = self.args.final_target_epochs != 0 or not self.args.merge_deltas
         return {"num_epochs": self.num_epochs} if ends_differently else {}
+
+    @property
+    def follows_length(self) -> bool:
+        return self.args.final_target_epochs is None and self.args.merge_deltas
 
     def begin(self, num_epochs: int) -> None:
         super().begin(num_epochs)

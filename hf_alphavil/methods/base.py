@@ -139,6 +139,11 @@ class Method(ABC):
         """`dict`: What plans depend on besides tasks and steps, JSON-serialisable. It must be equal on resume."""
         return {}
 
+    @property
+    def follows_length(self) -> bool:
+        """`bool`: Whether a run may resume with another number of epochs from the end of an epoch."""
+        return False
+
     def gives_buffers(self, phase: Phase) -> bool:
         """
         Whether the merge takes a fork's buffers, such as batch-norm statistics. By default it takes the target's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from .deferred_evaluation import DeferredEvaluation
 from .delta_bank import make_delta_bank
 from .phase_losses import PhaseLosses
 from .phase_optimizer_states import PerPhaseOptimizerState, load_optimizer_state, optimizer_state
+
+logger = logging.getLogger(__name__)
 
 #: Prefix of the tensors of the optimizer's current state, in checkpoints whose Trainer file cannot hold it.
 RUNNING_OPTIMIZER = "running_optimizer/"
@@ -227,7 +230,13 @@ class RunState:
         """
         for name, mine in self._plan_facts().items():
             theirs = state["plan"].get(name)
-            if theirs != mine:
+            if name == "num_epochs" and theirs != mine and state["step"] == 0 and self.method.follows_length:
+                logger.warning(
+                    "The run resumes with %d epochs, and its last epochs, which train the target alone, follow. If "
+                    "some of them have run already, α will be fitted on rows that they have trained on.",
+                    mine,
+                )
+            elif theirs != mine:
                 raise ValueError(
                     f"the checkpoint was written with {name}={theirs}, this run has {mine}: the plans would differ, "
                     f"so the run cannot resume exactly. Resume with {name}={theirs}, or start a new run from the "

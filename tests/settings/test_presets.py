@@ -48,3 +48,29 @@ def test_a_run_of_the_preset_is_that_of_its_values(tmp_path):
 def test_one_epoch_forks(tmp_path):
     (entry,) = run_toy(tmp_path, alphavil_preset="joint", num_train_epochs=1)["history"]
     assert entry["alpha"]
+
+
+def resumed(folder, checkpoint, num_epochs):
+    settings = {"alphavil_preset": "joint", "save_strategy": "steps", "save_steps": 1}
+    return run_toy(folder, str(checkpoint), num_train_epochs=num_epochs, **settings)["history"]
+
+
+def test_a_run_resumes_with_more_epochs_from_the_end_of_an_epoch(tmp_path, caplog):
+    settings = {"alphavil_preset": "joint", "save_strategy": "steps", "save_steps": 1}
+    first = run_toy(tmp_path, num_train_epochs=2, **settings)["history"]
+    steps = [sum(entry["phase_steps"].values()) for entry in first]
+    inside, end = (tmp_path / f"checkpoint-{number}" for number in (steps[0] - 1, steps[0]))
+    with pytest.raises(ValueError, match=r"written with num_epochs=2, this run has 5: the plans would differ"):
+        resumed(tmp_path / "inside", inside, 5)
+    history = resumed(tmp_path / "end", end, 5)
+    assert "The run resumes with 5 epochs, and its last epochs, which train the target alone, follow." in caplog.text
+    assert [entry["alpha"] == {} for entry in history] == [False, False, False, True, True]
+    assert history[0] == first[0]
+
+
+def test_a_given_number_of_last_epochs_fixes_the_length(tmp_path):
+    settings = {"final_target_epochs": 1, "save_strategy": "epoch"}
+    run_toy(tmp_path, num_train_epochs=2, **settings)
+    (first, _) = sorted(tmp_path.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    with pytest.raises(ValueError, match="the plans would differ"):
+        run_toy(tmp_path / "more", str(first), num_train_epochs=3, **settings)
