@@ -239,7 +239,7 @@ ALPHA_OPTIMIZERS: dict[str, type[AlphaOptimizer]] = {
 
 def alpha_optimizer_of(args: MultitaskSettings) -> str:
     """
-    The name in `alpha_optimizer`, or what `auto` stands for, as far as settings tell.
+    The optimizer of α that the settings choose.
 
     `auto` is `gradient_free` for a metric; `sgd` where α is fitted by layer, on an entropy or with an l1 penalty; else
     `secant`, unless the target's loss or the number of tasks does not allow it ([`FirstThatCan`]).
@@ -267,9 +267,10 @@ def make_alpha_optimizer(args: MultitaskSettings) -> AlphaOptimizer:
         return LBFGS(steps)
     if name == "gradient_free":
         return DirectSearch(steps, rate)
-    secant = Secant(steps, rate)
     if args.alpha_optimizer == "secant":
-        return secant
+        return Secant(steps, rate)
     descent = "adam" if name == "adam" else "sgd"
     by_gradients = GradientDescent(descent, steps, rate, args.alpha_batch_size, args.alpha_tolerance)
-    return FirstThatCan((name, secant), (descent, by_gradients)) if name == "secant" else by_gradients
+    if name == "secant":  # by `auto`
+        return FirstThatCan((name, Secant(steps, rate)), (descent, by_gradients))
+    return by_gradients

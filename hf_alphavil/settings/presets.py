@@ -1,4 +1,4 @@
-"""What `alphavil_preset` stands for: values of settings that the user leaves open."""
+"""The presets of αVIL: values of the settings that the user does not give."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def last_epochs(final_target_epochs: int | None, num_epochs: int) -> int:
     The number of epochs at the end of a run that train the target alone.
 
     Args:
-        final_target_epochs (`int`, *optional*): The setting. `None` stands for a third of the epochs, rounded: none of
-            one epoch, one of two to four, two of five.
+        final_target_epochs (`int`, *optional*): The setting. `None` is a third of the epochs, rounded. A run of one
+            epoch has none, one of two to four epochs has one.
         num_epochs (`int`): Epochs of the run.
     """
     return round(num_epochs / 3) if final_target_epochs is None else final_target_epochs

@@ -179,7 +179,7 @@ def test_none_changes_nothing(tmp_path):
 
 
 def test_flags_are_no_regression(tmp_path):
-    """Of several labels at once, whose loss is binary cross-entropy."""
+    """Flags are several float labels of a row. Their loss is binary cross-entropy."""
     heads = HEADS | {"b": {"kind": "sequence_classification", "labels": ["u", "v"], "problem_type": MULTI_LABEL}}
     model = MultitaskModel(MultitaskConfig(encoder=bert_model().config.encoder, tasks=heads))
     train, meta = bert_data()
