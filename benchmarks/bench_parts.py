@@ -179,7 +179,7 @@ def _checkpoint(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def _startup(result: dict[str, Any]) -> Iterator[Row]:
-    yield Row("import hf_alphavil / Trainer", result["imports"]["hf_alphavil"]["median"], "≤", 1.05)
+    yield Row("import MultitaskTrainer / Trainer", result["imports"]["hf_alphavil"]["median"], "≤", 1.05)
     yield Row("--help / import of Trainer", result["imports"]["--help"]["median"], "≤", 1.1)
     before, until = min(result["later_starts"], key=lambda seconds: seconds[1])
     yield Row("first step of a later start, CPU s", until, "≤", 1.5)

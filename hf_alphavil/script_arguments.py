@@ -1,4 +1,4 @@
-"""The arguments of `run_glue_avil.py`. They have a home in the package so that `training_args.bin` loads anywhere."""
+"""The arguments of `alphavil train`. They have a home in the package so that `training_args.bin` loads anywhere."""
 
 from __future__ import annotations
 

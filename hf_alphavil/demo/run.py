@@ -79,7 +79,7 @@ def run_demo_method(
     return metrics[f"test_{DEMO_TARGET}_accuracy"], trainer.history
 
 
-def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_METHODS) -> None:
+def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_METHODS, **settings: Any) -> None:
     """
     Trains the demo suite with several methods, prints a table and plots αVIL's task weights.
 
@@ -88,6 +88,7 @@ def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_MET
             Only the output folder, seed, `use_cpu` and `disable_tqdm` are used. The demo sets everything else.
         methods (`Sequence[str]`, *optional*, defaults to `DEMO_METHODS`):
             The methods, which must include `alphavil`. A method whose library is missing is skipped with a message.
+        settings (`Any`): Training arguments of all methods that override those of `DEMO_SETTINGS`.
     """
     folder = Path(str(args.output_dir))
     encoder = folder / "encoder"
@@ -108,6 +109,7 @@ def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_MET
             seed=args.seed,
             disable_tqdm=args.disable_tqdm,
             use_cpu=args.use_cpu,
+            **settings,
         )
         print(f"{method}: target test accuracy {runs[method][0]:.4f}", flush=True)
     score, history = runs["alphavil"]

@@ -42,9 +42,16 @@ def start_missing_processes() -> None:
         )
     logger.warning("`accelerate launch --cpu` started only one process: starting %d with torch's launcher", count)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(count)]
-    command += ["--master_addr", os.environ["MASTER_ADDR"], "--master_port", os.environ["MASTER_PORT"], *sys.argv]
+    command += ["--master_addr", os.environ["MASTER_ADDR"], "--master_port", os.environ["MASTER_PORT"]]
+    command += [*_running_program(), *sys.argv[1:]]
     sys.stderr.flush()
     os.execv(sys.executable, command)
+
+
+def _running_program() -> list[str]:
+    """The running script as a launcher's words: its file, or `-m` and the module's name."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return [sys.argv[0]] if spec is None else ["-m", spec.name.removesuffix(".__main__")]
 
 
 def requested_processes(command: Sequence[str]) -> int | None:

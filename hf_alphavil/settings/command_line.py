@@ -19,15 +19,22 @@ from .user_errors import end_with_error
 SWITCHES = {"on": "true", "off": "false"}
 
 
-def parse_command_line(classes: Sequence[type], description: str | None = None) -> tuple[Any, ...]:
+def parse_command_line(
+    classes: Sequence[type],
+    description: str | None = None,
+    arguments: Sequence[str] | None = None,
+    prog: str | None = None,
+) -> tuple[Any, ...]:
     """
-    Parses `sys.argv` into dataclasses.
+    Parses a command line into dataclasses.
 
     If the first argument ends in `.yaml`, `.yml` or `.json`, it is a file of flags. Flags behind it override it.
 
     Args:
         classes (`Sequence[type]`): Dataclasses whose fields are the flags.
         description (`str`, *optional*): What the script does, for `--help`.
+        arguments (`Sequence[str]`, *optional*): The words of the command line. Defaults to those of the process.
+        prog (`str`, *optional*): The command's name in `--help`. Defaults to the name of the running script.
 
     Returns:
         `tuple`: One instance per class, and a `set[str]`: the fields that the command line or its file gives.
@@ -37,7 +44,8 @@ def parse_command_line(classes: Sequence[type], description: str | None = None) 
         OSError: If the file of flags cannot be read.
         ValueError: If the file is not a mapping from flags to values, or a class refuses a value.
     """
-    parser, arguments = FlagParser(classes, description), sys.argv[1:]
+    parser = FlagParser(classes, description, prog)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments and arguments[0].lower().endswith(FILE_ENDINGS):
         parser.take_defaults_from(Path(arguments[0]))
         arguments = arguments[1:]
@@ -57,10 +65,12 @@ class FlagParser(HfArgumentParser):
     Args:
         classes (`Sequence[type]`): Dataclasses whose fields are the flags.
         description (`str`, *optional*): What the script does.
+        prog (`str`, *optional*): Its name. Defaults to that of the running script.
     """
 
-    def __init__(self, classes: Sequence[type], description: str | None = None) -> None:
-        super().__init__(description=description, usage="%(prog)s [FLAGS.yaml or FLAGS.json] [--FLAG VALUE ...]")
+    def __init__(self, classes: Sequence[type], description: str | None = None, prog: str | None = None) -> None:
+        usage = "%(prog)s [FLAGS.yaml or FLAGS.json] [--FLAG VALUE ...]"
+        super().__init__(prog=prog, description=description, usage=usage)
         self.dataclass_types = list(classes)  # type: ignore
         self._file: Path | None = None
         self._in_file: set[str] = set()

@@ -1,9 +1,10 @@
-"""`python -m hf_alphavil.tasks`: lists and checks tasks, and zips leaderboards' sets of predictions."""
+"""`alphavil tasks` and `python -m hf_alphavil.tasks`: lists and checks tasks, and zips prediction files."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..settings.user_errors import USER_ERROR_STATUS, USER_ERRORS, in_one_line
@@ -11,18 +12,21 @@ from .definition_reader import read_definitions
 from .errors import require_package
 from .registry import BENCHMARKS, YAML_SUFFIXES, available_tasks, get_definition, own_definitions
 
+_DESCRIPTION = "Lists and checks tasks, and zips leaderboards' sets of predictions."
 
-def main(arguments: list[str] | None = None) -> int:
+
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m hf_alphavil.tasks") -> int:
     """
-    Entry point.
+    Entry point of `alphavil tasks` and of `python -m hf_alphavil.tasks`.
 
     Args:
-        arguments (`list[str]`, *optional*): The command line. Defaults to that of the process.
+        arguments (`Sequence[str]`, *optional*): The command line. Defaults to that of the process.
+        prog (`str`, *optional*, defaults to `"python -m hf_alphavil.tasks"`): The command's name in `--help`.
 
     Returns:
         `int`: The exit status: 0, 1 if a check found problems, or 2 for any other error.
     """
-    parser = argparse.ArgumentParser(prog="python -m hf_alphavil.tasks", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="read a task and its data: rows, labels, lengths, examples, problems")

@@ -3,6 +3,7 @@
 import os
 import sys
 import weakref
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import psutil
@@ -66,7 +67,11 @@ def test_requested_processes():
 
 @pytest.mark.parametrize("launched", [{"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "here", "MASTER_PORT": "1"}])
 @pytest.mark.parametrize("more", [{}, {"RANK": "0"}, {"ACCELERATE_USE_CPU": "false"}], ids=str)
-def test_missing_processes_are_started(launched, more, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "program"),
+    [(None, ["run.py"]), ("house.__main__", ["-m", "house"]), ("house.top", ["-m", "house.top"])],
+)
+def test_missing_processes_are_started(launched, more, module, program, monkeypatch):
     """`accelerate launch --cpu` started this process alone, unless it has a rank; test_driver.py really launches."""
     for name in ("RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
@@ -75,10 +80,12 @@ def test_missing_processes_are_started(launched, more, monkeypatch):
     launch = ["accelerate", "launch", "--cpu", "--num_processes", "3", "run.py"]
     monkeypatch.setattr(psutil.Process, "cmdline", lambda process: launch)
     monkeypatch.setattr(sys, "argv", ["run.py", "--target", "rte"])
+    spec = None if module is None else ModuleSpec(module, None)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
     started = []
     monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
     start_missing_processes()
-    words = ["--nproc_per_node", "3", "--master_addr", "here", "--master_port", "1", "run.py", "--target", "rte"]
+    words = ["--nproc_per_node", "3", "--master_addr", "here", "--master_port", "1", *program, "--target", "rte"]
     assert [command[3:] for command in started] == ([] if more else [words])
 
 

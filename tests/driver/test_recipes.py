@@ -10,6 +10,7 @@ import yaml
 from transformers import BertConfig
 
 import run_glue_avil
+from hf_alphavil.cli import train
 from hf_alphavil.demo.suite import demo_encoder
 from hf_alphavil.modeling import MultitaskConfig
 from hf_alphavil.recipes import read_recipes
@@ -50,7 +51,7 @@ def settle(folder, monkeypatch, capsys):
 
     def settle(*words):
         taken = []
-        monkeypatch.setattr(run_glue_avil, "run", lambda driver, args, lora: taken.append(args) or 0)
+        monkeypatch.setattr(train, "run", lambda driver, args, lora: taken.append(args) or 0)
         monkeypatch.setattr(sys, "argv", ["run_glue_avil.py", *words, "--use_cpu", "--output_dir", "out"])
         assert run_glue_avil.main() == 0
         return taken[0], capsys.readouterr().out

@@ -7,6 +7,7 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 import run_glue_avil
+from hf_alphavil.script_arguments import DriverTrainingArguments
 from hf_alphavil.settings.user_errors import UserErrorsInOneLine, in_one_line
 from support.forking import fork
 from support.lost_rank import drive_each_rank
@@ -95,7 +96,7 @@ def test_a_long_message_is_one_line():
 
 def test_the_script_s_arguments_have_a_home(tmp_path):
     """`training_args.bin` loads where `run_glue_avil.py` is not the running script."""
-    args = run_glue_avil.DriverTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    args = DriverTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
     torch.save(args, tmp_path / "training_args.bin")
     assert type(args).__module__ == "hf_alphavil.script_arguments"
     loaded = torch.load(tmp_path / "training_args.bin", weights_only=False)

@@ -1,0 +1,1 @@
+"""The command line: `alphavil` and its subcommands, one module each."""

@@ -1,0 +1,55 @@
+"""Trains a target task of GLUE, SuperGLUE or your own with the help of auxiliary tasks by αVIL (arXiv 2405.07769).
+
+alphavil train --target rte --output_dir out/rte
+alphavil train --target mytask --task_config tasks.yaml --auxiliary rte --output_dir out/mytask
+accelerate launch -m hf_alphavil.cli train --target rte --output_dir out/rte
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ..distributed.launch import end_process_group, start_missing_processes
+from ..files.output_folder import check_can_write
+from ..methods import METHODS
+from ..modeling.lora import LoraArguments
+from ..script_arguments import DriverArguments, DriverTrainingArguments, check_together
+from ..settings.changed import changed_fields
+from ..settings.command_line import parse_command_line
+from ..settings.user_errors import UserErrorsInOneLine
+from .train_recipe import use_recipe
+from .train_run import run
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """
+    Entry point of `alphavil train` and of `run_glue_avil.py`.
+
+    Args:
+        arguments (`Sequence[str]`, *optional*): The flags. Defaults to those of the process.
+        prog (`str`, *optional*): The command's name in `--help`. Defaults to the name of the running script.
+
+    Returns:
+        `int`: The exit status.
+    """
+    with UserErrorsInOneLine() as errors:
+        start_missing_processes()
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+        driver, args, lora, given = parse_command_line(
+            (DriverArguments, DriverTrainingArguments, LoraArguments), __doc__, arguments, prog
+        )
+        errors.traceback |= driver.traceback
+        check_together(driver, args, lora)
+        check_can_write(args.output_dir)
+        if driver.demo:
+            from ..demo.run import DEMO_METHODS, run_demo  # with the code of its encoder's architecture
+
+            run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
+            status = 0
+        else:
+            use_recipe(driver, args, lora, given)
+            args.script_settings = changed_fields(driver) | changed_fields(lora)
+            status = run(driver, args, lora)
+        end_process_group()
+    return status

@@ -1,0 +1,113 @@
+"""One run of the script, from its tasks to its report."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import set_seed
+
+from ..modeling import unwrap_peft
+from ..modeling.loading import load_tokenizer
+from ..modeling.lora import LoraArguments, holds_adapters, holds_heads, load_model
+from ..reporting import format_summary_table, plot_task_weights, write_history
+from ..script_arguments import DriverArguments, DriverTrainingArguments, warn_of_unread_flags
+from ..setup.datasets import tokenized_split
+from ..tasks import describe_submission, make_submission, write_submission
+from ..tasks.selection import predicted_tasks
+from ..trainer import MultitaskTrainer
+from .train_tasks import load_run_tasks
+
+logger = logging.getLogger(__name__)
+
+#: The exit status that shells give a process ended by SIGTERM: it tells a scheduler that the run is unfinished.
+STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
+
+
+def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments) -> int:
+    """Loads, trains, evaluates, predicts, exports and pushes; returns the script's exit status."""
+    assert driver.target is not None  # `check_together`
+    if not args.is_told_what_to_do:
+        args.do_train = args.do_eval = True
+    warn_of_unread_flags(driver, args)
+    # Pinned memory speeds up copies to an accelerator; without one it only warns.
+    args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
+
+    # Tasks. All data that the run reads is checked before training, so that no run fails after hours.
+    tasks = load_run_tasks(driver, args, driver.target)
+    target = args.target_task = next(iter(tasks))
+    if tasks[target].validation is None and (args.do_eval or (args.do_train and args.eval_strategy != "no")):
+        raise ValueError(
+            f"the target {target} has no validation split to evaluate on: add one, write `validation_fraction: 0.1` "
+            "into its YAML file, or pass --do_train alone"
+        )
+    if not args.do_train:
+        tasks = {name: replace(task, train=None) for name, task in tasks.items()}
+    predicted = {}
+    if args.do_predict or driver.make_submission:
+        predicted = predicted_tasks(tasks, target, driver.make_submission, driver.data_dir)
+
+    # Tokenizer and model
+    path, revision = driver.model_name_or_path, driver.model_revision
+    is_trained = holds_adapters(path) or holds_heads(path, revision)
+    tokenizer = load_tokenizer(path, revision)
+    set_seed(args.seed)
+    if not (args.do_train or is_trained):
+        logger.warning("%s has no heads: they start at random, and nothing will train them", path)
+    model = load_model(path, tasks, lora, revision)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        unwrap_peft(model).pad_token_id = tokenizer.pad_token_id
+
+    # Training
+    trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)
+    test_sets = tokenized_split(predicted, "test", tokenizer, args)
+    is_main = trainer.is_world_process_zero()
+    output_dir = Path(str(args.output_dir))
+    if args.do_train:
+        checkpoint = True if args.resume_from_checkpoint in ("true", "True") else args.resume_from_checkpoint
+        metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+        if trainer.preempted:
+            print("stopped by SIGTERM; `--resume_from_checkpoint auto` continues from the checkpoint")
+            return STOPPED_BY_SIGTERM
+        trainer.save_model()
+        trainer.log_metrics("train", metrics)
+        trainer.save_metrics("train", metrics)
+        trainer.save_state()
+    # Before any evaluation, which may leave the model in half precision (--bf16_full_eval).
+    trainer.export_task(target, output_dir / "export" / target)
+
+    # Evaluation and prediction
+    scores = {}
+    if args.do_eval:
+        scores = trainer.evaluate()
+        trainer.log_metrics("eval", scores)
+        trainer.save_metrics("eval", scores)
+    files = []
+    for task in predicted.values():
+        predictions = trainer.predict(task.name).predictions
+        if is_main:
+            files.append(write_submission(task, predictions, output_dir / "predictions", test_sets[task.name]))
+            print(f"wrote {files[-1]}")
+
+    # Report. Without training, the folder may hold the report of the run that trained the model: keep it.
+    if args.do_train and is_main:
+        write_history(trainer.history, output_dir)
+        if trainer.history:
+            plot_task_weights(trainer.history, target, output_dir / "plots" / "task_weights.png")
+        trainer.create_model_card()
+    if (args.do_train or args.do_eval) and is_main:
+        metric = tasks[target].main_metric
+        score = scores.get(f"eval_{target}_{metric}")
+        print(format_summary_table(target, f"validation {metric}", score, trainer.history, args.method))
+    if driver.make_submission and is_main:
+        archive = output_dir / f"{driver.make_submission}.zip"
+        origins = make_submission(driver.make_submission, files, archive, driver.data_dir)
+        print(describe_submission(origins, archive))
+    if args.push_to_hub:
+        trainer.push_to_hub()
+    trainer.accelerator.end_training()
+    return 0

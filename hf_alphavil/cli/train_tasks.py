@@ -1,0 +1,34 @@
+"""The tasks of a run of the script."""
+
+from __future__ import annotations
+
+from ..methods import METHODS
+from ..script_arguments import DriverArguments, DriverTrainingArguments
+from ..tasks import Task, diagnostics, load_tasks
+from ..tasks.registry import own_definitions
+from ..tasks.selection import check_roles, training_names
+from ..tasks.task import SPLITS
+
+
+def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, target: str) -> dict[str, Task]:
+    """The target, the auxiliaries that the method trains on, and the sets that are scored with their heads."""
+    names = [name for name in training_names(target, driver.auxiliary) if METHODS[args.method].trains_on(name, target)]
+    scored = list(driver.diagnostics)
+    if driver.make_submission:
+        scored += diagnostics(driver.make_submission, names)
+    include_path = [path for path in (driver.task_config, driver.include_path) if path is not None]
+    check_roles(names, driver.diagnostics, own_definitions(include_path))
+    reads_test = args.do_predict or driver.make_submission or args.alpha_data == "test"
+    tasks = load_tasks(
+        [*names, *scored],
+        data_dir=driver.data_dir,
+        revision=driver.data_revision,
+        include_path=include_path,
+        splits=SPLITS if reads_test else ("train", "validation"),
+    )
+    return {
+        name: task.select(
+            driver.max_train_samples, driver.max_eval_samples, args.resolved_data_seed, driver.max_predict_samples
+        )
+        for name, task in tasks.items()
+    }
