@@ -1,6 +1,7 @@
 """The command line, as a user runs it."""
 
 import json
+import multiprocessing
 import runpy
 import signal
 import subprocess
@@ -42,6 +43,13 @@ def call_main(main, script, arguments):
     status = main()
     if status:
         sys.exit(status)
+
+
+def call_main_with_forks(main, script, arguments):
+    """As [`call_main`], where `multiprocessing` starts forks of this process, which have everything imported."""
+    get_context = multiprocessing.get_context
+    multiprocessing.get_context = lambda method=None: get_context("fork")
+    call_main(main, script, arguments)
 
 
 def run_module(name, arguments):
