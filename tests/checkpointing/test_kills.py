@@ -53,10 +53,10 @@ def test_a_kill_of_each_kind(world, tmp_path):
 
 @pytest.mark.slow
 def test_kills_of_one_process(tmp_path):
-    assert set(run_scenarios(1, SETTINGS, 8, 0, tmp_path)) == {*KINDS, "moment"}
+    assert set(run_scenarios(1, SETTINGS, 4, 0, tmp_path)) == {*KINDS, "moment"}
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_kills_of_one_of_two_processes(tmp_path):
-    run_scenarios(2, ["joint_phase", "early_stopping", "phase_parallel"], 3, 10, tmp_path)
+    run_scenarios(2, ["joint_phase", "early_stopping", "phase_parallel"], 2, 10, tmp_path)

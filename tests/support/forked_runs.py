@@ -143,7 +143,8 @@ def run(world, folder, result, settings, deadly=None, deadly_rank=0, delay=None)
 
 def scenario(name, world, settings, kills, seed, folder):
     """
-    Kills each run at `kills` events, drawn from the seed, and resumes it until it ends.
+    Kills runs at `kills` events, drawn from the seed, two in a run, and resumes them until they end. The kinds of
+    events take turns; the seed says which is the first.
 
     Returns:
         What was killed (`kinds`), how the ends differ from the undisturbed run's (`differences`), and how many of them
@@ -162,7 +163,7 @@ def scenario(name, world, settings, kills, seed, folder):
         place, result = folder / f"run-{number}", folder / f"result-{number}"
         # Two kills in a row, then to the end: the second may come too late for what is left of the run.
         for attempt in range(2):
-            kind = [*kinds, "moment"][(first + attempt) % (len(kinds) + 1)]
+            kind = [*kinds, "moment"][(seed + first + attempt) % (len(kinds) + 1)]
             rank = rng.randrange(world)
             if kind == "moment":
                 killed = run(world, place, result, settings, deadly_rank=rank, delay=rng.uniform(0.2, seconds))
