@@ -28,7 +28,10 @@ class DriverArguments:
     )
     auxiliary: list[str] = field(
         default_factory=lambda: ["paper"],
-        metadata={"help": "Auxiliary tasks: names, `paper` (the paper's setup for the target) or `none`."},
+        metadata={
+            "help": "Auxiliary tasks: names, `paper` (the paper's setup for the target), `all` (every task in "
+            "--data_dir and of your own YAML files that can be trained) or `none`."
+        },
     )
     diagnostics: list[str] = field(
         default_factory=list,

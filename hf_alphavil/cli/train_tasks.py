@@ -5,19 +5,26 @@ from __future__ import annotations
 from ..methods import METHODS
 from ..script_arguments import DriverArguments, DriverTrainingArguments
 from ..tasks import Task, diagnostics, load_tasks
+from ..tasks.all_tasks import find_auxiliaries
 from ..tasks.registry import own_definitions
-from ..tasks.selection import check_roles, training_names
+from ..tasks.selection import check_roles, training_names, wants_all_tasks
 from ..tasks.task import SPLITS
 
 
 def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, target: str) -> dict[str, Task]:
     """The target, the auxiliaries that the method trains on, and the sets that are scored with their heads."""
+    include_path = [path for path in (driver.task_config, driver.include_path) if path is not None]
+    own = own_definitions(include_path)
     names = [name for name in training_names(target, driver.auxiliary) if METHODS[args.method].trains_on(name, target)]
+    check_roles(names, driver.diagnostics, own)
+    if wants_all_tasks(driver.auxiliary) and METHODS[args.method].trains_on("an auxiliary", target):
+        found = find_auxiliaries(names, own, driver.data_dir)
+        names += found.taken
+        if args.process_index == 0:
+            print(found.describe())
     scored = list(driver.diagnostics)
     if driver.make_submission:
         scored += diagnostics(driver.make_submission, names)
-    include_path = [path for path in (driver.task_config, driver.include_path) if path is not None]
-    check_roles(names, driver.diagnostics, own_definitions(include_path))
     reads_test = args.do_predict or driver.make_submission or args.alpha_data == "test"
     tasks = load_tasks(
         [*names, *scored],

@@ -26,6 +26,10 @@ class MissingFilesError(DataError):
     """The folder of the official files lacks a task's folder, or some of its files."""
 
 
+class MissingFolderError(MissingFilesError):
+    """The folder of the official files lacks a task's folder."""
+
+
 def load_files(
     definition: TaskDefinition,
     data_dir: str | Path | None,
@@ -112,7 +116,7 @@ def find_task_folder(definition: TaskDefinition, data_dir: Path) -> Path:
     if simplified(data_dir.resolve().name) in names:
         folders.append(data_dir)
     if not folders:
-        raise MissingFilesError(
+        raise MissingFolderError(
             f"no folder of the task {definition.name}; looked for {official} and {files.benchmark}/{official}, in any "
             "case.",
             data_dir,

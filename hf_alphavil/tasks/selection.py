@@ -13,7 +13,7 @@ from .submission_set import check_test_sets
 from .task import Task
 
 #: What `--auxiliary` takes beside the names of tasks.
-AUXILIARY_WORDS = ("paper", "none")
+AUXILIARY_WORDS = ("paper", "all", "none")
 #: The tasks of the paper's NLU setups: each is a target with the other four as auxiliaries.
 PAPER_TASKS = ("cb", "copa", "mrpc", "rte", "wnli")
 
@@ -25,7 +25,8 @@ def training_names(target: str, auxiliary: Iterable[str]) -> list[str]:
     Args:
         target (`str`): The target task.
         auxiliary (`Iterable[str]`):
-            Task names, `"paper"` for `PAPER_TASKS`, or only `"none"`. The two words may be in upper case.
+            Task names, `"paper"` for `PAPER_TASKS`, `"all"` (nothing here: see [`wants_all_tasks`]), or only
+            `"none"`. The three words may be in upper case.
 
     Returns:
         `list[str]`: The target, then the auxiliaries, each once.
@@ -38,8 +39,14 @@ def training_names(target: str, auxiliary: Iterable[str]) -> list[str]:
         return [target]
     if "none" in words:
         raise ValueError(f"--auxiliary {' '.join(words)}: pass `none` alone, or leave it out")
-    names = [name for word in words for name in (PAPER_TASKS if word == "paper" else (word,))]
+    expanded = {"paper": PAPER_TASKS, "all": ()}
+    names = [name for word in words for name in expanded.get(word, (word,))]
     return list(dict.fromkeys([target, *names]))
+
+
+def wants_all_tasks(auxiliary: Iterable[str]) -> bool:
+    """`bool`: Whether all tasks that can be found ([`find_auxiliaries`]) are wanted besides those that are named."""
+    return any(word.lower() == "all" for word in auxiliary)
 
 
 def check_roles(trained: Iterable[str], scored: Iterable[str], own: Mapping[str, TaskDefinition]) -> None:

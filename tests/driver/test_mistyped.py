@@ -66,6 +66,8 @@ def command(**flags):
         (command(auxiliary="mrpc,cb"), "unknown task 'mrpc,cb'; .* Write several names with spaces between them"),
         (command(auxiliary="mrpc cb"), "unknown task 'mrpc cb'; .* Write several names with spaces between them"),
         (["--target", "sst2", "--auxiliary", "none", "cb"], "--auxiliary none cb: pass `none` alone, or leave it out"),
+        (["--target", "sst2", "--auxiliary", "none", "all"], "--auxiliary none all: pass `none` alone"),
+        (["--target", "sst2", "--auxiliary", "all"], "--auxiliary all takes the tasks in --data_dir and those of"),
         ([*command(), "--auxiliary", "cb"], "--auxiliary occurs twice: write all its values behind one --auxiliary"),
         (command(target="Mood"), "unknown task 'Mood'; .* Did you mean 'mood'"),
         (command(target="axb"), "axb is never trained, only evaluated with the head of rte or superglue_rte"),
@@ -103,7 +105,7 @@ def test_a_mistyped_flag(folder, refusal, words, message):
     assert not (folder / "out").exists() or not list((folder / "out").iterdir())
 
 
-@pytest.mark.parametrize("name", ["paper", "none"])
+@pytest.mark.parametrize("name", ["paper", "all", "none"])
 def test_a_name_that_means_something_else(folder, refusal, name):
     (folder / "tasks.yaml").write_text(TASK.replace("mood:", f"{name}:"))
     assert f"tasks.yaml, line 2: the task name '{name}' has a meaning for --auxiliary" in refusal(
