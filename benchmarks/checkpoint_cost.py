@@ -23,9 +23,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from cpu_pairs import now, ratios
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.comparing.versions import versions
 from hf_alphavil.modeling import MultitaskConfig
 from memory import META_ROWS, RANDOM_SIZES, TASKS, TargetCollator, encoder_config, random_rows
-from provenance import versions
 
 BATCH_SIZE = 8
 PHASE_STEPS = 3

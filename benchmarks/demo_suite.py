@@ -18,9 +18,9 @@ from typing import Any
 import transformers
 from datasets import disable_progress_bars
 
+from hf_alphavil.comparing.versions import versions
 from hf_alphavil.demo.run import DEMO_METHODS, DEMO_SETTINGS, run_demo_method
 from hf_alphavil.demo.suite import DEMO_TARGET, demo_encoder, demo_tasks
-from provenance import versions
 
 #: Seeds that were not used to choose any constant.
 FRESH_SEEDS = (20, 21, 22, 23, 24)

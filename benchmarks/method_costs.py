@@ -24,9 +24,9 @@ from datasets import Dataset
 from transformers import BertConfig, BertModel, set_seed
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.comparing.versions import versions
 from hf_alphavil.files.markdown import markdown_table
 from hf_alphavil.methods import METHODS
-from provenance import versions
 
 TASKS = ("target", "first", "second", "third", "fourth")
 BATCH_SIZE, LENGTH, VOCABULARY = 16, 24, 1000

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from provenance import versions
+from hf_alphavil.comparing.versions import versions
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
+from hf_alphavil.comparing.run_options import Deadline, add_run_options
+from hf_alphavil.comparing.versions import versions
 from memory import PRELOAD
-from provenance import versions
-from run_options import Deadline, add_run_options
 from study_summary import summary
 
 Spec = dict[str, Any]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compare_statistics import Estimate, mean_estimate
+from hf_alphavil.comparing.estimates import Estimate, mean_estimate
 from hf_alphavil.files.markdown import markdown_table
 from hf_alphavil.reporting.verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, verdicts
 

@@ -35,6 +35,7 @@ ORDER = (
     "trainer",
     "hf_alphavil",
     "demo",
+    "comparing",
     "cli",
     "__main__",
 )

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": ("hf_alphavil.cli.train", "train a target task with the help of auxiliary tasks"),
     "demo": ("hf_alphavil.cli.demo", "compare αVIL with its baselines on generated tasks, without a network"),
     "tasks": ("hf_alphavil.tasks.__main__", "list and check tasks, and zip predictions for a leaderboard"),
+    "compare": ("hf_alphavil.comparing.command", "compare methods × targets × seeds, as a YAML file says"),
 }
 #: The exit status after a mistyped command, as argparse has it.
 USAGE_ERROR = 2

@@ -3,7 +3,9 @@
 import pytest
 import yaml
 
-from compare_config import ROOT, read_comparison
+from compare_methods import PRESETS
+from hf_alphavil.comparing.command import main
+from hf_alphavil.comparing.config import read_comparison
 from hf_alphavil.methods import METHODS
 
 VALID = {
@@ -20,7 +22,7 @@ def write(folder, **changes):
     path = folder / "config.yaml"
     given = {key: value for key, value in (VALID | changes).items() if value is not None}
     path.write_text(yaml.safe_dump(given), encoding="utf-8")
-    return str(path)
+    return path
 
 
 def test_methods_times_targets_times_seeds(tmp_path):
@@ -46,21 +48,22 @@ def test_all_methods(tmp_path):
 
 @pytest.mark.parametrize("name", ["offline", "offline_small"])
 def test_offline_presets(name, data_dir, real_encoder):
-    comparison = read_comparison(name, data_dir=str(data_dir))
+    comparison = read_comparison(PRESETS[name], data_dir=str(data_dir))
     assert comparison.data.model_name_or_path == str(real_encoder)
     assert comparison.data.data_dir == str(data_dir)
     assert set(comparison.targets) <= set(comparison.data.tasks) <= {"cb", "copa", "mrpc", "rte", "wnli"}
 
 
 def test_the_preset_of_the_paper():
-    comparison = read_comparison("paper")
+    comparison = read_comparison(PRESETS["paper"])
     assert comparison.targets == comparison.data.tasks == ["cb", "copa", "mrpc", "rte", "wnli"]
     assert (comparison.data.model_name_or_path, comparison.data.data_dir) == ("roberta-base", None)
 
 
-def test_folders_are_relative_to_the_repository(tmp_path):
+def test_folders_are_relative_to_the_file(tmp_path):
+    (tmp_path / "docs").mkdir()
     config = write(tmp_path, suite="glue", tasks=["rte", "cb"], targets=None, data_dir="docs", model_name_or_path="x")
-    assert read_comparison(config).data.data_dir == str(ROOT / "docs")
+    assert read_comparison(config).data.data_dir == str(tmp_path / "docs")
     data = read_comparison(config, data_dir=str(tmp_path), model_name_or_path="y").data
     assert (data.data_dir, data.model_name_or_path) == (str(tmp_path), "y")
 
@@ -144,13 +147,14 @@ def test_errors_name_file_and_key(changes, message, tmp_path):
     assert message in str(error.value)
 
 
-def test_files_that_are_not_a_comparison(tmp_path):
-    with pytest.raises(
-        ValueError, match="no_such: no such file or preset; pass a YAML file, or one of offline, offline_"
-    ):
-        read_comparison("no_such")
+def test_files_that_are_not_a_comparison(tmp_path, capsys):
+    assert main(["no_such", "--output", "out"], presets=PRESETS) == 2
+    expected = "error: no_such: no such file or preset; pass a YAML file, or one of offline, offline_small, paper\n"
+    assert capsys.readouterr().err == expected
+    assert main(["no_such", "--output", "out"]) == 2
+    assert capsys.readouterr().err == "error: no_such: no such file: pass a YAML file\n"
     path = tmp_path / "config.yaml"
     for text, message in (("a: [", "not YAML"), ("[1]", "not a mapping")):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=message):
-            read_comparison(str(path))
+            read_comparison(path)

@@ -6,9 +6,9 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from compare_config import Data, Run
-from compare_data import data_digest, encoder_digest, load_data, run_id, split_target, tasks_of_run
 from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task
+from hf_alphavil.comparing.comparison import Data, Run
+from hf_alphavil.comparing.data import data_digest, encoder_digest, load_data, run_id, split_target, tasks_of_run
 from hf_alphavil.demo.suite import demo_encoder
 
 DATA = Data(tasks=["target", "noise"], suite="demo", selection_fraction=0.2, meta_fraction=0.25)

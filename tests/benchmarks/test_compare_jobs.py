@@ -7,8 +7,8 @@ import time
 import psutil
 import pytest
 
-from compare_jobs import Job, run_jobs
-from run_options import Deadline
+from hf_alphavil.comparing.jobs import Job, run_jobs
+from hf_alphavil.comparing.run_options import Deadline
 
 NEVER = Deadline(float("inf"))
 

@@ -8,17 +8,19 @@ import subprocess
 import time
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 import yaml
 
-import compare_jobs
-import compare_methods
-import compare_run
-from compare_config import Data, Run, read_comparison
-from compare_run import BestModel, execute
+from hf_alphavil.comparing import command, jobs
+from hf_alphavil.comparing.comparison import Data, Run
+from hf_alphavil.comparing.config import read_comparison
+from hf_alphavil.comparing.execute import BestModel, execute
+from hf_alphavil.comparing.execute import main as execute_main
+from hf_alphavil.comparing.folder import Folder
 from support.driving import call_main
 from support.forking import ROOT, SERVER, fork
 
@@ -56,7 +58,7 @@ class ForkedRun(multiprocessing.get_context("fork").Process):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         write_output_to(job.log)
-        call_main(compare_run.main, job.command[1], job.command[2:])
+        call_main(execute_main, job.command[2], job.command[3:])
 
     def poll(self):
         return self.exitcode
@@ -72,9 +74,9 @@ def compare(arguments, forks=True, output=None):
     if output is not None:
         write_output_to(output)
     if forks:
-        compare_jobs._start = ForkedRun
+        jobs._start = ForkedRun
     os.chdir(ROOT)
-    call_main(compare_methods.main, "benchmarks/compare_methods.py", arguments)
+    call_main(command.main, "benchmarks/compare_methods.py", arguments)
 
 
 def write_output_to(path):
@@ -158,7 +160,7 @@ def test_killed_and_restarted(tmp_path):
     assert [line["name"] for line in lines] == ["multitask", "joint"]
     assert [line["id"] + ".json" for line in lines] == [next(n for n in last if line["name"] in n) for line in lines]
     for line in lines:
-        assert line["command"].startswith("python ")
+        assert line["command"].startswith("python -m hf_alphavil.comparing.execute ")
         assert line["command"].endswith(f"{line['id']}.json")
         assert line["versions"]["torch"] == torch.__version__
         assert (line["seed"], line["seconds"] > 0, line["peak_memory"] > 1e8) == (3, True, True)
@@ -173,7 +175,7 @@ def test_killed_and_restarted(tmp_path):
     assert not any((out / "running").iterdir())
     # Other settings make other runs.
     config, *_ = arguments_of(tmp_path, settings=CONFIG["settings"] | {"weight_decay": 0.1}, methods=methods)
-    assert compare_methods.Folder(out, read_comparison(config)).finished == []
+    assert Folder(out, read_comparison(Path(config))).finished == []
 
 
 @pytest.mark.slow

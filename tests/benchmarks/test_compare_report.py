@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from compare_config import Comparison, Data, MethodEntry
-from compare_plots import plot_differences, plot_scores
-from compare_report import format_report
-from compare_results import Results
-from compare_statistics import mean_estimate, paired_estimate
+from hf_alphavil.comparing.comparison import Comparison, Data, MethodEntry
+from hf_alphavil.comparing.estimates import mean_estimate, paired_estimate
+from hf_alphavil.comparing.plots import plot_differences, plot_scores
+from hf_alphavil.comparing.report import format_report
+from hf_alphavil.comparing.results import Results
 
 #: Quantiles of Student's t at 0.975 for 1, 2 and 4 degrees of freedom, from a printed table.
 T = {1: 12.706, 2: 4.303, 4: 2.776}

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import study
-from provenance import versions
-from run_options import Share
+from hf_alphavil.comparing.run_options import Share
+from hf_alphavil.comparing.versions import versions
 from study import execute_study, id_of, read_results, specs_of, study_parser
 from study_summary import mean_difference, paired_differences, plot_differences, summary
 

@@ -59,7 +59,7 @@ def test_an_unknown_command_is_one_line(word, hint, capsys):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name, capsys):
-    assert list(inspect.signature(import_module(COMMANDS[name][0]).main).parameters) == ["arguments", "prog"]
+    assert list(inspect.signature(import_module(COMMANDS[name][0]).main).parameters)[:2] == ["arguments", "prog"]
     with pytest.raises(SystemExit) as end:
         main([name, "--help"])
     assert end.value.code == 0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from compare_config import Data, Run
-from hf_alphavil import Task, load_tasks
-from hf_alphavil.data import split_holdout
-from hf_alphavil.data.holdout import MIN_HOLDOUT_ROWS
-from hf_alphavil.demo.suite import demo_tasks
-from hf_alphavil.tasks.fingerprints import hash_of
+from .. import Task, load_tasks
+from ..data import split_holdout
+from ..data.holdout import MIN_HOLDOUT_ROWS
+from ..demo.suite import demo_tasks
+from ..tasks.fingerprints import hash_of
+from .comparison import Data, Run
 
 
 @dataclass(frozen=True)

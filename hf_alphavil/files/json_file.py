@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hf_alphavil.files.atomic_file import atomic_write
+from .atomic_file import atomic_write
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,8 +1,8 @@
 """Executes one run of a comparison.
 
-python benchmarks/compare_run.py specs/ID.json runs/ID.json
+python -m hf_alphavil.comparing.execute specs/ID.json runs/ID.json
 
-The first file describes the run, as benchmarks/compare_methods.py writes it. The second file is written at the end.
+The first file describes the run, as `alphavil compare` writes it. The second file is written at the end.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import torch
 import transformers
 from transformers import AutoTokenizer, TrainerCallback, set_seed
 
-from compare_config import Data, Run
-from compare_data import load_data, split_target, tasks_of_run
-from compare_files import write_json
-from hf_alphavil import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task
-from hf_alphavil.data import steps_per_task
-from hf_alphavil.demo.suite import demo_encoder
-from hf_alphavil.methods import METHODS
-from provenance import versions
+from .. import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task
+from ..data import steps_per_task
+from ..demo.suite import demo_encoder
+from ..files.json_file import write_json
+from ..methods import METHODS
+from .comparison import Data, Run
+from .data import load_data, split_target, tasks_of_run
+from .versions import versions
 
 
 class BestModel(TrainerCallback):
@@ -224,7 +224,7 @@ def main() -> None:
         end_with(options.parent)
     spec = json.loads(options.spec.read_text(encoding="utf-8"))
     run = Run(**(spec | {"data": Data(**spec["data"])}))
-    command = shlex.join(["python", sys.argv[0], str(options.spec), str(options.result)])
+    command = shlex.join(["python", "-m", "hf_alphavil.comparing.execute", str(options.spec), str(options.result)])
     write_json(options.result, {"id": options.result.stem, **execute(run), "command": command})
 
 

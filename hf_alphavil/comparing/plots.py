@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compare_results import Results
-from hf_alphavil.reporting.plots import COLOURS, DPI
+from ..reporting.plots import COLOURS, DPI
+from .results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,24 +1,23 @@
-"""Reads the YAML file of a comparison and expands it into single runs."""
+"""Reads and checks the YAML file of a comparison."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hf_alphavil import MultitaskTrainingArguments
-from hf_alphavil.demo.suite import DEMO_TASKS
-from hf_alphavil.methods import METHODS
-from hf_alphavil.tasks import available_tasks
+from .. import MultitaskTrainingArguments
+from ..demo.suite import DEMO_TASKS
+from ..methods import METHODS
+from ..tasks import available_tasks
+from .comparison import Comparison, Data, MethodEntry
 
-ROOT = Path(__file__).parents[1]
-PRESETS = Path(__file__).parent / "presets"
 SUITES = ("glue", "demo")
 
 #: Training arguments that the comparison sets itself, equally for all methods.
@@ -34,109 +33,12 @@ BUDGET_SETTINGS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class MethodEntry:
-    """
-    A method of the comparison: one row of its tables.
-
-    Args:
-        name (`str`): Unique name in tables.
-        method (`str`): A name in `METHODS`.
-        settings (`dict[str, Any]`, *optional*): Training arguments that override those of the comparison.
-    """
-
-    name: str
-    method: str
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Data:
-    """
-    The data and the encoder that all runs of a comparison share.
-
-    Args:
-        tasks (`list[str]`): The tasks. For each target, all others are auxiliaries.
-        suite (`str`, *optional*, defaults to `"glue"`): `"glue"` (GLUE and SuperGLUE) or `"demo"` (generated tasks).
-        data_dir (`str`, *optional*): Folder of the official files, for `glue`. By default the Hub's data are used.
-        model_name_or_path (`str`, *optional*): Encoder by id or folder, for `glue`. The suite `demo` has its own.
-        data_seed (`int`, *optional*, defaults to 0): Seed of the split, of the order of rows and of row limits.
-        max_train_samples (`int`, *optional*): Maximum number of training rows per task, before the target is split.
-        selection_fraction (`float`, *optional*, defaults to 0.15):
-            Share of the target's training rows that chooses the reported epoch.
-        meta_fraction (`float`, *optional*, defaults to 0.15):
-            Share of the remaining rows on which methods fit α or similar weights.
-    """
-
-    tasks: list[str]
-    suite: str = "glue"
-    data_dir: str | None = None
-    model_name_or_path: str | None = None
-    data_seed: int = 0
-    max_train_samples: int | None = None
-    selection_fraction: float = 0.15
-    meta_fraction: float = 0.15
-
-
-@dataclass(frozen=True)
-class Run:
-    """
-    One run: a method, a target and a seed.
-
-    Args:
-        name (`str`): Name of the [`MethodEntry`].
-        method (`str`): A name in `METHODS`.
-        target (`str`): The target task.
-        seed (`int`): Seed of everything random in training, such as new heads and dropout, except the order of rows.
-        settings (`dict[str, Any]`): Training arguments.
-        data (`Data`): Data and encoder.
-    """
-
-    name: str
-    method: str
-    target: str
-    seed: int
-    settings: dict[str, Any]
-    data: Data
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """
-    Methods × targets × seeds.
-
-    Args:
-        methods (`list[MethodEntry]`): The methods.
-        targets (`list[str]`): The target tasks.
-        seeds (`list[int]`): The seeds.
-        baseline (`str`): Name of the method with which the others are compared.
-        settings (`dict[str, Any]`): Training arguments of all methods.
-        data (`Data`): Data and encoder of all runs.
-    """
-
-    methods: list[MethodEntry]
-    targets: list[str]
-    seeds: list[int]
-    baseline: str
-    settings: dict[str, Any]
-    data: Data
-
-    def runs(self) -> list[Run]:
-        """All runs. Methods vary fastest, so that early results are comparable."""
-        return [
-            Run(entry.name, entry.method, target, seed, self.settings | entry.settings, self.data)
-            for seed in self.seeds
-            for target in self.targets
-            for entry in self.methods
-        ]
-
-
-def read_comparison(config: str, data_dir: str | None = None, model_name_or_path: str | None = None) -> Comparison:
+def read_comparison(path: Path, data_dir: str | None = None, model_name_or_path: str | None = None) -> Comparison:
     """
     Reads and checks a comparison.
 
     Args:
-        config (`str`): A YAML file, or the name of a preset (a file in `benchmarks/presets`).
+        path (`Path`): A YAML file. A relative `data_dir` in it is relative to its folder.
         data_dir (`str`, *optional*): Overrides the value in the file.
         model_name_or_path (`str`, *optional*): Overrides the value in the file.
 
@@ -146,32 +48,23 @@ def read_comparison(config: str, data_dir: str | None = None, model_name_or_path
     Raises:
         ValueError: For any mistake. The message contains the file, the key and what to write instead.
     """
-    path = _find(config)
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {error}") from error
     try:
-        return _comparison(given, data_dir, model_name_or_path)
+        return _comparison(given, path.parent, data_dir, model_name_or_path)
     except (ValueError, ImportError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _find(config: str) -> Path:
-    presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
-    path = presets.get(config, Path(config))
-    if not path.is_file():
-        raise ValueError(f"{config}: no such file or preset; pass a YAML file, or one of {', '.join(presets)}")
-    return path
-
-
-def _comparison(given: Any, data_dir: str | None, model_name_or_path: str | None) -> Comparison:
+def _comparison(given: Any, folder: Path, data_dir: str | None, model_name_or_path: str | None) -> Comparison:
     if not isinstance(given, dict):
-        raise ValueError("not a mapping of keys to values; benchmarks/README.md shows one")
+        raise ValueError("not a mapping of keys to values, such as `tasks: [rte, mrpc]`")
     data_keys = [entry.name for entry in fields(Data)]
     own_keys = ("methods", "targets", "seeds", "baseline", "settings")
     _check_known("key", given, (*data_keys, *own_keys))
-    data = _data({key: given[key] for key in data_keys if key in given}, data_dir, model_name_or_path)
+    data = _data({key: given[key] for key in data_keys if key in given}, folder, data_dir, model_name_or_path)
     targets = _items(given, "targets", str) if "targets" in given else data.tasks
     for target in targets:
         _check_choice("targets", target, data.tasks)
@@ -191,7 +84,7 @@ def _comparison(given: Any, data_dir: str | None, model_name_or_path: str | None
     return comparison
 
 
-def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str | None) -> Data:
+def _data(given: dict[str, Any], folder: Path, data_dir: str | None, model_name_or_path: str | None) -> Data:
     tasks = _items(given, "tasks", str)
     if len(tasks) < 2:
         raise ValueError(f"tasks: {tasks[0]!r} alone has no auxiliaries: write two tasks or more")
@@ -199,7 +92,9 @@ def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str |
     _check_choice("suite", suite, SUITES)
     for task in tasks:
         _check_choice("tasks", task, available_tasks() if suite == "glue" else DEMO_TASKS)
-    given["data_dir"] = data_dir or _resolve_folder(given.get("data_dir"))
+    if data_dir is None and given.get("data_dir") is not None:
+        data_dir = str((folder / given["data_dir"]).resolve())
+    given["data_dir"] = data_dir
     given["model_name_or_path"] = model_name_or_path or _resolve_encoder(given.get("model_name_or_path"))
     for key in ("data_dir", "model_name_or_path"):
         if suite == "demo" and given[key] is not None:
@@ -226,11 +121,6 @@ def _data(given: dict[str, Any], data_dir: str | None, model_name_or_path: str |
     if data.max_train_samples is not None and (type(data.max_train_samples) is not int or data.max_train_samples < 1):
         raise ValueError(f"max_train_samples={data.max_train_samples!r}: write a number of rows, or leave it out")
     return data
-
-
-def _resolve_folder(folder: str | None) -> str | None:
-    """Resolves a folder in the file relative to the repository, whatever the current directory."""
-    return None if folder is None else str((ROOT / folder).resolve())
 
 
 def _resolve_encoder(encoder: Any) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from run_options import Deadline
+from .run_options import Deadline
 
 #: Seconds between two checks of the running processes.
 INTERVAL = 0.1

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from compare_config import Comparison
-from compare_statistics import Estimate, mean_estimate, paired_estimate
+from .comparison import Comparison
+from .estimates import Estimate, mean_estimate, paired_estimate
 
 #: Scores are shown in points, which are hundredths of the main metric.
 POINTS = 100

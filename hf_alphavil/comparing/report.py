@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from compare_results import Results
-from compare_statistics import Estimate
-from hf_alphavil.files.markdown import markdown_table
+from ..files.markdown import markdown_table
+from .estimates import Estimate
+from .results import Results
 
 MISSING = "–"
 

@@ -1,0 +1,1 @@
+"""Fair comparisons of methods: the same rows and as many examples for all, several seeds, and intervals."""

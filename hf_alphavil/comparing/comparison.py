@@ -1,0 +1,103 @@
+"""A comparison: methods × targets × seeds on the same data, and its single runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """
+    A method of the comparison: one row of its tables.
+
+    Args:
+        name (`str`): Unique name in tables.
+        method (`str`): A name in `METHODS`.
+        settings (`dict[str, Any]`, *optional*): Training arguments that override those of the comparison.
+    """
+
+    name: str
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Data:
+    """
+    The data and the encoder that all runs of a comparison share.
+
+    Args:
+        tasks (`list[str]`): The tasks. For each target, all others are auxiliaries.
+        suite (`str`, *optional*, defaults to `"glue"`): `"glue"` (GLUE and SuperGLUE) or `"demo"` (generated tasks).
+        data_dir (`str`, *optional*): Folder of the official files, for `glue`. By default the Hub's data are used.
+        model_name_or_path (`str`, *optional*): Encoder by id or folder, for `glue`. The suite `demo` has its own.
+        data_seed (`int`, *optional*, defaults to 0): Seed of the split, of the order of rows and of row limits.
+        max_train_samples (`int`, *optional*): Maximum number of training rows per task, before the target is split.
+        selection_fraction (`float`, *optional*, defaults to 0.15):
+            Share of the target's training rows that chooses the reported epoch.
+        meta_fraction (`float`, *optional*, defaults to 0.15):
+            Share of the remaining rows on which methods fit α or similar weights.
+    """
+
+    tasks: list[str]
+    suite: str = "glue"
+    data_dir: str | None = None
+    model_name_or_path: str | None = None
+    data_seed: int = 0
+    max_train_samples: int | None = None
+    selection_fraction: float = 0.15
+    meta_fraction: float = 0.15
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    One run: a method, a target and a seed.
+
+    Args:
+        name (`str`): Name of the [`MethodEntry`].
+        method (`str`): A name in `METHODS`.
+        target (`str`): The target task.
+        seed (`int`): Seed of everything random in training, such as new heads and dropout, except the order of rows.
+        settings (`dict[str, Any]`): Training arguments.
+        data (`Data`): Data and encoder.
+    """
+
+    name: str
+    method: str
+    target: str
+    seed: int
+    settings: dict[str, Any]
+    data: Data
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    Methods × targets × seeds.
+
+    Args:
+        methods (`list[MethodEntry]`): The methods.
+        targets (`list[str]`): The target tasks.
+        seeds (`list[int]`): The seeds.
+        baseline (`str`): Name of the method with which the others are compared.
+        settings (`dict[str, Any]`): Training arguments of all methods.
+        data (`Data`): Data and encoder of all runs.
+    """
+
+    methods: list[MethodEntry]
+    targets: list[str]
+    seeds: list[int]
+    baseline: str
+    settings: dict[str, Any]
+    data: Data
+
+    def runs(self) -> list[Run]:
+        """All runs. Methods vary fastest, so that early results are comparable."""
+        return [
+            Run(entry.name, entry.method, target, seed, self.settings | entry.settings, self.data)
+            for seed in self.seeds
+            for target in self.targets
+            for entry in self.methods
+        ]
