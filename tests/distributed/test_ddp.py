@@ -75,8 +75,8 @@ def test_two_processes_equal_one(name, on_two_processes, tmp_path):
 
 
 @pytest.mark.slow
-def test_gradient_checkpointing_equals_none(on_two_processes):
-    assert_close_runs(on_two_processes("checkpointing"), on_two_processes("plain"))
+def test_gradient_checkpointing_equals_none(on_two_processes, tmp_path):
+    assert_close_runs(on_two_processes("checkpointing"), run_bert(tmp_path, **RUN))
 
 
 def test_the_runs_are_not_trivial(on_two_processes):

@@ -12,8 +12,6 @@ from support.plain_scenarios import SCENARIOS as ON_ONE_PROCESS
 from support.plain_search import search
 from support.plain_toys import sentences
 
-SCENARIOS = ON_ONE_PROCESS | {"search with Optuna": search}
-
 
 def resumed(side: Side) -> Trainer:
     """23 rows, two ranks: resumed at an epoch's end (step 3) and in its middle (step 4)."""
@@ -34,13 +32,20 @@ class OtherDraw(MultitaskTrainer):
         return super()._finalize_training(*args, **kwargs)
 
 
+SCENARIOS = ON_ONE_PROCESS | {
+    "search with Optuna": search,
+    "resumed": resumed,
+    "multitask arguments": ON_ONE_PROCESS["label_smoothing"],
+    "deviation": ON_ONE_PROCESS["epochs"],
+}
+CLASSES = {
+    "multitask arguments": {"args_class": MultitaskTrainingArguments},
+    "deviation": {"trainer_class": OtherDraw},
+}
+
+
 def compare_all(folder: Path, names: Sequence[str]) -> None:
     """Writes this rank's differences as JSON."""
-    found = {name: compare(SCENARIOS[name], folder / name) for name in names}
-    found["resumed"] = compare(resumed, folder / "resumed")
-    found["multitask arguments"] = compare(
-        SCENARIOS["label_smoothing"], folder / "arguments", args_class=MultitaskTrainingArguments
-    )
-    found["deviation"] = compare(SCENARIOS["epochs"], folder / "deviation", trainer_class=OtherDraw)
+    found = {name: compare(SCENARIOS[name], folder / name, **CLASSES.get(name, {})) for name in names}
     rank = Side(Trainer, MultitaskTrainingArguments, folder).args().process_index
     (folder / f"rank_{rank}.json").write_text(json.dumps(found))
