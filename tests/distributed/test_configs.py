@@ -1,21 +1,16 @@
-"""The launch files in configs/, read as `accelerate launch --config_file` reads them."""
+"""
+The launch files in configs/, read as `accelerate launch --config_file` reads them.
+
+Tests of the driver and of SIGTERM really launch processes by them; forked ranks have their environment.
+"""
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-from support.launching import ROOT, launch
+from support.forking import ROOT
 
 CONFIGS = ROOT / "configs"
-
-# Runs everywhere; says how it was launched.
-SAY = """
-import sys
-from pathlib import Path
-from hf_alphavil import MultitaskTrainingArguments
-args = MultitaskTrainingArguments(output_dir=sys.argv[1], use_cpu=True)
-Path(sys.argv[1], "said").write_text(f"{args.world_size} {args.parallel_mode.name}")
-"""
 
 
 def read(config, *overrides):
@@ -53,12 +48,3 @@ def test_the_command_line_replaces_the_placeholders_of_several_machines():
     assert args.multi_gpu
     assert (args.num_machines, args.num_processes, args.machine_rank) == (4, 32, 3)
     assert (args.main_process_ip, args.main_process_port) == ("10.0.0.1", 29501)
-
-
-@pytest.mark.slow
-@pytest.mark.distributed
-def test_one_process_is_launched(tmp_path):
-    """The others give the forked ranks of test_exactness.py, test_fsdp2.py and test_driver.py their environment."""
-    (tmp_path / "say.py").write_text(SAY, encoding="utf-8")
-    launch(tmp_path / "say.py", tmp_path, config="single", num_processes=1)
-    assert (tmp_path / "said").read_text() == "1 NOT_PARALLEL"

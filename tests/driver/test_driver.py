@@ -105,37 +105,41 @@ def assert_about_equal(folder, other):
     assert one["meta_loss"][0] == pytest.approx(two["meta_loss"][0], rel=0.05)
 
 
+STARTS_TWO = "starting 2 with torch's launcher"
+
+
 @pytest.mark.distributed
 def test_two_processes_equal_one(data_dir, small_encoder, tmp_path):
-    """Two processes give about the α and weights of one process with twice the batch, which is really launched."""
+    """Two processes give about the α and weights of one process with twice the batch."""
     common = small_run(data_dir, small_encoder)
     two = drive(
         *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4", config="ddp", num_processes=2
     )
+    assert STARTS_TWO not in two.stderr
     assert two.stdout.count("rte: validation accuracy") == 1
-    launch_driver(
-        *common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8",
-        launcher=["--config_file", ROOT / "configs" / "single.yaml"],
-    )  # fmt: skip
+    drive(*common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8")
     assert_about_equal(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize(
-    "launcher", [["--config_file", ROOT / "configs" / "ddp.yaml"], ["--cpu"]], ids=["file", "cpu"]
-)
-def test_two_launched_processes_equal_one(launcher, data_dir, small_encoder, tmp_path):
-    """By the README's commands."""
+def test_two_launched_processes_equal_one(data_dir, small_encoder, tmp_path):
+    """By the README's command `accelerate launch --cpu`, and one process by the launch file of one."""
     common = small_run(data_dir, small_encoder)
     two = launch_driver(
         *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4",
-        launcher=[*launcher, "--num_processes", "2", "--main_process_port", str(free_port())],
+        launcher=["--cpu", "--num_processes", "2", "--main_process_port", str(free_port())],
     )  # fmt: skip
-    assert ("starting 2 with torch's launcher" in two.stderr) == (launcher == ["--cpu"])
+    assert STARTS_TWO in two.stderr
     assert two.stdout.count("rte: validation accuracy") == 1
-    drive(*common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8")
+    one = launch_driver(
+        *common, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8",
+        launcher=["--config_file", ROOT / "configs" / "single.yaml"],
+    )  # fmt: skip
+    assert "with torch's launcher" not in one.stderr
     assert_about_equal(tmp_path / "one", tmp_path / "two")
+    for name, processes in (("one", 1), ("two", 2)):
+        assert f"| `processes` | {processes} |" in (tmp_path / name / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
