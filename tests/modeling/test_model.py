@@ -148,7 +148,7 @@ def test_compiled_encoder_has_the_same_names_and_values(bert):
     [
         ("bert", ["copa"]),
         pytest.param("bert", ["rte", "sts-b"], marks=pytest.mark.slow),
-        pytest.param("qwen2", ["rte", "copa", "sts-b"], marks=pytest.mark.slow),
+        pytest.param("qwen2", ["rte", "copa"], marks=pytest.mark.slow),
     ],
 )
 def test_whole_model_compiles_to_one_graph_per_task(model, tasks):

@@ -198,4 +198,4 @@ def test_random_combinations(tmp_path):
 
 @pytest.mark.slow
 def test_many_random_combinations(tmp_path):
-    try_many(range(60, 460), tmp_path)
+    try_many(range(60, 260), tmp_path)
