@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+OLDEST := .venv-oldest
+OLDEST_TESTS := tests/test_trainer.py tests/tasks/test_task.py tests/tasks/test_tokenization.py tests/modeling tests/kinds
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-slow lint compare-offline bench clean
+.PHONY: demo test test-slow test-oldest lint compare-offline bench clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python run_glue_avil.py --demo --output_dir out/demo --disable_tqdm true
@@ -16,6 +18,10 @@ test: $(INSTALLED)
 # More cases of properties that `make test` checks with few: long runs of kills, real launches, further settings.
 test-slow: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+# Tests that prove the lower bounds of the dependencies, with those versions.
+test-oldest: $(OLDEST)/.installed
+	HF_HUB_OFFLINE=1 $(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -30,11 +36,17 @@ compare-offline: $(INSTALLED)
 bench: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/bench.py $(BENCH_OPTIONS) --jobs 2 --output out/bench
 
-$(INSTALLED): setup.py constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+$(OLDEST)/.installed: pyproject.toml setup.py constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt torch
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[peft]" pytest hypothesis
+	touch $@
+
 clean:
-	rm -rf .venv out build dist *.egg-info
+	rm -rf .venv $(OLDEST) out build dist *.egg-info

@@ -15,7 +15,7 @@ from hf_alphavil.tasks.task_table import task_table
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hf_alphavil"
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md", *sorted(DOCS.glob("*.md"))]
 SOURCES = [ROOT / "run_glue_avil.py", *sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 #: An output of comparisons, a script of transformers, and a file that docs/tasks.md tells its reader to write.
 FILES_OF_OTHERS = {"table.md", "run_glue.py", "ordinal.py"}
