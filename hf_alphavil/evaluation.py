@@ -18,6 +18,7 @@ from .distributed.agreement import require_equal_ranks
 from .distributed.refusals import check_evaluation
 from .distributed.timeout import explained_waits
 from .setup.datasets import tokenized_split
+from .setup.raw_datasets import tokenized_rows
 from .setup.row_checks import check_dataset
 from .setup.task_setup import TaskSetup
 from .trainer_hooks import multitask_hook, noted, temporarily
@@ -55,7 +56,8 @@ class EvaluationMixin(Trainer):
 
         Args:
             eval_dataset (`str`, `Dataset` or `dict[str, Dataset]`, *optional*):
-                The name of a task, datasets by task, or a dataset of the target. Defaults to the validation sets of
+                The name of a task, datasets by task, or a dataset of the target, tokenised or raw; raw rows need a
+                task that the trainer knows how to tokenise. Defaults to the validation sets of
                 the target and of the evaluation-only tasks that use its head, such as MNLI's mismatched set. With
                 `eval_auxiliaries`, defaults to the validation sets of all tasks.
             ignore_keys (`list[str]`, *optional*): Outputs of the model to ignore.
@@ -149,6 +151,8 @@ class EvaluationMixin(Trainer):
             if task is None or task.test is None:
                 raise ValueError(f"task {name!r} has no test rows: pass a tokenised dataset")
             test_dataset = tokenized_split({name: task}, "test", self.processing_class, self.args)[name]
+        elif not isinstance(test_dataset, TaskDataset):
+            test_dataset = self._tokenized(test_dataset, name, "test")
         with self._without_sampling_strategy():
             return super().get_test_dataloader(self._longest_first(self._with_task(test_dataset, name)))
 
@@ -270,10 +274,16 @@ class EvaluationMixin(Trainer):
                     return name
         return dataset.task if is_ours else self._task_under_evaluation or self.args.target_task
 
+    def _tokenized(self, rows: Any, name: str, split: str) -> Any:
+        collate = getattr(self.data_collator, "collators", {}).get(name)
+        collate = getattr(collate, "collate", collate)  # inside its checks
+        task = self.task_setup.tasks.get(name)
+        return tokenized_rows(rows, task, name, split, self.processing_class, collate, self.args)
+
     def _with_task(self, dataset: Any, name: str) -> TaskDataset:
         if isinstance(dataset, TaskDataset):
             return dataset
-        given = TaskDataset(dataset, self.task_setup.head_of(name))
+        given = TaskDataset(self._tokenized(dataset, name, "validation"), self.task_setup.head_of(name))
         check_dataset(given, self.data_collator)
         return given
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,12 +68,13 @@ class MultitaskTrainer(
         data_collator (`Callable` or `dict[str, Callable]`, *optional*):
             One collator for all tasks, or collators by task. Defaults to the collator of each task's kind.
         train_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
-            Tokenised map-style datasets by task, target included. Defaults to `tasks`' training rows.
+            Rows by task, target included: tokenised map-style datasets; or raw ones, `datasets.DatasetDict` or
+            [`Task`], which `processing_class` tokenises. Defaults to `tasks`' training rows.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
-            Tokenised map-style datasets by task. Defaults to `tasks`' validation rows.
+            Validation rows by task, or the target's. Defaults to the validation rows of `tasks` and `DatasetDict`.
         compute_metrics (`Callable` or `dict[str, Callable]`, *optional*):
             One function for all tasks, or functions by task. Defaults to `tasks`' metrics.
-        tasks (`dict[str, Task]`, *optional*): Tasks by name, from [`load_tasks`].
+        tasks (`dict[str, Task | Dataset | DatasetDict]` or `list[Task]`, *optional*): Tasks, from [`load_tasks`].
 
     All other arguments are `transformers.Trainer`'s.
 
@@ -111,7 +112,7 @@ class MultitaskTrainer(
         optimizers: tuple[Any, Any] = (None, None),
         optimizer_cls_and_kwargs: tuple[Any, dict[str, Any]] | None = None,
         preprocess_logits_for_metrics: Callable | None = None,
-        tasks: Mapping[str, Task] | None = None,
+        tasks: Mapping[str, Task] | Sequence[Task] | None = None,
     ) -> None:
         self.is_multitask = tasks is not None or isinstance(train_dataset, Mapping)
         if self.is_multitask:
@@ -123,6 +124,7 @@ class MultitaskTrainer(
             limit_max_length(args, model)
             given = {"tasks": tasks, "train_dataset": train_dataset, "eval_dataset": eval_dataset}
             given |= {"processing_class": processing_class, "compute_metrics": compute_metrics}
+            given |= {"data_collator": data_collator, "model": model}
             self._make_task_setup: Callable[..., TaskSetup] = partial(make_task_setup, **given)
             self._make_collator = partial(
                 make_collator, data_collator=data_collator, processing_class=processing_class

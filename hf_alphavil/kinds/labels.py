@@ -1,14 +1,16 @@
-"""Reads labels: from what a source writes to label ids."""
+"""Reads labels: from what a source writes to label ids. Without names, the labels are those of the training rows."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 #: A collection as Python, numpy or JSON prints it, such as pandas writes into CSV: `"['a', 'b']"`, `"[0 2]"`.
 PRINTED_LIST = re.compile(r"""[\[({](\s*['"].*|[\d\s.,-]*|(True|False|true|false|[\s,])*)[\])}]""", re.DOTALL)
+#: A column with more distinct values than this does not hold labels.
+MAX_LABELS = 1000
 
 
 @dataclass(frozen=True)
@@ -152,3 +154,98 @@ def listed(names: Sequence[Any]) -> str:
     """Lists the first ten labels, for messages."""
     shown = ", ".join(map(repr, names[:10]))
     return f"{shown}, ... ({len(names)} labels)" if len(names) > 10 else shown
+
+
+def check_label_value(value: Any) -> None:
+    """
+    Checks that a value may be a label.
+
+    Raises:
+        ValueError: If the value is missing, is not a string, a whole number or a truth value, or contains half a
+            character.
+    """
+    if value is None:
+        raise ValueError("the label None means that it is missing.")
+    if value == "":
+        raise ValueError("the label is empty.")
+    if type(value) not in (str, int, bool):
+        raise ValueError(f"the label {value!r:.80} is neither a string nor a whole number.")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the label {value!r:.80} holds a lone surrogate, which is not text.") from None
+
+
+class SeenLabels:
+    """
+    The labels of training rows, of a task that names none.
+
+    Args:
+        reads_flags (`bool`): Whether a row may have a flag for each label.
+    """
+
+    def __init__(self, reads_flags: bool) -> None:
+        self.reads_flags = reads_flags
+        self._values: list[Any] = []
+        self._lengths: set[int] = set()
+
+    def add(self, parts: Sequence[Any]) -> None:
+        """
+        Adds the labels of a row.
+
+        Raises:
+            ValueError: If one of them cannot be a label.
+        """
+        for part in parts:
+            check_label_value(part)
+        self._values += parts
+        if parts:
+            self._lengths.add(len(parts) if are_flags(parts) else 0)
+
+    def names(self) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        """
+        The labels in id order, as [`infer_labels`] returns them.
+
+        Raises:
+            ValueError: As [`infer_labels`], and if rows have flags, which are no names.
+        """
+        if self.reads_flags and len(self._lengths) == 1 and min(self._lengths) > 1:
+            raise ValueError("the training rows have a flag, 1 or 0, for each label: write `labels`.")
+        return infer_labels(self._values)
+
+
+def infer_labels(values: Iterable[Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """
+    The labels of a task that names none: the values in its training rows, sorted.
+
+    Args:
+        values (`Iterable[Any]`):
+            The label of every row, or of every word.
+
+    Returns:
+        `tuple[tuple[str, ...], tuple[Any, ...]]`: Their names, and what the source writes for each.
+
+    Raises:
+        ValueError: If there are more than a thousand or fewer than two, or if labels differ only in type.
+    """
+    found: dict[tuple[type, Any], None] = {}
+    for value in values:
+        found[type(value), value] = None
+        if len(found) > MAX_LABELS:
+            raise ValueError(
+                f"there are more than {MAX_LABELS} labels. For numbers write `kind: regression`, else `labels`."
+            )
+    written = tuple(sorted((value for _, value in found), key=_sort_key))
+    names = tuple(map(str, written))
+    if len(names) < 2:
+        raise ValueError(
+            f"the training rows hold {listed(written) or 'no label'}; a classification needs two or more."
+        )
+    if len(set(names)) != len(names):
+        raise ValueError(f"the labels {listed(written)} are written in more than one way; write each in one.")
+    return names, written
+
+
+def _sort_key(value: Any) -> tuple[bool, int, str]:
+    number = number_of(value)
+    return number is None, number or 0, str(value)

@@ -110,9 +110,10 @@ class MultitaskModel(PreTrainedModel):
         Args:
             pretrained_model_name_or_path (`str` or `os.PathLike`):
                 A model id or a folder, of any architecture that has the Auto classes of the tasks.
-            tasks (`dict[str, Task]` or `dict[str, dict]`):
-                The tasks by name: an object whose `head` describes its head, or the description itself,
-                `{"kind", "labels", "problem_type"}`, see [`MultitaskConfig`].
+            tasks (`dict[str, Task | Dataset | DatasetDict | dict]` or `list[Task]`):
+                The tasks by name: an object whose `head` describes its head, a dataset whose columns say which head
+                it needs, see [`~Task.from_dataset`], or the description itself, `{"kind", "labels", "problem_type"}`,
+                see [`MultitaskConfig`].
             dtype (`str` or `torch.dtype`, *optional*, defaults to `torch.float32`):
                 The dtype of the weights. transformers loads a checkpoint in its stored precision; here the default is
                 float32, because half precision loses the small differences between two states of a model that

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..kinds import KINDS, find_kind
+from ..kinds.features import head_in, is_dataset
 
 # Names become parts of parameter names, of metric names and of file names.
 _TASK_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -20,11 +21,11 @@ def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
     Checks the tasks of a model and completes every head description.
 
     Args:
-        tasks (`dict[str, dict]` or `dict[str, Task]` or `list[dict]`):
-            From task name to head description, `{"kind", "labels", "problem_type"}`, or to an object whose `head` is
-            one. A saved configuration has a list of descriptions instead, each with its `name`, because configuration
-            files sort the keys of dicts. A task with a `head_task` has no head: it is evaluated with the head of that
-            task.
+        tasks (`dict[str, dict | Task | Dataset | DatasetDict]`, `list[Task]` or `list[dict]`):
+            From task name to head description, `{"kind", "labels", "problem_type"}`, to an object whose `head` is one,
+            or to a dataset whose columns say which head it needs. A saved configuration has a list of descriptions
+            instead, each with its `name`, because configuration files sort the keys of dicts. A task with a
+            `head_task` has no head: it is evaluated with the head of that task.
 
     Returns:
         `dict[str, dict]`: Name to `{"kind": str, "labels": list[str] or None, "problem_type": str or None}`, in order.
@@ -34,14 +35,24 @@ def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
         ValueError: If a name, a kind, the labels or the problem type are wrong.
     """
     if isinstance(tasks, (list, tuple)):
-        tasks = {task["name"]: {key: task[key] for key in task if key != "name"} for task in tasks}
+        tasks = dict(map(_named, tasks))
     if not isinstance(tasks, Mapping):
         raise TypeError(f"tasks must be a dict from task name to task, got {type(tasks).__name__}")
     return {
-        _check_name(name): _check_head(name, getattr(task, "head", task))
+        _check_name(name): _check_head(name, head_in(name, task) if is_dataset(task) else getattr(task, "head", task))
         for name, task in tasks.items()
         if getattr(task, "head_task", None) is None
     }
+
+
+def _named(task: Any) -> tuple[Any, Any]:
+    if isinstance(task, Mapping) and "name" in task:
+        return task["name"], {key: task[key] for key in task if key != "name"}
+    if not hasattr(task, "name"):
+        raise TypeError(
+            f"tasks must be a dict from task name to task, or a list of Task, not of {type(task).__name__}"
+        )
+    return task.name, task
 
 
 def _check_name(name: Any) -> str:

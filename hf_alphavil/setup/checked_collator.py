@@ -16,6 +16,12 @@ from .readable_inputs import ReadableInputs, as_array, shape_of_inputs
 LABEL_NAMES = ("label", "label_ids", "labels")
 
 
+def only_pads(collate: Any) -> bool:
+    """Whether a collator, if there is one, needs rows that have the model's inputs: not one of the user's own."""
+    module = str(getattr(collate, "__module__", ""))
+    return collate is None or module.startswith(("transformers.", "hf_alphavil."))
+
+
 class CheckedCollator:
     """
     Collates rows for a head of a [`MultitaskModel`].
@@ -49,7 +55,7 @@ class CheckedCollator:
     @property
     def pads_rows(self) -> bool:
         """`bool`: Whether rows have the model's inputs already. A collator of the user's own may make them."""
-        return str(getattr(self.collate, "__module__", "")).startswith(("transformers.", "hf_alphavil."))
+        return only_pads(self.collate)
 
     def __call__(self, examples: list[dict[str, Any]]) -> Any:
         if not self.pads_rows:

@@ -19,6 +19,7 @@ from .checks import check_heads
 from .datasets import check_head_tasks, check_target, check_train_datasets, tokenized_split
 from .heads import match_heads
 from .meta_set import split_meta_set
+from .raw_datasets import with_tokenized_rows
 from .unused_settings import warn_of_unused_settings
 
 if TYPE_CHECKING:
@@ -148,21 +149,22 @@ class TaskSetup:
 
 def make_task_setup(
     args: MultitaskSettings,
-    tasks: Mapping[str, Task] | None,
+    tasks: Any,
     train_dataset: Any,
     eval_dataset: Any,
     processing_class: Any,
     compute_metrics: Callable | Mapping[str, Callable] | None,
+    data_collator: Callable | Mapping[str, Callable] | None = None,
+    model: nn.Module | None = None,
 ) -> TaskSetup:
     """
     Tokenises and checks the trainer's arguments, and holds out the meta set.
 
     Args:
         args (`MultitaskSettings`): The settings. If `target_task` is empty and there is one task, it is set.
-        tasks (`Mapping[str, Task]`, *optional*): Tasks by name.
-        train_dataset (`dict[str, Dataset]`, *optional*): Training sets by task. Defaults to the tasks' training rows.
-        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
-            Validation sets by task, or the target's validation set. Defaults to the tasks' validation rows.
+        tasks, train_dataset, eval_dataset, data_collator, model:
+            The user's tasks and rows, and what tells how to tokenise raw ones, see [`with_tokenized_rows`]. Training
+            and validation sets default to the tasks' rows.
         processing_class (`Any`): The tokenizer, if there is one.
         compute_metrics (`Callable` or `Mapping[str, Callable]`, *optional*):
             One function for all tasks, or functions by task. Defaults to the tasks' metrics.
@@ -171,7 +173,9 @@ def make_task_setup(
         ValueError: If the target is missing, a task has no training rows, or the held-out slice is too small.
         TypeError: If a training set is iterable-style.
     """
-    tasks = dict(tasks or {})
+    tasks, train_dataset, eval_dataset = with_tokenized_rows(
+        args, tasks, train_dataset, eval_dataset, processing_class, data_collator, model
+    )
     check_head_tasks(tasks)
     with_heads = {name: task for name, task in tasks.items() if task.head_task is None}
     if train_dataset is None and any(task.train is not None for task in with_heads.values()):
@@ -183,8 +187,6 @@ def make_task_setup(
         eval_dataset = tokenized_split(tasks, "validation", processing_class, args)
     given = list(train_dataset if train_dataset is not None else with_heads)
     args.target_task = target = check_target(args, given)
-    if eval_dataset is not None and not isinstance(eval_dataset, dict):
-        eval_dataset = {target: eval_dataset}
     evaluated = {name: TaskDataset(dataset, head_of(tasks, name)) for name, dataset in (eval_dataset or {}).items()}
     names = tuple(dict.fromkeys([*given, *evaluated, *tasks]))
     trained, meta_set = {}, None

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..kinds import kind_of
-from ..kinds.labels import LabelReader, are_flags
+from ..kinds.labels import LabelReader, SeenLabels
 from .definition import TaskDefinition
 from .errors import DataError, Report
 from .fingerprints import hash_of
-from .labels import check_label_value, infer_labels
 from .prepare import PREPARE
 from .readers.columns import value_at
 
@@ -74,23 +73,15 @@ class SplitBuilder:
         """
         if not self._lacks_labels:
             return
-        values: list[Any] = []
-        lengths: set[int] = set()
+        seen = SeenLabels(self.kind.reads_flags)
         place: int | None = None
         try:
             for number, row in rows:
                 place = number
                 value = _value(row, self.columns[self.label_column])
-                parts = self.kind.split_labels(value, self._separator)
-                for part in parts:
-                    check_label_value(part)
-                values += parts
-                if parts:
-                    lengths.add(len(parts) if are_flags(parts) else 0)
+                seen.add(self.kind.split_labels(value, self._separator))
             place = None  # what follows concerns all rows
-            if self.kind.reads_flags and len(lengths) == 1 and min(lengths) > 1:
-                raise ValueError("the training rows have a flag, 1 or 0, for each label: write `labels`.")
-            self.labels, self.written = infer_labels(values)
+            self.labels, self.written = seen.names()
         except DataError:
             raise
         except ValueError as error:

@@ -28,7 +28,7 @@ def checked_spec(spec: TaskSpec) -> TaskSpec:
     """
     try:
         base = find_kind(spec.kind)
-        tuples: dict[str, Any] = {name: tuple(getattr(spec, name)) for name in _TUPLES}
+        tuples: dict[str, Any] = {name: _as_tuple(getattr(spec, name)) for name in _TUPLES}
         spec = replace(spec, **tuples)
         problem_type = spec.problem_type or base.problem_types[0]
         if problem_type not in base.problem_types:
@@ -84,6 +84,10 @@ def check_submission(kind: TaskKind, spec: TaskSpec) -> None:
         raise ValueError(f"lists of labels are written as JSON lines; pass {spec.name}.jsonl as file_name")
     if form.labels is not None and spec.labels is not None and len(form.labels) != len(spec.labels):
         raise ValueError(f"the submission writes {len(form.labels)} labels, and the task has {len(spec.labels)}")
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _check_templates(spec: TaskSpec) -> None:

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..kinds import TaskSpec, kind_of
+from ..kinds.features import SPLITS, guess_settings, labels_in, splits_of
 from .errors import DataError
+from .label_ids import with_label_ids
 from .labels import check_label_order
 from .metrics import columns_of, compute_scores, score_directions
 from .spec_checks import check_submission, checked_labels, checked_spec
 from .tokenization import tokenize_dataset
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
     from transformers import EvalPrediction, PreTrainedTokenizerBase
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,11 @@ class Task(TaskSpec):
 
     Args:
         train, validation, test (`datasets.Dataset`, *optional*):
-            Raw rows, columns as on the Hub: the texts, `label` (an id; a float for regression; a list of ids for
-            several labels at once, and for token classification one for each word), `idx`. A split whose labels are
-            absent, or all -1 as in GLUE's test sets, is unlabelled.
+            Raw rows, columns as on the Hub: the texts, `label` (an id or a name; a float for regression; a list of
+            ids or names, or a flag for each label, for several labels at once; for token classification an id or a
+            name for each word), `idx`. A split whose labels are absent, or all -1 as in GLUE's test sets, is
+            unlabelled. Without `labels`, the names are those of the rows' `ClassLabel`, or the values in the training
+            rows, sorted.
 
     Raises:
         ValueError: If settings do not fit together.
@@ -41,7 +43,8 @@ class Task(TaskSpec):
 
     ```python
     >>> rows = Dataset.from_dict({"text": ["good", "bad"], "label": [1, 0]})
-    >>> task = Task("mood", "sequence_classification", ("text",), labels=("negative", "positive"), train=rows)
+    >>> task = Task("mood", "sequence_classification", "text", labels=("negative", "positive"), train=rows)
+    >>> task = Task.from_dataset("mood", load_dataset("stanfordnlp/imdb"))  # all that the columns say
     ```
     """
 
@@ -53,12 +56,21 @@ class Task(TaskSpec):
         spec = checked_spec(self.spec)
         kind = kind_of(spec)
         if kind.has_classes:
-            splits = [rows for rows in (self.train, self.validation, self.test) if rows]
+            splits = {split: rows for split in SPLITS if (rows := getattr(self, split))}
             try:
-                spec = replace(spec, labels=checked_labels(kind.labels_of(spec, splits)))
+                written = None
+                if spec.labels is None and kind.learns_labels and splits:
+                    rows = next(iter(splits.values()))
+                    found = labels_in(rows, spec.kind, spec.problem_type, spec.label_column)
+                    labels, written = found if found is not None else (None, None)
+                    spec = replace(spec, labels=labels)
+                spec = replace(spec, labels=checked_labels(kind.labels_of(spec, list(splits.values()))))
                 check_submission(kind, spec)
-                for rows in splits:
+                for split, rows in splits.items():
                     check_label_order(rows, spec.label_column, spec.labels)
+                    object.__setattr__(self, split, with_label_ids(rows, spec, written, split))
+            except DataError:
+                raise
             except ValueError as error:
                 raise ValueError(f"task {self.name!r}: {error}") from None
         for setting in fields(spec):
@@ -76,6 +88,38 @@ class Task(TaskSpec):
             rows (`datasets.Dataset`): `train`, `validation` and `test`, if there are some.
         """
         return cls(**{setting.name: getattr(spec, setting.name) for setting in fields(TaskSpec)}, **rows)
+
+    @classmethod
+    def from_dataset(cls, name: str, dataset: Dataset | DatasetDict, **settings: Any) -> Task:
+        """
+        Makes a task from a dataset, whose columns say what is not given.
+
+        The labels are the column `label` or `labels`, or the only column of the type `ClassLabel`. Floats mean a
+        regression, single labels a sequence classification, lists of labels a token classification if the texts are
+        lists of words, and otherwise a multi-label classification. The text is the only column of strings, or the two
+        columns of a pair that a benchmark names so, such as `sentence1` and `sentence2`.
+
+        Args:
+            name (`str`): The task's name.
+            dataset (`Dataset` or `DatasetDict`):
+                Training rows, or the splits `train`, `validation` and `test`, raw. Other splits are not read.
+            settings: Settings of the task, see [`TaskSpec`].
+
+        Raises:
+            ValueError: If the columns may mean more than one task. The message lists them and says what to pass.
+            DataError: If a label is none of the task's.
+
+        Example:
+
+        ```python
+        >>> rows = Dataset.from_dict({"text": ["good", "bad"], "label": ["positive", "negative"]})
+        >>> Task.from_dataset("mood", rows).labels
+        ('negative', 'positive')
+        ```
+        """
+        splits = splits_of(name, dataset)
+        rows: Any = splits
+        return cls(name=name, **guess_settings(name, next(iter(splits.values())), settings), **rows)
 
     def _check_columns(self, split: str) -> None:
         dataset = getattr(self, split)
