@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auxiliaries import add_auxiliaries
     from .modeling import MultitaskConfig, MultitaskModel
     from .tasks import Task, load_tasks
     from .trainer import MultitaskTrainer
@@ -23,6 +24,7 @@ __all__ = [
     "MultitaskTrainer",
     "MultitaskTrainingArguments",
     "Task",
+    "add_auxiliaries",
     "load_tasks",
 ]
 
@@ -32,6 +34,7 @@ _MODULES = {
     "MultitaskTrainer": "trainer",
     "MultitaskTrainingArguments": "training_args",
     "Task": "tasks",
+    "add_auxiliaries": "auxiliaries",
     "load_tasks": "tasks",
 }
 

@@ -33,6 +33,7 @@ ORDER = (
     "training_args",
     "script_arguments",
     "trainer",
+    "auxiliaries",
     "hf_alphavil",
     "demo",
     "comparing",
@@ -113,7 +114,8 @@ def test_the_page_on_architecture_lists_the_packages_in_this_order():
 
 def test_only_what_wraps_the_trainer_imports_it(graph):
     importers = {module for module, others in graph.items() if "hf_alphavil.trainer" in others}
-    assert importers <= {"hf_alphavil", "hf_alphavil.demo.run", "hf_alphavil.cli.train_run"}
+    wrapping = ("auxiliaries", "demo.run", "cli.train_run")
+    assert importers <= {"hf_alphavil", *(f"hf_alphavil.{module}" for module in wrapping)}
 
 
 def test_every_form_of_import_counts(tmp_path):

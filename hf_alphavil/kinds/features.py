@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..data.tables import is_of_library, is_table
 from . import KINDS, find_kind
 from .labels import SeenLabels, listed
 from .predictions import IGNORED
@@ -29,8 +30,8 @@ TEXT_SETTINGS = ("text_columns", "text_templates", "context_template", "choice_c
 def is_dataset(value: Any) -> bool:
     """Whether a value is a `datasets.Dataset` or a `datasets.DatasetDict`."""
     if isinstance(value, Mapping):
-        return bool(value) and all(hasattr(rows, "features") and is_dataset(rows) for rows in value.values())
-    return hasattr(value, "features") and hasattr(value, "column_names") and hasattr(value, "with_format")
+        return bool(value) and all(map(is_of_library, value.values()))
+    return is_of_library(value)
 
 
 def splits_of(name: str, dataset: Any) -> dict[str, Dataset]:
@@ -62,9 +63,9 @@ def is_tokenized(rows: Dataset) -> bool:
 
 def is_raw(rows: Any) -> bool:
     """Whether an object is a `datasets.Dataset` of texts that are not tokenised yet."""
-    if not is_dataset(rows) or isinstance(rows, Mapping) or rows.format["type"] == "custom" or is_tokenized(rows):
+    if not is_table(rows) or is_tokenized(rows):
         return False
-    return any(_is_text(feature) or _is_text(item_of(feature)) for feature in (rows.features or {}).values())
+    return any(_is_text(feature) or _is_text(item_of(feature)) for feature in rows.features.values())
 
 
 def names_ids(rows: Dataset, column: str) -> bool:

@@ -275,7 +275,10 @@ NOT_ROWS = {
         lambda: word_tokenizer()(["w1"] * 4),
         "is a BatchEncoding, which has columns or splits instead of rows",
     ),
-    "splits": (lambda: datasets.DatasetDict(dev=TABLE), "DatasetDict, which has columns or splits|has the splits 'dev'"),
+    "splits": (
+        lambda: datasets.DatasetDict(dev=TABLE),
+        "DatasetDict, which has columns or splits|has the splits 'dev'",
+    ),
     "frame": (lambda: TABLE.to_pandas(), "is a DataFrame, not a dataset of rows: .*from_pandas"),
     "stream": (Stream, "is a Stream"),
     "stream with a length": (SizedStream, "is a SizedStream"),
