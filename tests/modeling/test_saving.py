@@ -65,6 +65,18 @@ def test_auto_classes_load_the_model(bert, tmp_path):
     assert isinstance(AutoModel.from_pretrained(tmp_path), MultitaskModel)
 
 
+def test_importing_the_package_alone_registers_the_model(bert, tmp_path):
+    """In a new process, because this one has imported the modules that register it."""
+    bert.save_pretrained(tmp_path)
+    script = (
+        "import sys, hf_alphavil; from transformers import AutoConfig, AutoModel; "
+        "print(*(type(auto.from_pretrained(sys.argv[1])).__name__ for auto in (AutoConfig, AutoModel)))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert finished.stdout.split() == ["MultitaskConfig", "MultitaskModel"], finished.stderr[-3000:]
+
+
 def test_no_local_path_is_saved(bert, bert_folder, tmp_path):
     bert.save_pretrained(tmp_path)
     assert bert_folder not in (tmp_path / "config.json").read_text()
