@@ -90,6 +90,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
 
         delta_fraction (`float`, *optional*, defaults to 1.0): Fraction of rows that an epoch samples.
         max_phase_steps (`int`, *optional*): Maximum steps of a task in an epoch.
+        max_auxiliaries_per_epoch (`int`, *optional*): Maximum number of auxiliaries that an epoch trains, chosen by
+            upper confidence bounds on their contributions. Defaults to all.
         phase_lengths (`str`, *optional*, defaults to `"proportional"`): How tasks share the steps of separate phases:
             `proportional` to their rows, as in the paper, `equal` or by `temperature`.
         joint_fraction (`float`, *optional*): Fraction of steps in a joint phase. Defaults to 0.8, with the preset

@@ -21,8 +21,8 @@ MUST_MATCH = frozenset([
     # Rows, their order and what the model reads of them
     "seed", "data_seed", "train_sampling_strategy", "length_column_name", "dataloader_drop_last",
     "remove_unused_columns", "label_names", "max_length", "delta_fraction", "max_phase_steps", "joint_fraction",
-    "phase_lengths", "target_phase", "merge_deltas", "rounds_per_epoch", "final_target_epochs",
-    "task_sampling", "sampling_temperature", "length_grouping",
+    "max_auxiliaries_per_epoch", "phase_lengths", "target_phase", "merge_deltas", "rounds_per_epoch",
+    "final_target_epochs", "task_sampling", "sampling_temperature", "length_grouping",
     # The choice of the best model: the checkpoint holds the best score
     "metric_for_best_model", "greater_is_better",
     # The method

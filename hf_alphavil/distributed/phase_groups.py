@@ -53,6 +53,9 @@ def count_groups(args: MultitaskSettings, forks_by_task: bool, num_tasks: int, a
             args.joint_fraction > 0
         ),
         f"target_phase={args.target_phase!r} adds a phase after the merge": args.target_phase != "fork",
+        "max_auxiliaries_per_epoch chooses tasks that may all be one group's": (
+            args.max_auxiliaries_per_epoch is not None
+        ),
         "rounds_per_epoch > 1 merges inside an epoch": args.rounds_per_epoch > 1,
         "final_target_epochs adds epochs with a single phase (alphavil_preset='paper' has none)": (
             args.final_target_epochs != 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from .alpha_optimizers import make_alpha_optimizer
 from .alpha_problem import AlphaProblem
 from .alphavil_plan import alphavil_plan, not_forked
 from .base import Method
+from .choice import AuxiliaryChoice
 from .contributions import Contributions, leave_one_out
 from .deltas import DeltaBank
 from .meta_rows import acceptance_rows, alpha_seed
@@ -25,6 +27,8 @@ from .weights import WeightRule
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
 
+logger = logging.getLogger(__name__)
+
 
 class AlphaVIL(Method):
     """
@@ -32,12 +36,13 @@ class AlphaVIL(Method):
     then θ ← θ0 + Σ α_t δ_t and w_t ← w_t + (α_t − 1).
 
     Our reading of the paper: w and α start at 1, and the weight rule is additive. Ours: what [`WeightRule`] adds to
-    it, pruning, the contributions of tasks, and every plan other than one round of forks ([`alphavil_plan`]). The
-    paper fits α by gradient steps on the target's loss and leaves other optimizers to future work.
+    it, pruning, the contributions of tasks, the choice of an epoch's auxiliaries ([`AuxiliaryChoice`]), and every plan
+    other than one round of forks ([`alphavil_plan`]). The paper fits α by gradient steps on the target's loss and
+    leaves other optimizers to future work.
 
     The weights change once per epoch. With several rounds, α_t is the mean over the rounds. The α of a task without a
-    fork stays at its start; this is the target's with `target_phase="last"`. An epoch without forks fits no α and
-    changes no weight.
+    fork stays at its start: the target's with `target_phase="last"`, and that of an auxiliary that was not chosen. An
+    epoch without forks fits no α and changes no weight.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -58,7 +63,10 @@ class AlphaVIL(Method):
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
-        self.alpha_init = 1.0 / len(self.tasks) if args.alpha_init == "mean" else float(args.alpha_init)
+        most = args.max_auxiliaries_per_epoch
+        #: The most auxiliaries of an epoch.
+        self.num_chosen = len(self.auxiliaries) if most is None else min(most, len(self.auxiliaries))
+        self.alpha_init = 1.0 / (1 + self.num_chosen) if args.alpha_init == "mean" else float(args.alpha_init)
         low, high = args.alpha_min, args.alpha_max
         self.alpha_bounds = -math.inf if low is None else low, math.inf if high is None else high
         if not self.alpha_bounds[0] <= self.alpha_init <= self.alpha_bounds[1]:
@@ -87,6 +95,7 @@ class AlphaVIL(Method):
         #: The meta rows on which α is fitted and accepted, if they differ.
         self.halves: tuple[list[int], list[int]] | None = None
         self.contributions = Contributions()
+        self.choice = AuxiliaryChoice(most, args.resolved_data_seed)
         self.pruning = Pruning(args.prune_below, args.prune_patience, args.target_task)
         #: What the α steps of the running epoch found, JSON-serialisable.
         self._rounds: list[dict[str, Any]] = []
@@ -107,7 +116,7 @@ class AlphaVIL(Method):
             objectives.meta_entropy()  # raises if the target's predictions have no entropy
         if args.alpha_acceptance == "held_out":
             self.halves = objectives.meta_halves()
-        num_forks = len(self.tasks) - len(not_forked(args))
+        num_forks = 1 + self.num_chosen - len(not_forked(args))
         unknowns, most = num_forks * len(deltas.groups), self.alpha_optimizer.max_unknowns
         if most is not None and unknowns > most:
             raise ValueError(
@@ -117,7 +126,7 @@ class AlphaVIL(Method):
             )
 
     def check_loss(self, deltas: DeltaBank, objectives: Objectives) -> None:
-        meta, num_forks = objectives.meta, len(self.tasks) - len(not_forked(self.args))
+        meta, num_forks = objectives.meta, 1 + self.num_chosen - len(not_forked(self.args))
         rows = list(range(meta.num_rows)) if self.halves is None else self.halves[0]
         self.alpha_optimizer.check(meta, rows, num_forks * len(deltas.groups))
 
@@ -146,9 +155,29 @@ class AlphaVIL(Method):
                 f"{left} of the run's {num_epochs} epochs to αVIL, which needs "
                 f"{least}: lower `final_target_epochs`, or raise `num_train_epochs` (or `max_steps`)"
             )
+        self._warn_of_choices(left)
+
+    def _warn_of_choices(self, num_epochs: int) -> None:
+        most, count = self.args.max_auxiliaries_per_epoch, len(self.auxiliaries)
+        if most is not None and count <= most:
+            logger.warning("max_auxiliaries_per_epoch=%d has no effect on the run's %d auxiliaries.", most, count)
+        elif most is not None and num_epochs * most < count:
+            logger.warning(
+                "The %d epochs that choose max_auxiliaries_per_epoch=%d of %d auxiliaries leave at least %d of them "
+                "untried: raise either, or pass fewer auxiliaries.",
+                num_epochs, most, count, count - num_epochs * most,
+            )  # fmt: skip
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
-        return alphavil_plan(self.args, epoch, self.num_epochs, steps, self.task_weights, self.pruning.pruned)
+        absent = set(self.auxiliaries) - set(self._chosen(epoch))
+        return alphavil_plan(self.args, epoch, self.num_epochs, steps, self.task_weights, absent)
+
+    def _chosen(self, epoch: int) -> list[str]:
+        """The auxiliaries that an epoch trains."""
+        auxiliaries = [task for task in self.auxiliaries if task not in self.pruning.pruned]
+        if self.choice.most is not None and self.args.weight_applies_to == "loss":
+            auxiliaries = [task for task in auxiliaries if self.task_weights[task] > 0]  # others would not fork
+        return self.choice.choose(auxiliaries, epoch)
 
     def merge_round(
         self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
@@ -200,10 +229,12 @@ class AlphaVIL(Method):
     ) -> EpochRecord:
         merged_loss = self.merge_round(deltas, objectives, epoch, progress) if deltas.is_open else None
         rounds, self._rounds = self._rounds, []
+        chosen = self._chosen(epoch)
         if not rounds:
-            return self._record_without_alpha(objectives, epoch)
+            return self._record_without_alpha(objectives, epoch, chosen)
+        self.choice.observe(chosen, [of_round["contributions"].get("contribution", {}) for of_round in rounds])
         alpha = {task: fmean(of_round["alpha"][task] for of_round in rounds) for task in rounds[0]["alpha"]}
-        leaving = self._update_weights(alpha)
+        leaving = self._update_weights(alpha, chosen)
         last = rounds[-1]
         by_round = [
             {"alpha": of_round["alpha"], **of_round["contributions"], **of_round["details"]} for of_round in rounds
@@ -215,8 +246,11 @@ class AlphaVIL(Method):
             merged_loss=merged_loss,
             pruned=leaving if self.args.prune_below is not None else None,
             contributions=last["contributions"],
-            details=last["details"] | ({"rounds": by_round} if len(rounds) > 1 else {}),
+            details=last["details"] | self._choice_entry(chosen) | ({"rounds": by_round} if len(rounds) > 1 else {}),
         )
+
+    def _choice_entry(self, chosen: list[str]) -> dict[str, Any]:
+        return {} if self.choice.most is None else {"chosen_auxiliaries": chosen}
 
     def _meta_objective(self, objectives: Objectives) -> Objective:
         return objectives.meta_entropy() if self.args.alpha_objective == "entropy" else objectives.meta
@@ -225,7 +259,7 @@ class AlphaVIL(Method):
     def _measures_contributions(self) -> bool:
         return self.args.measure_contributions and self.args.alpha_objective != "entropy"  # which reads no labels
 
-    def _record_without_alpha(self, objectives: Objectives, epoch: int) -> EpochRecord:
+    def _record_without_alpha(self, objectives: Objectives, epoch: int, chosen: list[str]) -> EpochRecord:
         """The record of an epoch without forks."""
         args = self.args
         objective = self._meta_objective(objectives)
@@ -238,13 +272,15 @@ class AlphaVIL(Method):
             pruned=[] if args.prune_below is not None else None,
             task_weights_used={t: float(t == args.target_task) for t in self.tasks} if trains_only_target else None,
             contributions=self.contributions.so_far(),
+            details=self._choice_entry([] if trains_only_target else chosen),
         )
 
-    def _update_weights(self, alpha: Mapping[str, float]) -> list[str]:
+    def _update_weights(self, alpha: Mapping[str, float], chosen: Collection[str]) -> list[str]:
         """Sets the next epoch's weights from the unpruned tasks' α. Returns the tasks that leave the plan."""
         rule = self.weight_rule
         weights = rule.step({task: self.task_weights[task] for task in alpha}, alpha, self.alpha_init)
-        leaving = self.pruning.observe(weights)
+        trained = (self.args.target_task, *chosen)
+        leaving = self.pruning.observe({task: weight for task, weight in weights.items() if task in trained})
         weights = rule.normalized({task: weight for task, weight in weights.items() if task not in leaving})
         self.task_weights = {task: weights.get(task, 0.0) for task in self.tasks}
         return leaving
@@ -253,6 +289,7 @@ class AlphaVIL(Method):
         return {
             **super().state_dict(),
             "alpha_optimizer": self.alpha_optimizer.state_dict(),
+            "choice": self.choice.state_dict(),
             "contributions": self.contributions.state_dict(),
             "pruning": self.pruning.state_dict(),
             "rounds": list(self._rounds),
@@ -261,6 +298,8 @@ class AlphaVIL(Method):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
+        if "choice" in state:  # not in a checkpoint of an earlier version, which chose all
+            self.choice.load_state_dict(state["choice"])
         self.contributions.load_state_dict(state["contributions"])
         self.pruning.load_state_dict(state["pruning"])
         self._rounds = list(state["rounds"])

@@ -43,13 +43,26 @@ def own_steps(args: MultitaskSettings, steps: Mapping[str, int]) -> dict[str, in
     return allocate_within(sum(proportional.values()), shares, most)
 
 
+def longest_sum(args: MultitaskSettings, steps: Mapping[str, int]) -> int:
+    """
+    The most steps that the tasks of one epoch may take: the target's, and those of all auxiliaries, or of as many of
+    the longest ones as an epoch may have.
+
+    Args:
+        args (`MultitaskSettings`): The settings.
+        steps (`Mapping[str, int]`): Steps by task.
+    """
+    of_auxiliaries = sorted((count for task, count in steps.items() if task != args.target_task), reverse=True)
+    return steps[args.target_task] + sum(of_auxiliaries[: args.max_auxiliaries_per_epoch])
+
+
 def alphavil_plan(
     args: MultitaskSettings,
     epoch: int,
     num_epochs: int,
     steps: Mapping[str, int],
     task_weights: Mapping[str, float],
-    pruned: Collection[str],
+    absent: Collection[str],
 ) -> EpochPlan:
     """
     The plan of an epoch of αVIL.
@@ -61,7 +74,8 @@ def alphavil_plan(
     splits every fork and phase of the target into as many parts, each with its part of the schedule. Without
     `merge_deltas` the forks are probes, and the last epoch, after which their weights would not be used, is joint. The
     last `final_target_epochs` train the target alone, in as many steps as any epoch, on its held-out rows too; both
-    stages of the run pass through the whole schedule, as in STILTs.
+    stages of the run pass through the whole schedule, as in STILTs. With `max_auxiliaries_per_epoch`, an epoch is that
+    of a run without its absent tasks, and the nominal steps are those of the longest choice.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -69,7 +83,7 @@ def alphavil_plan(
         num_epochs (`int`): Epochs of the run.
         steps (`Mapping[str, int]`): K_t, the steps in which every task sees its sampled rows once.
         task_weights (`Mapping[str, float]`): Current task weights.
-        pruned (`Collection[str]`): Tasks that have left the plan.
+        absent (`Collection[str]`): Tasks that this epoch does not train, as they are pruned or not chosen.
 
     Raises:
         ValueError: If no task is left to train.
@@ -77,8 +91,8 @@ def alphavil_plan(
     target, fraction, num_rounds = args.target_task, args.joint_fraction, args.rounds_per_epoch
     own = own_steps(args, steps)
     least = 0 if args.merge_deltas else 1
-    nominal_joint_steps = max(least, round(fraction * sum(steps.values())))
-    nominal_steps = nominal_joint_steps + sum(own.values())
+    nominal_joint_steps = max(least, round(fraction * longest_sum(args, steps)))
+    nominal_steps = nominal_joint_steps + longest_sum(args, own)
     if args.target_phase == "both":
         nominal_steps += own[target]
     num_last = last_epochs(args.final_target_epochs, num_epochs)
@@ -95,7 +109,7 @@ def alphavil_plan(
         first, last = stage_schedule_range(epoch, 0, first_stage, num_epochs)
         return first + (last - first) * start, first + (last - first) * end
 
-    mixed = {task: count for task, count in steps.items() if task not in pruned}
+    mixed = {task: count for task, count in steps.items() if task not in absent}
     joint_steps = max(least, round(fraction * sum(mixed.values())))
     boundary = nominal_joint_steps / nominal_steps
     is_joint = not args.merge_deltas and epoch + 1 == first_stage

@@ -11,7 +11,8 @@ class Pruning:
     Prunes an auxiliary whose weight was at or below a bound after several epochs in a row. The rule is ours.
 
     It compares the weight after bounds and moving average but before normalisation, because `min_task_weight` is on
-    that scale. Epochs in which the task's δ was dropped or α fell back to its start count too.
+    that scale. Epochs in which the task's δ was dropped or α fell back to its start count too. Those that did not
+    train it, because it was not chosen (`max_auxiliaries_per_epoch`), do not count.
 
     Args:
         below (`float`, *optional*): The bound. `None` prunes no task.
@@ -32,7 +33,7 @@ class Pruning:
         Counts an epoch.
 
         Args:
-            weights (`Mapping[str, float]`): Weights of the tasks that are not pruned, before normalisation.
+            weights (`Mapping[str, float]`): Weights of the tasks that the epoch trained, before normalisation.
 
         Returns:
             `list[str]`: Tasks that leave the plan now.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,20 @@ def kept_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
 def best_was_loaded(history: Sequence[HistoryEntry]) -> bool:
     """Whether the best model was loaded at the end of a run."""
     return any("kept" in entry for entry in history)
+
+
+def epochs_of_choice(history: Sequence[HistoryEntry]) -> Counter[str]:
+    """
+    Counts the epochs that chose each auxiliary (`max_auxiliaries_per_epoch`), up to the kept model's.
+
+    Args:
+        history (`Sequence[dict]`): The history of a run.
+
+    Returns:
+        `Counter[str]`: By auxiliary; empty if epochs did not choose.
+    """
+    last = kept_entry(history).get("epoch", 0)
+    return Counter(task for entry in history if entry["epoch"] <= last for task in entry.get("chosen_auxiliaries", ()))
 
 
 def tasks_of(history: Iterable[HistoryEntry], target: str) -> list[str]:

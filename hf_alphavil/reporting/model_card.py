@@ -15,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..files.markdown import markdown_table
 from ..kinds import kind_of
-from .history import HistoryEntry, best_was_loaded, kept_entry
+from .history import HistoryEntry, best_was_loaded, epochs_of_choice, kept_entry
 from .trust import alpha_data_in_words, score_in_words
 from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts
 
@@ -223,7 +223,7 @@ def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
 def _task_table(
     tasks: Sequence[CardTask], target: str, history: Sequence[HistoryEntry], by_task: Mapping[str, Verdict]
 ) -> str:
-    last = kept_entry(history)
+    last, times = kept_entry(history), epochs_of_choice(history)
     rows = []
     for task in sorted(tasks, key=lambda task: task.name != target):
         name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
@@ -231,12 +231,14 @@ def _task_table(
         verdict = by_task.get(task.name)
         judged = [verdict.words, verdict.interval] if verdict else ["–", "–"]
         shown = ["–" if n is None else f"{n:.3f}" for n in numbers]
-        rows.append([name, *(judged if by_task else []), kind_of(task).words, str(task.rows), *shown])
+        trained = ["–" if task.name == target else str(times[task.name])] if times else []
+        rows.append([name, *(judged if by_task else []), kind_of(task).words, str(task.rows), *trained, *shown])
     weight, alpha = "final weight", "last α"
     if best_was_loaded(history):
         weight, alpha = f"weight after epoch {last.get('epoch', 0)}", f"α of epoch {last.get('epoch', 0)}"
     judged_by = ["did it help?", "held-out loss saved"] if by_task else []
-    return markdown_table(["task", *judged_by, "kind", "training rows", weight, alpha], rows)
+    chosen = ["epochs that chose it"] if times else []
+    return markdown_table(["task", *judged_by, "kind", "training rows", *chosen, weight, alpha], rows)
 
 
 def _kept_epoch_in_words(history: Sequence[HistoryEntry]) -> str:

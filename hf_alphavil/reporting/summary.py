@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from .history import HistoryEntry, best_was_loaded, kept_entry, tasks_of
+from .history import HistoryEntry, best_was_loaded, epochs_of_choice, kept_entry, tasks_of
 from .verdicts import Verdict, verdicts
 
 MISSING = "-"
@@ -16,7 +16,7 @@ def format_summary_table(
 ) -> str:
     """
     Summarises a run: the target's score, then every task's verdict and contribution up to the kept model's epoch, and
-    its α and weight in that epoch.
+    its α and weight in that epoch; and how many epochs chose an auxiliary, if epochs choose.
 
     Apart from task names the table is ASCII, so that any terminal can print it.
 
@@ -32,11 +32,15 @@ def format_summary_table(
         their two columns are left out.
     """
     last, by_task = kept_entry(history), verdicts(history)
-    rows = [["task", *(["verdict", "loss saved"] if by_task else []), "alpha", "weight"]]
+    times = epochs_of_choice(history)
+    rows = [
+        ["task", *(["verdict", "loss saved"] if by_task else []), *(["epochs"] if times else []), "alpha", "weight"]
+    ]
     for task in tasks_of(history, target):
         name = f"{task} (target)" if task == target else task
         numbers = [_number(last.get(key, {}).get(task)) for key in ("alpha", "task_weights")]
-        rows.append([name, *(_judged(by_task.get(task)) if by_task else []), *numbers])
+        trained = [MISSING if task == target else str(times[task])] if times else []
+        rows.append([name, *(_judged(by_task.get(task)) if by_task else []), *trained, *numbers])
     kept = f", kept epoch {last.get('epoch', 0)}" if best_was_loaded(history) else ""
     heading = f"{target}: {score_name} {_number(score, 4)}  (method {method}, epochs {len(history)}{kept})"
     return f"{heading}\n\n{align_columns(rows)}"

@@ -34,7 +34,10 @@ def extra_memory(
         `tuple[float, float]`: Bytes on the parameters' device, and bytes in CPU memory if that is another device.
     """
     parameters = list(parameters)
-    num_own = num_tasks if num_own is None else num_own
+    most = args.max_auxiliaries_per_epoch
+    num_deltas = num_tasks if most is None else min(num_tasks, most + 1)
+    # In the end there are states of tasks that only other epochs choose.
+    num_own = num_tasks if num_own is None else num_own + num_tasks - num_deltas
     theta = sum(p.numel() * p.element_size() for p in parameters)
     rounded = sum(p.numel() * 2 for p in parameters)  # bfloat16
     delta = rounded if args.delta_dtype == "bfloat16" else theta
@@ -43,7 +46,7 @@ def extra_memory(
     is_elsewhere = any(p.device.type != "cpu" for p in parameters)
     deltas_on_cpu = is_elsewhere and args.delta_device == "cpu"
     states_on_cpu = is_elsewhere and args.optimizer_state_device == "cpu"
-    bank = theta + num_tasks * delta
+    bank = theta + num_deltas * delta
     on_cpu = deltas_on_cpu * bank + states_on_cpu * stored
     return bank + stored - on_cpu, on_cpu
 

@@ -54,7 +54,7 @@ class PlanRunner:
         self.groups = groups
         self.state = RunState(context, method, groups, steps)
         self.num_epochs = 0
-        self.max_steps = self.state.num_steps
+        self.max_steps = self.state.num_steps if groups.is_parallel else self.plan.nominal_steps
         self.multitask_step: MultitaskStep | None = None
         self._schedule: Any = None
         self._finite = FiniteCheck(context, self.state)

@@ -68,6 +68,14 @@ class MultitaskSettings(
         self.check_weights()
         self.check_phases()
         self.check_sampling()
+        require(
+            self,
+            "max_auxiliaries_per_epoch",
+            self.max_auxiliaries_per_epoch is None
+            or (self.measure_contributions and self.alpha_objective != "entropy"),
+            "None: contributions choose the auxiliaries, and measure_contributions=False or "
+            "alpha_objective='entropy' measures none",
+        )
         is_grouped = self.train_sampling_strategy == "group_by_length"
         instead = "'on' or 'auto' with train_sampling_strategy='group_by_length'"
         require(self, "length_grouping", not is_grouped or self.length_grouping != "off", instead)

@@ -25,6 +25,14 @@ class PhaseArguments:
             "dominate. Default: no limit."
         },
     )
+    max_auxiliaries_per_epoch: int | None = field(
+        default=None,
+        metadata={
+            "help": "Maximum number of auxiliary tasks that an epoch trains, besides the target. Those with the "
+            "greatest upper confidence bound on their contributions are chosen (as in FLAD, arXiv 2302.00674); each "
+            "is tried once first. Default: all."
+        },
+    )
     phase_lengths: str = field(
         default="proportional",
         metadata={
@@ -141,6 +149,9 @@ class PhaseArguments:
         self._check_depth()
         steps, size = self.max_phase_steps, self.phase_group_size
         require(self, "max_phase_steps", steps is None or steps > 0, "a positive number")
+        most = self.max_auxiliaries_per_epoch
+        is_count = most is None or (type(most) is int and most > 0)
+        require(self, "max_auxiliaries_per_epoch", is_count, "a positive whole number, or leave it out")
         require(self, "phase_group_size", size is None or size > 0, "a positive number")
         require(
             self,

@@ -21,8 +21,8 @@ _OF_META_BATCHES = ("alpha_batch_size",)
 _OF_STEPS = ("weight_applies_to",)
 _OF_START = ("task_weights",)
 _OF_PLANS = (
-    "alphavil_preset", "phase_lengths", "joint_fraction", "target_phase", "merge_deltas", "rounds_per_epoch",
-    "final_target_epochs",
+    "alphavil_preset", "max_auxiliaries_per_epoch", "phase_lengths", "joint_fraction", "target_phase", "merge_deltas",
+    "rounds_per_epoch", "final_target_epochs",
 )  # fmt: skip
 _OF_MIXTURES = ("task_sampling", "sampling_temperature")
 _OF_FORKS = ("phase_optimizer_state", "delta_device", "delta_dtype")

@@ -42,6 +42,7 @@ VARIANTS = {
         "alpha_learning_rate": 0.5,
         "max_phase_steps": 2,
     },
+    "chosen": {"max_auxiliaries_per_epoch": 1, "num_train_epochs": 4, "joint_fraction": 0.3, "max_phase_steps": 2},
     "layers": {"alpha_granularity": "layer", "alpha_l1": 0.001, "alpha_l2": 0.01, "max_phase_steps": 2},
     "guarded": {
         "alpha_min": 0.9,

@@ -225,6 +225,7 @@ def test_number_of_groups():
         ({"joint_fraction": 0.5, "merge_deltas": False}, "joint_fraction"),
         ({"target_phase": "last"}, "target_phase='last' adds a phase after the merge"),
         ({"rounds_per_epoch": 2}, "rounds_per_epoch"),
+        ({"max_auxiliaries_per_epoch": 2}, "max_auxiliaries_per_epoch"),
         ({"final_target_epochs": 1}, "final_target_epochs"),
         ({"machine": accelerator(is_fsdp2=True)}, "FSDP2"),
         ({"machine": accelerator(mixed_precision="fp16")}, "bf16"),

@@ -36,6 +36,16 @@ CASES = {
     "equal_probes": {"phase_lengths": "equal", "merge_deltas": False, "joint_fraction": 0.5},
     "rounds": {"rounds_per_epoch": 2},
     "rounds_last": {"rounds_per_epoch": 3, "target_phase": "last", "alpha_batch_size": 16},
+    "chosen": {"max_auxiliaries_per_epoch": 1, "num_train_epochs": 4},
+    "chosen_joint": {
+        "max_auxiliaries_per_epoch": 1,
+        "joint_fraction": 0.4,
+        "weight_applies_to": "learning_rate",
+        "phase_lengths": "equal",
+        "num_train_epochs": 4,
+        "final_target_epochs": 1,
+    },
+    "chosen_rounds": {"max_auxiliaries_per_epoch": 1, "rounds_per_epoch": 2, "target_phase": "last"},
     "rounds_both_final": {
         "rounds_per_epoch": 4,
         "target_phase": "both",
@@ -65,7 +75,10 @@ def rules_of(settings):
 
 
 def assert_equals_reference(run, case):
-    records = reference(**rules_of(CASES[case]))
+    rules = rules_of(CASES[case])
+    if "max_auxiliaries_per_epoch" in rules:
+        rules["chosen"] = tuple(tuple(entry["chosen_auxiliaries"]) for entry in run["history"])
+    records = reference(**rules)
     assert len(run["history"]) == len(records)
     for entry, tensors, record in zip(run["history"], run["epochs"], records, strict=True):
         assert entry["alpha"] == pytest.approx(record["alpha"], abs=TOLERANCE)
@@ -86,7 +99,10 @@ def test_equals_the_straight_line(case, tmp_path):
 @pytest.mark.distributed
 @pytest.mark.parametrize(
     ("config", "cases"),
-    [("ddp", ("rounds_both_final", "probes", "last")), ("fsdp2", ("rounds_both_final", "probes"))],
+    [
+        ("ddp", ("rounds_both_final", "probes", "last", "chosen_joint")),
+        ("fsdp2", ("rounds_both_final", "probes", "chosen_joint")),
+    ],
     ids=["ddp", "fsdp2"],
 )
 def test_two_processes_equal_the_straight_line(config, cases, tmp_path):

@@ -128,6 +128,8 @@ def straight_line_avil(
     target_phase="fork",
     merge_deltas=True,
     rounds_per_epoch=1,
+    max_auxiliaries_per_epoch=None,
+    chosen=None,
     final_target_epochs=0,
     task_sampling="proportional",
     sampling_temperature=1.0,
@@ -163,7 +165,10 @@ def straight_line_avil(
     lengths=None,
     data_seed,
 ):
-    """Run αVIL and return one record per epoch. The model itself is not changed: read the last record's "theta"."""
+    """Run αVIL and return one record per epoch. The model itself is not changed: read the last record's "theta".
+
+    `chosen` has the auxiliaries of every epoch, if there may be only a few.
+    """
     for value, allowed in [
         (phase_lengths, ("proportional", "equal", "temperature")),
         (target_phase, ("fork", "last", "both")),
@@ -207,14 +212,19 @@ def straight_line_avil(
         kept = [i for i, layer in enumerate(layers) if layer != "(heads)"]
         return {t: sum(float(row[i]) for i in kept) / len(kept) for t, row in zip(tasks, alpha, strict=True)}
 
-    # The plan's lengths are the same in every epoch.
+    def longest(counts):
+        """The steps of the target and of the longest auxiliaries that an epoch may have."""
+        others = sorted(counts[t] for t in tasks if t != target)
+        return counts[target] + sum(others[-(max_auxiliaries_per_epoch or len(others)) :])
+
+    # The longest plan's lengths are the same in every epoch.
     m = {t: max(1, round(delta_fraction * len(train[t]))) for t in tasks}
     K = {t: math.ceil(m[t] / G) for t in tasks}
     if max_phase_steps is not None:
         K = {t: min(K[t], max_phase_steps) for t in tasks}
     J, k = 0, dict(K)
     if joint_fraction > 0:
-        J = round(joint_fraction * sum(K.values()))
+        J = round(joint_fraction * longest(K))
         k = {t: max(1, round((1 - joint_fraction) * K[t])) for t in tasks}
     if phase_lengths != "proportional":
         k = joint_counts(
@@ -222,7 +232,7 @@ def straight_line_avil(
         )
     if not merge_deltas:
         J = max(1, J)
-    N = J + sum(k.values()) + (k[target] if target_phase == "both" else 0)
+    N = J + longest(k) + (k[target] if target_phase == "both" else 0)
     E = epochs - final_target_epochs  # epochs of αVIL; those after it train the target alone
     R = rounds_per_epoch
 
@@ -287,18 +297,19 @@ def straight_line_avil(
         # The joint phase.
         counts, order = dict.fromkeys(tasks, 0), []
         staying = [t for t in tasks if t not in pruned]
-        j = round(joint_fraction * sum(K[t] for t in staying))  # of which J are without pruning
+        present = [t for t in staying if chosen is None or t == target or t in chosen[e]]
+        j = round(joint_fraction * sum(K[t] for t in present))  # at most J
         if not merge_deltas:
             j = max(1, j)
         only_joint = not merge_deltas and e + 1 == E
         if only_joint:
-            j += sum(k[t] for t in staying)
+            j += sum(k[t] for t in present)
         if j > 0:
             masses = {
-                "proportional": {t: K[t] for t in staying},
-                "uniform": dict.fromkeys(staying, 1),
-                "temperature": {t: K[t] ** (1 / sampling_temperature) for t in staying},
-                "weights": {t: w[t] for t in staying},
+                "proportional": {t: K[t] for t in present},
+                "uniform": dict.fromkeys(present, 1),
+                "temperature": {t: K[t] ** (1 / sampling_temperature) for t in present},
+                "weights": {t: w[t] for t in present},
             }[task_sampling]
             counts |= joint_counts(j, masses)
             laid_out = [t for t in sorted(tasks) for _ in range(counts[t])]
@@ -325,7 +336,7 @@ def straight_line_avil(
             delta = {}
             for t in tasks:
                 theta_t = theta0
-                forks = t not in pruned and not (target_phase == "last" and t == target)
+                forks = t in present and not (target_phase == "last" and t == target)
                 if forks and not (weight_applies_to == "loss" and w[t] == 0):
                     buffers = enter_phase(f"fork:{t}")
                     for i in range(part_of[t]):
@@ -399,10 +410,10 @@ def straight_line_avil(
                 taken[target] += part_of[target]
 
         # The weights.
-        chosen = {t: sum(a[t] for a in alphas_of_rounds) / R for t in tasks if t not in pruned}
+        fitted = {t: sum(a[t] for a in alphas_of_rounds) / R for t in tasks if t not in pruned}
         used, w = w, {}
         for t in staying:
-            step = chosen[t] / start_alpha - 1
+            step = fitted[t] / start_alpha - 1
             if max_weight_change is not None and abs(step) > max_weight_change:
                 step = math.copysign(max_weight_change, step)
             least = min_target_weight if t == target and min_target_weight is not None else min_task_weight
@@ -425,11 +436,11 @@ def straight_line_avil(
             {
                 "theta0": theta0,
                 "delta": delta,
-                "alpha": chosen,
+                "alpha": fitted,
                 "alpha_by_layer": {
                     t: dict(zip(layers, row, strict=True))
                     for t, row in zip(tasks, coefficients.tolist(), strict=True)
-                    if t in chosen
+                    if t in fitted
                 },
                 "pruned": leaving,
                 "alpha_trace": alpha_trace,

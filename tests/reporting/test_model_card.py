@@ -66,6 +66,10 @@ def test_the_task_table_starts_with_the_target(tmp_path):
     target = "| **rte** (target) | sequence classification | 2241 | 1.750 | 1.250 |"
     auxiliary = "| mrpc | sequence classification | 3668 | 0.100 | -0.500 |"
     assert f"{target}\n{auxiliary}" in text
+    chosen = [{**entry, "chosen_auxiliaries": ["mrpc"]} for entry in HISTORY]
+    text = write(tmp_path, history=chosen).read_text(encoding="utf-8")
+    assert "| training rows | epochs that chose it | final weight |" in text
+    assert "| mrpc | sequence classification | 3668 | 2 | 0.100 | -0.500 |" in text
 
 
 @pytest.mark.parametrize(

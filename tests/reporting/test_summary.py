@@ -22,6 +22,25 @@ def test_summary_table_puts_the_target_first():
     assert [line.split()[0] for line in lines[4:]] == ["mrpc", "rte"]
 
 
+def test_summary_table_counts_the_epochs_that_chose_a_task():
+    chosen = [
+        {**entry, "chosen_auxiliaries": names}
+        for entry, names in zip(HISTORY, [["mrpc"], ["mrpc", "cb"]], strict=True)
+    ]
+    chosen[1]["task_weights"] = {"rte": 1.75, "mrpc": 0.1, "cb": 1.0, "copa": 1.0}
+    lines = format_summary_table("rte", "accuracy", None, chosen, "alphavil").splitlines()
+    assert lines[2:] == [
+        "task          epochs   alpha  weight",
+        "------------  ------  ------  ------",
+        "rte (target)       -   1.250   1.750",
+        "mrpc               2  -0.500   0.100",
+        "cb                 1       -   1.000",
+        "copa               0       -   1.000",
+    ]
+    kept_first = [{**entry, "kept": entry["epoch"] == 1} for entry in chosen]
+    assert "mrpc               1" in format_summary_table("rte", "accuracy", None, kept_first, "alphavil")
+
+
 def test_summary_table_without_alpha_or_score():
     assert format_summary_table("rte", "accuracy", None, WITHOUT_ALPHA, "multitask").splitlines() == [
         "rte: accuracy -  (method multitask, epochs 1)",

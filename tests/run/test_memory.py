@@ -56,6 +56,12 @@ def test_a_process_that_runs_some_phases_keeps_their_states(tmp_path):
     assert extra_memory([torch.empty(100)], 5, args, num_own=2) == ((1 + 5 + 4) * 400, 0)
 
 
+def test_epochs_of_few_tasks_hold_few_deltas_and_all_optimizer_states():
+    args = toy_args("unused", max_auxiliaries_per_epoch=2)
+    assert extra_memory([torch.empty(100)], 5, args) == ((1 + 3 + 10) * 400, 0)
+    assert extra_memory([torch.empty(100)], 5, args, num_own=4) == ((1 + 3 + 12) * 400, 0)  # with a joint phase
+
+
 class TensorCount(TrainerCallback):
     """The most bytes that θ0, deltas and optimizer states held in any step."""
 

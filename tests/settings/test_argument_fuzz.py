@@ -53,6 +53,7 @@ VALUES = {
     "target_phase": ["fork", "last", "both", "first"],
     "merge_deltas": [True, False],
     "rounds_per_epoch": [1, 2, 0],
+    "max_auxiliaries_per_epoch": [None, 1, 2, 0],
     "final_target_epochs": [0, 1, -1],
     "phase_optimizer_state": ["per_task", "reset"],
     "optimizer_state_device": ["device", "cpu"],

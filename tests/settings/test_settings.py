@@ -133,6 +133,19 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
         ({"prune_below": 0.05}, "prune_below=0.05: pass at least min_task_weight=0.1"),
         ({"prune_below": 0.1, "weight_average": 0.5}, "prune_below=0.1: pass more than min_task_weight=0.1"),
         ({"max_phase_steps": 0}, "max_phase_steps=0: pass a positive number"),
+        (
+            {"max_auxiliaries_per_epoch": 0},
+            "max_auxiliaries_per_epoch=0: pass a positive whole number, or leave it out",
+        ),
+        ({"max_auxiliaries_per_epoch": 1.5}, "max_auxiliaries_per_epoch=1.5: pass a positive whole number"),
+        (
+            {"max_auxiliaries_per_epoch": 2, "measure_contributions": False},
+            "max_auxiliaries_per_epoch=2: pass None: contributions choose the auxiliaries",
+        ),
+        (
+            {"max_auxiliaries_per_epoch": 2, "alpha_objective": "entropy"},
+            "max_auxiliaries_per_epoch=2: pass None: contributions choose the auxiliaries",
+        ),
         ({"rounds_per_epoch": 0}, "rounds_per_epoch=0: pass a positive whole number"),
         ({"rounds_per_epoch": 1.5}, "rounds_per_epoch=1.5: pass a positive whole number"),
         ({"final_target_epochs": -1}, "final_target_epochs=-1: pass a whole number of epochs, 0 or more"),

@@ -47,8 +47,9 @@ from support.toy_run import toy_trainer
             "alpha_data weight_applies_to",
         ),
         (
-            {"method": "diw", "alpha_steps": 10, "joint_fraction": 0.5, "merge_deltas": False},
-            "joint_fraction merge_deltas",
+            {"method": "diw", "alpha_steps": 10, "joint_fraction": 0.5, "merge_deltas": False}
+            | {"max_auxiliaries_per_epoch": 1},
+            "max_auxiliaries_per_epoch joint_fraction merge_deltas",
         ),
         ({"method": "diw", "alpha_steps": 10, "alpha_batch_size": 8}, "alpha_batch_size"),
         ({"method": "hydalearn", "alpha_steps": 10, "alpha_batch_size": 8}, "weight_applies_to"),

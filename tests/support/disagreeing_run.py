@@ -113,6 +113,7 @@ SETTINGS = {
     "delta_dtype": "bfloat16",
     "optimizer_state_dtype": "bfloat16",
     "max_phase_steps": 2,
+    "max_auxiliaries_per_epoch": 1,
     "phase_lengths": "equal",
     "joint_fraction": 0.5,
     "target_phase": "last",
