@@ -6,6 +6,7 @@ Importing the package registers [`MultitaskModel`] with the Auto classes of tran
 
 from .auxiliaries import add_auxiliaries
 from .modeling import MultitaskConfig, MultitaskModel
+from .run.multitask_callback import MultitaskCallback
 from .tasks import Task, load_tasks
 from .trainer import MultitaskTrainer
 from .training_args import MultitaskTrainingArguments
@@ -13,6 +14,7 @@ from .training_args import MultitaskTrainingArguments
 __version__ = "0.1.0"
 
 __all__ = [
+    "MultitaskCallback",
     "MultitaskConfig",
     "MultitaskModel",
     "MultitaskTrainer",

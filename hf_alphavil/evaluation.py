@@ -17,6 +17,7 @@ from .data.length_ordered import LengthOrdered
 from .distributed.agreement import require_equal_ranks
 from .distributed.refusals import check_evaluation
 from .distributed.timeout import explained_waits
+from .setup.best_metric import MEAN, mean_score
 from .setup.datasets import tokenized_split
 from .setup.raw_datasets import tokenized_rows
 from .setup.row_checks import check_dataset
@@ -64,11 +65,13 @@ class EvaluationMixin(Trainer):
             metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Prefix of the metrics' names.
 
         Returns:
-            `dict[str, float]`: The losses and metrics.
+            `dict[str, float]`: The losses and metrics. With `metric_for_best_model="mean"` and no `eval_dataset`, also
+            `eval_mean`, the mean of the tasks' main metrics.
 
         Raises:
             ValueError: If a task is unknown or has no validation set.
         """
+        has_mean = eval_dataset is None and self.args.metric_for_best_model == MEAN
         if eval_dataset is None:
             eval_dataset = dict.fromkeys(self.task_setup.evaluated(self.args.eval_auxiliaries))
         if not isinstance(eval_dataset, dict):
@@ -80,6 +83,11 @@ class EvaluationMixin(Trainer):
             given = name if dataset is None else dataset
             with self._metrics_of(name, (self.eval_dataset or {}).get(name) if dataset is None else dataset):
                 metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
+        if has_mean:
+            mean = {f"{metric_key_prefix}_mean": mean_score(self.task_setup, eval_dataset, metrics, metric_key_prefix)}
+            self.log(mean)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, mean)
+            metrics |= mean
         return metrics
 
     @multitask_hook

@@ -14,6 +14,7 @@ from ..data import TaskDataset
 from ..kinds import find_kind
 from ..methods import METHODS
 from ..modeling import MultitaskModel, unwrap_peft
+from ..setup.best_metric import MEAN
 from ..setup.meta_set import split_halves
 from ..setup.run_context import RunContext
 from .entropy import EntropyObjective
@@ -124,12 +125,13 @@ class RunObjectives:
         """
         Returns the function that computes a task's score on rows of a dataset, or `None` if the task has no metric.
 
-        The target's score is the metric that selects the best model; any other task's is its main metric.
+        The target's score is the metric that selects the best model; any other task's is its main metric, and so is
+        the target's if a mean over tasks selects.
         """
         task, args, setup = dataset.task, self.context.args, self.context.setup
         known = setup.tasks.get(task)
         metric, sign = "", 1
-        if task == args.target_task:
+        if task == args.target_task and args.metric_for_best_model != MEAN:
             metric = (args.metric_for_best_model or "").removeprefix(f"eval_{task}_")
             sign = 1 if args.greater_is_better else -1
         elif known is not None:

@@ -11,6 +11,7 @@ from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallbac
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import IntervalStrategy
 
+from .multitask_callback import announce
 from .outcome import StepOutcome
 from .runner import PlanRunner
 
@@ -55,13 +56,25 @@ class PlanCallback(TrainerCallback):
         self, args: Any, state: Any, control: Any, optimizer: Any = None, lr_scheduler: Any = None, **kwargs: Any
     ) -> None:
         self._is_interrupted = False
-        self.current_run().attach(optimizer, lr_scheduler)
+        run = self.current_run()
+        run.attach(optimizer, lr_scheduler)
+        # Attributes that are not fields of TrainerState stay out of checkpoints, which Trainer can then load.
+        state.task = state.phase = None
+        state.alpha = run.state.last_alpha
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self.current_run()
         if run.state.round_is_done:  # only in a run that resumes from a checkpoint that was saved during an α step
             run.end_round(lambda step: self._show(f"α {step}/{args.alpha_steps}"))
         self._show(run.begin_step())
+        state.task = state.phase = None
+        if run.is_idle:
+            return
+        phase, step_in_phase = run.state.position
+        tasks = phase.step_tasks[step_in_phase]
+        state.task, state.phase = tasks[0] if len(tasks) == 1 else None, phase.name
+        if step_in_phase == 0:
+            announce(self.callbacks, "on_phase_begin", args, state, control, phase=phase, **kwargs)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.current_run().before_optimizer_step()
@@ -71,9 +84,13 @@ class PlanCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self.current_run()
+        phase, step_in_phase = (None, 0) if run.is_idle else run.state.position
         self._act_on(run.end_step(), args, control)
+        if phase is not None and step_in_phase + 1 == phase.num_steps:
+            end = {"losses": run.state.phase_losses[phase.name], "diverged": phase.name in run.state.dropped}
+            announce(self.callbacks, "on_phase_end", args, state, control, phase=phase, **end, **kwargs)
         if run.plan_is_done:
-            self._merge(run.end_plan, args, control)
+            self._merge_plan(run, args, state, control, **kwargs)
         elif run.state.round_is_done:
             self._merge(run.end_round, args, control)
 
@@ -81,7 +98,16 @@ class PlanCallback(TrainerCallback):
         # True only for a run that resumes from a checkpoint that was saved during an α step.
         run = self.current_run()
         if run.plan_is_done and not self._is_interrupted:
-            self._merge(run.end_plan, args, control)
+            self._merge_plan(run, args, state, control, **kwargs)
+
+    def _merge_plan(self, run: PlanRunner, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        has_forks = bool(run.plan.forks)
+        self._merge(run.end_plan, args, control)
+        state.alpha = run.state.last_alpha
+        if has_forks and not self._is_interrupted:
+            entry = run.state.history[-1]
+            merged = {"alpha": entry["alpha"], "task_weights": entry["task_weights"], "entry": entry}
+            announce(self.callbacks, "on_merge", args, state, control, **merged, **kwargs)
 
     def _merge(self, merge: Callable[[Callable[[int], None]], StepOutcome], args: Any, control: Any) -> None:
         def progress(step: int) -> None:

@@ -109,6 +109,11 @@ class RunState:
         return self.lane.locate(self.step)
 
     @property
+    def last_alpha(self) -> dict[str, float] | None:
+        """`dict[str, float]`, *optional*: α by task of the last merge that fitted it."""
+        return next((entry["alpha"] for entry in reversed(self.history) if entry.get("alpha")), None)
+
+    @property
     def is_forking(self) -> bool:
         """`bool`: Whether a plan of forks has begun and is not merged yet."""
         return self.method.forks and self.step > 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from transformers import SchedulerType
@@ -12,13 +13,16 @@ from ..kinds import find_kind
 from ..settings import MultitaskSettings
 from .task_setup import TaskSetup
 
+#: The mean of the main metrics of all tasks that evaluations cover.
+MEAN = "eval_mean"
+
 
 class BestMetric(NamedTuple):
     """
     A metric of a task.
 
     Args:
-        name (`str`): The full name in the result of `evaluate()`, `eval_<task>_<metric>`.
+        name (`str`): The full name in the result of `evaluate()`, `eval_<task>_<metric>` or `eval_mean`.
         greater_is_better (`bool`): Its direction.
     """
 
@@ -32,6 +36,7 @@ def find_best_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
 
     - `None`, or `loss`, which TrainingArguments sets instead of `None`: the target's main metric, or the target's loss
       if there is no [`Task`] to define a main metric.
+    - `mean`: the mean of the main metrics of all tasks that evaluations cover.
     - A metric that starts with the name of a task, with or without `eval_`: that task's metric.
     - Any other metric, such as `accuracy`: the target's.
 
@@ -43,9 +48,11 @@ def find_best_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
         setup (`TaskSetup`): The tasks.
 
     Raises:
-        ValueError: If the task's metrics do not include it.
+        ValueError: If the task's metrics do not include it, or the tasks' main metrics have no mean.
     """
     given = args.metric_for_best_model or "loss"
+    if given in ("mean", MEAN):
+        return _mean_metric(args, setup)
     task, metric = _split(args, setup, given.removeprefix("eval_"))
     scores = _known_scores(args, setup, task)
     derived = not given.endswith("loss")  # TrainingArguments' own rule
@@ -108,6 +115,47 @@ def _default_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
     return BestMetric(f"eval_{setup.target}_{metric}", greater)
 
 
+def mean_score(setup: TaskSetup, tasks: Iterable[str], metrics: Mapping[str, float], prefix: str) -> float:
+    """
+    The mean of tasks' main metrics.
+
+    Args:
+        setup (`TaskSetup`): The tasks.
+        tasks (`Iterable[str]`): The evaluated tasks.
+        metrics (`Mapping[str, float]`): Their metrics, by full name.
+        prefix (`str`): What the names begin with, such as `"eval"`.
+    """
+    return statistics.fmean(metrics[f"{prefix}_{name}_{setup.tasks[name].main_metric}"] for name in tasks)
+
+
+def _mean_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
+    given = f"metric_for_best_model={args.metric_for_best_model!r} is the mean of the tasks' main metrics"
+    names = setup.evaluated(args.eval_auxiliaries)
+    if len(names) < 2:
+        raise ValueError(
+            f"{given}, but evaluations cover only {names[0]!r}: pass eval_auxiliaries=True, and validation sets of "
+            "the auxiliaries"
+        )
+    lacking = [name for name in names if args.prediction_loss_only or not _has_main_metric(setup, name)]
+    if lacking:
+        raise ValueError(
+            f"{given}, but no main metric of {', '.join(map(repr, lacking))} is known: pass each as a Task, without "
+            "`compute_metrics` and prediction_loss_only"
+        )
+    directions = {name: bool(setup.tasks[name].greater_is_better) for name in names}
+    if len(set(directions.values())) > 1:
+        better = {greater: [name for name in names if directions[name] is greater] for greater in (True, False)}
+        raise ValueError(
+            f"{given}, but greater is better for {', '.join(better[True])} and worse for {', '.join(better[False])}: "
+            "give the tasks main metrics of one direction (`main_metric`), or name one task's metric"
+        )
+    return BestMetric(MEAN, directions[names[0]])
+
+
+def _has_main_metric(setup: TaskSetup, name: str) -> bool:
+    return name in setup.tasks and not setup.has_own_metrics(name)
+
+
 def _split(args: MultitaskSettings, setup: TaskSetup, metric: str) -> tuple[str, str]:
     """The task and the metric that a name without `eval_` means."""
     if metric in (_known_scores(args, setup, setup.target) or {}):
@@ -126,8 +174,16 @@ def _known_scores(args: MultitaskSettings, setup: TaskSetup, name: str) -> Mappi
 
 def _require_metric(args: MultitaskSettings, setup: TaskSetup, reader: str) -> None:
     """Refuses a metric of a task that evaluations leave out, or whose validation rows have no labels."""
+    if args.metric_for_best_model == MEAN:
+        for name in setup.evaluated(args.eval_auxiliaries):
+            _require_scores(args, setup, reader, name)
+        return
     metric = (args.metric_for_best_model or "").removeprefix("eval_")
     task = max((name for name in setup.names if metric.startswith(f"{name}_")), key=len, default=setup.target)
+    _require_scores(args, setup, reader, task)
+
+
+def _require_scores(args: MultitaskSettings, setup: TaskSetup, reader: str, task: str) -> None:
     what = f"{reader} needs metric_for_best_model={args.metric_for_best_model!r}, but"
     if task not in setup.eval_datasets:
         raise ValueError(f"{what} task {task!r} has no validation set: pass one in `eval_dataset`")
