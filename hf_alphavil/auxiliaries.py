@@ -61,7 +61,8 @@ def add_auxiliaries(
     """
     _check_trainer(trainer)
     _check_target(trainer, auxiliaries, target)
-    model: Any = extend_native(trainer.model, target, auxiliaries, _problem_type(trainer.train_dataset))
+    native: Any = trainer.model
+    model = extend_native(native, target, auxiliaries, _problem_type(trainer.train_dataset))
     args = _multitask_args(trainer.args, {**settings, "target_task": target})
     _check_columns(trainer, model, args)
     defaults = _default_callbacks(args)

@@ -42,6 +42,7 @@ def extend_native(native: PreTrainedModel, name: str, tasks: Any, problem_type: 
     _check_modules(native, config, name)
     needs_pooler = arguments.get("add_pooling_layer") and getattr(base, "pooler", None) is None
     encoder = _with_pooler(base, base_class) if needs_pooler else base
+    part: Any
     for part in (*encoder.modules(), *encoder.parameters(), *encoder.buffers()):
         part._is_hf_initialized = True  # else a layer that the user has replaced would get new weights
     model = MultitaskModel(config, encoder=encoder)

@@ -129,7 +129,9 @@ class _RawReader:
 
     def tasks(self, tasks: Any) -> dict[str, Task]:
         """The user's tasks by name. Those that are raw rows become a [`Task`]."""
-        given = tasks if isinstance(tasks, Mapping) else {getattr(task, "name", None): task for task in tasks or ()}
+        given: Mapping[str, Any] = (
+            tasks if isinstance(tasks, Mapping) else {getattr(task, "name", "?"): task for task in tasks or ()}
+        )
         for name, task in given.items():
             if not (isinstance(task, Task) or is_dataset(task)):
                 raise TypeError(
