@@ -143,6 +143,8 @@ def _check_target(trainer: Trainer, auxiliaries: Mapping[str, Any], target: str)
 def _problem_type(rows: Any) -> str | None:
     """What a head's first labels say of its problem type, as transformers' heads decide it in their first batch."""
     row: Any = rows[0] if hasattr(rows, "__getitem__") and len(rows) else {}
+    if not isinstance(row, Mapping):
+        return None
     label: Any = next((row[name] for name in ("labels", "label") if name in row), None)
     label = label.tolist() if hasattr(label, "tolist") else label
     is_of_flags = isinstance(label, list) and bool(label) and isinstance(label[0], float)
