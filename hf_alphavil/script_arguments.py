@@ -80,6 +80,13 @@ class DriverArguments:
             "choices": BENCHMARKS,
         },
     )
+    report_examples: int = field(
+        default=3,
+        metadata={
+            "help": "How many of each task's first training rows report.html shows; 0 for private data. A run with "
+            "--push_to_hub shows none."
+        },
+    )
     demo: bool = field(
         default=False, metadata={"help": "Run the built-in demo suite: no network, about a minute on two cores."}
     )
@@ -91,6 +98,8 @@ class DriverArguments:
         for entry in fields(self):  # such as `--data_dir "$DATA"` of a variable that is not set
             if getattr(self, entry.name) == "":
                 raise ValueError(f"--{entry.name} is empty: pass a value, or leave the flag out")
+        if self.report_examples < 0:
+            raise ValueError(f"--report_examples {self.report_examples}: pass 0 or more")
 
 
 @dataclass

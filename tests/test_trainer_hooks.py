@@ -37,6 +37,7 @@ PINNED = {
     "_get_output_dir": ["self", "trial"],
     "_save_checkpoint": ["self", "model", "trial"],
     "_push_from_checkpoint": ["self", "checkpoint_folder"],
+    "push_to_hub": ["self", "commit_message", "blocking", "token", "revision", "private", "**kwargs"],
     "_save_optimizer_and_scheduler": ["self", "output_dir"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
     "num_examples": ["self", "dataloader"],

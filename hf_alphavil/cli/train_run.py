@@ -13,7 +13,7 @@ from transformers import set_seed
 from ..modeling import unwrap_peft
 from ..modeling.loading import load_tokenizer
 from ..modeling.lora import LoraArguments, holds_adapters, holds_heads, load_model
-from ..reporting import format_summary_table, plot_task_weights, write_history
+from ..reporting import format_summary_table, plot_task_weights
 from ..script_arguments import DriverArguments, DriverTrainingArguments, warn_of_unread_flags
 from ..setup.datasets import tokenized_split
 from ..tasks import describe_submission, make_submission, write_submission
@@ -95,10 +95,12 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
 
     # Report. Without training, the folder may hold the report of the run that trained the model: keep it.
     if args.do_train and is_main:
-        write_history(trainer.history, output_dir)
         if trainer.history:
             plot_task_weights(trainer.history, target, output_dir / "plots" / "task_weights.png")
         trainer.create_model_card()
+        page = trainer.write_report(driver.report_examples)
+        if page is not None:
+            print(f"wrote {page}")
     if (args.do_train or args.do_eval) and is_main:
         metric = tasks[target].main_metric
         score = scores.get(f"eval_{target}_{metric}")

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from .storage import Storage, loaded
 
+#: Columns that [`DeltaStack.gramian`] converts at a time.
+_CHUNK = 1 << 20
+
 
 class DeltaStack:
     """
@@ -96,6 +99,20 @@ class DeltaStack:
             return torch.mv(self._selected(rows), flat)
         return torch.stack([torch.dot(flat, loaded(self.matrix.select(0, number), flat)) for number in rows])
 
+    def gramian(self, rows: Sequence[int]) -> Tensor:
+        """
+        ⟨δ_p, δ_q⟩ of all pairs of phases.
+
+        Deltas stay where they are kept. Those in half precision are multiplied in float32, a part at a time.
+
+        Args:
+            rows (`Sequence[int]`): The phases' rows.
+
+        Returns:
+            `torch.Tensor`: Of shape `(len(rows), len(rows))`, on the device of the matrix.
+        """
+        return _gramian(self._selected(rows))
+
     def _selected(self, rows: Sequence[int]) -> Tensor:
         """The matrix, or a copy of some rows if a phase left no delta."""
         return (
@@ -103,3 +120,13 @@ class DeltaStack:
             if len(rows) == len(self.matrix)
             else self.matrix.index_select(0, torch.tensor(rows, device=self.matrix.device))
         )
+
+
+def _gramian(matrix: Tensor) -> Tensor:
+    dtype = torch.promote_types(matrix.dtype, torch.float32)
+    if matrix.dtype == dtype:
+        return matrix @ matrix.T
+    total = torch.zeros(len(matrix), len(matrix), dtype=dtype, device=matrix.device)
+    for part in matrix.split(_CHUNK, dim=1):
+        total.addmm_(part.to(dtype), part.to(dtype).T)
+    return total

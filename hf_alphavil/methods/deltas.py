@@ -215,6 +215,19 @@ class DeltaBank:
         sums = [torch.stack(products).sum(dim=0, dtype=torch.float64) if products else zero for products in terms]
         return torch.stack(sums, dim=1)
 
+    @torch.no_grad()
+    def gramians(self) -> Tensor:
+        """
+        ⟨δ_p, δ_q⟩ of all pairs of phases, for every trainable parameter.
+
+        Returns:
+            `torch.Tensor`: Of shape `(parameters, phases, phases)`, float64, on the parameters' device.
+        """
+        rows, device = self._ended_rows(), self.parameters[0].device
+        products = [stack.gramian(rows) for stack in self._allocated()]
+        # Stacked first: one copy to the parameters' device, if deltas are kept elsewhere.
+        return torch.stack([of_parameter.double() for of_parameter in products]).to(device)
+
     def close(self) -> None:
         """
         Forgets θ0 and the deltas. The model keeps its current parameters.

@@ -70,6 +70,10 @@ class EmbeddingStack(DeltaStack):
             return super().products(gradient, rows)
         return torch.mv(moved.deltas, gradient.index_select(0, moved.numbers).flatten())
 
+    def gramian(self, rows: Sequence[int]) -> Tensor:
+        moved = self._moved_by(rows)
+        return super().gramian(rows) if moved is None else moved.deltas @ moved.deltas.T
+
     def _moved_by(self, rows: Sequence[int]) -> _MovedRows | None:
         if not self._is_known or (self._moved is not None and self._moved.phases != tuple(rows)):
             self._moved = self._find_moved(rows)

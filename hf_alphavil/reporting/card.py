@@ -1,4 +1,4 @@
-"""Writes the model card of a trainer's run."""
+"""What the card and the page say of a trainer's run beside its history, and the card."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..data.plan import TARGET_PHASE
 from ..methods import METHODS, Method
 from ..methods.options import read_options
+from ..settings.changed import changed_fields
 from ..setup.unused_settings import unread_settings
-from . import CardScore, CardTask, write_model_card
+from .cost import cost_of, peak_memory
+from .facts import RunFacts, with_rows
 from .history import best_was_loaded
+from .model_card import CardScore, CardTask, write_model_card
 
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
@@ -102,7 +105,7 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str], best_step: 
     return list(scores.values())
 
 
-def write_run_card(
+def run_facts(
     args: MultitaskSettings,
     setup: TaskSetup,
     history: list[dict[str, Any]],
@@ -111,10 +114,9 @@ def write_run_card(
     model: Any,
     model_name: str | None = None,
     base_model: str | None = None,
-    **metadata: Any,
-) -> Path:
+) -> RunFacts:
     """
-    Writes `README.md` into a run's output folder.
+    Collects what the card and the page say of a run beside its history.
 
     Args:
         args (`MultitaskSettings`): The run's settings.
@@ -125,40 +127,30 @@ def write_run_card(
         model (`torch.nn.Module`): The bare model. The card gives the name of its encoder.
         model_name (`str`, *optional*): Defaults to the output folder's name.
         base_model (`str`, *optional*): The encoder. Defaults to the one that the model was built from.
-        metadata (`Any`): `license`, `language` and `tags` of [`write_model_card`].
     """
     target = setup.target
-    output_dir = Path(str(args.output_dir))
     names = list(setup.train_datasets) or [target]
-    tasks = setup.tasks
     method = METHODS[args.method]
-    plot = Path("plots") / "task_weights.png"
-    exported = Path("export") / target
     values = args.to_dict()
-    chosen = asdict(read_options(method.Options, args.method_kwargs, method.name))
-    options = {f"method_kwargs.{name}": value for name, value in chosen.items()}
+    chosen = read_options(method.Options, args.method_kwargs, method.name)
+    options = {f"method_kwargs.{name}": value for name, value in asdict(chosen).items()}
+    changed_options = {f"method_kwargs.{name}": value for name, value in changed_fields(chosen).items()}
     # A run may end before its first epoch does.
     is_best = best_was_loaded(history) or bool(not history and args.load_best_model_at_end and best_step)
     scores = last_scores(log_history, list(setup.names), best_step if is_best else None)
-    settings = {name: values[name] for name in settings_of(method)} | args.changed() | dict(args.script_settings)
-    settings.pop("method_kwargs", None)  # listed as options
-    return write_model_card(
-        output_dir,
-        model_name=model_name or output_dir.resolve().name,
+    changed = args.changed() | dict(args.script_settings)
+    settings = {name: values[name] for name in settings_of(method)} | changed
+    for listed in (settings, changed):
+        listed.pop("method_kwargs", None)  # listed as options
+    # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
+    tasks = [_card_task(setup, name) for name in dict.fromkeys([*names, *(score.task for score in scores)])]
+    eval_rows = {name: len(rows) for name, rows in setup.eval_datasets.items()}
+    return RunFacts(
+        model_name=model_name or Path(str(args.output_dir)).resolve().name,
         target=target,
         method=args.method,
-        tasks=[
-            CardTask(
-                name,
-                setup.kinds.get(name, "sequence_classification"),
-                setup.num_rows(name),
-                problem_type=tasks[name].problem_type if name in tasks else None,
-            )
-            # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
-            for name in dict.fromkeys([*names, *(score.task for score in scores)])
-        ],
-        scores=scores,
-        history=history,
+        tasks=tasks,
+        scores=with_rows(scores, tasks, eval_rows),
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,
         meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
@@ -167,10 +159,37 @@ def write_run_card(
         selected_on="validation" if is_best else None,
         base_model=base_model or _base_model(model),
         training=settings | options | {"processes": args.world_size},
+        changed=changed | changed_options,
+        cost=cost_of(log_history, peak_memory()),
+    )
+
+
+def write_run_card(output_dir: Path, facts: RunFacts, history: list[dict[str, Any]], **metadata: Any) -> Path:
+    """
+    Writes `README.md` into a run's output folder.
+
+    Args:
+        output_dir (`Path`): The folder.
+        facts (`RunFacts`): What is to be said of the run.
+        history (`list[dict]`): `trainer.history`.
+        metadata (`Any`): `license`, `language` and `tags` of [`write_model_card`].
+    """
+    plot = Path("plots") / "task_weights.png"
+    exported = Path("export") / facts.target
+    return write_model_card(
+        output_dir,
+        history=history,
         exported_to=exported.as_posix() if (output_dir / exported).is_dir() else None,
         plot=plot.as_posix() if (output_dir / plot).is_file() else None,
+        **facts.of_card,
         **metadata,
     )
+
+
+def _card_task(setup: TaskSetup, name: str) -> CardTask:
+    problem_type = setup.tasks[name].problem_type if name in setup.tasks else None
+    kind = setup.kinds.get(name, "sequence_classification")
+    return CardTask(name, kind, setup.num_rows(name), problem_type=problem_type)
 
 
 def _base_model(model: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""The part of the trainer that writes the model card."""
+"""The part of the trainer that writes the model card and the page of a run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from typing import Any
 from transformers import Trainer
 
 from ..setup.task_setup import TaskSetup
+from ..tasks.examples import example_rows
 from ..trainer_hooks import multitask_hook
-from .card import write_run_card
+from .card import run_facts, write_run_card
+from .facts import RunFacts, write_facts
+from .history import write_history
+from .page import PAGE_FILE, WITHOUT_PLOTLY, can_write_page, write_page
+from .run_files import EXAMPLES_FILE, read_run_files, write_examples
 
 logger = logging.getLogger(__name__)
+
+#: Example rows of each task on the page.
+NUM_EXAMPLES = 3
 
 
 class ReportingMixin(Trainer):
     """
     A `transformers.Trainer` whose model card, in multitask mode, shows tasks, weights and how honest the scores are.
 
-    [`MultitaskTrainer`] sets `task_setup` and `history`.
+    [`MultitaskTrainer`] sets `is_multitask`, `task_setup` and `history`.
     """
 
+    is_multitask: bool
     args: Any
     accelerator: Any
     task_setup: TaskSetup
@@ -62,6 +71,77 @@ class ReportingMixin(Trainer):
             logger.warning("%s is kept: this trainer has not trained, so a new card would show less", card)
             return
         write_run_card(
+            card.parent,
+            self._run_facts(model_name, finetuned_from),
+            self.history,
+            language=language,
+            license=license,
+            tags=[tags] if isinstance(tags, str) else tags or (),
+        )
+
+    def write_report(self, examples: int = NUM_EXAMPLES) -> Path | None:
+        """
+        Writes `report.html`, which shows at a glance what the run found, and the files from which `alphavil report`
+        makes it again: `alphavil_history.json`, `alphavil_run.json` and `trainer_state.json`.
+
+        Args:
+            examples (`int`, *optional*, defaults to 3):
+                How many of each task's first training rows the page shows. With `push_to_hub`, none are shown, and
+                [`~MultitaskTrainer.push_to_hub`] takes them out of the page, because rows may be private.
+
+        Returns:
+            `Path`, *optional*: The page. `None` on other processes than the first, and if Plotly is not installed: a
+            warning says how to get it.
+
+        Raises:
+            ValueError: In plain mode.
+        """
+        if not self.is_multitask:
+            raise ValueError("write_report() shows tasks, and this trainer has one plain dataset: pass `tasks`")
+        if not self.is_world_process_zero():
+            return None
+        folder = Path(str(self.args.output_dir))
+        number = 0 if self.args.push_to_hub else examples
+        rows = {name: example_rows(task, number) for name, task in self.task_setup.tasks.items() if number}
+        write_history(self.history, folder)
+        write_facts(facts := self._run_facts(), folder)
+        write_examples(folder, rows)
+        self.save_state()
+        if not can_write_page():
+            logger.warning(WITHOUT_PLOTLY.format(folder=folder))
+            return None
+        return write_page(folder, facts, self.history, self.state.log_history, rows)
+
+    @multitask_hook
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Trainer's push, without rows of the user's data in `report.html`."""
+        self._take_out_examples()
+        return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
+
+    @multitask_hook
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        self._take_out_examples()
+        super()._push_from_checkpoint(checkpoint_folder)
+
+    def _take_out_examples(self) -> None:
+        folder = Path(str(self.args.output_dir))
+        if self.is_world_process_zero() and (folder / EXAMPLES_FILE).is_file():
+            write_examples(folder, {})
+            (folder / PAGE_FILE).unlink(missing_ok=True)
+            if can_write_page():
+                files = read_run_files(folder)
+                write_page(folder, files.facts, files.history, files.log_history)
+
+    def _run_facts(self, model_name: str | None = None, base_model: str | None = None) -> RunFacts:
+        return run_facts(
             self.args,
             self.task_setup,
             self.history,
@@ -69,8 +149,5 @@ class ReportingMixin(Trainer):
             self.state.best_global_step,
             self.accelerator.unwrap_model(self.model),
             model_name,
-            language=language,
-            license=license,
-            tags=[tags] if isinstance(tags, str) else tags or (),
-            base_model=finetuned_from,
+            base_model,
         )

@@ -15,6 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..files.markdown import markdown_table
 from ..kinds import kind_of
+from .cosines import COSINES_IN_WORDS, cosines
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, kept_entry
 from .trust import alpha_data_in_words, score_in_words
 from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts
@@ -26,6 +27,10 @@ CITATION = """@article{kourdis2024alphavil,
   journal = {arXiv preprint arXiv:2405.07769},
   year    = {2024}
 }"""
+#: Heading of the scores' intervals.
+INTERVAL_COLUMN = "95 % interval (Wilson)"
+#: Most columns of the table of cosines.
+MOST_COSINE_COLUMNS = 8
 TAGS = ("alphavil", "multitask-learning", "generated_from_trainer", "arxiv:2405.07769")
 
 
@@ -61,12 +66,25 @@ class CardScore:
         split (`str`): The split it was measured on: `"validation"` or `"test"`.
         metric (`str`): The metric's id, such as `"accuracy"`.
         value (`float`): The value, as a fraction, not a percentage.
+        rows (`int`, *optional*):
+            Number of rows, if the score is the share of them that is right. Only such a score has an interval.
     """
 
     task: str
     split: str
     metric: str
     value: float
+    rows: int | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """`tuple[float, float]`, *optional*: Wilson's 95 % interval of a share of rows."""
+        if not self.rows or not math.isfinite(self.value):
+            return None
+        from scipy import stats  # takes half a second to import
+
+        low, high = stats.binomtest(round(self.value * self.rows), self.rows).proportion_ci(method="wilson")
+        return float(low), float(high)
 
 
 def write_model_card(
@@ -90,6 +108,7 @@ def write_model_card(
     language: str | None = None,
     tags: Sequence[str] = (),
     plot: str | None = None,
+    cost: Mapping[str, str] | None = None,
 ) -> Path:
     """
     Writes `README.md`: front matter with a `model-index`, tasks, scores and how far to trust them, settings.
@@ -120,6 +139,7 @@ def write_model_card(
         language (`str`, *optional*): The language, as an ISO 639 code.
         tags (`Sequence[str]`, *optional*): Tags besides those of every card.
         plot (`str`, *optional*): Path of the task weights' plot, relative to `output_dir`.
+        cost (`Mapping[str, str]`, *optional*): What the run cost, by the words for it.
 
     Returns:
         `Path`: The card.
@@ -161,12 +181,18 @@ def write_model_card(
         sections.append(f"![Task weights during training]({plot})")
     if scores:
         sections.append("## Results\n\n" + _score_table(scores, target, alpha_data, meta_use, selected_on))
+    if matrix := cosines(history):
+        sections.append(
+            f"## Cosines between the tasks' updates\n\n{COSINES_IN_WORDS}\n\n" + _cosine_table(matrix, target)
+        )
     if alpha_data is not None:
         words = alpha_data_in_words(alpha_data, target, meta_rows, meta_use, meta_rows_trained_in_the_end)
         sections.append(f"## How {meta_use}\n\n{words}")
     if training:
         settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in training.items()]
         sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))
+    if cost:
+        sections.append("## Cost\n\n" + markdown_table(["what", "how much"], [list(row) for row in cost.items()]))
     sections.append("## How to use\n\n" + kind.usage(target, exported_to or f"path/to/exported/{target}"))
     sections.append(f"## Citation\n\nαVIL was proposed by [Kourdis, Gordon-Hall and Gorinski (2024)]({PAPER}):\n\n"
                     f"```bibtex\n{CITATION}\n```")  # fmt: skip
@@ -251,11 +277,26 @@ def _kept_epoch_in_words(history: Sequence[HistoryEntry]) -> str:
 def _score_table(
     scores: Sequence[CardScore], target: str, alpha_data: str | None, meta_use: str, selected_on: str | None
 ) -> str:
-    rows = []
+    rows, has_intervals = [], any(score.interval for score in scores)
     for score in scores:
         trust = score_in_words(score.split, score.task == target, alpha_data, selected_on, meta_use)
-        rows.append([_cell(score.task), score.split, _cell(score.metric), f"{score.value:.4f}", trust])
-    return markdown_table(["task", "split", "metric", "value", "remark"], rows)
+        interval = [interval_in_words(score) or "–"] if has_intervals else []
+        rows.append([_cell(score.task), score.split, _cell(score.metric), f"{score.value:.4f}", *interval, trust])
+    columns = [INTERVAL_COLUMN] if has_intervals else []
+    return markdown_table(["task", "split", "metric", "value", *columns, "remark"], rows)
+
+
+def interval_in_words(score: CardScore) -> str:
+    """`str`: The score's interval, such as `0.696 to 0.797`; empty if it has none."""
+    return "{:.3f} to {:.3f}".format(*score.interval) if score.interval else ""
+
+
+def _cosine_table(matrix: Mapping[str, Mapping[str, float]], target: str) -> str:
+    """The matrix; of many tasks, the first column, which is the target's."""
+    names = sorted(matrix, key=lambda name: name != target)
+    columns = names if len(names) <= MOST_COSINE_COLUMNS else names[:1]
+    rows = [[f"**{_cell(one)}**", *(f"{matrix[one][other]:.2f}" for other in columns)] for one in names]
+    return markdown_table(["", *map(_cell, columns)], rows)
 
 
 def _cell(value: Any) -> str:

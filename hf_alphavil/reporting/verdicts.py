@@ -74,6 +74,24 @@ def verdicts(history: Sequence[HistoryEntry]) -> dict[str, Verdict]:
     }
 
 
+def half_width(contribution: Mapping[str, Any]) -> float | None:
+    """
+    Half of the 95 % interval of a contribution, by Student's t over the rows.
+
+    Args:
+        contribution (`Mapping`): `standard_error` and `rows`, as in the history.
+
+    Returns:
+        `float`, *optional*: `None` if the error is not known.
+    """
+    error = contribution["standard_error"]
+    if error is None or not math.isfinite(error):  # `read_history` gives NaN for None
+        return None
+    from scipy import stats  # takes half a second to import
+
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, contribution["rows"] - 1)) * error
+
+
 def epochs_agree(contributions: Sequence[Mapping[str, Any]], sign: int) -> bool:
     """
     Whether a task's contributions to several epochs agree on their sign.
@@ -96,14 +114,11 @@ def epochs_agree(contributions: Sequence[Mapping[str, Any]], sign: int) -> bool:
 
 
 def _verdict(total: Mapping[str, Any], contributions: Sequence[Mapping[str, Any]], loss: float) -> Verdict:
-    mean, error = total["mean"], total["standard_error"]
-    if error is None or not math.isfinite(error):  # `read_history` gives NaN for None
+    mean, half = total["mean"], half_width(total)
+    if half is None:
         return Verdict(TOO_FEW_ROWS, mean, None)
-    from scipy import stats  # takes half a second to import
-
-    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, total["rows"] - 1)) * error
-    if abs(mean) > half_width:
+    if abs(mean) > half:
         words, sign = (HELPED, 1) if mean > 0 else (HURT, -1)
-        return Verdict(words if epochs_agree(contributions, sign) else NO_EFFECT, mean, half_width)
-    is_small = abs(mean) + half_width <= SMALL_EFFECT * loss
-    return Verdict(NO_EFFECT if is_small else TOO_FEW_ROWS, mean, half_width)
+        return Verdict(words if epochs_agree(contributions, sign) else NO_EFFECT, mean, half)
+    is_small = abs(mean) + half <= SMALL_EFFECT * loss
+    return Verdict(NO_EFFECT if is_small else TOO_FEW_ROWS, mean, half)

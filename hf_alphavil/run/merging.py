@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..data import EpochPlan
+from ..distributed.fsdp import is_sharded
+from ..methods.delta_cosines import delta_cosines
 from ..objectives.factory import RunObjectives
 from ..setup.run_context import RunContext
 from .finite import FiniteCheck
@@ -42,7 +44,9 @@ class Merging:
         """
         state = self.state
         self._require_a_phase()
+        cosines = self._delta_cosines()
         self.finite.require_merged(state.method.merge_round(state.deltas, objectives, state.epoch, progress))
+        state.delta_cosines = cosines
         state.deltas.close()
 
     def end_plan(self, objectives: RunObjectives, progress: Callable[[int], None], outcome: StepOutcome) -> None:
@@ -60,17 +64,28 @@ class Merging:
         state, method, plan = self.state, self.state.method, self.state.plan
         self._require_a_phase()
         weights_used = dict(method.task_weights)
+        cosines = self._delta_cosines() if state.deltas.is_open else state.delta_cosines
         record = method.merge(state.deltas, objectives, state.epoch, progress)
         if method.forks:
             self.finite.require_merged(record.merged_loss)
         weights = dict(method.task_weights)
         entry = {"task_weights": weights, "task_weights_used": weights_used, "dropped": state.dropped}
+        entry |= {"delta_cosine": cosines} if cosines else {}
         # A method whose weights are known only when the epoch ends overrides those used.
         state.begin_epoch(entry | self._phases_run(plan) | record.history_entry())
         if method.changes_weights:
             outcome.logs.append(record.logs(weights))
         if record.pruned:
             outcome.warn_of_pruned(record.pruned, plan, self.context.args)
+
+    def _delta_cosines(self) -> dict[str, dict[str, float]]:
+        deltas = self.state.deltas
+        if len(deltas.phases) < 2 or not set(deltas.phases) <= set(self.state.method.tasks):  # forks of mixtures
+            return {}
+        gramians = deltas.gramians()
+        if is_sharded(self.context.model):
+            gramians = self.context.accelerator.reduce(gramians, reduction="sum")
+        return delta_cosines(gramians, deltas.phases)
 
     def _phases_run(self, plan: EpochPlan) -> dict[str, Any]:
         steps = Counter[str]()

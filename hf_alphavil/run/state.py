@@ -51,6 +51,8 @@ class RunState:
         losses (`PhaseLosses`): Losses of the running phase.
         phase_losses (`dict[str, dict[str, float]]`): Mean loss by task of the epoch's finished phases.
         dropped (`dict[str, int]`): Phases of the epoch that diverged, with the step at which they did.
+        delta_cosines (`dict[str, dict[str, float]]`):
+            Cosines between the deltas of the epoch's last round that was merged.
         evaluation (`DeferredEvaluation`): An evaluation that waits for the end of the plan.
     """
 
@@ -69,6 +71,7 @@ class RunState:
         self.losses = PhaseLosses()
         self.phase_losses: dict[str, dict[str, float]] = {}
         self.dropped: dict[str, int] = {}
+        self.delta_cosines: dict[str, dict[str, float]] = {}
         self.evaluation = DeferredEvaluation()
         self.make_plan()
 
@@ -135,7 +138,7 @@ class RunState:
         self.deltas.close()
         self.epoch, self.step = self.epoch + 1, 0
         self.history.append({"epoch": self.epoch, **record})
-        self.dropped, self.phase_losses = {}, {}
+        self.dropped, self.phase_losses, self.delta_cosines = {}, {}, {}
 
     def synchronise_buffers(self) -> None:
         """
@@ -219,6 +222,7 @@ class RunState:
             "step": self.step,
             "method": self.method.state_dict(),
             "history": self.history,
+            "delta_cosines": self.delta_cosines,
             "evaluation_pending": self.evaluation.pending,
             "processes": gather_object([own]) if self.groups.is_parallel else [own],
         }
@@ -251,6 +255,7 @@ class RunState:
         self.method.load_state_dict(state["method"])
         self.make_plan()
         self.history = list(state["history"])
+        self.delta_cosines = state.get("delta_cosines", {})
         self.evaluation.pending = state["evaluation_pending"]
         self.dropped = dict(self._own_part(state)["dropped"])
         self.phase_losses = dict(self._own_part(state)["phase_losses"])

@@ -14,6 +14,7 @@ from ..data.holdout import MAX_ADAPTED_SHARE, MIN_HOLDOUT_ROWS
 from ..kinds import kind_of
 from .definition import TaskDefinition
 from .errors import DataError
+from .examples import answer, shorten, shown_texts
 from .label_warnings import MAX_LABELS, label_warnings
 from .loading import load_splits, make_task
 from .registry import BENCHMARK_NAMES
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Number of problems per file that are printed; the others are only counted.
 MAX_PROBLEMS = 20
-#: Number of characters of an example's text that are printed, from its beginning and from its end.
-TEXT_START, TEXT_END = 240, 120
 NUM_EXAMPLES = 2
 
 
@@ -140,13 +139,13 @@ class TaskCheck:
         if self.tokenizer is None:
             texts = [kind_of(task).texts(task, row) for row in rows]
             lengths = [sum(len(text.split()) for text in pair) for row in texts for pair in row]
-            shown = [[" ‖ ".join(map(_short, pair)) for pair in row] for row in texts[:NUM_EXAMPLES]]
+            shown = [shown_texts(task, rows[number]) for number in range(min(NUM_EXAMPLES, len(rows)))]
             unit = "words"
         else:
             inputs = task.tokenize(split, self.tokenizer, self.max_length)["input_ids"]
             encoded = [row if row and isinstance(row[0], list) else [row] for row in inputs]
             lengths = [len(text) for row in encoded for text in row]
-            shown = [[_short(str(self.tokenizer.decode(text))) for text in row] for row in encoded[:NUM_EXAMPLES]]
+            shown = [[shorten(str(self.tokenizer.decode(text))) for text in row] for row in encoded[:NUM_EXAMPLES]]
             unit = "tokens"
         low, middle, high, most = (int(np.quantile(lengths, share)) for share in (0, 0.5, 0.95, 1))
         line = f"  {unit:<8} {low} to {most}, median {middle}, 95 % have {high} or fewer"
@@ -158,7 +157,7 @@ class TaskCheck:
             self.warnings.append(f"{split}: empty texts: {lengths.count(0)}")
         lines = [line]
         for number, choices in enumerate(shown):
-            lines.append(f"  row {number}    {_answer(task, split, rows[number])}".rstrip())
+            lines.append(f"  row {number}    {answer(task, split, rows[number])}".rstrip())
             lines += [f"           {text}" for text in choices]
         return lines
 
@@ -205,19 +204,7 @@ def _label_counts(task: Task, split: str) -> Counter[str] | None:
     return Counter({name: counts[number] for number, name in enumerate(task.labels) if counts[number]})
 
 
-def _answer(task: Task, split: str, row: Mapping[str, Any]) -> str:
-    label = row.get(task.label_column)
-    if split == "test" or not kind_of(task).reads_labels or label is None:
-        return ""
-    return kind_of(task).label_in_words(label, task.labels)
-
-
 def _contents(task: Task, split: str) -> list[tuple[str, str]]:
     """Each row's texts, and its label."""
     kind, rows = kind_of(task), task.split(split)
-    return [(repr(kind.texts(task, row)), _answer(task, split, row)) for row in rows]
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= TEXT_START + TEXT_END else f"{text[:TEXT_START]} … {text[-TEXT_END:]}"
+    return [(repr(kind.texts(task, row)), answer(task, split, row)) for row in rows]

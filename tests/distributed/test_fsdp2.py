@@ -51,6 +51,8 @@ def test_equals_ddp(runs):
         for key in ("meta_loss", "acceptance_loss"):
             assert mine[key] == pytest.approx(theirs[key], abs=TOLERANCE), key
         assert not mine["alpha_diverged"]
+        for task, others in theirs["delta_cosine"].items():
+            assert mine["delta_cosine"][task] == pytest.approx(others, abs=1e-3), task
     # α's step size is in units of a gradient, so that a wrong factor of all inner products would not show in α.
     assert fsdp2["gradient_unit"] == pytest.approx(ddp["gradient_unit"], rel=1e-4)
     for mine, theirs in zip(fsdp2["epochs"], ddp["epochs"], strict=True):

@@ -1,0 +1,34 @@
+"""The cosines between the tasks' deltas, from the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .history import HistoryEntry, kept_entry
+
+COSINES_IN_WORDS = (
+    "The cosine of two tasks' updates in the last epoch with forks that the kept model has: 1 if they move the shared "
+    "parameters the same way, 0 if they have nothing in common, below 0 if they move them apart."
+)
+
+
+def cosines(history: Sequence[HistoryEntry]) -> dict[str, dict[str, float]]:
+    """
+    The cosines of the last epoch that has some, up to the kept model's.
+
+    Args:
+        history (`Sequence[dict]`): The history of a run.
+
+    Returns:
+        `dict[str, dict[str, float]]`: All pairs in both orders, a task with itself included; empty if there are none.
+    """
+    last = kept_entry(history).get("epoch", 0)
+    measured = [entry["delta_cosine"] for entry in history if "delta_cosine" in entry and entry["epoch"] <= last]
+    if not measured:
+        return {}
+    pairs = {(one, other): value for one, of_one in measured[-1].items() for other, value in of_one.items()}
+    names = sorted({name for pair in pairs for name in pair})
+    return {
+        one: {other: 1.0 if one == other else pairs.get((one, other), pairs.get((other, one))) for other in names}
+        for one in names
+    }  # type: ignore[misc]
