@@ -58,7 +58,7 @@ def of_trl(shares: Mapping[str, float], rows: Mapping[str, int]) -> dict[str, ob
     """
     The key `datasets` of TRL's scripts: `fraction` is a dataset's share of the mixture.
 
-    `DatasetConfig` in trl/scripts/utils.py (1.16) and https://huggingface.co/docs/trl/script_utils.
+    `DatasetConfig` of TRL 1.16: https://huggingface.co/docs/trl/script_utils.
     """
     return {
         "datasets": [{"path": task, "split": "train", "fraction": _rounded(share)} for task, share in shares.items()]

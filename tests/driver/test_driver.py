@@ -11,6 +11,7 @@ from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.demo.suite import demo_encoder
 from support.driving import SMALL, drive, drive_until_sigterm, is_plain, launch_driver, read
 from support.forking import ROOT, free_port
+from support.page_reader import Page
 
 SMALL += ["--per_device_eval_batch_size", "32", "--save_strategy", "no"]
 
@@ -35,6 +36,10 @@ def test_one_process_leaves_everything(encoder, data_dir, tmp_path, request):
         assert len(entry["meta_loss"]) == 4
     assert history[1]["task_weights_used"] == history[0]["task_weights"]
     assert (out / "plots" / "task_weights.png").read_bytes().startswith(b"\x89PNG")
+    page = Page(out / "report.html")
+    assert f"{results['eval_cb_combined_score']:.4f}" in page.sections["score"]
+    assert page.sections["rows"].count("contradiction") + page.sections["rows"].count("entailment") > 0
+    assert finished.stdout.count(f"wrote {out / 'report.html'}") == 1
     predictions = [json.loads(line) for line in (out / "predictions" / "CB.jsonl").read_text().splitlines()]
     assert len(predictions) == 16
     assert {row["label"] for row in predictions} <= {"entailment", "contradiction", "neutral"}

@@ -1,0 +1,258 @@
+"""The page of a run: its content, in order, from any history; and what of a user's data it shows."""
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from datasets import Dataset
+
+from hf_alphavil import Task
+from hf_alphavil.cli.main import main
+from hf_alphavil.reporting import CardScore, CardTask
+from hf_alphavil.reporting.facts import RunFacts, read_facts
+from hf_alphavil.reporting.page import write_page
+from reporting.test_card_and_push import FakeHub
+from support.example_run import HISTORY, WITHOUT_ALPHA
+from support.page_reader import Page
+from support.toy_run import SIZES, TARGET, toy_trainer
+
+CHARTS = ["alpha", "weights", "contributions", "held_out", "losses", "cosines"]
+AROUND = (["verdicts", "score", "epoch"], ["settings", "cost", "rows"])
+SECRET = "my private sentence <script>alert(1)</script> "
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory):
+    """A finished run of the toy with checkpoints, whose target has rows of text."""
+    trainer = toy_trainer(
+        tmp_path_factory.mktemp("page") / "my-run",
+        logging_strategy="epoch", save_strategy="epoch", eval_strategy="epoch", final_target_epochs=1,
+        load_best_model_at_end=True, metric_for_best_model="eval_a_accuracy",
+    )  # fmt: skip
+    trainer.train()
+    rows = Dataset.from_dict({"text": [SECRET * 20] * 5, "label": [1, 0, 0, 0, 0]})
+    task = Task(TARGET, "sequence_classification", ("text",), labels=("negative", "positive"), train=rows)
+    trainer.task_setup = replace(trainer.task_setup, tasks={TARGET: task})
+    return trainer
+
+
+@pytest.fixture
+def folder(trainer):
+    trainer.write_report()
+    return trainer.run_dir
+
+
+def test_the_page_has_everything_in_order_and_needs_no_network(trainer, folder):
+    page = Page(folder / "report.html")
+    assert list(page.sections) == [*AROUND[0], *CHARTS, *AROUND[1]]
+    assert page.charts == [f"chart-{name}" for name in CHARTS]
+    assert set(page.figures) == set(CHARTS)
+    assert page.addresses == []
+    assert not page.tags & {"link", "img", "iframe", "base"}
+    scores = {
+        entry["epoch"]: entry["eval_a_accuracy"] for entry in trainer.state.log_history if "eval_a_loss" in entry
+    }
+    (kept,) = [entry["epoch"] for entry in trainer.history if entry["kept"]]
+    assert f"epoch {kept} of 3" in page.sections["epoch"]
+    assert f"{scores[kept]:.4f}" in page.sections["score"]
+    assert "optimistic" in page.sections["score"]
+    for task in SIZES:
+        total = trainer.history[kept - 1]["total_contribution"][task]["mean"]
+        assert f"{total:+.3f} ± " in page.sections["verdicts"]
+        assert re.search(rf"{task}( \(target\))?sequence classification{SIZES[task]}", page.sections["rows"])
+    assert re.search(r"learning_rate\s*0\.1", page.sections["settings"])
+    assert re.search(rf"optimizer steps\s*{trainer.state.global_step}", page.sections["cost"])
+
+
+def test_the_charts_show_the_history_with_a_colour_for_each_task(trainer, folder):
+    figures = Page(folder / "report.html").figures
+    history = trainer.history
+
+    def lines(name):
+        return {trace["name"]: trace for trace in figures[name]["data"]}
+
+    colours = {task: lines("weights")[task]["line"]["color"] for task in SIZES}
+    assert len(set(colours.values())) == len(SIZES)
+    for name in ("alpha", "weights", "contributions", "losses"):
+        assert next(iter(lines(name))) == TARGET, name
+        assert {task: trace["line"]["color"] for task, trace in lines(name).items()} == colours, name
+    for task in SIZES:
+        assert lines("alpha")[task]["y"] == [entry["alpha"][task] for entry in history[:2]]
+        assert lines("weights")[task]["y"] == [1.0, *(entry["task_weights"][task] for entry in history)]
+        assert lines("contributions")[task]["y"] == [entry["contribution"][task]["mean"] for entry in history[:2]]
+        assert all(width > 0 for width in lines("contributions")[task]["error_y"]["array"])
+        logged = [entry[f"loss_{task}"] for entry in trainer.state.log_history if f"loss_{task}" in entry]
+        assert lines("losses")[task]["y"] == logged
+    (held_out,) = figures["held_out"]["data"]
+    assert [value for value in held_out["y"] if value is not None] == [v for e in history for v in e["meta_loss"]]
+    (heat_map,) = figures["cosines"]["data"]
+    last = history[1]["delta_cosine"]
+    assert heat_map["z"] == [[1, last["a"]["b"], last["a"]["c"]], [last["a"]["b"], 1, last["b"]["c"]],
+                             [last["a"]["c"], last["b"]["c"], 1]]  # fmt: skip
+
+
+def test_plotly_knows_every_property_of_the_figures(folder):
+    from plotly.graph_objects import Figure
+
+    text = json.dumps(Page(folder / "report.html").figures)
+    for figure in json.loads(re.sub(r"var\(--\w+\)", "#123456", text)).values():
+        Figure(figure)
+
+
+def test_rows_are_shown_here_and_not_on_the_hub(trainer, folder, monkeypatch):
+    page = Page(folder / "report.html")
+    shown = page.sections["rows"]
+    assert shown.count("positive") == 1
+    assert shown.count("negative") == 2
+    assert "my private sentence <script>" in shown
+    assert len(SECRET) * 3 < shown.count("private") * len(SECRET) < 3 * 400
+    assert "private" not in (folder / "alphavil_run.json").read_text()
+
+    assert main(["report", str(folder), "--no-examples"]) == 0
+    assert "private" not in Page(folder / "report.html").sections["rows"]
+    trainer.write_report()
+
+    hub = FakeHub()
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
+    trainer.hub_model_id = "someone/my-run"
+    trainer.push_to_hub()
+    ((_, files),) = hub.uploads
+    assert b"which tasks helped" in files["report.html"].lower()
+    # What starts with an underscore is not uploaded.
+    assert [name for name, content in files.items() if b"private sentence" in content and name[0] != "_"] == []
+
+    monkeypatch.setattr(trainer.args, "push_to_hub", True)
+    trainer.write_report()
+    assert "private" not in Page(folder / "report.html").sections["rows"]
+    assert not (folder / "_report_examples.json").exists()
+
+
+def test_the_command_writes_the_same_page_from_the_files(folder, capsys):
+    page = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out == f"wrote {folder / 'report.html'}\n"
+    assert (folder / "report.html").read_bytes() == page
+
+
+def test_the_command_writes_the_page_of_a_checkpoint(trainer, folder):
+    checkpoint = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))[1]
+    assert main(["report", str(checkpoint)]) == 0
+    page = Page(checkpoint / "report.html")
+    assert list(page.sections) == [*AROUND[0], *CHARTS, *AROUND[1]]
+    assert "last of 2 epochs" in page.sections["epoch"]
+    evaluations = [entry["eval_a_accuracy"] for entry in trainer.state.log_history if "eval_a_accuracy" in entry]
+    assert f"{evaluations[1]:.4f}" in page.sections["score"]
+    assert re.search(rf"a \(target\)sequence classification{SIZES['a']}", page.sections["rows"])
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (None, "gone: no such folder; pass a run's output folder"),
+        ({}, "has no alphavil_history.json: pass the output folder of a run that has ended"),
+        ({"alphavil_history.json": "[]"}, "has no alphavil_run.json: pass"),
+        ({"alphavil_history.json": "[", "alphavil_run.json": "{}"}, "alphavil_run.json: not a run's"),
+    ],
+)
+def test_a_folder_without_a_run_is_refused_in_one_line(files, message, tmp_path, capsys):
+    folder = tmp_path / "gone"
+    for name, content in (files or {}).items():
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+    if files == {}:
+        folder.mkdir()
+    with pytest.raises(SystemExit) as caught:
+        main(["report", str(folder)])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_without_plotly_one_line_says_how_to_get_the_page(trainer, folder, monkeypatch, caplog, capsys):
+    (folder / "report.html").unlink()
+    monkeypatch.setattr("hf_alphavil.reporting.page.find_spec", lambda name: None if name == "plotly" else True)
+    assert trainer.write_report() is None
+    (record,) = [record for record in caplog.records if "Plotly" in record.message]
+    assert record.message == (
+        f"report.html needs Plotly: pip install 'hf_alphavil[report]', then `alphavil report {folder}` writes it"
+    )
+    assert read_facts(folder).target == TARGET
+    with pytest.raises(SystemExit):
+        main(["report", str(folder)])
+    assert capsys.readouterr().err == f"error: {record.message}\n"
+
+
+def facts_of(names, **changes):
+    settings = {
+        "model_name": "my <b>model</b>",
+        "target": names[0],
+        "method": "alphavil",
+        "tasks": [CardTask(name, "sequence_classification", 100) for name in names],
+    }
+    return RunFacts(**settings | changes)
+
+
+def entry_of(names, epoch, value):
+    moment = {"mean": value, "standard_error": None, "rows": 1}
+    return {
+        "epoch": epoch,
+        "alpha": dict.fromkeys(names, value),
+        "task_weights": dict.fromkeys(names, value),
+        "task_weights_used": dict.fromkeys(names, 1.0),
+        "meta_loss": [value, 0.5],
+        "held_out_loss": 0.5,
+        "contribution": dict.fromkeys(names, moment),
+        "total_contribution": dict.fromkeys(names, moment),
+        "delta_cosine": {one: dict.fromkeys(names[place + 1 :], value) for place, one in enumerate(names[:-1])},
+    }
+
+
+def test_many_tasks_with_hostile_names_and_lost_numbers(tmp_path):
+    names = ["</script><script>alert(1)</script>", *(f"{'long_' * 12}<i>{number}</i>" for number in range(19))]
+    history = [entry_of(names, 1, 0.25), entry_of(names, 2, math.nan), entry_of(names, 3, 0.75)]
+    page = Page(write_page(tmp_path, facts_of(names), history, [{f"loss_{names[0]}": math.inf, "epoch": 1.0}]))
+    assert list(page.sections) == [*AROUND[0], *[name for name in CHARTS if name != "losses"], *AROUND[1]]
+    assert "i" not in page.tags
+    for name in names:
+        assert name in page.sections["verdicts"]
+        assert name in page.sections["rows"]
+    traces = page.figures["alpha"]["data"]
+    assert len({(trace["line"]["color"], trace["marker"]["symbol"]) for trace in traces}) == len(names)
+    assert len({trace["name"] for trace in traces}) == len(names)
+    assert all(trace["y"] == [0.25, None, 0.75] for trace in traces)
+    assert all("<" not in trace["name"] for trace in traces)
+
+
+@pytest.mark.parametrize(
+    ("history", "charts"),
+    [
+        ([], []),
+        (WITHOUT_ALPHA, []),
+        (HISTORY, ["alpha", "weights", "held_out"]),
+        (HISTORY[:1], ["alpha", "weights", "held_out"]),
+        ([{**HISTORY[0], "kept": False}, {**HISTORY[1], "kept": False}], ["alpha", "weights", "held_out"]),
+    ],
+    ids=["nothing", "no α", "two epochs", "one epoch", "kept none"],
+)
+def test_charts_without_data_are_left_out(history, charts, tmp_path):
+    page = Page(write_page(tmp_path, facts_of(["rte", "mrpc"]), history, []))
+    assert list(page.sections) == [*AROUND[0], *charts, *AROUND[1]]
+    assert "has not measured" in page.sections["verdicts"]
+    assert "not scored" in page.sections["score"]
+
+
+def test_only_a_share_of_rows_has_an_interval(tmp_path):
+    right, rows, z = 201, 277, 1.959963984540054
+    share = right / rows
+    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)) / (1 + z * z / rows)
+    score = CardScore("rte", "validation", "accuracy", share, rows)
+    assert score.interval == pytest.approx((centre - half, centre + half))
+    words = f"{centre - half:.3f} to {centre + half:.3f} ({rows} rows)"
+    page = Page(write_page(tmp_path, facts_of(["rte"], scores=[score]), HISTORY, []))
+    assert words in page.sections["score"]
+    page = Page(write_page(tmp_path, facts_of(["rte"], scores=[replace(score, rows=None)]), HISTORY, []))
+    assert "no interval" in page.sections["score"]
