@@ -12,7 +12,7 @@ from ..files.atomic_file import atomic_write
 from ..kinds import kind_of
 from .charts import make_charts
 from .facts import RunFacts
-from .history import HistoryEntry, best_was_loaded, kept_entry, tasks_of
+from .history import HistoryEntry, best_was_loaded, epochs_of_choice, kept_entry, tasks_of
 from .model_card import CardScore, interval_in_words
 from .trust import score_in_words
 from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, verdicts
@@ -80,7 +80,7 @@ def _contents(
     log_history: Sequence[Mapping[str, Any]],
     examples: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    target, last = facts.target, kept_entry(history)
+    target, last, times = facts.target, kept_entry(history), epochs_of_choice(history)
     names = list(dict.fromkeys([*tasks_of(history, target), *(task.name for task in facts.tasks if task.rows)]))
     charts = make_charts(history, log_history, names)
     return {
@@ -90,6 +90,7 @@ def _contents(
         "scores": [_score_row(score, facts) for score in _target_first(facts.scores, target)],
         "epoch": _epoch_in_words(history),
         "charts": charts,
+        "are_chosen": bool(times),
         "figures": {chart.id: chart.figure for chart in charts},
         "tasks": [
             {
@@ -98,6 +99,7 @@ def _contents(
                 "rows": f"{task.rows:,}",
                 "weight": _number(last.get("task_weights", {}).get(task.name)),
                 "alpha": _number(last.get("alpha", {}).get(task.name)),
+                "times": "" if task.name == target else str(times[task.name]),
                 "examples": examples.get(task.name, ()),
             }
             for task in _target_first(facts.tasks, target)

@@ -244,6 +244,15 @@ def test_charts_without_data_are_left_out(history, charts, tmp_path):
     assert "not scored" in page.sections["score"]
 
 
+def test_epochs_that_chose_a_task_are_counted(tmp_path):
+    names = ["rte", "mrpc", "cb"]
+    chosen = [entry_of(names, epoch, 0.5) | {"chosen_auxiliaries": ["cb"]} for epoch in (1, 2)]
+    rows = Page(write_page(tmp_path, facts_of(names), chosen, [])).sections["rows"]
+    assert "epochs that chose it" in rows
+    assert re.search(r"cbsequence classification10020\.500", rows)
+    assert re.search(r"mrpcsequence classification10000\.500", rows)
+
+
 def test_only_a_share_of_rows_has_an_interval(tmp_path):
     right, rows, z = 201, 277, 1.959963984540054
     share = right / rows
