@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer import DEFAULT_CALLBACKS, DEFAULT_PROGRESS_CALLBACK
 
 from .modeling import MultitaskModel
 from .modeling.extension import extend_native
-from .run.callbacks import PlanProgressCallback
 from .trainer import MultitaskTrainer
 from .training_args import MultitaskTrainingArguments
 
@@ -37,7 +36,8 @@ def add_auxiliaries(
             A trainer whose model an Auto class has built, such as `AutoModelForSequenceClassification`.
         auxiliaries (`dict[str, Task | Dataset | DatasetDict]`):
             The auxiliary tasks by name: tasks, raw datasets whose columns say what they are (see
-            [`~Task.from_dataset`]), or tokenised ones. `processing_class` tokenises what is raw.
+            [`~Task.from_dataset`]), or tokenised ones. `processing_class` tokenises what is raw, to at most
+            `max_length` tokens (128).
         target (`str`): A name for the trainer's own task, for logs and metrics (`eval_<target>_accuracy`).
         settings:
             Arguments of [`MultitaskTrainingArguments`], such as `method`. They override the trainer's.
@@ -80,8 +80,11 @@ def add_auxiliaries(
         optimizer_cls_and_kwargs=trainer.optimizer_cls_and_kwargs,
         preprocess_logits_for_metrics=trainer.preprocess_logits_for_metrics,
     )
+    own: list[Any] = [callback for callback in new.callback_handler.callbacks if callback not in kept]
     for removed in defaults - set(map(type, kept)):
-        new.remove_callback(PlanProgressCallback if removed is ProgressCallback else removed)
+        for callback in own:
+            if isinstance(callback, removed):
+                new.remove_callback(callback)
     return new
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import ProgressCallback, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_utils import seed_worker
 
 from .checkpointing.mixin import CheckpointingMixin
@@ -29,7 +29,7 @@ from .modeling.compilation import compile_encoder
 from .objectives.label_scales import find_label_scales
 from .reporting.mixin import ReportingMixin
 from .run.batches import plan_rows
-from .run.callbacks import PlanCallback, PlanProgressCallback
+from .run.callbacks import PlanCallback, progress_of_plans
 from .run.loop_mixin import TrainingLoopMixin
 from .run.runner import PlanRunner
 from .run.step_mixin import TrainingStepMixin
@@ -216,9 +216,7 @@ class MultitaskTrainer(
                 is_inside_epoch=lambda: self.runner.state.step > 0,
             )
             self.add_callback(self._preemption)
-        for i, callback in enumerate(callbacks):
-            if type(callback) is ProgressCallback:
-                callbacks[i] = PlanProgressCallback(callback.max_str_len)
+        callbacks[:] = map(progress_of_plans, callbacks)
 
     @shadowable_property
     def train_datasets(self) -> Mapping[str, TaskDataset]:

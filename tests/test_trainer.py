@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer
-from hf_alphavil.run.callbacks import PlanProgressCallback
+from hf_alphavil.run.progress import PlanProgressCallback
 from reference.straight_line import joint_counts, loss_of, seeded_permutation, sgd_step, take, task_gradient
 from support.toy_run import (
     LABELS,

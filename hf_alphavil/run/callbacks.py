@@ -13,6 +13,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from .multitask_callback import announce
 from .outcome import StepOutcome
+from .progress import PlanProgress, PlanProgressCallback
 from .runner import PlanRunner
 
 logger = logging.getLogger(__name__)
@@ -137,22 +138,27 @@ class PlanCallback(TrainerCallback):
 
     def _show(self, text: str) -> None:
         for callback in self.callbacks:
-            if isinstance(callback, PlanProgressCallback):
+            if isinstance(callback, PlanProgress):
                 callback.show(text)
 
 
-class PlanProgressCallback(ProgressCallback):
-    """Trainer's progress bar, which also shows the running phase and α step."""
+def progress_of_plans(callback: TrainerCallback) -> TrainerCallback:
+    """
+    The callback to use instead of one of Trainer's.
 
-    def show(self, text: str) -> None:
-        """
-        Shows a short text after the bar.
+    Args:
+        callback (`TrainerCallback`): A callback of Trainer's own, or a user's.
 
-        Args:
-            text (`str`): For example `rte 3/16` or `α 4/10`.
-        """
-        if self.training_bar is not None:
-            self.training_bar.set_postfix_str(text, refresh=text.startswith("α"))
+    Returns:
+        `TrainerCallback`: A [`PlanProgress`] instead of Trainer's own progress bar, and any other callback unchanged.
+    """
+    if type(callback) is ProgressCallback:
+        return PlanProgressCallback(callback.max_str_len)
+    if type(callback).__name__ == "NotebookProgressCallback":
+        from .notebook_progress import PlanNotebookCallback  # needs IPython, which only a notebook has
+
+        return PlanNotebookCallback()
+    return callback
 
 
 def restore_callbacks(callbacks: Iterable[TrainerCallback], stored: Mapping[str, Any]) -> None:

@@ -53,6 +53,11 @@ class Task(TaskSpec):
     test: Dataset | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if mappings := [split for split in SPLITS if isinstance(getattr(self, split), Mapping)]:
+            raise ValueError(
+                f"task {self.name!r}: {mappings[0]} holds {', '.join(map(str, getattr(self, mappings[0])))}: pass one "
+                f"split, or all of them as Task.from_dataset({self.name!r}, splits)"
+            )
         spec = checked_spec(self.spec)
         kind = kind_of(spec)
         if kind.has_classes:

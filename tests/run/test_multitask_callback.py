@@ -63,7 +63,7 @@ def test_the_state_says_task_phase_and_alpha(heard):
     assert TrainerState.load_from_json(folder / "checkpoint-7" / "trainer_state.json").global_step == 7
 
 
-@pytest.mark.parametrize("step", [1, 2, 5, 6, 9])
+@pytest.mark.parametrize("step", [2, 5, 6])
 def test_a_resumed_run_hears_the_rest(heard, step, tmp_path):
     callback, run, folder = heard
     resumed = Heard()

@@ -10,7 +10,7 @@ import transformers
 from transformers import Trainer, TrainingArguments
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
-from hf_alphavil.run.callbacks import PlanProgressCallback
+from hf_alphavil.run.progress import PlanProgressCallback
 from support.bert_run import TARGET, bert_data, bert_model
 from support.toy_run import toy_args, toy_data, toy_model
 

@@ -128,6 +128,8 @@ def test_splits_share_their_labels():
     task = Task.from_dataset("mood", dataset)
     assert task.validation["label"][:] == [1, 1, 1]
     assert task.test.column_names == ["text"]
+    with pytest.raises(ValueError, match="train holds train, validation, test: pass one split"):
+        Task("mood", "sequence_classification", "text", train=dataset)
     with pytest.raises(DataError, match="task 'mood', validation row 1: the label 'maybe' is none of 'no', 'yes'"):
         Task.from_dataset("mood", DatasetDict(dataset | {"validation": single(TEXT, ["yes", "maybe", "no"])}))
 
