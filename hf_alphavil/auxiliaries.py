@@ -80,7 +80,7 @@ def add_auxiliaries(
         optimizer_cls_and_kwargs=trainer.optimizer_cls_and_kwargs,
         preprocess_logits_for_metrics=trainer.preprocess_logits_for_metrics,
     )
-    own: list[Any] = [callback for callback in new.callback_handler.callbacks if callback not in kept]
+    own = [callback for callback in new.callback_handler.callbacks if callback not in kept]
     for removed in defaults - set(map(type, kept)):
         for callback in own:
             if isinstance(callback, removed):
@@ -183,7 +183,7 @@ def _check_columns(trainer: Trainer, model: MultitaskModel, args: MultitaskTrain
         )
 
 
-def _default_callbacks(args: TrainingArguments) -> set[type]:
+def _default_callbacks(args: TrainingArguments) -> set[Any]:
     """Classes of the callbacks that a trainer adds by itself."""
     progress = PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK
     defaults = {*DEFAULT_CALLBACKS, *get_reporting_integration_callbacks(args.report_to), progress}
