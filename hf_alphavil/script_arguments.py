@@ -18,24 +18,13 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class DriverArguments:
-    """What to train, on which data, from which encoder."""
+class DataArguments:
+    """Which target, on which data, from which encoder."""
 
-    help_title: ClassVar[str] = "tasks, data and encoder"  # in `--help`
+    help_title: ClassVar[str] = "target, data and encoder"  # in `--help`
 
     target: str | None = field(
         default=None, metadata={"help": "The target task, such as rte. Required without --demo."}
-    )
-    auxiliary: list[str] = field(
-        default_factory=lambda: ["paper"],
-        metadata={
-            "help": "Auxiliary tasks: names, `paper` (the paper's setup for the target), `all` (every task in "
-            "--data_dir and of your own YAML files that can be trained) or `none`."
-        },
-    )
-    diagnostics: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Sets that the head of another task evaluates and predicts: ax (mnli), axb and axg (rte)."},
     )
     task_config: str | None = field(
         default=None, metadata={"help": "YAML file that defines your own tasks (docs/tasks.md)."}
@@ -68,6 +57,33 @@ class DriverArguments:
     max_eval_samples: int | None = field(
         default=None, metadata={"help": "Maximum number of rows of each task's validation set."}
     )
+    traceback: bool = field(
+        default=False, metadata={"help": "Whether an error shows its traceback, instead of one line."}
+    )
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):  # such as `--data_dir "$DATA"` of a variable that is not set
+            if getattr(self, entry.name) == "":
+                raise ValueError(f"--{entry.name} is empty: pass a value, or leave the flag out")
+
+
+@dataclass
+class DriverArguments(DataArguments):
+    """What to train besides the target, and what to predict and report."""
+
+    help_title: ClassVar[str] = "auxiliary tasks, predictions and report"
+
+    auxiliary: list[str] = field(
+        default_factory=lambda: ["paper"],
+        metadata={
+            "help": "Auxiliary tasks: names, `paper` (the paper's setup for the target), `all` (every task in "
+            "--data_dir and of your own YAML files that can be trained) or `none`."
+        },
+    )
+    diagnostics: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Sets that the head of another task evaluates and predicts: ax (mnli), axb and axg (rte)."},
+    )
     max_predict_samples: int | None = field(
         default=None,
         metadata={"help": "Maximum number of rows of each task's test set; prediction files lack others."},
@@ -90,14 +106,9 @@ class DriverArguments:
     demo: bool = field(
         default=False, metadata={"help": "Run the built-in demo suite: no network, about a minute on two cores."}
     )
-    traceback: bool = field(
-        default=False, metadata={"help": "Whether an error shows its traceback, instead of one line."}
-    )
 
     def __post_init__(self) -> None:
-        for entry in fields(self):  # such as `--data_dir "$DATA"` of a variable that is not set
-            if getattr(self, entry.name) == "":
-                raise ValueError(f"--{entry.name} is empty: pass a value, or leave the flag out")
+        super().__post_init__()
         if self.report_examples < 0:
             raise ValueError(f"--report_examples {self.report_examples}: pass 0 or more")
 

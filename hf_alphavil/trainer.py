@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from .distributed.phase_groups import PhaseGroups, count_groups
 from .distributed.refusals import check_sharding
 from .distributed.wrapping import mark_unprepared, wrap_for_group
 from .evaluation import EvaluationMixin
-from .methods import METHODS
+from .methods import METHODS, Method
 from .methods.alphavil_plan import own_steps
 from .modeling.compilation import compile_encoder
 from .objectives.label_scales import find_label_scales
@@ -253,7 +253,10 @@ class MultitaskTrainer(
                 sizes[name] *= padded_tokens(dataset, self._train_batch_size, self.task_setup.lengths.of(dataset))
             (sizes,) = broadcast_object_list([sizes])
         groups = PhaseGroups(self._num_groups, sizes, args.process_index, args.world_size)
-        return PlanRunner(self._run_context(), METHODS[args.method](args, list(num_rows)), groups, steps)
+        return PlanRunner(self._run_context(), self._new_method(num_rows), groups, steps)
+
+    def _new_method(self, tasks: Iterable[str]) -> Method:
+        return METHODS[self.args.method](self.args, list(tasks))
 
     def _run_context(self) -> RunContext:
         args, setup, model, accelerator = self.args, self.task_setup, self.model, self.accelerator

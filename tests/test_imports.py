@@ -34,6 +34,7 @@ ORDER = (
     "script_arguments",
     "trainer",
     "auxiliaries",
+    "ranking",
     "hf_alphavil",
     "demo",
     "comparing",
@@ -114,7 +115,7 @@ def test_the_page_on_architecture_lists_the_packages_in_this_order():
 
 def test_only_what_wraps_the_trainer_imports_it(graph):
     importers = {module for module, others in graph.items() if "hf_alphavil.trainer" in others}
-    wrapping = ("auxiliaries", "demo.run", "cli.train_run")
+    wrapping = ("auxiliaries", "ranking", "demo.run", "cli.train_run")
     assert importers <= {"hf_alphavil", *(f"hf_alphavil.{module}" for module in wrapping)}
 
 

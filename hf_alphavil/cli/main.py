@@ -14,6 +14,7 @@ from .. import __version__
 COMMANDS = {
     "train": ("hf_alphavil.cli.train", "train a target task with the help of auxiliary tasks"),
     "demo": ("hf_alphavil.cli.demo", "compare αVIL with its baselines on generated tasks, without a network"),
+    "rank": ("hf_alphavil.cli.rank", "rank candidate auxiliaries by short probes, without training on them"),
     "report": ("hf_alphavil.cli.report", "write the page of a run again, or its task weights for another library"),
     "tasks": ("hf_alphavil.tasks.__main__", "list and check tasks, and zip predictions for a leaderboard"),
     "compare": ("hf_alphavil.comparing.command", "compare methods × targets × seeds, as a YAML file says"),

@@ -1,4 +1,4 @@
-"""The tasks that `--auxiliary all` stands for: all that are there and can be trained."""
+"""The tasks that `all` stands for, as auxiliaries or candidates: all that are there and can be trained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FoundTasks:
 
     def describe(self) -> str:
         """`str`: What was taken and what was left out, a line per reason."""
-        taken = f"--auxiliary all: {len(self.taken)} tasks: {', '.join(self.taken)}"
+        taken = f"all: {len(self.taken)} tasks: {', '.join(self.taken)}"
         return "\n".join([taken, *(f"  left out: {words}" for words in self.left_out_in_words)])
 
     @property
@@ -59,8 +59,8 @@ def find_auxiliaries(
     """
     if data_dir is None and not own:
         raise ValueError(
-            "--auxiliary all takes the tasks in --data_dir and those of --task_config and --include_path: pass one "
-            "of them, or name the tasks, as in --auxiliary cb copa mrpc"
+            "`all` takes the tasks in --data_dir and those of --task_config and --include_path: pass one of them, or "
+            "name the tasks, such as cb copa mrpc"
         )
     definitions = [get_definition(name, own) for name in chosen]
     names = {definition.key for definition in definitions}
@@ -89,7 +89,7 @@ def find_auxiliaries(
     found = FoundTasks(taken, left_out)
     if not taken:
         raise ValueError(
-            f"--auxiliary all found no task to train: {'; '.join(found.left_out_in_words)}: pass another --data_dir "
+            f"`all` found no task to train: {'; '.join(found.left_out_in_words)}: pass another --data_dir "
             "or --task_config, the names of tasks, or none"
         )
     return found

@@ -27,7 +27,7 @@ def test_an_epoch_of_each(data_dir, small_encoder, tmp_path):
         "--alpha_holdout_fraction", "0.25", "--max_seq_length", "64", "--do_train", "--do_eval", "--do_predict",
         "--eval_auxiliaries", "--save_strategy", "no", "--disable_tqdm", "true",
     )  # fmt: skip
-    assert finished.stdout.count(f"--auxiliary all: {len(TASKS) - 1} tasks: cb, ") == 1
+    assert finished.stdout.count(f"all: {len(TASKS) - 1} tasks: cb, ") == 1
     scores = read(out / "eval_results.json")
     for task, metric in METRICS.items():
         assert -1 <= scores[f"eval_{task}_{metric}"] <= 1

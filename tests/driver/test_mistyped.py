@@ -67,7 +67,7 @@ def command(**flags):
         (command(auxiliary="mrpc cb"), "unknown task 'mrpc cb'; .* Write several names with spaces between them"),
         (["--target", "sst2", "--auxiliary", "none", "cb"], "--auxiliary none cb: pass `none` alone, or leave it out"),
         (["--target", "sst2", "--auxiliary", "none", "all"], "--auxiliary none all: pass `none` alone"),
-        (["--target", "sst2", "--auxiliary", "all"], "--auxiliary all takes the tasks in --data_dir and those of"),
+        (["--target", "sst2", "--auxiliary", "all"], "`all` takes the tasks in --data_dir and those of"),
         ([*command(), "--auxiliary", "cb"], "--auxiliary occurs twice: write all its values behind one --auxiliary"),
         (command(target="Mood"), "unknown task 'Mood'; .* Did you mean 'mood'"),
         (command(target="axb"), "axb is never trained, only evaluated with the head of rte or superglue_rte"),

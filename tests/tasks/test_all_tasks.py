@@ -48,7 +48,7 @@ def test_all_takes_what_can_be_trained_and_says_what_it_leaves_out(own, data_dir
     }
     assert set(load_tasks(["rte", "cb"], data_dir=data_dir)) == {"rte", "cb"}
     lines = found.describe().splitlines()
-    assert lines[0] == "--auxiliary all: 5 tasks: cb, length, prose, reviews, stars"
+    assert lines[0] == "all: 5 tasks: cb, length, prose, reviews, stars"
     assert "  left out: superglue_rte (the rows of rte)" in lines
 
 
@@ -62,7 +62,7 @@ def test_without_a_folder_only_the_users_tasks_are_taken(own):
 
 
 def test_nowhere_to_look_and_nothing_found(own, data_dir):
-    with pytest.raises(ValueError, match=r"--auxiliary all takes the tasks in --data_dir .* pass one"):
+    with pytest.raises(ValueError, match=r"`all` takes the tasks in --data_dir .* pass one"):
         find_auxiliaries(["rte"], {})
     with pytest.raises(ValueError, match=r"found no task to train: again .the rows of mood.: pass"):
         find_auxiliaries(["mood"], {name: own[name] for name in ("again", "mood")})

@@ -1,0 +1,116 @@
+"""Ranks candidate auxiliaries by what a short probe of each adds to the target's own steps.
+
+alphavil rank --target rte --candidates all --data_dir path/to/data --output ranking.json
+alphavil train --target rte --auxiliary $(alphavil rank --target rte --data_dir path/to/data --top 5) ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from transformers import set_seed
+
+from ..distributed.launch import end_process_group, start_missing_processes
+from ..files.atomic_file import atomic_write
+from ..modeling import unwrap_peft
+from ..modeling.loading import load_tokenizer
+from ..modeling.lora import LoraArguments, load_model
+from ..ranking import PROBE_STEPS, TARGET_STEPS, AuxiliaryRanking, rank_auxiliaries
+from ..script_arguments import DataArguments, DriverArguments, DriverTrainingArguments, check_together
+from ..settings.command_line import parse_command_line
+from ..settings.user_errors import UserErrorsInOneLine
+from .train_recipe import use_recipe
+from .train_tasks import load_run_tasks
+
+
+@dataclass
+class RankArguments(DataArguments):
+    """Which candidates, how long they are probed, and what is written."""
+
+    help_title: ClassVar[str] = "ranking"
+
+    candidates: list[str] = field(
+        default_factory=lambda: ["all"],
+        metadata={"help": "Candidate auxiliaries, as --auxiliary of `alphavil train`: names, `paper` or `all`."},
+    )
+    target_steps: int = field(
+        default=TARGET_STEPS,
+        metadata={"help": "Steps of the target before the probes, so that its head is not random."},
+    )
+    probe_steps: int = field(default=PROBE_STEPS, metadata={"help": "Steps of every task's probe."})
+    top: int | None = field(
+        default=None,
+        metadata={
+            "help": "Write the names of at most so many candidates to stdout, the best first, for --auxiliary, and "
+            "all else to stderr. Candidates that hurt are left out."
+        },
+    )
+    output: str | None = field(default=None, metadata={"help": "JSON file for the ranking."})
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """
+    Entry point of `alphavil rank`.
+
+    Args:
+        arguments (`Sequence[str]`, *optional*): The flags. Defaults to those of the process.
+        prog (`str`, *optional*): The command's name in `--help`. Defaults to the name of the running script.
+
+    Returns:
+        `int`: The exit status.
+    """
+    with UserErrorsInOneLine() as errors:
+        start_missing_processes()
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+        ranked, args, lora, given = parse_command_line(
+            (RankArguments, DriverTrainingArguments, LoraArguments), __doc__, arguments, prog
+        )
+        errors.traceback |= ranked.traceback
+        if ranked.top is not None and ranked.top < 1:
+            raise ValueError(f"--top {ranked.top}: pass a positive number of names")
+        with contextlib.redirect_stdout(sys.stderr) if ranked.top is not None else contextlib.nullcontext():
+            ranking = _rank(ranked, args, lora, given)
+            if args.process_index == 0:
+                print(ranking.table())
+        if args.process_index == 0:
+            if ranked.output is not None:
+                atomic_write(Path(ranked.output), json.dumps(ranking.to_dict(), indent=1))
+            if ranked.top is not None:
+                print(*ranking.top(ranked.top))
+        end_process_group()
+    return 0
+
+
+def _rank(
+    ranked: RankArguments, args: DriverTrainingArguments, lora: LoraArguments, given: set[str]
+) -> AuxiliaryRanking:
+    shared = {entry.name: getattr(ranked, entry.name) for entry in fields(DataArguments)}
+    driver = DriverArguments(auxiliary=ranked.candidates, **shared)
+    args.do_train = True
+    if "output_dir" not in given:  # which the trainer makes; nothing is written there
+        args.output_dir = str(Path(tempfile.gettempdir()) / "alphavil_rank")
+    check_together(driver, args, lora)
+    use_recipe(driver, args, lora, given)
+    args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
+    tasks = load_run_tasks(driver, args, str(driver.target))
+    args.target_task = next(iter(tasks))
+    if all(task.train is None for name, task in tasks.items() if name != args.target_task):
+        raise ValueError(f"--candidates {' '.join(ranked.candidates)}: name tasks other than the target, or pass all")
+    tokenizer = load_tokenizer(driver.model_name_or_path, driver.model_revision)
+    set_seed(args.seed)
+    model = load_model(driver.model_name_or_path, tasks, lora, driver.model_revision)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        unwrap_peft(model).pad_token_id = tokenizer.pad_token_id
+    return rank_auxiliaries(
+        model, args, ranked.target_steps, ranked.probe_steps, tasks=tasks, processing_class=tokenizer
+    )

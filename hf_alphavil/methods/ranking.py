@@ -1,0 +1,81 @@
+"""Probes of candidate auxiliaries: how much a few steps of each would add to a few steps of the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.plan import TARGET_PHASE, EpochPlan, Phase
+from .alpha_problem import AlphaProblem
+from .base import Method
+from .contributions import Contributions, row_losses
+from .deltas import DeltaBank
+from .objective import Objectives
+from .record import EpochRecord
+
+if TYPE_CHECKING:
+    from ..settings import MultitaskSettings
+
+
+class Probes(Method):
+    """
+    Measures tasks instead of training them. It is no choice of the setting `method`: see [`rank_auxiliaries`].
+
+    The target trains `target_steps` steps, which end at θ0. From there, every task trains `probe_steps` steps, each
+    at the same learning rate with an optimizer that starts without state, and leaves δ_t. The effect of auxiliary t is
+
+        L_*(θ0 + δ_*) − L_*(θ0 + δ_* + δ_t),
+
+    the target's loss by held-out row, above 0 if the auxiliary's steps help beside the target's own. The effect of the
+    target is L_*(θ0) − L_*(θ0 + δ_*). Nothing is merged. The rule is ours; that probes start from θ0 and are undone is
+    as in [`ProbingMethod`].
+
+    Args:
+        args (`MultitaskSettings`): The settings.
+        tasks (`Sequence[str]`): All tasks, the target included.
+        target_steps (`int`): Steps of the target before the probes, so that its head is not random.
+        probe_steps (`int`): Steps of every probe.
+    """
+
+    name = "probes"
+    forks = True
+    separates_phases = True
+    needs_meta_set = True
+    changes_weights = False
+    min_auxiliaries = 1
+
+    def __init__(self, args: MultitaskSettings, tasks: Sequence[str], target_steps: int, probe_steps: int) -> None:
+        super().__init__(args, tasks)
+        self.target_steps = target_steps
+        self.probe_steps = probe_steps
+
+    def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
+        first = Phase(TARGET_PHASE, ((self.args.target_task,),) * self.target_steps)
+        probes = [Phase(task, ((task,),) * self.probe_steps, fork=True, is_probe=True) for task in self.tasks]
+        return EpochPlan(epoch, (first, *probes), self.target_steps + self.probe_steps * len(self.tasks))
+
+    def merge(
+        self, deltas: DeltaBank, objectives: Objectives, epoch: int, progress: Callable[[int], None]
+    ) -> EpochRecord:
+        target = self.args.target_task
+        if target not in deltas.phases:
+            raise ValueError(f"the probe of the target {target!r} diverged: lower learning_rate or probe_steps")
+        problem = AlphaProblem(deltas, objectives.meta)
+
+        def losses_with(*probes: str) -> np.ndarray:
+            return row_losses(problem, deltas.coefficients(dict.fromkeys(probes, 1.0)))
+
+        start, reference = losses_with(), losses_with(target)
+        losses = {task: losses_with(target, task) for task in deltas.phases if task != target}
+        deltas.rewind()
+        if len({of_rows.shape for of_rows in (start, reference, *losses.values())}) > 1:
+            start, reference = start.mean(keepdims=True), reference.mean(keepdims=True)
+            losses = {task: of_rows.mean(keepdims=True) for task, of_rows in losses.items()}
+        effects = {target: start - reference} | {task: reference - of_rows for task, of_rows in losses.items()}
+        return EpochRecord(
+            meta_values=[float(start.mean()), float(reference.mean())],
+            merged_loss=float(start.mean()),
+            contributions=Contributions().add(effects, float(reference.mean())),
+        )
