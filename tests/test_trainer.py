@@ -11,6 +11,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from hf_alphavil import MultitaskModel, MultitaskTrainer
 from hf_alphavil.run.progress import PlanProgressCallback
 from reference.straight_line import joint_counts, loss_of, seeded_permutation, sgd_step, take, task_gradient
+from support.modeling_helpers import checkpoint_activations
 from support.toy_run import (
     LABELS,
     SIZES,
@@ -382,7 +383,7 @@ def test_alpha_step_is_the_same_under_gradient_checkpointing(tmp_path):
         torch.manual_seed(0)
         model = MultitaskModel.from_encoder(tmp_path / "bert", tasks=heads)
         if checkpointing:
-            model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+            checkpoint_activations(model)
         args = toy_args(tmp_path, num_train_epochs=1, alpha_data="train", max_grad_norm=1.0)
         trainer = RecordingTrainer(model=model, args=args, train_dataset=rows)
         trainer.train()

@@ -21,7 +21,7 @@ from transformers.utils import find_labels
 from hf_alphavil.demo.suite import demo_encoder
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 from hf_alphavil.modeling.encoder_reference import EncoderReference
-from support.modeling_helpers import DECODERS, ENCODERS, TASKS, make_batch, shake
+from support.modeling_helpers import DECODERS, ENCODERS, TASKS, checkpoint_activations, make_batch, shake
 
 
 def references(model):
@@ -241,7 +241,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(encoder_folder, encoder
         inner = next(child for child in layer.modules() if isinstance(child, torch.nn.Linear))
         inner.register_forward_hook(lambda *arguments: runs.append(1))
         if checkpointing:
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            checkpoint_activations(model)
         model(task=task, **make_batch(task, pad=encoder_config.pad_token_id)).loss.backward()
         return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, len(runs)
 

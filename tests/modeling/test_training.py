@@ -11,7 +11,7 @@ from transformers import Trainer, TrainingArguments
 
 from hf_alphavil.modeling import MultitaskConfig, MultitaskModel
 from support.forking import fork
-from support.modeling_helpers import ENCODERS, TASKS, make_batch, shake
+from support.modeling_helpers import ENCODERS, TASKS, checkpoint_activations, make_batch, shake
 
 # PEFT itself imports a deprecated name.
 ignore_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -145,7 +145,7 @@ def train_on_different_tasks(folder):
     torch.manual_seed(0)
     tasks = {name: {"kind": "sequence_classification", "labels": ["a", "b"]} for name in ("one", "two", "idle")}
     model = MultitaskModel.from_encoder(folder, tasks).train()
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    checkpoint_activations(model)
     wrapped = DistributedDataParallel(model, find_unused_parameters=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     torch.manual_seed(dist.get_rank())

@@ -102,3 +102,9 @@ def make_batch(task: str, pad: int = 0, seed: int = 2) -> dict:
         "prose": torch.tensor([[-100, 7, -100, 30, -100, -100, -100]] * 3),
     }
     return {"input_ids": ids, "attention_mask": mask, "labels": labels[task]}
+
+
+def checkpoint_activations(model):
+    """Turns on activation checkpointing, which older releases of transformers 5 call gradient checkpointing."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
