@@ -7,7 +7,7 @@ OLDEST_TESTS := tests/test_trainer.py tests/tasks/test_task.py tests/tasks/test_
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-slow test-oldest lint compare-offline bench clean
+.PHONY: demo test test-slow test-oldest lint docs compare-offline bench clean
 
 demo: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python run_glue_avil.py --demo --output_dir out/demo --disable_tqdm true
@@ -27,6 +27,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy hf_alphavil run_glue_avil.py
+
+# The site, from docs/ and the docstrings, into out/site. A link that leads nowhere is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Stopped and started again, it goes on with the runs that are not finished. COMPARE_OPTIONS="--data_dir FOLDER"
 compare-offline: $(INSTALLED)

@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hf_alphavil"
 DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES += sorted((ROOT / "examples").rglob("*.md"))
 SOURCES = [ROOT / "run_glue_avil.py", *sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 #: An output of comparisons, a script of transformers, and a file that docs/tasks.md tells its reader to write.
 FILES_OF_OTHERS = {"table.md", "run_glue.py", "ordinal.py"}
 PACKAGES = {path.parent.name for path in PACKAGE.glob("*/*.py")}
 #: A word that starts with one of these folders and a slash is a path in this repository.
-FOLDERS = {"hf_alphavil", "tests", "docs", "benchmarks", "configs"} | PACKAGES
+FOLDERS = {"hf_alphavil", "tests", "docs", "benchmarks", "configs", "examples"} | PACKAGES
 METHODS_PAGE = (DOCS / "methods.md").read_text(encoding="utf-8")
 TASKS_PAGE = (DOCS / "tasks.md").read_text(encoding="utf-8")
 
