@@ -13,8 +13,7 @@ from pathlib import Path
 
 from ..files.atomic_file import atomic_write
 from ..reporting.mixture import FORMS, export_mixture
-from ..reporting.page import write_page
-from ..reporting.run_files import read_run_files
+from ..reporting.run_files import read_run_files, write_page_of
 from ..settings.user_errors import UserErrorsInOneLine
 
 
@@ -45,8 +44,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     with UserErrorsInOneLine():
         files = read_run_files(options.folder)
         if options.export_mixture is None:
-            examples = {} if options.no_examples else files.examples
-            print(f"wrote {write_page(options.folder, files.facts, files.history, files.log_history, examples)}")
+            print(f"wrote {write_page_of(files, options.folder, not options.no_examples)}")
             return 0
         text, left_out = export_mixture(options.export_mixture, files.facts, files.history)
         path = options.folder / f"mixture_{options.export_mixture}.yaml"

@@ -26,9 +26,8 @@ def cosines(history: Sequence[HistoryEntry]) -> dict[str, dict[str, float]]:
     measured = [entry["delta_cosine"] for entry in history if "delta_cosine" in entry and entry["epoch"] <= last]
     if not measured:
         return {}
-    pairs = {(one, other): value for one, of_one in measured[-1].items() for other, value in of_one.items()}
-    names = sorted({name for pair in pairs for name in pair})
-    return {
-        one: {other: 1.0 if one == other else pairs.get((one, other), pairs.get((other, one))) for other in names}
-        for one in names
-    }  # type: ignore[misc]
+    found = {one: {one: 1.0} for pair in measured[-1].items() for one in (pair[0], *pair[1])}
+    for one, others in measured[-1].items():
+        for other, value in others.items():
+            found[one][other] = found[other][one] = value
+    return found

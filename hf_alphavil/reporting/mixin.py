@@ -14,8 +14,8 @@ from ..trainer_hooks import multitask_hook
 from .card import run_facts, write_run_card
 from .facts import RunFacts, write_facts
 from .history import write_history
-from .page import PAGE_FILE, WITHOUT_PLOTLY, can_write_page, write_page
-from .run_files import EXAMPLES_FILE, read_run_files, write_examples
+from .page import PAGE_FILE, WITHOUT_PLOTLY, can_write_page
+from .run_files import EXAMPLES_FILE, read_run_files, write_examples, write_page_of
 
 logger = logging.getLogger(__name__)
 
@@ -104,13 +104,13 @@ class ReportingMixin(Trainer):
         number = 0 if self.args.push_to_hub else examples
         rows = {name: example_rows(task, number) for name, task in self.task_setup.tasks.items() if number}
         write_history(self.history, folder)
-        write_facts(facts := self._run_facts(), folder)
+        write_facts(self._run_facts(), folder)
         write_examples(folder, rows)
         self.save_state()
         if not can_write_page():
             logger.warning(WITHOUT_PLOTLY.format(folder=folder))
             return None
-        return write_page(folder, facts, self.history, self.state.log_history, rows)
+        return write_page_of(read_run_files(folder), folder)
 
     @multitask_hook
     def push_to_hub(
@@ -137,8 +137,7 @@ class ReportingMixin(Trainer):
             write_examples(folder, {})
             (folder / PAGE_FILE).unlink(missing_ok=True)
             if can_write_page():
-                files = read_run_files(folder)
-                write_page(folder, files.facts, files.history, files.log_history)
+                write_page_of(read_run_files(folder), folder)
 
     def _run_facts(self, model_name: str | None = None, base_model: str | None = None) -> RunFacts:
         return run_facts(

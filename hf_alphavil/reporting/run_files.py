@@ -18,6 +18,7 @@ from .cost import cost_of
 from .facts import FACTS_FILE, RunFacts, read_facts, with_rows
 from .history import HISTORY_FILE, HistoryEntry, read_history
 from .model_card import CardTask
+from .page import write_page
 
 TRAINER_STATE = "trainer_state.json"
 #: The rows that the page shows. Trainer's `push_to_hub` leaves out files whose names start with an underscore.
@@ -85,6 +86,19 @@ def write_examples(directory: str | os.PathLike[str], examples: Mapping[str, Seq
         atomic_write(path, json.dumps(examples, indent=1, ensure_ascii=False) + "\n")
     else:
         path.unlink(missing_ok=True)
+
+
+def write_page_of(files: RunFiles, directory: str | os.PathLike[str], with_examples: bool = True) -> Path:
+    """
+    Writes `report.html` of a run from its files.
+
+    Args:
+        files (`RunFiles`): The files.
+        directory (`str` or `os.PathLike`): The folder to write to.
+        with_examples (`bool`, *optional*, defaults to `True`): Whether the page shows rows of the tasks.
+    """
+    examples = files.examples if with_examples else {}
+    return write_page(directory, files.facts, files.history, files.log_history, examples)
 
 
 def _of_checkpoint(folder: Path) -> RunFiles:
