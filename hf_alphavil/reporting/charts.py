@@ -180,24 +180,18 @@ def _heat_map(history: Sequence[HistoryEntry], tasks: Sequence[str]) -> Chart | 
         "colorscale": COSINE_COLOURS,
         "xgap": 1,
         "ygap": 1,
-        "colorbar": {"thickness": 12, "outlinewidth": 0, "tickvals": [-1, 0, 1]},
+        "colorbar": {"orientation": "h", "y": 1, "yanchor": "bottom", "thickness": 8, "outlinewidth": 0, "dtick": 1},
         "customdata": [[f"{html.escape(one)}, {html.escape(other)}" for other in names] for one in names],
         "hovertemplate": "%{customdata}: %{z:.3f}<extra></extra>",
     }
     if len(names) <= MOST_NUMBERS:
         trace |= {"texttemplate": "%{z:.2f}"}
-    axis = {
-        "tickmode": "array",
-        "ticks": "",
-        "tickvals": places,
-        "ticktext": labels,
-        "showgrid": False,
-        "zeroline": False,
-    }
+    axis = {"tickmode": "array", "tickvals": places, "ticktext": labels, "ticks": "", "showgrid": False}
+    axis |= {"zeroline": False, "automargin": True, "tickfont": {"size": 12 if len(names) <= MOST_NUMBERS else 9}}
     layout = _layout([]) | {
         "height": 180 + 28 * len(names),
-        "xaxis": axis | {"automargin": True, "tickangle": -90 if len(names) > 3 else 0},
-        "yaxis": axis | {"automargin": True, "autorange": "reversed"},
+        "xaxis": axis | {"tickangle": -90 if len(names) > 3 else 0},
+        "yaxis": axis | {"autorange": "reversed"},
     }
     return Chart("cosines", "Cosines between updates", COSINES_IN_WORDS, {"data": [trace], "layout": layout})
 
@@ -213,7 +207,7 @@ def _layout(history: Sequence[HistoryEntry]) -> dict[str, Any]:
         "hovermode": "closest",
         "dragmode": False,
         "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"},
         "xaxis": axis | {"title": {"text": "epoch"}, "tickformat": "~g", "zeroline": False},
         "yaxis": axis | {"tickformat": "~g"},
     }
