@@ -14,7 +14,7 @@ HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS = "helped", "hurt", "no clear effect", "to
 #: Coverage of the interval of a contribution.
 CONFIDENCE = 0.95
 #: Level, on one side, at which the epochs must agree on a task that helped or hurt.
-EPOCH_CONFIDENCE = 0.9
+EPOCH_CONFIDENCE = 0.95
 #: An effect that is not clear is called small if its whole interval is within this fraction of the held-out loss.
 SMALL_EFFECT = 0.05
 VERDICTS_IN_WORDS = (
