@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .distributed.refusals import NO_DEEPSPEED, refuse_deepspeed_launch
 from .distributed.timeout import apply_timeout
-from .methods import METHODS
+from .methods import FORMER_METHODS, METHODS
 from .methods.options import read_options
 from .settings import MultitaskSettings
 from .settings.checks import require
@@ -139,6 +139,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
             raise ValueError(NO_DEEPSPEED)
         super().__post_init__()
         apply_timeout(self.ddp_timeout_delta)
+        if self.method in FORMER_METHODS:
+            raise ValueError(f"unknown method {self.method!r}: {FORMER_METHODS[self.method]}")
         if self.method not in METHODS:
             close = difflib.get_close_matches(str(self.method).lower(), METHODS, n=1)
             hint = f". Did you mean {close[0]!r}?" if close else ""

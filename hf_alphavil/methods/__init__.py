@@ -14,13 +14,13 @@ from .auxilearn import AuxiLearn
 from .base import Method
 from .deltas import DeltaBank
 from .diw import DIW
-from .dynamics import Dynamics
 from .forkmerge import ForkMerge
 from .gradnorm import GradNorm
 from .hydalearn import HydaLearn
 from .joint import Multitask, Single
 from .objective import Objective, Objectives
 from .ol_aux import OLAux
+from .probed_mixture import ProbedMixture
 from .record import EpochRecord
 from .similarity import GradientCosineSimilarity, TargetPCGrad
 from .step_method import Step, StepMethod
@@ -36,7 +36,7 @@ _ALL: tuple[type[Method], ...] = (
     Stilts,
     DIW,
     ForkMerge,
-    Dynamics,
+    ProbedMixture,
     TAWT,
     MetaTartan,
     MTTartan,
@@ -53,8 +53,13 @@ _ALL: tuple[type[Method], ...] = (
 
 #: Method by the value of the setting `method`.
 METHODS: dict[str, type[Method]] = {method.name: method for method in _ALL}
+#: What became of names of earlier versions.
+FORMER_METHODS = {
+    "dynamics": "pass 'probed_mixture', as it is called now: it lacks the constraints of DynaMiCS (arXiv 2605.10770)"
+}
 
 __all__ = [
+    "FORMER_METHODS",
     "METHODS",
     "AlphaVIL",
     "DeltaBank",

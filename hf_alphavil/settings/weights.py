@@ -27,7 +27,7 @@ class WeightArguments:
         default=None,
         metadata={
             "help": "The weights with which tasks start, by task, such as `rte=2 mrpc=0.5`; 1 for other tasks. "
-            "`alphavil`, `diw`, `dynamics` and `tawt` change them from epoch to epoch, `multitask` keeps them.",
+            "`alphavil`, `diw`, `probed_mixture` and `tawt` change them from epoch to epoch, `multitask` keeps them.",
             "nargs": "+",
         },
     )

@@ -27,7 +27,7 @@ def pairs(cosines):
     return {(one, other): value for one, of_one in cosines.items() for other, value in of_one.items()}
 
 
-@pytest.mark.parametrize("settings", [{"rounds_per_epoch": 2, "final_target_epochs": 1}, {"method": "dynamics"}])
+@pytest.mark.parametrize("settings", [{"rounds_per_epoch": 2, "final_target_epochs": 1}, {"method": "probed_mixture"}])
 def test_the_history_has_the_cosine_of_every_pair_of_tasks(settings, tmp_path):
     run = run_toy(tmp_path, **settings)
     *forked, last = [pairs(entry.get("delta_cosine", {})) for entry in run["history"]]

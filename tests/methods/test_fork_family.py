@@ -1,4 +1,4 @@
-"""DIW, DynaMiCS, ForkMerge and STILTs against straight-line references, on two processes, resumed, and refused."""
+"""DIW, probed mixtures, ForkMerge and STILTs against straight lines, on two processes, resumed, and refused."""
 
 import math
 from functools import cache
@@ -16,8 +16,8 @@ from hf_alphavil.run.divergence import DivergenceError
 from reference.fork_family import (
     Run,
     straight_line_diw,
-    straight_line_dynamics,
     straight_line_forkmerge,
+    straight_line_probed_mixture,
     straight_line_stilts,
 )
 from support.comparing import assert_same_run
@@ -62,24 +62,24 @@ CASES = {
         {"start": (("b", 2.0), ("c", 0.5))},
         lambda run: straight_line_diw(run, probe_fraction=0.5, rate=10.0),
     ),
-    "dynamics_from_weights": (
-        {"method": "dynamics", "task_weights": {"b": 2.0, "c": 0.5}},
+    "probed_mixture_from_weights": (
+        {"method": "probed_mixture", "task_weights": {"b": 2.0, "c": 0.5}},
         {"start": (("b", 2.0), ("c", 0.5))},
-        lambda run: straight_line_dynamics(run, probe_fraction=0.5, rate=1.0),
+        lambda run: straight_line_probed_mixture(run, probe_fraction=0.5, rate=1.0),
     ),
-    "dynamics": (
-        {"method": "dynamics"},
+    "probed_mixture": (
+        {"method": "probed_mixture"},
         {},
-        lambda run: straight_line_dynamics(run, probe_fraction=0.5, rate=1.0),
+        lambda run: straight_line_probed_mixture(run, probe_fraction=0.5, rate=1.0),
     ),
-    "dynamics_warmup": (
+    "probed_mixture_warmup": (
         {
-            "method": "dynamics",
+            "method": "probed_mixture",
             "method_kwargs": {"probe_fraction": 0.3, "weight_learning_rate": 0.4},
             "warmup_steps": 7,
         },
         {"warmup_steps": 7},
-        lambda run: straight_line_dynamics(run, probe_fraction=0.3, rate=0.4),
+        lambda run: straight_line_probed_mixture(run, probe_fraction=0.3, rate=0.4),
     ),
     "forkmerge": (
         {"method": "forkmerge", "learning_rate": 3.0},
@@ -139,7 +139,7 @@ def test_equals_straight_line_reference(case, tmp_path):
 
 def test_the_cases_are_not_trivial():
     """Weights move, a task falls to 0, branches are merged and change order: the equality above is not trivial."""
-    for case in ("diw", "dynamics"):
+    for case in ("diw", "probed_mixture"):
         first, second, third = reference(case)
         assert all(abs(w - 1) > 0.005 for w in first["task_weights"].values()), case
         assert first["task_weights"] != second["task_weights"] == third["task_weights"]
@@ -216,7 +216,7 @@ def test_greedy_merge_takes_the_smaller_coefficient_of_a_tie():
 def test_forks_cost_what_multitask_training_costs(tmp_path):
     steps = {
         method: run_toy(tmp_path / method, method=method)["counted"]["global_step"]
-        for method in ("multitask", "diw", "dynamics", "forkmerge", "stilts")
+        for method in ("multitask", "diw", "probed_mixture", "forkmerge", "stilts")
     }
     assert set(steps.values()) == {45}
 
@@ -236,7 +236,7 @@ def test_weights_are_logged(tmp_path):
     ("method", "use"),
     [
         ("diw", "task weights were measured"),
-        ("dynamics", "task weights were measured"),
+        ("probed_mixture", "task weights were measured"),
         ("forkmerge", "auxiliaries were ranked and branches merged by scores"),
         ("stilts", None),
     ],
@@ -298,7 +298,7 @@ RESUMED = NOISY_RUN | {
     ("case", "state", "every"),
     [
         ("diw", "per_task", 5),
-        ("dynamics", "per_task", 8),  # but for the rule, DIW's code
+        ("probed_mixture", "per_task", 8),  # but for the rule, DIW's code
         ("forkmerge_three_branches", "per_task", 5),
         ("forkmerge_three_branches", "reset", 8),
         ("stilts", "per_task", 8),  # its plans do not fork
@@ -396,9 +396,9 @@ def test_a_fork_that_diverges_ranks_last_or_is_left_out(tmp_path):
     ("config", "cases"),
     [
         ("ddp", ("diw_at_zero", "forkmerge_three_branches", "stilts")),
-        pytest.param("ddp", ("diw", "dynamics"), marks=pytest.mark.slow),
+        pytest.param("ddp", ("diw", "probed_mixture"), marks=pytest.mark.slow),
         ("fsdp2", ("forkmerge_three_branches",)),
-        # DynaMiCS is DIW but for its rule, which sees no shards.
+        # `probed_mixture` is DIW but for its rule, which sees no shards.
         pytest.param("fsdp2", ("diw", "diw_at_zero", "stilts"), marks=pytest.mark.slow),
     ],
 )
@@ -417,7 +417,7 @@ def test_two_processes_equal_the_reference(config, cases, tmp_path):
     ("settings", "message"),
     [
         ({"method": "diw", "num_train_epochs": 1}, "'diw' needs at least 2 epochs, but the run has 1"),
-        ({"method": "dynamics", "max_steps": 15}, "'dynamics' needs at least 2 epochs, but the run has 1"),
+        ({"method": "probed_mixture", "max_steps": 15}, "'probed_mixture' needs at least 2 epochs, but the run has 1"),
         ({"method": "forkmerge", "num_train_epochs": 0.5}, "'forkmerge' needs at least 2 epochs"),
         ({"method": "stilts", "num_train_epochs": 1}, "'stilts' needs at least 2 epochs"),
         (
@@ -426,7 +426,7 @@ def test_two_processes_equal_the_reference(config, cases, tmp_path):
             "most 2",
         ),
         ({"method": "diw", "order": ["a"]}, "'diw' needs at least 1 auxiliary task, but the run has 0: add tasks"),
-        ({"method": "dynamics", "order": ["a"]}, "'dynamics' needs at least 1 auxiliary task"),
+        ({"method": "probed_mixture", "order": ["a"]}, "'probed_mixture' needs at least 1 auxiliary task"),
         ({"method": "forkmerge", "order": ["a", "b"]}, "'forkmerge' needs at least 2 auxiliary tasks"),
         ({"method": "stilts", "order": ["a"]}, "'stilts' needs at least 1 auxiliary task"),
     ],
@@ -443,8 +443,8 @@ def test_impossible_settings_are_refused(settings, message, tmp_path):
     [
         ("diw", {"probe_fraction": 1.0}, "probe_fraction=1.0: pass a share in"),
         ("diw", {"weight_learning_rate": 0.0}, "weight_learning_rate=0.0: pass a positive number"),
-        ("dynamics", {"probe_fraction": 0.0}, "probe_fraction=0.0: pass a share in"),
-        ("dynamics", {"weight_learning_rate": -1.0}, "weight_learning_rate=-1.0: pass a positive number"),
+        ("probed_mixture", {"probe_fraction": 0.0}, "probe_fraction=0.0: pass a share in"),
+        ("probed_mixture", {"weight_learning_rate": -1.0}, "weight_learning_rate=-1.0: pass a positive number"),
         ("forkmerge", {"branches": []}, "branches=.*: pass numbers of auxiliaries"),
         ("forkmerge", {"branches": [0, 1.5]}, "branches=.*: pass numbers of auxiliaries"),
         ("forkmerge", {"branches": [-1]}, "branches=.*: pass numbers of auxiliaries"),

@@ -1,4 +1,4 @@
-"""DIW, DynaMiCS, ForkMerge and STILTs in straight lines: plain torch, float64, one process, SGD, linear schedule.
+"""DIW, probed mixtures, ForkMerge and STILTs in straight lines: torch, float64, one process, SGD, linear schedule.
 
 Written only from the rules, as a reference for tests. Models are not changed. Every function returns one record per
 epoch.
@@ -116,7 +116,7 @@ def straight_line_diw(run, *, probe_fraction, rate, by_weights=False):
     return probing(run, steps, (lambda w: w) if by_weights else (lambda w: run.K), not by_weights, new_weights)
 
 
-def straight_line_dynamics(run, *, probe_fraction, rate):
+def straight_line_probed_mixture(run, *, probe_fraction, rate):
     largest = [0.0]
     k = max(1, int(probe_fraction * run.N / len(run.K)))
 

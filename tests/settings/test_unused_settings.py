@@ -86,7 +86,7 @@ from support.toy_run import toy_trainer
         ({"sampling_temperature": 3.0, "joint_fraction": 0.5}, "sampling_temperature"),
         ({"task_sampling": "temperature", "sampling_temperature": 3.0, "joint_fraction": 0.5}, ""),
         (
-            {"method": "dynamics", "alpha_steps": 10, "task_sampling": "uniform"},
+            {"method": "probed_mixture", "alpha_steps": 10, "task_sampling": "uniform"},
             "task_sampling weight_applies_to",
         ),
         ({"target_phase": "last", "min_target_weight": 0.5}, "min_target_weight"),
@@ -114,7 +114,10 @@ def test_settings_that_nothing_reads_are_told_once(tmp_path, caplog, settings, u
         ({"method": "single"}, {"task_sampling": "uniform", "weight_applies_to": "loss"}),
         ({"method": "stilts"}, {"phase_optimizer_state": "reset", "weight_applies_to": "loss"}),
         ({"method": "forkmerge"}, {"task_sampling": "uniform", "weight_applies_to": "loss", "alpha_batch_size": 8}),
-        ({"method": "dynamics"}, {"task_sampling": "uniform", "weight_applies_to": "loss", "alpha_batch_size": 8}),
+        (
+            {"method": "probed_mixture"},
+            {"task_sampling": "uniform", "weight_applies_to": "loss", "alpha_batch_size": 8},
+        ),
         ({"method": "diw"}, {"alpha_batch_size": 8, "sampling_temperature": 3.0}),
         ({"method": "gradnorm"}, {"task_sampling": "uniform", "weight_applies_to": "loss"}),
         ({"alpha_steps": 2}, {"alpha_tolerance": 0.9}),

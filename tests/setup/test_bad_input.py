@@ -43,6 +43,7 @@ def trainer(tmp_path, model=None, train=None, **settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"method": "dynamics"}, "unknown method 'dynamics': pass 'probed_mixture', as it is called now"),
         ({"method": "alphaville"}, "unknown method 'alphaville': pass one of alphavil, multitask, single"),
         ({"target_task": "rte"}, "target_task='rte' has no dataset; there are datasets of a, b, c"),
         ({"target_task": ""}, r"there are several tasks: pass one of them as `target_task` \(a, b, c\)"),

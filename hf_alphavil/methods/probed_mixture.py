@@ -1,4 +1,4 @@
-"""DynaMiCS: a mixture of tasks that follows the slopes of probes (arXiv 2605.10770)."""
+"""A mixture of tasks that follows the target's slopes under probes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DynamicsOptions(ProbingOptions):
+class ProbedMixtureOptions(ProbingOptions):
     """
-    Options of [`Dynamics`].
+    Options of [`ProbedMixture`].
 
     Args:
         weight_learning_rate (`float`, *optional*, defaults to 1.0):
@@ -33,16 +33,18 @@ class DynamicsOptions(ProbingOptions):
         require("weight_learning_rate", self.weight_learning_rate, self.weight_learning_rate > 0, "a positive number")
 
 
-class Dynamics(ProbingMethod):
+class ProbedMixture(ProbingMethod):
     """
-    DynaMiCS: p_t ← p_t · exp(−η s_t/ŝ) / Σ, where s_t = L_*(θ0 + δ_t) − L_*(θ0) is the slope of the target's loss
-    under task t's probe. The joint phase draws tasks from the mixture p until the next probes.
+    p_t ← p_t · exp(−η s_t/ŝ) / Σ, where s_t = L_*(θ0 + δ_t) − L_*(θ0) is the slope of the target's loss under task t's
+    probe. The joint phase draws tasks from the mixture p until the next probes.
 
-    Our reading of a summary of DynaMiCS (arXiv 2605.10770): short probes per dataset give a matrix of slopes, and
-    mixture weights on the simplex are kept until the next probes. With one target, only its row of the matrix matters.
-    Ours: mirror descent; its start at the uniform mixture, or at `task_weights`; the unit ŝ, the largest
-    |s_t| of the run so far, so that small slopes late in a run make small steps; and probes of equal length, so that
-    dividing each slope by its probe's steps would change nothing.
+    From DynaMiCS (Gualdoni et al., arXiv 2605.10770, of which we know the abstract) are short probes of each dataset,
+    slopes of losses under them, and mixture weights on the simplex that stay until the next probes. It is not
+    DynaMiCS, which looks for the mixture that improves target domains while the losses of constrained domains stay
+    below reference levels. Here nothing is constrained, and only the target's slopes are measured. Ours: mirror
+    descent; its start at the uniform mixture, or at `task_weights`; the unit ŝ, the largest |s_t| of the run so far,
+    so that small slopes late in a run make small steps; and probes of equal length, so that dividing each slope by its
+    probe's steps would change nothing.
 
     In the history, a task's weight is T·p_t, with mean 1. `task_sampling` and `weight_applies_to` have no effect.
 
@@ -51,11 +53,11 @@ class Dynamics(ProbingMethod):
         tasks (`Sequence[str]`): All tasks, the target included.
     """
 
-    name = "dynamics"
+    name = "probed_mixture"
     sampling = "weights"
     weighs_steps = False
     mixes_by_sampling = False
-    Options = DynamicsOptions
+    Options = ProbedMixtureOptions
 
     def __init__(self, args: MultitaskSettings, tasks: Sequence[str]) -> None:
         super().__init__(args, tasks)
