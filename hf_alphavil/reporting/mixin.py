@@ -124,7 +124,9 @@ class ReportingMixin(Trainer):
     ) -> Any:
         """Trainer's push, without rows of the user's data in `report.html`."""
         self._take_out_examples()
-        return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
+        if private is not None:  # older releases of transformers 5 do not have the argument
+            kwargs["private"] = private
+        return super().push_to_hub(commit_message, blocking, token, revision, **kwargs)
 
     @multitask_hook
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
