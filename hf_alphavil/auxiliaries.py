@@ -13,8 +13,10 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArgu
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer import DEFAULT_CALLBACKS, DEFAULT_PROGRESS_CALLBACK
 
+from .kinds.features import is_dataset
 from .modeling import MultitaskModel
 from .modeling.extension import extend_native
+from .tasks import Task
 from .trainer import MultitaskTrainer
 from .training_args import MultitaskTrainingArguments
 
@@ -47,7 +49,8 @@ def add_auxiliaries(
         `export_task(target, folder)` what the given trainer would have written.
 
     Raises:
-        TypeError: If `trainer` is a subclass of `Trainer` that overrides its methods, or a `MultitaskTrainer`.
+        TypeError: If `trainer` is a subclass of `Trainer` that overrides its methods, or a `MultitaskTrainer`; if an
+            auxiliary is neither a task nor a dataset of the library `datasets`.
         ValueError: If its model, loss function, optimizer or datasets cannot be carried over, or `target` is the
             name of an auxiliary.
 
@@ -60,7 +63,7 @@ def add_auxiliaries(
     ```
     """
     _check_trainer(trainer)
-    _check_target(trainer, auxiliaries, target)
+    _check_tasks(auxiliaries, target)
     native: Any = trainer.model
     model = extend_native(native, target, auxiliaries, _problem_type(trainer.train_dataset))
     args = _multitask_args(trainer.args, {**settings, "target_task": target})
@@ -133,12 +136,18 @@ def _check_trainer(trainer: Trainer) -> None:
             raise ValueError(f"the trainer cannot get auxiliary tasks, because {reason}")
 
 
-def _check_target(trainer: Trainer, auxiliaries: Mapping[str, Any], target: str) -> None:
+def _check_tasks(auxiliaries: Mapping[str, Any], target: str) -> None:
+    for name, auxiliary in auxiliaries.items():
+        if not (isinstance(auxiliary, Task) or is_dataset(auxiliary)):
+            raise TypeError(
+                f"the auxiliary {name!r} is a {type(auxiliary).__name__}: pass a Task, a `datasets.Dataset` "
+                "(`datasets.Dataset.from_list(rows)` makes one) or a `datasets.DatasetDict`"
+            )
     if not auxiliaries:
         raise ValueError("there are no auxiliary tasks: pass one or more, as {'name': dataset}")
     if target in auxiliaries:
         raise ValueError(
-            f"target={target!r} is the name of an auxiliary: give the trainer's own task another name, beside "
+            f"target={target!r} is the name of an auxiliary: give the trainer's own task another name than "
             f"{', '.join(map(repr, auxiliaries))}"
         )
 

@@ -11,9 +11,7 @@ from transformers import (
     BartConfig,
     BartForSequenceClassification,
     BertConfig,
-    BertForMaskedLM,
     BertForSequenceClassification,
-    BertForTokenClassification,
     BertModel,
     EarlyStoppingCallback,
     ProgressCallback,
@@ -23,7 +21,6 @@ from transformers import (
 )
 
 from hf_alphavil import add_auxiliaries
-from hf_alphavil.modeling.extension import extend_native
 from support.kinds_run import every_kind, word_tokenizer
 from support.toy_run import accuracy
 
@@ -216,6 +213,11 @@ def test_names_and_columns_are_checked(tmp_path):
     trainer = stock(tmp_path)
     with pytest.raises(ValueError, match="target='score' is the name of an auxiliary"):
         add_auxiliaries(trainer, {"score": KINDS["score"]}, "score")
+    for odd in ([dict(ROWS[0])], {"kind": "regression", "labels": None}):
+        with pytest.raises(
+            TypeError, match=r"the auxiliary 'odd' is a (list|dict): pass a Task, a `datasets.Dataset`"
+        ):
+            add_auxiliaries(trainer, {"odd": odd}, "reviews")
     with pytest.raises(ValueError, match="there are no auxiliary tasks"):
         add_auxiliaries(trainer, {}, "reviews")
     config = BartConfig(
@@ -230,33 +232,3 @@ def test_names_and_columns_are_checked(tmp_path):
 def test_what_is_left_behind_is_said(tmp_path, caplog):
     extended(tmp_path, trainer_class=OwnName)
     assert "it has none of the methods that OwnName adds" in caplog.text
-
-
-@pytest.mark.parametrize("is_trained", [False, True])
-def test_replaced_layers_keep_their_weights(is_trained):
-    model = BertForSequenceClassification(BertConfig(**CONFIG, problem_type="multi_label_classification"))
-    model.resize_token_embeddings(30)
-    model.bert.encoder.layer[0].output.dense = nn.Linear(16, 16)
-    before = {name: weights.clone() for name, weights in model.state_dict().items()}
-    multitask = extend_native(model.train(is_trained), "reviews", KINDS)
-    assert all(torch.equal(weights, before[name]) for name, weights in model.state_dict().items())
-    assert multitask.encoder is model.bert
-    assert multitask.tasks["reviews"].classifier is model.classifier
-    assert multitask.training == is_trained
-    assert multitask.config.tasks["reviews"]["problem_type"] == "multi_label_classification"
-
-
-def test_heads_of_other_kinds():
-    tokens = BertForTokenClassification(BertConfig(**CONFIG, num_labels=3))  # whose encoder has no pooler
-    multitask = extend_native(tokens, "tags", {"pair": KINDS["pair"]})
-    assert multitask.encoder.pooler is not None
-    assert not any("pooler" in name for name in tokens.state_dict())
-    inputs = {"input_ids": torch.tensor([[2, 6, 7, 3]])}
-    tokens.eval(), multitask.eval()
-    assert torch.equal(multitask("tags", **inputs).logits, tokens(**inputs).logits)
-    language = BertForMaskedLM(BertConfig(**CONFIG))
-    multitask = extend_native(language, "prose", {"pair": KINDS["pair"]}).eval()
-    assert multitask.tasks["prose"].cls.predictions.decoder.weight is multitask.encoder.get_input_embeddings().weight
-    assert torch.equal(multitask("prose", **inputs).logits, language.eval()(**inputs).logits)
-    score = BertForSequenceClassification(BertConfig(**CONFIG, num_labels=1))
-    assert extend_native(score, "score", {"pair": KINDS["pair"]}).config.tasks["score"]["kind"] == "regression"
