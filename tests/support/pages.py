@@ -19,6 +19,8 @@ from support.own_files import write_rows
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+#: The page whose YAML other pages mean.
+OWN_DATA = ROOT / "docs" / "own-data.md"
 #: What a test replaces in a block, so that it runs in a second. Everything else runs as it is written.
 SUBSTITUTIONS = {"n_trials=20": "n_trials=1", "$ENCODER": "path/to/encoder"}
 #: Folders that stand for encoders and for official files.
@@ -76,8 +78,8 @@ def blocks_of(page: Path, *languages: str) -> list[Block]:
 
 
 def write_named_files(page: Path, folder: Path) -> None:
-    """Writes the blocks of YAML that begin with a file's name."""
-    for block in blocks_of(page, "yaml"):
+    """Writes the blocks of YAML that begin with a file's name; where a page has none, those of `OWN_DATA`."""
+    for block in [*blocks_of(OWN_DATA, "yaml"), *blocks_of(page, "yaml")]:
         if name := re.match(r"# ([\w.]+\.yaml)\n", block.code):
             (folder / name[1]).write_text(block.code, encoding="utf-8")
 
