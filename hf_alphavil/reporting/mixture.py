@@ -31,7 +31,7 @@ def export_mixture(form: str, facts: RunFacts, history: Sequence[HistoryEntry]) 
         above 0, such as `mrpc (-0.100)`.
 
     Raises:
-        ValueError: If the run has no weights, a weight is not finite, or none is above 0.
+        ValueError: If the run has no weights, a weight is not finite, or fewer than two are above 0.
     """
     entry = kept_entry(history)
     weights = entry.get("task_weights", {})
@@ -42,8 +42,8 @@ def export_mixture(form: str, facts: RunFacts, history: Sequence[HistoryEntry]) 
     if bad := [task for task, weight in weights.items() if not math.isfinite(weight)]:
         raise ValueError(f"the task weight of {', '.join(bad)} is not finite, so there is no mixture to export")
     used = {task: weight for task, weight in weights.items() if weight > 0}
-    if not used:
-        raise ValueError("no task weight is above 0, so there is no mixture to export")
+    if len(used) < 2:
+        raise ValueError(f"{' '.join(used) or 'no task'} has a weight above 0, and a mixture needs two")
     total = math.fsum(used.values())
     order = sorted(used, key=lambda task: task != facts.target)
     shares = {task: used[task] / total for task in order}

@@ -59,7 +59,8 @@ def test_llamafactory_draws_by_probability():
         ({"method": "multitask"}, history(), "has learned no task weights .method multitask."),
         ({}, [], "has learned no task weights"),
         ({}, history({"rte": math.nan, "big": 1.0}), "weight of rte is not finite"),
-        ({}, history({"rte": 0.0, "big": -1.0}), "no task weight is above 0"),
+        ({}, history({"rte": 0.0, "big": -1.0}), "no task has a weight above 0, and a mixture needs two"),
+        ({"method": "stilts"}, history({"rte": 1.0, "big": 0.0}), "rte has a weight above 0, and a mixture needs two"),
     ],
 )
 def test_runs_without_weights_are_refused(form, changes, entries, message):
