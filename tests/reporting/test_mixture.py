@@ -49,7 +49,7 @@ def test_llamafactory_draws_by_probability():
     settings = yaml.safe_load(export_mixture("llamafactory", facts(), history())[0])
     assert settings == {"dataset": "rte,big", "mix_strategy": "interleave_under", "interleave_probs": "0.75,0.25"}
     with pytest.raises(ValueError, match="'a,b' has one"):
-        export_mixture("llamafactory", facts(), history({"a,b": 1.0}))
+        export_mixture("llamafactory", facts(), history({"a,b": 1.0, "c": 1.0}))
 
 
 @pytest.mark.parametrize("form", FORMS)
