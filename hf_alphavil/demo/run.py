@@ -13,6 +13,7 @@ from ..data import steps_per_task
 from ..methods import METHODS
 from ..modeling import MultitaskModel
 from ..reporting import format_comparison_table, format_summary_table, plot_task_weights, write_history
+from ..reporting.page import PAGE_FILE
 from ..setup.unused_settings import unread_settings
 from ..tasks import Task
 from ..trainer import MultitaskTrainer
@@ -75,6 +76,9 @@ def run_demo_method(
         processing_class=AutoTokenizer.from_pretrained(encoder),
     )
     trainer.train()
+    if method == "alphavil":
+        trainer.evaluate()  # the page shows the scores on the validation sets
+        trainer.write_report()
     metrics = trainer.predict().metrics or {}
     return metrics[f"test_{DEMO_TARGET}_accuracy"], trainer.history
 
@@ -120,3 +124,6 @@ def run_demo(args: MultitaskTrainingArguments, methods: Sequence[str] = DEMO_MET
     print()
     print(format_comparison_table(DEMO_TARGET, "test accuracy", runs))
     print(f"\nTask weights over the epochs: {plot}")
+    page = folder / "alphavil" / PAGE_FILE
+    if page.is_file():
+        print(f"All that αVIL's run found: {page}")

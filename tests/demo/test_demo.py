@@ -20,6 +20,7 @@ def check_files(folder, output):
     """Checks what the command leaves; returns the accuracy by method and αVIL's last task weights."""
     history = json.loads((folder / "alphavil_history.json").read_text(encoding="utf-8"))
     assert (folder / "plots" / "task_weights.png").stat().st_size > 0
+    assert "helpful" in (folder / "alphavil" / "report.html").read_text(encoding="utf-8")
     first_words = [line.split()[0] for line in output.splitlines() if line.strip()]
     assert {"helpful", "unrelated", "noise", *DEMO_METHODS} <= set(first_words)
     accuracy = {
