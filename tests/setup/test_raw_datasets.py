@@ -85,6 +85,13 @@ def test_the_head_says_what_columns_leave_open(tmp_path):
     assert trainer.train_datasets["pair"].labels() == rows["label"][:]
 
 
+def test_numbers_that_name_the_heads_labels_are_names(tmp_path):
+    rows = PAIR.train.remove_columns("other").map(lambda row: {"label": row["label"] + 1})
+    trainer = trainer_of(tmp_path, {"pair": rows})
+    assert trainer.model.config.tasks["pair"]["labels"] == ["1", "2"]
+    assert trainer.train_datasets["pair"].labels() == PAIR.train["label"][:]
+
+
 REFUSED = {
     "no tokenizer": (
         {"pair": raw(PAIR)}, {"tokenizer": False}, "'pair' is not tokenised, it has the columns text, label"
