@@ -86,7 +86,7 @@ def command(**flags):
         (command(lora_r=4), "--lora_r without --use_peft would train no adapters"),
         (command(dtype="bfloat16"), "dtype=bfloat16 without use_peft=True would train .*: add --use_peft"),
         ([*command(lora_r=0), "--use_peft"], "lora_r=0: pass 1 or more"),
-        ([*command(), "--demo"], "--demo has its own tasks and encoder: leave --target, --auxiliary"),
+        ([*command(), "--demo"], "--demo has its own tasks and encoder: leave --target, .*--auxiliary"),
         ([*command(), "--do_predict"], "--do_predict: the target mood has no test set to predict. Add one"),
         ([*command(resume_from_checkpoint="nowhere"), "--do_eval"], "--resume_from_checkpoint continues a training"),
         (command(resume_from_checkpoint=""), "--resume_from_checkpoint is empty"),

@@ -157,8 +157,9 @@ def test_help_is_grouped_with_ours_first(parse, capsys):
     shown = capsys.readouterr().out
     titles = re.findall(r"^(\S.*):$", shown, flags=re.MULTILINE)
     assert titles == [
-        "options", "tasks, data and encoder", "task", "method", "αVIL: the α step", "αVIL: task weights",
-        "αVIL: phases", "sampling of tasks and rows", "LoRA", "Trainer (transformers.TrainingArguments)",
+        "options", "target, data and encoder", "auxiliary tasks, predictions and report", "task", "method",
+        "αVIL: the α step", "αVIL: task weights", "αVIL: phases", "sampling of tasks and rows", "LoRA",
+        "Trainer (transformers.TrainingArguments)",
     ]  # fmt: skip
     ours, trainers = shown.split("Trainer (transformers.TrainingArguments):")
     own = {entry.name for entry in fields(MultitaskSettings)} - {entry.name for entry in fields(TrainingArguments)}
