@@ -27,7 +27,7 @@ from .methods import METHODS, Method
 from .methods.alphavil_plan import own_steps
 from .modeling.compilation import compile_encoder
 from .objectives.label_scales import find_label_scales
-from .reporting.mixin import ReportingMixin
+from .publishing import PublishingMixin
 from .run.batches import plan_rows
 from .run.callbacks import PlanCallback, progress_of_plans
 from .run.loop_mixin import TrainingLoopMixin
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 class MultitaskTrainer(
-    CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin, ReportingMixin, EvaluationMixin, SearchMixin
+    CheckpointingMixin, TrainingLoopMixin, TrainingStepMixin, PublishingMixin, EvaluationMixin, SearchMixin
 ):
     """
     A `transformers.Trainer` that trains a target task with the help of auxiliary tasks, by αVIL or another method.

@@ -126,6 +126,12 @@ class MultitaskTrainingArguments(MultitaskSettings):
         length_grouping (`str`, *optional*, defaults to `"auto"`): Whether rows of similar length share a batch: `auto`
             where a `datasets.Dataset` or a list holds `input_ids` or lengths, `on` for every dataset, `off` never.
 
+        > Hugging Face Hub (`settings/hub.py`)
+
+        hub_export (`str`, *optional*): What the root of the repository is: the `target` as an ordinary folder of its
+            Auto class, with the multitask model in `multitask/`, or the `multitask` model alone. Defaults to `target`
+            for a [`MultitaskModel`], else to `multitask`.
+
     Raises:
         ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.
         ImportError: If the method needs a library that is not installed.

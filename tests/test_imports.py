@@ -28,6 +28,7 @@ ORDER = (
     "checkpointing",
     "run",
     "reporting",
+    "publishing",
     "evaluation",
     "search",
     "training_args",

@@ -8,6 +8,7 @@ from transformers import Trainer
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.checkpointing.mixin import CheckpointingMixin
 from hf_alphavil.evaluation import EvaluationMixin
+from hf_alphavil.publishing import PublishingMixin
 from hf_alphavil.reporting.mixin import ReportingMixin
 from hf_alphavil.run.loop_mixin import TrainingLoopMixin
 from hf_alphavil.run.step_mixin import TrainingStepMixin
@@ -32,12 +33,14 @@ PINNED = {
         "dataset",
         "dataset_args",
     ],
+    "init_hf_repo": ["self", "token", "private"],
+    "push_to_hub": ["self", "commit_message", "blocking", "token", "revision", "private", "**kwargs"],
     "train": ["self", "resume_from_checkpoint", "trial", "ignore_keys_for_eval"],
     "save_model": ["self", "output_dir", "_internal_call"],
+    "_save": ["self", "output_dir", "state_dict"],
     "_get_output_dir": ["self", "trial"],
     "_save_checkpoint": ["self", "model", "trial"],
     "_push_from_checkpoint": ["self", "checkpoint_folder"],
-    "push_to_hub": ["self", "commit_message", "blocking", "token", "revision", "private", "**kwargs"],
     "_save_optimizer_and_scheduler": ["self", "output_dir"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
     "num_examples": ["self", "dataloader"],
@@ -104,6 +107,7 @@ OURS = (
     CheckpointingMixin,
     TrainingLoopMixin,
     TrainingStepMixin,
+    PublishingMixin,
     ReportingMixin,
     EvaluationMixin,
     SearchMixin,

@@ -209,6 +209,11 @@ class CheckpointingMixin(Trainer):
             # An adapter's own files do not say which labels its heads have.
             inside.config.save_pretrained(output_dir or self.args.output_dir)
 
+    @multitask_hook
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        with temporarily(self.args, hub_token=None):  # `training_args.bin` holds the arguments
+            super()._save(output_dir, state_dict)
+
     def export_task(self, name: str, path: str | Path) -> None:
         """
         Exports one task of a [`MultitaskModel`], with adapters merged, to a folder that the task's Auto class loads.

@@ -73,7 +73,7 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
         if trainer.preempted:
             print("stopped by SIGTERM; `--resume_from_checkpoint auto` continues from the checkpoint")
             return STOPPED_BY_SIGTERM
-        trainer.save_model()
+        trainer.save_model(_internal_call=True)  # without a push, which comes at the end
         trainer.log_metrics("train", metrics)
         trainer.save_metrics("train", metrics)
         trainer.save_state()

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..data.plan import TARGET_PHASE
 from ..methods import METHODS, Method
 from ..methods.options import read_options
+from ..modeling import MultitaskModel, unwrap_peft
 from ..settings.changed import changed_fields
 from ..setup.unused_settings import unread_settings
 from .cost import cost_of, peak_memory
 from .facts import RunFacts, with_rows
 from .history import best_was_loaded
+from .local_paths import without_local_paths
 from .model_card import CardScore, CardTask, write_model_card
 
 if TYPE_CHECKING:
@@ -158,8 +160,8 @@ def run_facts(
         and any(set(entry["phase_steps"]) == {TARGET_PHASE} for entry in history),
         selected_on="validation" if is_best else None,
         base_model=base_model or _base_model(model),
-        training=settings | options | {"processes": args.world_size},
-        changed=changed | changed_options,
+        training=without_local_paths(settings | options | {"processes": args.world_size}),
+        changed=without_local_paths(changed | changed_options),
         cost=cost_of(log_history, peak_memory()),
     )
 
@@ -172,7 +174,7 @@ def write_run_card(output_dir: Path, facts: RunFacts, history: list[dict[str, An
         output_dir (`Path`): The folder.
         facts (`RunFacts`): What is to be said of the run.
         history (`list[dict]`): `trainer.history`.
-        metadata (`Any`): `license`, `language` and `tags` of [`write_model_card`].
+        metadata (`Any`): `license`, `language`, `tags`, `repository`, `revision` and `root` of [`write_model_card`].
     """
     plot = Path("plots") / "task_weights.png"
     exported = Path("export") / facts.target
@@ -190,6 +192,32 @@ def _card_task(setup: TaskSetup, name: str) -> CardTask:
     problem_type = setup.tasks[name].problem_type if name in setup.tasks else None
     kind = setup.kinds.get(name, "sequence_classification")
     return CardTask(name, kind, setup.num_rows(name), problem_type=problem_type)
+
+
+def pushes_target(args: MultitaskSettings, model: Any) -> bool:
+    """
+    Whether the root of a run's repository on the Hub is the target's own model.
+
+    Args:
+        args (`MultitaskSettings`): The run's settings.
+        model (`torch.nn.Module`): The bare model.
+    """
+    is_ours = isinstance(unwrap_peft(model), MultitaskModel)
+    return args.hub_export == "target" or (args.hub_export is None and is_ours)
+
+
+def root_of_card(args: MultitaskSettings, model: Any, repository: str | None) -> str:
+    """
+    What the folder of a run's card is: the argument `root` of [`write_model_card`].
+
+    Args:
+        args (`MultitaskSettings`): The run's settings.
+        model (`torch.nn.Module`): The bare model.
+        repository (`str`, *optional*): The repository on the Hub to which the run is pushed.
+    """
+    if repository is not None and pushes_target(args, model):
+        return "target"
+    return "multitask" if isinstance(unwrap_peft(model), MultitaskModel) else "weights"
 
 
 def _base_model(model: Any) -> str | None:

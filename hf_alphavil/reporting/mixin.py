@@ -11,7 +11,7 @@ from transformers import Trainer
 from ..setup.task_setup import TaskSetup
 from ..tasks.examples import example_rows
 from ..trainer_hooks import multitask_hook
-from .card import run_facts, write_run_card
+from .card import root_of_card, run_facts, write_run_card
 from .facts import RunFacts, write_facts
 from .history import write_history
 from .page import PAGE_FILE, WITHOUT_PLOTLY, can_write_page
@@ -77,6 +77,9 @@ class ReportingMixin(Trainer):
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags or (),
+            repository=self.hub_model_id,
+            revision=self.args.hub_revision,
+            root=root_of_card(self.args, self.accelerator.unwrap_model(self.model), self.hub_model_id),
         )
 
     def write_report(self, examples: int = NUM_EXAMPLES) -> Path | None:
@@ -111,27 +114,6 @@ class ReportingMixin(Trainer):
             logger.warning(WITHOUT_PLOTLY.format(folder=folder))
             return None
         return write_page_of(read_run_files(folder), folder)
-
-    @multitask_hook
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        private: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Trainer's push, without rows of the user's data in `report.html`."""
-        self._take_out_examples()
-        if private is not None:  # older releases of transformers 5 do not have the argument
-            kwargs["private"] = private
-        return super().push_to_hub(commit_message, blocking, token, revision, **kwargs)
-
-    @multitask_hook
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        self._take_out_examples()
-        super()._push_from_checkpoint(checkpoint_folder)
 
     def _take_out_examples(self) -> None:
         folder = Path(str(self.args.output_dir))

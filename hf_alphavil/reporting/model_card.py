@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
 
 from ..files.markdown import markdown_table
 from ..kinds import kind_of
 from .cosines import COSINES_IN_WORDS, cosines
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, kept_entry
+from .local_paths import is_hub_id, without_local_paths
 from .trust import alpha_data_in_words, score_in_words
 from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts
 
@@ -31,6 +30,8 @@ CITATION = """@article{kourdis2024alphavil,
 INTERVAL_COLUMN = "95 % interval (Wilson)"
 #: Most columns of the table of cosines.
 MOST_COSINE_COLUMNS = 8
+#: The folder of a repository that holds the multitask model beneath the target.
+MULTITASK_FOLDER = "multitask"
 TAGS = ("alphavil", "multitask-learning", "generated_from_trainer", "arxiv:2405.07769")
 
 
@@ -104,6 +105,9 @@ def write_model_card(
     base_model: str | None = None,
     training: Mapping[str, Any] | None = None,
     exported_to: str | None = None,
+    repository: str | None = None,
+    revision: str | None = None,
+    root: str = "multitask",
     license: str | None = None,
     language: str | None = None,
     tags: Sequence[str] = (),
@@ -131,10 +135,16 @@ def write_model_card(
             Whether the run's last epochs trained on the rows of the meta set too.
         selected_on (`str`, *optional*):
             The split on which the best checkpoint or the stopping point was chosen; `None` if the last model was kept.
-        base_model (`str`, *optional*): The encoder. A Hub id goes into the front matter, a local path does not.
+        base_model (`str`, *optional*):
+            The encoder. A Hub id goes into the front matter; of a local path, the card shows the last part alone.
         training (`Mapping[str, Any]`, *optional*): Training settings to list.
         exported_to (`str`, *optional*):
-            Folder or Hub id of the exported target model. With `None` the example shows a placeholder.
+            Folder of the exported target model. With `None` the example shows a placeholder.
+        repository (`str`, *optional*): Id of the repository on the Hub that the card is for.
+        revision (`str`, *optional*): The branch of the repository, if it is not the main one.
+        root (`str`, *optional*, defaults to `"multitask"`):
+            What the card's folder is: `"target"`, the target's own model with the multitask model in `multitask/`,
+            `"multitask"`, the multitask model, or `"weights"`, the weights of another module.
         license (`str`, *optional*): The model's license, as a license id of the Hub.
         language (`str`, *optional*): The language, as an ISO 639 code.
         tags (`Sequence[str]`, *optional*): Tags besides those of every card.
@@ -155,7 +165,7 @@ def write_model_card(
     hub_model = base_model if base_model is not None and is_hub_id(base_model) else None
     hub_datasets = dict.fromkeys(task.dataset for task in tasks if task.dataset and "/" in task.dataset)
     data = ModelCardData(
-        library_name="transformers",
+        library_name="transformers" if root == "target" else "hf_alphavil",
         model_name=model_name,
         base_model=hub_model,
         tags=list(dict.fromkeys([*TAGS, *tags])),
@@ -163,10 +173,10 @@ def write_model_card(
         language=language,
         datasets=[name for name in hub_datasets if name and is_hub_id(name)] or None,
         metrics=list(dict.fromkeys(score.metric for score in scores)) or None,
-        pipeline_tag=kind.hub_task if kind.has_pipeline else None,
+        pipeline_tag=kind.hub_task if root == "target" and kind.has_pipeline else None,
         eval_results=[_eval_result(by_name[score.task], score) for score in scores if math.isfinite(score.value)],
     )
-    encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else f"`{base_model or 'an encoder'}`"
+    encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else _local_encoder(base_model)
     by_task = verdicts(history)
     sections = [
         f"# {model_name}",
@@ -193,7 +203,11 @@ def write_model_card(
         sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))
     if cost:
         sections.append("## Cost\n\n" + markdown_table(["what", "how much"], [list(row) for row in cost.items()]))
-    sections.append("## How to use\n\n" + kind.usage(target, exported_to or f"path/to/exported/{target}"))
+    if repository is None:
+        usage = kind.usage(target, exported_to or f"path/to/exported/{target}")
+    else:
+        usage = _usage_of_repository(repository, revision, root, kind.usage(target, repository))
+    sections.append("## How to use\n\n" + usage)
     sections.append(f"## Citation\n\nαVIL was proposed by [Kourdis, Gordon-Hall and Gorinski (2024)]({PAPER}):\n\n"
                     f"```bibtex\n{CITATION}\n```")  # fmt: skip
     card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
@@ -203,23 +217,26 @@ def write_model_card(
     return path
 
 
-def is_hub_id(name: str) -> bool:
-    """
-    Whether `name` can be a Hub id rather than a local path. This makes no request to the Hub.
+def _usage_of_repository(repository: str, revision: str | None, root: str, usage_of_target: str) -> str:
+    if root == "weights":
+        return "`model.safetensors` holds the weights of the module that was trained: load them into such a module."
+    parts, arguments = [], f'"{repository}"'
+    if root == "target":
+        parts.append(usage_of_target)
+        arguments += f', subfolder="{MULTITASK_FOLDER}"'
+    parts.append(
+        "The multitask model, with the heads of all tasks, needs `hf_alphavil`:\n\n"
+        "```python\nfrom hf_alphavil import MultitaskModel\n\n"
+        f"model = MultitaskModel.from_pretrained({arguments})\n```"
+    )
+    if revision is not None:
+        parts.append(f'The files are on the branch `{revision}`: add `revision="{revision}"` to each call.')
+    return "\n\n".join(parts)
 
-    Args:
-        name (`str`): An id or a path.
 
-    Returns:
-        `bool`: `False` for anything that exists locally or that the Hub does not allow as an id.
-    """
-    if os.path.exists(name):
-        return False
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
+def _local_encoder(base_model: str | None) -> str:
+    name = without_local_paths(base_model) if base_model else None
+    return f"`{name}`" if name else "a local encoder"
 
 
 def _introduction(encoder: str, tasks: Sequence[CardTask], target: str, method: str) -> str:

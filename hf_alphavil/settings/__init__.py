@@ -5,6 +5,7 @@ This package does not know the methods. `training_args.py` adds the checks that 
 """
 
 from .alpha import AlphaArguments
+from .hub import HubArguments
 from .method import MethodArguments
 from .multitask import MultitaskSettings
 from .phases import PhaseArguments
@@ -14,6 +15,7 @@ from .weights import WeightArguments
 
 __all__ = [
     "AlphaArguments",
+    "HubArguments",
     "MethodArguments",
     "MultitaskSettings",
     "PhaseArguments",

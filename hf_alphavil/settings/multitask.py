@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from .alpha import AlphaArguments
 from .changed import changed_fields
 from .checks import require
+from .hub import HubArguments
 from .method import MethodArguments
 from .phases import PhaseArguments
 from .presets import PRESETS
@@ -31,6 +32,7 @@ SET_BY_A_RUN = (
 # TrainingArguments, and the groups appear in `--help` from tasks to sampling.
 @dataclass
 class MultitaskSettings(
+    HubArguments,
     SamplingArguments,
     PhaseArguments,
     WeightArguments,
@@ -68,6 +70,7 @@ class MultitaskSettings(
         self.check_weights()
         self.check_phases()
         self.check_sampling()
+        self.check_hub()
         require(
             self,
             "max_auxiliaries_per_epoch",
@@ -80,8 +83,10 @@ class MultitaskSettings(
         instead = "'on' or 'auto' with train_sampling_strategy='group_by_length'"
         require(self, "length_grouping", not is_grouped or self.length_grouping != "off", instead)
 
-        self._given = given
-        self._derived = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        # Without a token, which `training_args.bin` would hold.
+        names = [entry.name for entry in fields(self) if entry.name != "hub_token"]
+        self._given = {name: given[name] for name in names if name in given}
+        self._derived = {name: getattr(self, name) for name in names}
 
     def changed(self) -> dict[str, Any]:
         """`dict[str, Any]`: The arguments that the user has set, here or later, to other values than the defaults."""

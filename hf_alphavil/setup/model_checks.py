@@ -11,6 +11,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from ..distributed.refusals import check_adapters, check_dtypes, check_tied_weights
 from ..methods import METHODS
 from ..modeling import MultitaskModel, unwrap_peft
+from ..settings.checks import require
 from .checks import check_loss_function, check_method, check_parameters, check_precision
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def check_model(model: nn.Module, accelerator: Accelerator, args: MultitaskSetti
     check_tied_weights(accelerator, bare)
     check_method(accelerator, method)
     check_loss_function(args, method, compute_loss_func)
+    has_native_heads = isinstance(unwrap_peft(bare), MultitaskModel)
+    instead = "'multitask' or leave it out: only a MultitaskModel has a head that can be exported"
+    require(args, "hub_export", has_native_heads or args.hub_export != "target", instead)
     return unwrap_peft(bare)
 
 

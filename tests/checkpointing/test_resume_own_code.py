@@ -346,6 +346,7 @@ HARMLESS = {
     "save_strategy": "epoch",
     "eval_on_start": True,
     "eval_auxiliaries": True,
+    "hub_export": "multitask",
     "per_device_eval_batch_size": 3,
     "method_kwargs": {},
     "restore_callback_states_from_checkpoint": True,

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from hf_alphavil.methods import METHODS
 from hf_alphavil.reporting import CardScore, CardTask, write_model_card
 from hf_alphavil.reporting.card import MULTITASK_SETTINGS, SETTINGS, settings_of
-from hf_alphavil.reporting.model_card import is_hub_id
+from hf_alphavil.reporting.local_paths import is_hub_id, without_local_paths
 from support.example_run import HISTORY
 
 TASKS = [
@@ -36,7 +36,7 @@ def write(tmp_path, **changes):
 
 
 def test_the_card_loads_and_keeps_its_metadata(tmp_path):
-    card = ModelCard.load(write(tmp_path, license="mit", language="en"))
+    card = ModelCard.load(write(tmp_path, license="mit", language="en", repository="me/rte", root="target"))
     data = card.data
     assert data.library_name == "transformers"
     assert data.base_model == "FacebookAI/roberta-base"
@@ -108,7 +108,9 @@ def test_a_local_base_model_stays_out_of_the_metadata(tmp_path):
     encoder.mkdir()
     card = ModelCard.load(write(tmp_path, base_model=str(encoder)))
     assert card.data.base_model is None
-    assert "huggingface.co/" + str(encoder) not in card.text
+    assert str(tmp_path) not in card.text
+    assert card.text.count("`encoder`") == 1
+    assert "a local encoder, fine-tuned" in write(tmp_path, base_model=None).read_text(encoding="utf-8")
 
 
 def test_hub_ids_and_paths(tmp_path, monkeypatch):
@@ -118,6 +120,14 @@ def test_hub_ids_and_paths(tmp_path, monkeypatch):
     assert is_hub_id("gpt2")
     for path in ("out", "./encoder", "/models/bert", "a/b/c", "~/bert"):
         assert not is_hub_id(path)
+
+
+def test_of_a_local_path_the_last_part_is_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out" / "rte").mkdir(parents=True)
+    values = {"a": f"{tmp_path}/encoder/", "b": ["out/rte", "me/rte", 3], "c": {"d": "~/x"}, "e": "../y", "f": "rte"}
+    expected = {"a": "encoder", "b": ["rte", "me/rte", 3], "c": {"d": "x"}, "e": "y", "f": "rte"}
+    assert without_local_paths(values) == expected
 
 
 def test_the_example_of_a_multi_label_task_shows_all_labels(tmp_path):

@@ -13,8 +13,8 @@ from hf_alphavil.cli.main import main
 from hf_alphavil.reporting import CardScore, CardTask
 from hf_alphavil.reporting.facts import RunFacts, read_facts
 from hf_alphavil.reporting.page import write_page
-from reporting.test_card_and_push import FakeHub
 from support.example_run import HISTORY, WITHOUT_ALPHA
+from support.hub_server import HubServer, hub_at
 from support.page_reader import Page
 from support.toy_run import SIZES, TARGET, toy_trainer
 
@@ -101,7 +101,7 @@ def test_plotly_knows_every_property_of_the_figures(folder):
         Figure(figure)
 
 
-def test_rows_are_shown_here_and_not_on_the_hub(trainer, folder, monkeypatch):
+def test_rows_are_shown_here_and_not_on_the_hub(trainer, folder, monkeypatch, tmp_path):
     page = Page(folder / "report.html")
     shown = page.sections["rows"]
     assert shown.count("positive") == 1
@@ -114,14 +114,13 @@ def test_rows_are_shown_here_and_not_on_the_hub(trainer, folder, monkeypatch):
     assert "private" not in Page(folder / "report.html").sections["rows"]
     trainer.write_report()
 
-    hub = FakeHub()
-    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
-    trainer.hub_model_id = "someone/my-run"
-    trainer.push_to_hub()
-    ((_, files),) = hub.uploads
+    hub = HubServer()
+    with hub_at(hub.endpoint, tmp_path / "cache"):
+        trainer.push_to_hub()
+    hub.close()
+    files = hub.files(trainer.hub_model_id)
     assert b"which tasks helped" in files["report.html"].lower()
-    # What starts with an underscore is not uploaded.
-    assert [name for name, content in files.items() if b"private sentence" in content and name[0] != "_"] == []
+    assert [name for name, content in files.items() if b"private sentence" in content] == []
 
     monkeypatch.setattr(trainer.args, "push_to_hub", True)
     trainer.write_report()

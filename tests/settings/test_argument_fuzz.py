@@ -90,6 +90,7 @@ VALUES = {
     "eval_delay": [0, 3],
     "eval_on_start": [True, False],
     "eval_auxiliaries": [True, False],
+    "hub_export": ["multitask", "target", "both"],
     "eval_do_concat_batches": [True, False],
     "batch_eval_metrics": [False, True],
     "prediction_loss_only": [True, False],

@@ -158,7 +158,8 @@ def test_help_is_grouped_with_ours_first(parse, capsys):
     titles = re.findall(r"^(\S.*):$", shown, flags=re.MULTILINE)
     assert titles == [
         "options", "target, data and encoder", "auxiliary tasks, predictions and report", "task", "method",
-        "αVIL: the α step", "αVIL: task weights", "αVIL: phases", "sampling of tasks and rows", "LoRA",
+        "αVIL: the α step", "αVIL: task weights", "αVIL: phases", "sampling of tasks and rows",
+        "Hugging Face Hub", "LoRA",
         "Trainer (transformers.TrainingArguments)",
     ]  # fmt: skip
     ours, trainers = shown.split("Trainer (transformers.TrainingArguments):")

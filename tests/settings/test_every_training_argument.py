@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
 from hf_alphavil.run.progress import PlanProgressCallback
@@ -273,7 +273,7 @@ def test_the_table_has_every_field():
 def test_a_field_acts(name, run_without, tmp_path, monkeypatch):
     _, value, beside, shows = TABLE[name]
     monkeypatch.setattr(
-        Trainer, "init_hf_repo", lambda self, *_: setattr(self, "hub_model_id", "made by init_hf_repo")
+        MultitaskTrainer, "init_hf_repo", lambda self, *_: setattr(self, "hub_model_id", "made by init_hf_repo")
     )
     monkeypatch.setenv("WANDB_DISABLED", "true")
     run = trained(tmp_path, **beside, **{} if value is None else {name: value})

@@ -12,6 +12,7 @@ from hf_alphavil import MultitaskTrainingArguments
 from hf_alphavil.methods import METHODS
 from hf_alphavil.settings import (
     AlphaArguments,
+    HubArguments,
     MethodArguments,
     MultitaskSettings,
     PhaseArguments,
@@ -20,7 +21,9 @@ from hf_alphavil.settings import (
     WeightArguments,
 )
 
-GROUPS = (TaskArguments, MethodArguments, AlphaArguments, WeightArguments, PhaseArguments, SamplingArguments)
+GROUPS = (
+    TaskArguments, MethodArguments, AlphaArguments, WeightArguments, PhaseArguments, SamplingArguments, HubArguments,
+)  # fmt: skip
 OURS = [entry for group in GROUPS for entry in fields(group)]
 CHOSEN = [entry for entry in OURS if "choices" in entry.metadata]
 

@@ -8,6 +8,7 @@ import pytest
 
 from hf_alphavil.settings import (
     AlphaArguments,
+    HubArguments,
     MethodArguments,
     PhaseArguments,
     SamplingArguments,
@@ -23,6 +24,7 @@ GROUPS = {
     "Task weights": WeightArguments,
     "Phases": PhaseArguments,
     "Sampling of tasks and rows": SamplingArguments,
+    "Hugging Face Hub": HubArguments,
 }
 
 

@@ -1,25 +1,12 @@
-"""The card of a run, and a push to the Hub. Only the Hub's API is replaced by a fake."""
+"""The card of a run."""
 
 from pathlib import Path
 
 import pytest
-import torch
 from huggingface_hub import ModelCard
-from safetensors.torch import load_file
 
 from hf_alphavil import MultitaskTrainer
 from support.toy_run import TARGET, accuracy, toy_args, toy_data, toy_model
-
-
-class FakeHub:
-    """Stands in for the Hub's API and keeps what would be uploaded."""
-
-    def __init__(self):
-        self.uploads = []
-
-    def upload_folder(self, *, repo_id, folder_path, ignore_patterns, **kwargs):
-        files = {path.name: path.read_bytes() for path in Path(folder_path).glob("*") if path.is_file()}
-        self.uploads.append((repo_id, files))
 
 
 @pytest.fixture
@@ -51,35 +38,12 @@ def test_card_of_a_run(trained):
     assert "| `weight_applies_to` | loss |" in card.text
 
 
-def test_push(trained, monkeypatch):
-    hub = FakeHub()
-    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
-    trained.hub_model_id = "someone/my-model"
-    trained.push_to_hub()
-    ((repository, files),) = hub.uploads
-    assert repository == "someone/my-model"
-    assert b"alphavil" in files["README.md"]
-    Path(trained.args.output_dir, "pushed.safetensors").write_bytes(files["model.safetensors"])
-    pushed = load_file(Path(trained.args.output_dir) / "pushed.safetensors")
-    for name, parameter in trained.model.named_parameters():
-        assert torch.equal(parameter, pushed[name])
-
-
-def test_a_push_passes_its_words_to_the_card(trained, monkeypatch, caplog):
-    hub = FakeHub()
-    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
-    trained.hub_model_id = "someone/my-model"
-    trained.push_to_hub(
-        tags=["mine"], license="mit", language="en", model_name="Renamed", finetuned_from="someone/base", tasks="rte"
-    )
-    data = ModelCard(hub.uploads[0][1]["README.md"].decode()).data
-    assert (data.license, data.language, data.model_name, data.base_model) == ("mit", "en", "Renamed", "someone/base")
-    assert {"mine", "alphavil"} <= set(data.tags)
-    assert "so tasks has no effect" in caplog.text
-    trained.create_model_card("de", "apache-2.0", "other", "By position")
+def test_a_card_takes_what_it_is_told(trained, caplog):
+    trained.create_model_card("de", "apache-2.0", "other", "By position", tasks="rte")
     data = ModelCard.load(Path(trained.args.output_dir) / "README.md").data
     assert (data.language, data.license, data.model_name) == ("de", "apache-2.0", "By position")
     assert "other" in data.tags
+    assert "so tasks has no effect" in caplog.text
 
 
 def test_a_trainer_that_has_not_trained_leaves_a_card_alone(trained, caplog):
