@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from transformers import SchedulerType
@@ -13,19 +13,20 @@ from .methods import Method
 from .methods.meta_rows import MAX_ACCEPTANCE_ROWS
 from .methods.ranking import Probes
 from .reporting.summary import align_columns
-from .reporting.verdicts import HURT, Verdict, verdicts
+from .reporting.verdicts import HELPED, HURT, Verdict, verdicts
 from .trainer import MultitaskTrainer
 from .training_args import MultitaskTrainingArguments
 
-#: Steps of the target before the probes, and of every probe.
-TARGET_STEPS, PROBE_STEPS = 100, 50
+#: Rounds of probes, and in each of them steps of the target before the probes, and of every probe.
+ROUNDS, TARGET_STEPS, PROBE_STEPS = 4, 50, 25
 DIVERGED = "loss became NaN or infinite"
+#: What is said instead of *helped* and *hurt*: steps that save held-out loss may do so without teaching anything.
+SAVED, COST = "saved loss", "cost loss"
 #: What the training arguments are set to.
 SETTINGS: dict[str, Any] = {
     "method": "alphavil",
     "lr_scheduler_type": SchedulerType.CONSTANT,
     "method_kwargs": None,
-    "num_train_epochs": 1,
     "max_steps": -1,
     "save_strategy": "no",
     "eval_strategy": "no",
@@ -50,10 +51,11 @@ class AuxiliaryRanking:
         target (`str`): The target.
         effects (`dict[str, Verdict]`): The candidates, the one that saved most first. Those that diverged come last.
         target_effect (`Verdict`): What as many steps of the target saved, for comparison.
-        held_out_loss (`float`): The target's loss on held-out rows after those steps.
+        held_out_loss (`float`): The target's loss on held-out rows after its last probe.
         rows (`int`): Number of held-out rows.
-        target_steps (`int`): Steps of the target before the probes.
+        target_steps (`int`): Steps of the target before every round of probes.
         probe_steps (`int`): Steps of every probe.
+        rounds (`int`): Rounds of probes. Effects are their sums.
     """
 
     target: str
@@ -63,20 +65,22 @@ class AuxiliaryRanking:
     rows: int
     target_steps: int
     probe_steps: int
+    rounds: int
 
     def top(self, count: int) -> list[str]:
-        """`list[str]`: The first candidates, at most so many, without those that hurt or diverged."""
-        return [task for task, effect in self.effects.items() if effect.words not in (HURT, DIVERGED)][:count]
+        """`list[str]`: The first candidates, at most so many, without those that cost loss or diverged."""
+        return [task for task, effect in self.effects.items() if effect.words not in (COST, DIVERGED)][:count]
 
     def table(self) -> str:
         """`str`: A table in plain text, the target first."""
-        rows = [["task", "verdict", "loss saved"]]
+        rows = [["task", "effect", "loss saved"]]
         for task, effect in ({f"{self.target} (target)": self.target_effect} | self.effects).items():
             saved = "-" if effect.words == DIVERGED else effect.interval.replace("±", "+/-")
             rows.append([task, effect.words, saved])
         heading = (
-            f"{self.target}: after {self.target_steps} of its steps, what {self.probe_steps} steps of each task save "
-            f"beside {self.probe_steps} of its own, of a loss of {self.held_out_loss:.3f} on {self.rows} held-out rows"
+            f"{self.target}: what {self.probe_steps} steps of each task save beside {self.probe_steps} of its own, of "
+            f"a loss of {self.held_out_loss:.3f} on {self.rows} held-out rows (sum of {self.rounds} rounds, each "
+            f"after {self.target_steps} steps of {self.target})"
         )
         return f"{heading}\n\n{align_columns(rows)}"
 
@@ -104,25 +108,28 @@ def rank_auxiliaries(
     args: MultitaskTrainingArguments,
     target_steps: int = TARGET_STEPS,
     probe_steps: int = PROBE_STEPS,
+    rounds: int = ROUNDS,
     **data: Any,
 ) -> AuxiliaryRanking:
     """
-    Ranks candidate auxiliaries by their effect on the target's held-out loss after a short probe ([`Probes`]).
+    Ranks candidate auxiliaries by their effect on the target's held-out loss after short probes ([`Probes`]).
 
     The model trains the target for `target_steps`, so that its head is not random; it keeps these steps. From there,
-    every task trains `probe_steps` steps, which are undone. A candidate's cost does not depend on the others: its
-    steps, a δ, and a forward pass over up to 512 held-out rows. (`delta_device="cpu"` keeps many δ off a GPU.) A
-    candidate whose own head starts at random needs some steps before its encoder's are worth much, so short probes
-    favour tasks that learn fast. Effects have the interval and the words of verdicts; there is one epoch of probes, so
-    epochs cannot disagree.
+    every task trains `probe_steps` steps, which are undone. The next round goes on with the target. A candidate's cost
+    does not depend on the others: its steps, a δ, and a forward pass over up to 512 held-out rows in every round.
+    (`delta_device="cpu"` keeps many δ off a GPU.) A candidate whose own head starts at random needs some steps before
+    its encoder's are worth much, so short probes favour tasks that learn fast. Effects are summed over rounds, and
+    have the intervals and the words of verdicts: *helped* and *hurt* need rounds that agree, as epochs must
+    ([`Verdict`]), because even a useless update moves the loss of many rows. A single round agrees with itself.
 
     Args:
         model (`torch.nn.Module`): As in [`MultitaskTrainer`], with a head for the target and for every candidate.
         args (`MultitaskTrainingArguments`):
             For the target, batch, optimizer, learning rate and seed, held-out rows (`alpha_data`,
             `alpha_holdout_fraction`), deltas and precision. The learning rate is constant, and nothing else is read.
-        target_steps (`int`, *optional*, defaults to 100): Steps of the target before the probes.
-        probe_steps (`int`, *optional*, defaults to 50): Steps of every probe.
+        target_steps (`int`, *optional*, defaults to 50): Steps of the target before every round of probes.
+        probe_steps (`int`, *optional*, defaults to 25): Steps of every probe.
+        rounds (`int`, *optional*, defaults to 4): Rounds of probes.
         data (`Any`):
             `tasks`, or `train_dataset` and `eval_dataset`, with `processing_class`, `data_collator` and so on, as in
             [`MultitaskTrainer`]. All tasks but the target are candidates.
@@ -134,21 +141,30 @@ def rank_auxiliaries(
         ValueError: If there is no candidate, a number of steps is not positive, or the target's probe diverges; and as
             [`MultitaskTrainer`] does.
     """
-    for name, steps in (("target_steps", target_steps), ("probe_steps", probe_steps)):
-        if type(steps) is not int or steps < 1:
-            raise ValueError(f"{name}={steps!r}: pass a positive whole number")
+    for name, count in (("target_steps", target_steps), ("probe_steps", probe_steps), ("rounds", rounds)):
+        if type(count) is not int or count < 1:
+            raise ValueError(f"{name}={count!r}: pass a positive whole number")
     args = copy.copy(args)
-    for name, value in SETTINGS.items():
+    for name, value in {**SETTINGS, "num_train_epochs": rounds}.items():
         setattr(args, name, value)
     trainer = ProbingTrainer(model=model, args=args, target_steps=target_steps, probe_steps=probe_steps, **data)
     trainer.train()
-    (entry,) = trainer.history
-    found = verdicts(trainer.history)
+    diverged = {task: Verdict(DIVERGED, float("nan"), None) for entry in trainer.history for task in entry["dropped"]}
+    words = {HELPED: SAVED, HURT: COST}
+    found = {
+        task: replace(verdict, words=words.get(verdict.words, verdict.words))
+        for task, verdict in verdicts(trainer.history).items()
+    }
     target_effect = found.pop(args.target_task)
-    effects = dict(sorted(found.items(), key=lambda pair: -pair[1].contribution))
-    effects |= {task: Verdict(DIVERGED, float("nan"), None) for task in entry["dropped"]}
+    finite = [pair for pair in found.items() if pair[0] not in diverged]
     assert trainer.meta_set is not None
-    rows = min(len(trainer.meta_set), MAX_ACCEPTANCE_ROWS)
     return AuxiliaryRanking(
-        args.target_task, effects, target_effect, entry["held_out_loss"], rows, target_steps, probe_steps
+        target=args.target_task,
+        effects=dict(sorted(finite, key=lambda pair: -pair[1].contribution)) | diverged,
+        target_effect=target_effect,
+        held_out_loss=trainer.history[-1]["held_out_loss"],
+        rows=min(len(trainer.meta_set), MAX_ACCEPTANCE_ROWS),
+        target_steps=target_steps,
+        probe_steps=probe_steps,
+        rounds=rounds,
     )

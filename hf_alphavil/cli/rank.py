@@ -24,7 +24,7 @@ from ..files.atomic_file import atomic_write
 from ..modeling import unwrap_peft
 from ..modeling.loading import load_tokenizer
 from ..modeling.lora import LoraArguments, load_model
-from ..ranking import PROBE_STEPS, TARGET_STEPS, AuxiliaryRanking, rank_auxiliaries
+from ..ranking import PROBE_STEPS, ROUNDS, TARGET_STEPS, AuxiliaryRanking, rank_auxiliaries
 from ..script_arguments import DataArguments, DriverArguments, DriverTrainingArguments, check_together
 from ..settings.command_line import parse_command_line
 from ..settings.user_errors import UserErrorsInOneLine
@@ -44,14 +44,15 @@ class RankArguments(DataArguments):
     )
     target_steps: int = field(
         default=TARGET_STEPS,
-        metadata={"help": "Steps of the target before the probes, so that its head is not random."},
+        metadata={"help": "Steps of the target before every round of probes, so that its head is not random."},
     )
     probe_steps: int = field(default=PROBE_STEPS, metadata={"help": "Steps of every task's probe."})
+    rounds: int = field(default=ROUNDS, metadata={"help": "Rounds of probes, which must agree on what helped."})
     top: int | None = field(
         default=None,
         metadata={
             "help": "Write the names of at most so many candidates to stdout, the best first, for --auxiliary, and "
-            "all else to stderr. Candidates that hurt are left out."
+            "all else to stderr. Candidates that cost loss are left out."
         },
     )
     output: str | None = field(default=None, metadata={"help": "JSON file for the ranking."})
@@ -112,5 +113,5 @@ def _rank(
         tokenizer.pad_token = tokenizer.eos_token
         unwrap_peft(model).pad_token_id = tokenizer.pad_token_id
     return rank_auxiliaries(
-        model, args, ranked.target_steps, ranked.probe_steps, tasks=tasks, processing_class=tokenizer
+        model, args, ranked.target_steps, ranked.probe_steps, ranked.rounds, tasks=tasks, processing_class=tokenizer
     )

@@ -23,19 +23,20 @@ class Probes(Method):
     """
     Measures tasks instead of training them. It is no choice of the setting `method`: see [`rank_auxiliaries`].
 
-    The target trains `target_steps` steps, which end at θ0. From there, every task trains `probe_steps` steps, each
-    at the same learning rate with an optimizer that starts without state, and leaves δ_t. The effect of auxiliary t is
+    An epoch is a round of probes. The target trains `target_steps` steps, which end at θ0. From there, every task
+    trains `probe_steps` steps, each at the same learning rate with an optimizer that starts without state, and leaves
+    δ_t. The effect of auxiliary t is
 
         L_*(θ0 + δ_*) − L_*(θ0 + δ_* + δ_t),
 
     the target's loss by held-out row, above 0 if the auxiliary's steps help beside the target's own. The effect of the
-    target is L_*(θ0) − L_*(θ0 + δ_*). Nothing is merged. The rule is ours; that probes start from θ0 and are undone is
-    as in [`ProbingMethod`].
+    target is L_*(θ0) − L_*(θ0 + δ_*). Nothing is merged; the next round goes on from θ0. The rule is ours; that probes
+    start from θ0 and are undone is as in [`ProbingMethod`].
 
     Args:
         args (`MultitaskSettings`): The settings.
         tasks (`Sequence[str]`): All tasks, the target included.
-        target_steps (`int`): Steps of the target before the probes, so that its head is not random.
+        target_steps (`int`): Steps of the target before every round of probes, so that its head is not random.
         probe_steps (`int`): Steps of every probe.
     """
 
@@ -50,6 +51,7 @@ class Probes(Method):
         super().__init__(args, tasks)
         self.target_steps = target_steps
         self.probe_steps = probe_steps
+        self.contributions = Contributions()
 
     def plan(self, epoch: int, steps: Mapping[str, int]) -> EpochPlan:
         first = Phase(TARGET_PHASE, ((self.args.target_task,),) * self.target_steps)
@@ -77,5 +79,5 @@ class Probes(Method):
         return EpochRecord(
             meta_values=[float(start.mean()), float(reference.mean())],
             merged_loss=float(start.mean()),
-            contributions=Contributions().add(effects, float(reference.mean())),
+            contributions=self.contributions.add(effects, float(reference.mean())),
         )

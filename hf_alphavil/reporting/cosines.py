@@ -26,7 +26,7 @@ def cosines(history: Sequence[HistoryEntry]) -> dict[str, dict[str, float]]:
     measured = [entry["delta_cosine"] for entry in history if "delta_cosine" in entry and entry["epoch"] <= last]
     if not measured:
         return {}
-    found = {one: {one: 1.0} for pair in measured[-1].items() for one in (pair[0], *pair[1])}
+    found = {name: {name: 1.0} for one, others in measured[-1].items() for name in (one, *others)}
     for one, others in measured[-1].items():
         for other, value in others.items():
             found[one][other] = found[other][one] = value
