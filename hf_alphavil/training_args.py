@@ -131,6 +131,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
         hub_export (`str`, *optional*): What the root of the repository is: the `target` as an ordinary folder of its
             Auto class, with the multitask model in `multitask/`, or the `multitask` model alone. Defaults to `target`
             for a [`MultitaskModel`], else to `multitask`.
+        model_card_template (`str`, *optional*): File with a Jinja template for the model card. Defaults to that of
+            this package.
 
     Raises:
         ValueError: If a value is not allowed; the message names the field, the value and what to pass instead.

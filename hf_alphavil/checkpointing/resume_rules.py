@@ -72,7 +72,7 @@ MAY_CHANGE = frozenset([
     # Checkpoints and the Hub
     "save_strategy", "save_steps", "save_total_limit", "save_only_model", "enable_jit_checkpoint", "push_to_hub",
     "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision",
-    "hub_export",
+    "hub_export", "model_card_template",
     "resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint",
     # How evaluations are computed
     "per_device_eval_batch_size", "prediction_loss_only", "eval_on_start", "eval_do_concat_batches",

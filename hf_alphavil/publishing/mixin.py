@@ -40,6 +40,8 @@ class PublishingMixin(ReportingMixin):
     model in its root (`hub_export`).
     """
 
+    hub_model_id: str | None  # type: ignore[assignment]
+    push_in_progress: PushInProgress | None  # type: ignore[assignment]
     merged_parameters: Callable[[], AbstractContextManager[None]]
 
     @multitask_hook
@@ -61,10 +63,11 @@ class PublishingMixin(ReportingMixin):
         private = private if private is not None else self.args.hub_private_repo
         name = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
         with explained(f"{name} cannot be pushed to", token):
-            self.hub_model_id = hf_api().create_repo(name, token=token, private=private, exist_ok=True).repo_id
-            hf_api().auth_check(self.hub_model_id, token=token, write=True)
+            repository = hf_api().create_repo(name, token=token, private=private, exist_ok=True).repo_id
+            hf_api().auth_check(repository, token=token, write=True)
             if self.args.hub_revision is not None:
-                hf_api().create_branch(self.hub_model_id, branch=self.args.hub_revision, token=token, exist_ok=True)
+                hf_api().create_branch(repository, branch=self.args.hub_revision, token=token, exist_ok=True)
+        self.hub_model_id = repository
         self.push_in_progress = None
 
     @multitask_hook
@@ -132,7 +135,7 @@ class PublishingMixin(ReportingMixin):
         message = f"Training in progress, epoch {int(self.state.epoch or 0)}"
         if args.save_strategy == SaveStrategy.STEPS:
             message = f"Training in progress, step {self.state.global_step}"
-        jobs = [self._upload(page, message, run_as_future=True)]
+        jobs: Any = [self._upload(page, message, run_as_future=True)]
         if args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             checkpoint = Path(checkpoint_folder)
             name = "last-checkpoint" if args.hub_strategy == HubStrategy.CHECKPOINT else checkpoint.name
@@ -156,7 +159,8 @@ class PublishingMixin(ReportingMixin):
         run_as_future: bool = False,
         **options: Any,
     ) -> Any:
-        result: Any = hf_api().upload_folder(
+        api: Any = hf_api()  # overloaded by the value of `run_as_future`
+        result = api.upload_folder(
             repo_id=self.hub_model_id,
             folder_path=folder,
             commit_message=message,
@@ -172,7 +176,8 @@ class PublishingMixin(ReportingMixin):
     def _write_page(self, **card: Any) -> Path | None:
         """Writes what is pushed to a folder of its own. All processes must call it; the first one gets the folder."""
         with self.merged_parameters():
-            state_dict = self.accelerator.get_state_dict(self.model) if is_sharded(self.model) else None
+            sharded: Any = self.model
+            state_dict = self.accelerator.get_state_dict(sharded) if is_sharded(sharded) else None
             if not self.is_world_process_zero():
                 return None
             run_dir = Path(str(self.args.output_dir))

@@ -174,7 +174,8 @@ def write_run_card(output_dir: Path, facts: RunFacts, history: list[dict[str, An
         output_dir (`Path`): The folder.
         facts (`RunFacts`): What is to be said of the run.
         history (`list[dict]`): `trainer.history`.
-        metadata (`Any`): `license`, `language`, `tags`, `repository`, `revision` and `root` of [`write_model_card`].
+        metadata (`Any`): `license`, `language`, `tags`, `repository`, `revision`, `root` and
+            `template` of [`write_model_card`].
     """
     plot = Path("plots") / "task_weights.png"
     exported = Path("export") / facts.target

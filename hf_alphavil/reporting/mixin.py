@@ -79,6 +79,7 @@ class ReportingMixin(Trainer):
             tags=[tags] if isinstance(tags, str) else tags or (),
             repository=self.hub_model_id,
             revision=self.args.hub_revision,
+            template=self.args.model_card_template,
             root=root_of_card(self.args, self.accelerator.unwrap_model(self.model), self.hub_model_id),
         )
 

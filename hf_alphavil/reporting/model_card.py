@@ -32,6 +32,8 @@ INTERVAL_COLUMN = "95 % interval (Wilson)"
 MOST_COSINE_COLUMNS = 8
 #: The folder of a repository that holds the multitask model beneath the target.
 MULTITASK_FOLDER = "multitask"
+#: The card's Jinja template.
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
 TAGS = ("alphavil", "multitask-learning", "generated_from_trainer", "arxiv:2405.07769")
 
 
@@ -113,6 +115,7 @@ def write_model_card(
     tags: Sequence[str] = (),
     plot: str | None = None,
     cost: Mapping[str, str] | None = None,
+    template: str | os.PathLike[str] | None = None,
 ) -> Path:
     """
     Writes `README.md`: front matter with a `model-index`, tasks, scores and how far to trust them, settings.
@@ -150,6 +153,9 @@ def write_model_card(
         tags (`Sequence[str]`, *optional*): Tags besides those of every card.
         plot (`str`, *optional*): Path of the task weights' plot, relative to `output_dir`.
         cost (`Mapping[str, str]`, *optional*): What the run cost, by the words for it.
+        template (`str` or `os.PathLike`, *optional*):
+            The card's Jinja template, as for `huggingface_hub.ModelCard.from_template`. Defaults to the package's
+            `reporting/model_card_template.md`, which shows the names that a template can use.
 
     Returns:
         `Path`: The card.
@@ -178,39 +184,37 @@ def write_model_card(
     )
     encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else _local_encoder(base_model)
     by_task = verdicts(history)
-    sections = [
-        f"# {model_name}",
-        _introduction(encoder, tasks, target, method),
-        "## Tasks\n\n" + _task_table(tasks, target, history, by_task),
-    ]
-    if by_task:
-        sections.append(VERDICTS_IN_WORDS)
+    remarks = [VERDICTS_IN_WORDS] if by_task else []
     if best_was_loaded(history):
-        sections.append(_kept_epoch_in_words(history))
+        remarks.append(_kept_epoch_in_words(history))
     if plot is not None:
-        sections.append(f"![Task weights during training]({plot})")
-    if scores:
-        sections.append("## Results\n\n" + _score_table(scores, target, alpha_data, meta_use, selected_on))
-    if matrix := cosines(history):
-        sections.append(
-            f"## Cosines between the tasks' updates\n\n{COSINES_IN_WORDS}\n\n" + _cosine_table(matrix, target)
-        )
+        remarks.append(f"![Task weights during training]({plot})")
+    matrix = cosines(history)
+    meta_set = None
     if alpha_data is not None:
-        words = alpha_data_in_words(alpha_data, target, meta_rows, meta_use, meta_rows_trained_in_the_end)
-        sections.append(f"## How {meta_use}\n\n{words}")
-    if training:
-        settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in training.items()]
-        sections.append("## Training settings\n\n" + markdown_table(["setting", "value"], settings))
-    if cost:
-        sections.append("## Cost\n\n" + markdown_table(["what", "how much"], [list(row) for row in cost.items()]))
+        meta_set = alpha_data_in_words(alpha_data, target, meta_rows, meta_use, meta_rows_trained_in_the_end)
+    settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in (training or {}).items()]
     if repository is None:
         usage = kind.usage(target, exported_to or f"path/to/exported/{target}")
     else:
         usage = _usage_of_repository(repository, revision, root, kind.usage(target, repository))
-    sections.append("## How to use\n\n" + usage)
-    sections.append(f"## Citation\n\nαVIL was proposed by [Kourdis, Gordon-Hall and Gorinski (2024)]({PAPER}):\n\n"
-                    f"```bibtex\n{CITATION}\n```")  # fmt: skip
-    card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
+    card = ModelCard.from_template(
+        data,
+        template_path=str(template or TEMPLATE),
+        model_name=model_name,
+        introduction=_introduction(encoder, tasks, target, method),
+        tasks=_task_table(tasks, target, history, by_task),
+        remarks=remarks,
+        results=_score_table(scores, target, alpha_data, meta_use, selected_on) if scores else None,
+        cosines=f"{COSINES_IN_WORDS}\n\n{_cosine_table(matrix, target)}" if matrix else None,
+        meta_use=meta_use,
+        meta_set=meta_set,
+        settings=markdown_table(["setting", "value"], settings) if settings else None,
+        cost=markdown_table(["what", "how much"], [list(row) for row in cost.items()]) if cost else None,
+        usage=usage,
+        paper=PAPER,
+        citation=CITATION,
+    )
     path = Path(output_dir) / "README.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     card.save(path)

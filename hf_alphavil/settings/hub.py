@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
-from .checks import require_choices
+from .checks import require, require_choices
 
 
 @dataclass
@@ -24,11 +25,21 @@ class HubArguments:
         },
     )
 
+    model_card_template: str | None = field(
+        default=None,
+        metadata={
+            "help": "File with a Jinja template for the model card. Default: "
+            "`reporting/model_card_template.md` of this package, which shows the names that it can use."
+        },
+    )
+
     def check_hub(self) -> None:
         """
-        Checks choices. The trainer checks that the model has a head to export.
+        Checks choices and files. The trainer checks that the model has a head to export.
 
         Raises:
             ValueError: If a value is not allowed.
         """
         require_choices(self, HubArguments)
+        template = self.model_card_template
+        require(self, "model_card_template", template is None or Path(template).is_file(), "a file that exists")

@@ -38,11 +38,16 @@ def test_card_of_a_run(trained):
     assert "| `weight_applies_to` | loss |" in card.text
 
 
-def test_a_card_takes_what_it_is_told(trained, caplog):
+def test_a_card_takes_what_it_is_told(trained, caplog, tmp_path):
+    trained.args.model_card_template = str(tmp_path / "mine.md")
+    (tmp_path / "mine.md").write_text(
+        "---\n{{ card_data }}\n---\n\n# {{ model_name }} of my group\n", encoding="utf-8"
+    )
     trained.create_model_card("de", "apache-2.0", "other", "By position", tasks="rte")
     data = ModelCard.load(Path(trained.args.output_dir) / "README.md").data
     assert (data.language, data.license, data.model_name) == ("de", "apache-2.0", "By position")
     assert "other" in data.tags
+    assert "# By position of my group" in Path(trained.args.output_dir, "README.md").read_text(encoding="utf-8")
     assert "so tasks has no effect" in caplog.text
 
 

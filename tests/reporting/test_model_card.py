@@ -169,6 +169,18 @@ def test_the_card_has_paper_usage_and_plot(tmp_path):
         assert part in text
 
 
+def test_a_template_of_your_own(tmp_path):
+    template = tmp_path / "mine.md"
+    template.write_text(
+        "---\n{{ card_data }}\n---\n\n# {{ model_name }} of my group\n\n{{ tasks }}\n", encoding="utf-8"
+    )
+    card = ModelCard.load(write(tmp_path, template=template))
+    assert card.data.datasets == ["nyu-mll/glue"]
+    assert "# rte-alphavil of my group" in card.text
+    assert "| **rte** (target) |" in card.text
+    assert "## " not in card.text
+
+
 def test_unknown_tasks_are_refused(tmp_path):
     with pytest.raises(ValueError, match="the card has no task 'cb', only mrpc, rte: pass a CardTask"):
         write(tmp_path, target="cb")
