@@ -10,8 +10,7 @@ from .run.multitask_callback import MultitaskCallback
 from .tasks import Task, load_tasks
 from .trainer import MultitaskTrainer
 from .training_args import MultitaskTrainingArguments
-
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 __all__ = [
     "MultitaskCallback",

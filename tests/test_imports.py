@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "hf_alphavil"
 
 #: The packages, lowest first: each may import only those before it. A module at the top level counts as a package.
 ORDER = (
+    "version",
     "files",
     "data",
     "kinds",

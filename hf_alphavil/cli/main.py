@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from .. import __version__
+from ..version import __version__
 
 #: The subcommands: the module whose `main(arguments, prog)` returns the exit status, and what the command does.
 COMMANDS = {

@@ -10,7 +10,7 @@ import accelerate
 import torch
 import transformers
 
-from .. import __version__
+from ..version import __version__
 
 #: The repository, if the package runs from a clone of it.
 ROOT = Path(__file__).parents[2]

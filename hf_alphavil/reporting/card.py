@@ -12,7 +12,7 @@ from ..methods.options import read_options
 from ..modeling import MultitaskModel, unwrap_peft
 from ..settings.changed import changed_fields
 from ..setup.unused_settings import unread_settings
-from .cost import cost_of, peak_memory
+from .cost import cost_of, machine_of, peak_memory
 from .facts import RunFacts, with_rows
 from .history import best_was_loaded
 from .local_paths import without_local_paths
@@ -147,6 +147,7 @@ def run_facts(
     # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
     tasks = [_card_task(setup, name) for name in dict.fromkeys([*names, *(score.task for score in scores)])]
     eval_rows = {name: len(rows) for name, rows in setup.eval_datasets.items()}
+    cost = cost_of(log_history, peak_memory())
     return RunFacts(
         model_name=model_name or Path(str(args.output_dir)).resolve().name,
         target=target,
@@ -162,7 +163,7 @@ def run_facts(
         base_model=base_model or _base_model(model),
         training=without_local_paths(settings | options | {"processes": args.world_size}),
         changed=without_local_paths(changed | changed_options),
-        cost=cost_of(log_history, peak_memory()),
+        cost=cost | machine_of(args.device, args.world_size) if cost else {},
     )
 
 

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import accelerate
 import torch
+import transformers
+
+from ..version import __version__
 
 
 def cost_of(log_history: Sequence[dict[str, Any]], memory: int | None = None) -> dict[str, str]:
@@ -38,3 +42,23 @@ def cost_of(log_history: Sequence[dict[str, Any]], memory: int | None = None) ->
 def peak_memory() -> int | None:
     """`int`, *optional*: Peak memory that PyTorch has used on this process's GPU, in bytes; `None` without CUDA."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def machine_of(device: torch.device, num_processes: int) -> dict[str, str]:
+    """
+    What a run ran on.
+
+    Args:
+        device (`torch.device`): The first process's device.
+        num_processes (`int`): Number of processes.
+
+    Returns:
+        `dict[str, str]`: `hardware` and `software`, in words.
+    """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    libraries = {"torch": torch, "transformers": transformers, "accelerate": accelerate}
+    versions = {"hf_alphavil": __version__} | {name: library.__version__ for name, library in libraries.items()}
+    return {
+        "hardware": name if num_processes == 1 else f"{num_processes} processes, {name}",
+        "software": ", ".join(f"{library} {version}" for library, version in versions.items()),
+    }

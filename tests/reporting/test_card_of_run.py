@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
+import hf_alphavil
 from hf_alphavil import MultitaskTrainer
 from support.toy_run import TARGET, accuracy, toy_args, toy_data, toy_model
 
@@ -36,6 +38,8 @@ def test_card_of_a_run(trained):
     # α was fitted on the validation rows here. The card must state what that means.
     assert "optimistic" in card.text
     assert "| `weight_applies_to` | loss |" in card.text
+    assert "| hardware | CPU |" in card.text
+    assert f"| software | hf_alphavil {hf_alphavil.__version__}, torch {torch.__version__}," in card.text
 
 
 def test_a_card_takes_what_it_is_told(trained, caplog, tmp_path):
