@@ -60,3 +60,9 @@ def test_the_site_asks_no_other_server():
         "mkdocstrings",
     }
     assert not {"extra_javascript", "extra_css"} & settings.keys()
+
+
+def test_the_tests_that_habits_name_exist():
+    named = re.findall(r"`(tests/[\w/.]+)`", (DOCS / "habits.md").read_text(encoding="utf-8"))
+    assert len(named) > 15
+    assert [path for path in named if not (ROOT / path).exists()] == []
