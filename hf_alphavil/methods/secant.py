@@ -12,7 +12,7 @@ from torch import Tensor
 from .alpha_optimizer_base import AlphaOptimizer, AlphaTrajectory, Progress
 from .alpha_problem import AlphaProblem
 from .linear_logits import LinearLogits
-from .logit_losses import LogitLoss, recognize_loss
+from .logit_losses import LogitLoss, Units, recognize_loss
 from .meta_rows import MAX_ACCEPTANCE_ROWS
 from .objective import Objective, Predictions, mean_loss
 from .ridge_choice import RidgeFit, fit_with_ridge
@@ -69,8 +69,14 @@ class Secant(AlphaOptimizer):
 
     def check(self, meta: Objective, rows: Sequence[int], unknowns: int) -> None:
         rows = rows[:MAX_ACCEPTANCE_ROWS]
-        first = meta.predictions(rows[: self.LOOKED_AT])
+        first, again = (meta.predictions(rows[: self.LOOKED_AT]) for _ in range(2))
         units = [_loss_of(first).units(batch) for batch in first]
+        if not _have_equal_labels(units, [_loss_of(again).units(batch) for batch in again]):
+            raise ValueError(
+                "alpha_optimizer='secant' compares the losses of rows in several passes, but the target's collator "
+                "gives them other labels in each, as one that masks tokens at random does: pass a collator that does "
+                "not draw, or alpha_optimizer='lbfgs' or 'sgd'"
+            )
         numbers = sum(of_batch.logits.size for of_batch in units if of_batch) * len(rows) / len(rows[: self.LOOKED_AT])
         if numbers * (unknowns + 1) > self.MAX_NUMBERS:
             raise ValueError(
@@ -141,6 +147,13 @@ def _loss_of(predictions: Sequence[Predictions]) -> LogitLoss:
             "or 'sgd'"
         )
     return loss
+
+
+def _have_equal_labels(first: Sequence[Units | None], second: Sequence[Units | None]) -> bool:
+    def labels(units: Sequence[Units | None]) -> list[list[float]]:
+        return [[] if of_batch is None else of_batch.labels.tolist() for of_batch in units]
+
+    return labels(first) == labels(second)
 
 
 def _details(problem: AlphaProblem, fit: RidgeFit) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """`alpha_optimizer=auto`: which optimizer it takes, when it says so, and that its state is kept."""
 
 import pytest
+import torch
 from torch.nn import functional as F
+from transformers import default_data_collator
 
 from hf_alphavil import MultitaskTrainer
 from reference.toy import ToyModel
@@ -63,6 +65,25 @@ def test_another_loss_takes_sgd_and_says_so(tmp_path, caplog):
     sgd = trained_on_another_loss(tmp_path / "b", alpha_optimizer="sgd")
     assert [entry["alpha"] for entry in auto] == [entry["alpha"] for entry in sgd]
     assert any(value != 1 for value in auto[1]["alpha"].values())
+
+
+def test_labels_that_a_collator_draws_take_sgd(tmp_path, caplog):
+    train, meta = toy_data()
+
+    def collate(rows):
+        batch = default_data_collator(rows)
+        return batch | {"labels": torch.randint_like(batch["labels"], 2)}
+
+    trainer = MultitaskTrainer(
+        model=ToyModel(LABELS),
+        args=toy_args(tmp_path, **SETTINGS),
+        train_dataset=train,
+        eval_dataset={TARGET: meta},
+        data_collator={TARGET: collate},
+    )
+    trainer.train()
+    assert "gives them other labels in each" in caplog.text
+    assert taken(trainer.history) == ["sgd", "sgd"]
 
 
 def test_too_many_tasks_take_sgd(tmp_path, caplog, monkeypatch):
