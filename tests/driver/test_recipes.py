@@ -196,7 +196,7 @@ def test_a_run_records_its_recipe_and_resumes_with_it_alone(tmp_path, refusal, m
     assert run_glue_avil.main() == 0
     assert "mine.yaml/tiny for mood with" in capsys.readouterr().out
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    for name, value in {"recipe": f"{tmp_path}/mine.yaml/tiny", "learning_rate": 0.003, "num_train_epochs": 2}.items():
+    for name, value in {"recipe": "tiny", "learning_rate": 0.003, "num_train_epochs": 2}.items():
         assert re.search(rf"\| `{name}` \| {value}(\.0)? \|", card)
     told = refusal(*words, tmp_path / "other.yaml")
     assert "the checkpoint was written with learning_rate=0.003, this run has 0.004" in told

@@ -65,11 +65,12 @@ def test_auto_classes_load_the_model(bert, tmp_path):
     assert isinstance(AutoModel.from_pretrained(tmp_path), MultitaskModel)
 
 
-def test_importing_the_package_alone_registers_the_model(bert, tmp_path):
+def test_importing_the_package_alone_registers_the_model_and_imports_no_matplotlib(bert, tmp_path):
     """In a new process, because this one has imported the modules that register it."""
     bert.save_pretrained(tmp_path)
     script = (
-        "import sys, hf_alphavil; from transformers import AutoConfig, AutoModel; "
+        "import sys, hf_alphavil; assert 'matplotlib' not in sys.modules; "
+        "from transformers import AutoConfig, AutoModel; "
         "print(*(type(auto.from_pretrained(sys.argv[1])).__name__ for auto in (AutoConfig, AutoModel)))"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -6,7 +6,7 @@ from PIL import Image
 
 from hf_alphavil.reporting import plot_task_weights
 from hf_alphavil.reporting.plots import DPI, WIDTH, spread
-from support.example_run import HISTORY, PRUNED, WITHOUT_ALPHA, imports_matplotlib, plot_with_another_backend
+from support.example_run import HISTORY, PRUNED, WITHOUT_ALPHA, plot_with_another_backend
 from support.forking import fork
 
 
@@ -56,10 +56,6 @@ def test_a_pruned_task_is_labelled_where_its_line_ends(tmp_path, monkeypatch):
 def test_an_empty_history_is_refused(tmp_path):
     with pytest.raises(ValueError, match="empty"):
         plot_task_weights([], "rte", tmp_path / "a.png")
-
-
-def test_importing_the_package_imports_no_matplotlib():
-    assert fork(imports_matplotlib).result is False
 
 
 def test_plotting_leaves_the_users_backend_alone(tmp_path):

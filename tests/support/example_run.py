@@ -1,6 +1,5 @@
 """Short histories with numbers that are easy to follow."""
 
-import importlib
 import sys
 from typing import Any
 
@@ -46,16 +45,6 @@ WITHOUT_ALPHA: list[dict[str, Any]] = [
         "meta_loss": [],
     }
 ]
-
-
-def imports_matplotlib():
-    """Whether importing the package and the driver anew imports matplotlib, where all else is imported."""
-    for name in list(sys.modules):
-        if name.split(".")[0] in ("hf_alphavil", "run_glue_avil", "matplotlib"):
-            del sys.modules[name]
-    importlib.import_module("hf_alphavil")
-    importlib.import_module("run_glue_avil")
-    return "matplotlib" in sys.modules
 
 
 def plot_with_another_backend(path):

@@ -105,7 +105,7 @@ def test_braces_in_a_text_are_text(tokenizer):
         (["a", "b"], [0, 2], "row 1: the column 'label' holds 2, which is not an id from 0 to 1"),
         (["a", "b"], [-1, 1], "row 0: the column 'label' holds -1"),
         (["a", "b"], [0.0, 1.0], "row 0: the column 'label' holds 0.0"),
-        (["a", "b"], ["bad", "good"], "row 0: the column 'label' holds 'bad'"),
+        (["a", "b"], ["bad", "fine"], "task 'mood', train row 1: the label 'fine' is none of 'bad', 'good'"),
         (["a", "b"], [0, None], "row 1: the column 'label' holds None"),
         (["a", "b"], [-1, -1], "the train split has no labels"),
     ],
