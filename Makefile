@@ -43,16 +43,19 @@ compare-offline: $(INSTALLED)
 bench: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/bench.py $(BENCH_OPTIONS) --jobs 2 --output out/bench
 
+# Python compiles what is imported: to compile all that is installed takes pip longer than the rest.
+INSTALL := -m pip install --quiet --no-compile
+
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python $(INSTALL) --constraint constraints.txt torch
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
 $(OLDEST)/.installed: pyproject.toml setup.py constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt torch
-	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[peft,report]" pytest hypothesis
+	$(OLDEST)/bin/python $(INSTALL) --constraint constraints-oldest.txt torch
+	$(OLDEST)/bin/python $(INSTALL) --constraint constraints-oldest.txt --editable ".[peft,report]" pytest hypothesis
 	touch $@
 
 clean:
