@@ -17,6 +17,11 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
     own = own_definitions(include_path)
     names = [name for name in training_names(target, driver.auxiliary) if METHODS[args.method].trains_on(name, target)]
     check_roles(names, driver.diagnostics, own)
+    if target in own and driver.auxiliary == ["paper"] and len(names) > 1 and args.process_index == 0:
+        print(
+            f"auxiliary tasks of {target}: {', '.join(names[1:])}, those of the paper; name your own with "
+            "--auxiliary, or pass all or none"
+        )
     if wants_all_tasks(driver.auxiliary) and METHODS[args.method].trains_on("an auxiliary", target):
         found = find_auxiliaries(names, own, driver.data_dir)
         names += found.taken

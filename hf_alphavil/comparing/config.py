@@ -70,15 +70,17 @@ def _comparison(given: Any, folder: Path, data_dir: str | None, model_name_or_pa
         _check_choice("targets", target, data.tasks)
     settings = given.get("settings") or {}
     _check_settings(settings, FIXED_SETTINGS, "settings")
+    methods = _methods(given.get("methods"))
+    names = [entry.name for entry in methods]
     comparison = Comparison(
-        methods=_methods(given.get("methods")),
+        methods=methods,
         targets=targets,
         seeds=_items(given, "seeds", int),
-        baseline=given.get("baseline", "multitask"),
+        baseline=given.get("baseline", "multitask" if "multitask" in names else names[0]),
         settings=settings,
         data=data,
     )
-    _check_choice("baseline", comparison.baseline, [entry.name for entry in comparison.methods])
+    _check_choice("baseline", comparison.baseline, names)
     for entry in comparison.methods:
         _check_values(entry, settings | entry.settings)
     return comparison

@@ -42,6 +42,10 @@ def test_all_tasks_are_targets_by_default(tmp_path):
     assert read_comparison(write(tmp_path, targets=None)).targets == VALID["tasks"]
 
 
+def test_without_multitask_the_first_method_is_the_baseline(tmp_path):
+    assert read_comparison(write(tmp_path, methods=["single", "alphavil"], settings={})).baseline == "single"
+
+
 def test_all_methods(tmp_path):
     assert [entry.name for entry in read_comparison(write(tmp_path, methods="all")).methods] == list(METHODS)
 
@@ -97,7 +101,7 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
         ({"methods": [{"name": "x"}]}, "write a name, or a mapping with `method`"),
         ({"methods": [{"method": "single", "setting": {}}]}, "unknown key of a method 'setting' (did you mean"),
         ({"methods": [{"method": "multitask", "name": "a/b"}]}, "name 'a/b' is used in file names"),
-        ({"methods": ["single"]}, "baseline: unknown 'multitask'; pass one of single"),
+        ({"methods": ["single"], "baseline": "multitask"}, "baseline: unknown 'multitask'; pass one of single"),
         ({"baseline": "alphavil"}, "baseline: unknown 'alphavil'"),
         (
             {"settings": {"learning_rat": 1.0}},
