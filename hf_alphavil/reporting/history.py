@@ -80,6 +80,20 @@ def kept_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
     return history[-1] if history else {}
 
 
+def fitted_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
+    """
+    The last entry, up to the kept model's, of an epoch that fitted α. Epochs that train the target alone fit none.
+
+    Args:
+        history (`Sequence[dict]`): The history of a run.
+
+    Returns:
+        `dict`: The entry; empty if there is none.
+    """
+    last = kept_entry(history).get("epoch", 0)
+    return next((entry for entry in reversed(history) if entry.get("alpha") and entry["epoch"] <= last), {})
+
+
 def best_was_loaded(history: Sequence[HistoryEntry]) -> bool:
     """Whether the best model was loaded at the end of a run."""
     return any("kept" in entry for entry in history)

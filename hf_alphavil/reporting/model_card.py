@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..files.markdown import markdown_table
 from ..kinds import kind_of
 from .cosines import COSINES_IN_WORDS, cosines
-from .history import HistoryEntry, best_was_loaded, epochs_of_choice, kept_entry
+from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry
 from .local_paths import is_hub_id, without_local_paths
 from .trust import alpha_data_in_words, score_in_words
 from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts
@@ -270,11 +270,12 @@ def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
 def _task_table(
     tasks: Sequence[CardTask], target: str, history: Sequence[HistoryEntry], by_task: Mapping[str, Verdict]
 ) -> str:
-    last, times = kept_entry(history), epochs_of_choice(history)
+    last, fitted, times = kept_entry(history), fitted_entry(history), epochs_of_choice(history)
     rows = []
     for task in sorted(tasks, key=lambda task: task.name != target):
         name = f"**{_cell(task.name)}** (target)" if task.name == target else _cell(task.name)
-        numbers = [last.get(column, {}).get(task.name) for column in ("task_weights", "alpha")]
+        found = (last.get("task_weights", {}), fitted.get("alpha", {}))
+        numbers = [of_tasks.get(task.name) for of_tasks in found]
         verdict = by_task.get(task.name)
         judged = [verdict.words, verdict.interval] if verdict else ["–", "–"]
         shown = ["–" if n is None else f"{n:.3f}" for n in numbers]
@@ -282,7 +283,7 @@ def _task_table(
         rows.append([name, *(judged if by_task else []), kind_of(task).words, str(task.rows), *trained, *shown])
     weight, alpha = "final weight", "last α"
     if best_was_loaded(history):
-        weight, alpha = f"weight after epoch {last.get('epoch', 0)}", f"α of epoch {last.get('epoch', 0)}"
+        weight, alpha = f"weight after epoch {last.get('epoch', 0)}", f"α of epoch {fitted.get('epoch', 0)}"
     judged_by = ["did it help?", "held-out loss saved"] if by_task else []
     chosen = ["epochs that chose it"] if times else []
     return markdown_table(["task", *judged_by, "kind", "training rows", *chosen, weight, alpha], rows)

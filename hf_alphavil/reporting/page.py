@@ -12,7 +12,7 @@ from ..files.atomic_file import atomic_write
 from ..kinds import kind_of
 from .charts import make_charts
 from .facts import RunFacts
-from .history import HistoryEntry, best_was_loaded, epochs_of_choice, kept_entry, tasks_of
+from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
 from .model_card import CardScore, interval_in_words
 from .trust import score_in_words
 from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, verdicts
@@ -98,7 +98,7 @@ def _contents(
                 "kind": kind_of(task).words,
                 "rows": f"{task.rows:,}",
                 "weight": _number(last.get("task_weights", {}).get(task.name)),
-                "alpha": _number(last.get("alpha", {}).get(task.name)),
+                "alpha": _number(fitted_entry(history).get("alpha", {}).get(task.name)),
                 "times": "" if task.name == target else str(times[task.name]),
                 "examples": examples.get(task.name, ()),
             }

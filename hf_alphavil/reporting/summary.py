@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from .history import HistoryEntry, best_was_loaded, epochs_of_choice, kept_entry, tasks_of
+from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
 from .verdicts import Verdict, verdicts
 
 MISSING = "-"
@@ -28,17 +28,19 @@ def format_summary_table(
         method (`str`): The training method.
 
     Returns:
-        `str`: The table, without a trailing line break. A missing α or weight is shown as `-`. Without contributions,
-        their two columns are left out.
+        `str`: The table, without a trailing line break. A missing α or weight is shown as `-`. If the kept model's
+        epoch fitted no α, that of the last epoch that did is shown. Without contributions, their two columns are left
+        out.
     """
     last, by_task = kept_entry(history), verdicts(history)
-    times = epochs_of_choice(history)
-    rows = [
-        ["task", *(["verdict", "loss saved"] if by_task else []), *(["epochs"] if times else []), "alpha", "weight"]
-    ]
+    times, fitted = epochs_of_choice(history), fitted_entry(history)
+    is_older = fitted.get("epoch", last.get("epoch")) != last.get("epoch")
+    alpha = f"alpha (epoch {fitted['epoch']})" if is_older else "alpha"
+    rows = [["task", *(["verdict", "loss saved"] if by_task else []), *(["epochs"] if times else []), alpha, "weight"]]
     for task in tasks_of(history, target):
         name = f"{task} (target)" if task == target else task
-        numbers = [_number(last.get(key, {}).get(task)) for key in ("alpha", "task_weights")]
+        found = (fitted.get("alpha", {}), last.get("task_weights", {}))
+        numbers = [_number(of_tasks.get(task)) for of_tasks in found]
         trained = [MISSING if task == target else str(times[task])] if times else []
         rows.append([name, *(_judged(by_task.get(task)) if by_task else []), *trained, *numbers])
     kept = f", kept epoch {last.get('epoch', 0)}" if best_was_loaded(history) else ""

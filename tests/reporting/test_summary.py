@@ -68,3 +68,15 @@ def test_comparison_table():
         "multitask             0.5555   1.000    1.000",
         "alphavil              0.7500   1.750    0.100",
     ]
+
+
+def test_epochs_that_fit_no_alpha_leave_the_last_one_that_did():
+    last = {**HISTORY[-1], "epoch": HISTORY[-1]["epoch"] + 1, "alpha": {}}
+    table = format_summary_table("rte", "accuracy", 0.9, [*HISTORY, last], "alphavil")
+    fitted = format_summary_table("rte", "accuracy", 0.9, HISTORY, "alphavil")
+    assert f"alpha (epoch {HISTORY[-1]['epoch']})" in table
+    assert [line.split()[-2:] for line in table.splitlines()[4:]] == [
+        line.split()[-2:] for line in fitted.splitlines()[4:]
+    ]
+    kept = [{**entry, "kept": entry["epoch"] == HISTORY[0]["epoch"]} for entry in [*HISTORY, last]]
+    assert f"{HISTORY[0]['alpha']['rte']:.3f}" in format_summary_table("rte", "accuracy", 0.9, kept, "alphavil")
