@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,15 +30,30 @@ def leave_one_out(problem: AlphaProblem, alpha: Tensor) -> tuple[np.ndarray, flo
         in the order of [`DeltaBank.phases`]; and the mean loss of the merge. If the model's loss is not one of
         `LOSSES`, losses of single rows are not known, and the second dimension is 1: the difference of mean losses.
     """
-    losses = [row_losses(problem, alpha)]
+    merges = [alpha]
     for number in range(len(alpha)):
         others = alpha.clone()
         others[number] = 0
-        losses.append(row_losses(problem, others))
-    if len({of_merge.shape for of_merge in losses}) > 1:  # the losses of rows are not known under every merge
-        losses = [of_merge.mean(keepdims=True) for of_merge in losses]
-    merged, *without = losses
+        merges.append(others)
+    merged, *without = losses_of_merges(problem, merges)
     return np.stack([of_merge - merged for of_merge in without]), float(merged.mean())
+
+
+def losses_of_merges(problem: AlphaProblem, merges: Iterable[Tensor]) -> list[np.ndarray]:
+    """
+    The target's losses on the acceptance rows under several merges, in arrays of one shape.
+
+    Args:
+        problem (`AlphaProblem`): The problem.
+        merges (`Iterable[torch.Tensor]`): α of every merge, of shape `(tasks, groups)`.
+
+    Returns:
+        `list[np.ndarray]`: What [`row_losses`] returns; means alone if single rows' losses are not known everywhere.
+    """
+    losses = [row_losses(problem, alpha) for alpha in merges]
+    if len({of_merge.shape for of_merge in losses}) > 1:
+        losses = [of_merge.mean(keepdims=True) for of_merge in losses]
+    return losses
 
 
 def row_losses(problem: AlphaProblem, alpha: Tensor) -> np.ndarray:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..data.plan import TARGET_PHASE, EpochPlan, Phase
 from .alpha_problem import AlphaProblem
 from .base import Method
-from .contributions import Contributions, row_losses
+from .contributions import Contributions, losses_of_merges
 from .deltas import DeltaBank
 from .objective import Objectives
 from .record import EpochRecord
@@ -66,16 +64,15 @@ class Probes(Method):
             raise ValueError(f"the probe of the target {target!r} diverged: lower learning_rate or probe_steps")
         problem = AlphaProblem(deltas, objectives.meta)
 
-        def losses_with(*probes: str) -> np.ndarray:
-            return row_losses(problem, deltas.coefficients(dict.fromkeys(probes, 1.0)))
-
-        start, reference = losses_with(), losses_with(target)
-        losses = {task: losses_with(target, task) for task in deltas.phases if task != target}
+        auxiliaries = [task for task in deltas.phases if task != target]
+        merges = [(), (target,), *((target, task) for task in auxiliaries)]
+        start, reference, *losses = losses_of_merges(
+            problem, (deltas.coefficients(dict.fromkeys(probes, 1.0)) for probes in merges)
+        )
         deltas.rewind()
-        if len({of_rows.shape for of_rows in (start, reference, *losses.values())}) > 1:
-            start, reference = start.mean(keepdims=True), reference.mean(keepdims=True)
-            losses = {task: of_rows.mean(keepdims=True) for task, of_rows in losses.items()}
-        effects = {target: start - reference} | {task: reference - of_rows for task, of_rows in losses.items()}
+        effects = {target: start - reference} | {
+            task: reference - of_rows for task, of_rows in zip(auxiliaries, losses, strict=True)
+        }
         return EpochRecord(
             meta_values=[float(start.mean()), float(reference.mean())],
             merged_loss=float(start.mean()),
