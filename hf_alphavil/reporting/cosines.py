@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .history import HistoryEntry, kept_entry
+from .history import HistoryEntry, kept_entries
 
 COSINES_IN_WORDS = (
     "The cosine of two tasks' updates in the last epoch with forks that the kept model has: 1 if they move the shared "
@@ -22,8 +22,7 @@ def cosines(history: Sequence[HistoryEntry]) -> dict[str, dict[str, float]]:
     Returns:
         `dict[str, dict[str, float]]`: All pairs in both orders, a task with itself included; empty if there are none.
     """
-    last = kept_entry(history).get("epoch", 0)
-    measured = [entry["delta_cosine"] for entry in history if "delta_cosine" in entry and entry["epoch"] <= last]
+    measured = [entry["delta_cosine"] for entry in kept_entries(history) if "delta_cosine" in entry]
     if not measured:
         return {}
     found = {name: {name: 1.0} for one, others in measured[-1].items() for name in (one, *others)}

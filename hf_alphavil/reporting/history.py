@@ -80,6 +80,17 @@ def kept_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
     return history[-1] if history else {}
 
 
+def kept_entries(history: Sequence[HistoryEntry]) -> list[HistoryEntry]:
+    """
+    The entries of the epochs up to the one that the kept model is from.
+
+    Args:
+        history (`Sequence[dict]`): The history of a run.
+    """
+    last = kept_entry(history).get("epoch", 0)
+    return [entry for entry in history if entry["epoch"] <= last]
+
+
 def fitted_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
     """
     The last entry, up to the kept model's, of an epoch that fitted α. Epochs that train the target alone fit none.
@@ -90,8 +101,7 @@ def fitted_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
     Returns:
         `dict`: The entry; empty if there is none.
     """
-    last = kept_entry(history).get("epoch", 0)
-    return next((entry for entry in reversed(history) if entry.get("alpha") and entry["epoch"] <= last), {})
+    return next((entry for entry in reversed(kept_entries(history)) if entry.get("alpha")), {})
 
 
 def best_was_loaded(history: Sequence[HistoryEntry]) -> bool:
@@ -109,8 +119,7 @@ def epochs_of_choice(history: Sequence[HistoryEntry]) -> Counter[str]:
     Returns:
         `Counter[str]`: By auxiliary; empty if epochs did not choose.
     """
-    last = kept_entry(history).get("epoch", 0)
-    return Counter(task for entry in history if entry["epoch"] <= last for task in entry.get("chosen_auxiliaries", ()))
+    return Counter(task for entry in kept_entries(history) for task in entry.get("chosen_auxiliaries", ()))
 
 
 def tasks_of(history: Iterable[HistoryEntry], target: str) -> list[str]:

@@ -15,7 +15,7 @@ from .facts import RunFacts
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
 from .model_card import CardScore, interval_in_words
 from .trust import score_in_words
-from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, verdicts
+from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, Verdict, verdicts
 
 PAGE_FILE = "report.html"
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -81,12 +81,13 @@ def _contents(
     examples: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
     target, last, times = facts.target, kept_entry(history), epochs_of_choice(history)
+    alpha, by_task = fitted_entry(history).get("alpha", {}), verdicts(history)
     names = list(dict.fromkeys([*tasks_of(history, target), *(task.name for task in facts.tasks if task.rows)]))
     charts = make_charts(history, log_history, names)
     return {
         "facts": facts,
-        "verdicts": _verdict_rows(history, target),
-        "summary": _summary(history, target),
+        "verdicts": _verdict_rows(by_task, target),
+        "summary": _summary(by_task, target),
         "scores": [_score_row(score, facts) for score in _target_first(facts.scores, target)],
         "epoch": _epoch_in_words(history),
         "charts": charts,
@@ -98,7 +99,7 @@ def _contents(
                 "kind": kind_of(task).words,
                 "rows": f"{task.rows:,}",
                 "weight": _number(last.get("task_weights", {}).get(task.name)),
-                "alpha": _number(fitted_entry(history).get("alpha", {}).get(task.name)),
+                "alpha": _number(alpha.get(task.name)),
                 "times": "" if task.name == target else str(times[task.name]),
                 "examples": examples.get(task.name, ()),
             }
@@ -111,9 +112,8 @@ def _target_first(entries: Sequence[Any], target: str) -> list[Any]:
     return sorted(entries, key=lambda entry: getattr(entry, "task", getattr(entry, "name", None)) != target)
 
 
-def _verdict_rows(history: Sequence[HistoryEntry], target: str) -> list[dict[str, str]]:
+def _verdict_rows(found: Mapping[str, Verdict], target: str) -> list[dict[str, str]]:
     """The auxiliary tasks by verdict, the greatest contribution first, then the target's own updates."""
-    found = verdicts(history)
     order = list(SIGNS)
     ranked = sorted(
         found, key=lambda task: (task == target, order.index(found[task].words), -found[task].contribution)
@@ -129,8 +129,8 @@ def _verdict_rows(history: Sequence[HistoryEntry], target: str) -> list[dict[str
     ]
 
 
-def _summary(history: Sequence[HistoryEntry], target: str) -> str:
-    found = {task: verdict.words for task, verdict in verdicts(history).items() if task != target}
+def _summary(by_task: Mapping[str, Verdict], target: str) -> str:
+    found = {task: verdict.words for task, verdict in by_task.items() if task != target}
     if not found:
         return NO_CONTRIBUTIONS
     counts = [f"{list(found.values()).count(words)} {words}" for words in SIGNS if words in found.values()]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .history import HistoryEntry, kept_entry
+from .history import HistoryEntry, kept_entries, kept_entry
 
 HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS = "helped", "hurt", "no clear effect", "too few rows to tell"
 #: Coverage of the interval of a contribution.
@@ -67,7 +67,7 @@ def verdicts(history: Sequence[HistoryEntry]) -> dict[str, Verdict]:
     """
     entry = kept_entry(history)
     totals = entry.get("total_contribution", {})
-    epochs = [e.get("contribution", {}) for e in history if e["epoch"] <= entry["epoch"]] if totals else []
+    epochs = [of_epoch.get("contribution", {}) for of_epoch in kept_entries(history)] if totals else []
     return {
         task: _verdict(total, [of[task] for of in epochs if task in of], entry["held_out_loss"])
         for task, total in totals.items()
