@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,17 +16,15 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from transformers import set_seed
 
-from ..distributed.launch import end_process_group, start_missing_processes
+from ..distributed.launch import end_process_group
 from ..files.atomic_file import atomic_write
-from ..modeling import unwrap_peft
-from ..modeling.loading import load_tokenizer
-from ..modeling.lora import LoraArguments, load_model
+from ..modeling.lora import LoraArguments
 from ..ranking import PROBE_STEPS, ROUNDS, TARGET_STEPS, AuxiliaryRanking, rank_auxiliaries
 from ..script_arguments import DataArguments, DriverArguments, DriverTrainingArguments, check_together
-from ..settings.command_line import parse_command_line
 from ..settings.user_errors import UserErrorsInOneLine
+from .flags import read_flags
+from .train_model import load_run_model
 from .train_recipe import use_recipe
 from .train_tasks import load_run_tasks
 
@@ -70,12 +67,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         `int`: The exit status.
     """
     with UserErrorsInOneLine() as errors:
-        start_missing_processes()
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-        ranked, args, lora, given = parse_command_line(
-            (RankArguments, DriverTrainingArguments, LoraArguments), __doc__, arguments, prog
-        )
-        errors.traceback |= ranked.traceback
+        classes = (RankArguments, DriverTrainingArguments, LoraArguments)
+        ranked, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog)
         if ranked.top is not None and ranked.top < 1:
             raise ValueError(f"--top {ranked.top}: pass a positive number of names")
         with contextlib.redirect_stdout(sys.stderr) if ranked.top is not None else contextlib.nullcontext():
@@ -106,12 +99,7 @@ def _rank(
     args.target_task = next(iter(tasks))
     if all(task.train is None for name, task in tasks.items() if name != args.target_task):
         raise ValueError(f"--candidates {' '.join(ranked.candidates)}: name tasks other than the target, or pass all")
-    tokenizer = load_tokenizer(driver.model_name_or_path, driver.model_revision)
-    set_seed(args.seed)
-    model = load_model(driver.model_name_or_path, tasks, lora, driver.model_revision)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-        unwrap_peft(model).pad_token_id = tokenizer.pad_token_id
+    model, tokenizer = load_run_model(driver, args, lora, tasks)
     return rank_auxiliaries(
         model, args, ranked.target_steps, ranked.probe_steps, ranked.rounds, tasks=tasks, processing_class=tokenizer
     )

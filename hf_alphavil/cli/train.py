@@ -7,17 +7,16 @@ accelerate launch -m hf_alphavil.cli train --target rte --output_dir out/rte
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
-from ..distributed.launch import end_process_group, start_missing_processes
+from ..distributed.launch import end_process_group
 from ..files.output_folder import check_can_write
 from ..methods import METHODS
 from ..modeling.lora import LoraArguments
 from ..script_arguments import DriverArguments, DriverTrainingArguments, check_together
 from ..settings.changed import changed_fields
-from ..settings.command_line import parse_command_line
 from ..settings.user_errors import UserErrorsInOneLine
+from .flags import read_flags
 from .train_recipe import use_recipe
 from .train_run import run
 
@@ -34,12 +33,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         `int`: The exit status.
     """
     with UserErrorsInOneLine() as errors:
-        start_missing_processes()
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-        driver, args, lora, given = parse_command_line(
-            (DriverArguments, DriverTrainingArguments, LoraArguments), __doc__, arguments, prog
-        )
-        errors.traceback |= driver.traceback
+        classes = (DriverArguments, DriverTrainingArguments, LoraArguments)
+        driver, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog)
         check_together(driver, args, lora)
         check_can_write(args.output_dir)
         if driver.demo:

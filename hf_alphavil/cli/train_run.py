@@ -8,17 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import set_seed
 
-from ..modeling import unwrap_peft
-from ..modeling.loading import load_tokenizer
-from ..modeling.lora import LoraArguments, holds_adapters, holds_heads, load_model
+from ..modeling.lora import LoraArguments, holds_adapters, holds_heads
 from ..reporting import format_summary_table, plot_task_weights
 from ..script_arguments import DriverArguments, DriverTrainingArguments, warn_of_unread_flags
 from ..setup.datasets import tokenized_split
 from ..tasks import describe_submission, make_submission, write_submission
 from ..tasks.selection import predicted_tasks
 from ..trainer import MultitaskTrainer
+from .train_model import load_run_model
 from .train_tasks import load_run_tasks
 
 logger = logging.getLogger(__name__)
@@ -53,14 +51,9 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
     # Tokenizer and model
     path, revision = driver.model_name_or_path, driver.model_revision
     is_trained = holds_adapters(path) or holds_heads(path, revision)
-    tokenizer = load_tokenizer(path, revision)
-    set_seed(args.seed)
     if not (args.do_train or is_trained):
         logger.warning("%s has no heads: they start at random, and nothing will train them", path)
-    model = load_model(path, tasks, lora, revision)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-        unwrap_peft(model).pad_token_id = tokenizer.pad_token_id
+    model, tokenizer = load_run_model(driver, args, lora, tasks)
 
     # Training
     trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)
