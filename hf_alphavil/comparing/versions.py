@@ -6,11 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-import accelerate
-import torch
-import transformers
-
-from ..version import __version__
+from ..version import __version__, library_versions
 
 #: The repository, if the package runs from a clone of it.
 ROOT = Path(__file__).parents[2]
@@ -20,16 +16,14 @@ def versions() -> dict[str, str | None]:
     """Versions of the libraries and of this code. `commit` ends in `-dirty` if files were changed since."""
     return {
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "accelerate": accelerate.__version__,
+        **library_versions(),
         "hf_alphavil": __version__,
         "commit": _commit(),
     }
 
 
 def _commit() -> str | None:
-    if not (ROOT / ".git").exists():  # an installed package may lie in a repository of something else
+    if not (ROOT / ".git").exists():  # an installed package may be inside another project's repository
         return None
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import accelerate
 import torch
-import transformers
 
-from ..version import __version__
+from ..version import __version__, library_versions
 
 
 def cost_of(log_history: Sequence[dict[str, Any]], memory: int | None = None) -> dict[str, str]:
@@ -56,8 +54,7 @@ def machine_of(device: torch.device, num_processes: int) -> dict[str, str]:
         `dict[str, str]`: `hardware` and `software`, in words.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-    libraries = {"torch": torch, "transformers": transformers, "accelerate": accelerate}
-    versions = {"hf_alphavil": __version__} | {name: library.__version__ for name, library in libraries.items()}
+    versions = {"hf_alphavil": __version__} | library_versions()
     return {
         "hardware": name if num_processes == 1 else f"{num_processes} processes, {name}",
         "software": ", ".join(f"{library} {version}" for library, version in versions.items()),
