@@ -22,12 +22,9 @@ from transformers import (
 
 from hf_alphavil import add_auxiliaries
 from support.kinds_run import every_kind, word_tokenizer
+from support.modeling_helpers import WIDE_BERT
 from support.toy_run import accuracy
 
-CONFIG = {
-    "vocab_size": 25, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-    "max_position_embeddings": 40, "initializer_range": 0.2,
-}  # fmt: skip
 KINDS = every_kind()
 RAW = KINDS["pair"].train.remove_columns("other").cast_column("label", ClassLabel(names=["a", "b"]))
 
@@ -50,7 +47,7 @@ def stock(folder, trainer_class=Trainer, model=None, settings=None, **arguments)
     defaults = {"num_train_epochs": 2, "report_to": [], "use_cpu": True, "disable_tqdm": True, "save_strategy": "no"}
     defaults = {**defaults, "learning_rate": 3e-3, "logging_strategy": "no", **(settings or {})}
     return trainer_class(
-        model=model or BertForSequenceClassification(BertConfig(**CONFIG)),
+        model=model or BertForSequenceClassification(BertConfig(**WIDE_BERT)),
         args=TrainingArguments(str(folder), **defaults),
         **{
             "train_dataset": ROWS, "eval_dataset": ROWS, "processing_class": word_tokenizer(),
@@ -144,7 +141,7 @@ class OwnModel(BertForSequenceClassification):
 
 
 def with_another_head():
-    model = BertForSequenceClassification(BertConfig(**CONFIG))
+    model = BertForSequenceClassification(BertConfig(**WIDE_BERT))
     model.classifier = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 2))
     return model
 
@@ -173,13 +170,13 @@ REFUSED = {
     ),
     "model_init": (
         lambda folder: Trainer(
-            model_init=lambda: BertForSequenceClassification(BertConfig(**CONFIG)),
+            model_init=lambda: BertForSequenceClassification(BertConfig(**WIDE_BERT)),
             args=TrainingArguments(str(folder), report_to=[], use_cpu=True), train_dataset=ROWS,
         ),
         "`model_init`: pass `model`",
     ),
     "no head": (lambda folder: stock(folder, model=nn.Linear(2, 2)), "its model is a Linear"),
-    "an own class": (lambda folder: stock(folder, model=OwnModel(BertConfig(**CONFIG))), "OwnModel is not a class"),
+    "an own class": (lambda folder: stock(folder, model=OwnModel(BertConfig(**WIDE_BERT))), "OwnModel is not a class"),
     "an own head": (
         lambda folder: stock(folder, model=with_another_head()), r"other weights than .* \(classifier.0.bias"
     ),
@@ -203,7 +200,7 @@ def test_what_cannot_be_carried_over_is_refused(case, tmp_path):
 def test_adapters_are_refused(tmp_path):
     peft = pytest.importorskip("peft")
     model = peft.get_peft_model(
-        BertForSequenceClassification(BertConfig(**CONFIG)), peft.LoraConfig(task_type="SEQ_CLS")
+        BertForSequenceClassification(BertConfig(**WIDE_BERT)), peft.LoraConfig(task_type="SEQ_CLS")
     )
     with pytest.raises(ValueError, match="its model has adapters"):
         extended(tmp_path, model=model)

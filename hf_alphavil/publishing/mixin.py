@@ -174,7 +174,7 @@ class PublishingMixin(ReportingMixin):
         return result
 
     def _write_page(self, **card: Any) -> Path | None:
-        """Writes what is pushed to a folder of its own. All processes must call it; the first one gets the folder."""
+        """Writes the files of a push to a new folder. All processes must call it; the first one gets the folder."""
         with self.merged_parameters():
             sharded: Any = self.model
             state_dict = self.accelerator.get_state_dict(sharded) if is_sharded(sharded) else None

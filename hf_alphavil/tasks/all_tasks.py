@@ -1,4 +1,4 @@
-"""The tasks that `all` stands for, as auxiliaries or candidates: all that are there and can be trained."""
+"""Finds the tasks of `--auxiliary all` and `--candidates all`: those that have files and can be trained."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from support.pages import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 MESSAGES = re.findall(r"(?m)^> (.+)$", PAGE)
-#: What stands for a value: in the page, and here in texts of the code.
+#: The sign for a value, in the page and in the code's texts here.
 ANYTHING, VALUE = "…", "\0"
 
 

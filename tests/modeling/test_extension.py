@@ -14,12 +14,8 @@ from transformers import (
 )
 
 from hf_alphavil.modeling.extension import extend_native
-from support.modeling_helpers import ENCODERS, TASKS
+from support.modeling_helpers import ENCODERS, TASKS, WIDE_BERT
 
-CONFIG = {
-    "vocab_size": 25, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-    "max_position_embeddings": 40, "initializer_range": 0.2,
-}  # fmt: skip
 OTHER = {"other": TASKS["rte"]}
 
 
@@ -40,7 +36,7 @@ def test_every_architecture_keeps_outputs_and_names(architecture, auto, tmp_path
 
 @pytest.mark.parametrize("is_trained", [False, True])
 def test_replaced_layers_keep_their_weights(is_trained):
-    model = BertForSequenceClassification(BertConfig(**CONFIG, problem_type="multi_label_classification"))
+    model = BertForSequenceClassification(BertConfig(**WIDE_BERT, problem_type="multi_label_classification"))
     model.resize_token_embeddings(30)
     model.bert.encoder.layer[0].output.dense = nn.Linear(16, 16)
     before = {name: weights.clone() for name, weights in model.state_dict().items()}
@@ -53,16 +49,16 @@ def test_replaced_layers_keep_their_weights(is_trained):
 
 
 def test_heads_of_other_kinds():
-    tokens = BertForTokenClassification(BertConfig(**CONFIG, num_labels=3))  # whose encoder has no pooler
+    tokens = BertForTokenClassification(BertConfig(**WIDE_BERT, num_labels=3))  # whose encoder has no pooler
     multitask = extend_native(tokens, "tags", OTHER)
     assert multitask.encoder.pooler is not None
     assert not any("pooler" in name for name in tokens.state_dict())
     inputs = {"input_ids": torch.tensor([[2, 6, 7, 3]])}
     tokens.eval(), multitask.eval()
     assert torch.equal(multitask("tags", **inputs).logits, tokens(**inputs).logits)
-    language = BertForMaskedLM(BertConfig(**CONFIG))
+    language = BertForMaskedLM(BertConfig(**WIDE_BERT))
     multitask = extend_native(language, "prose", OTHER).eval()
     assert multitask.tasks["prose"].cls.predictions.decoder.weight is multitask.encoder.get_input_embeddings().weight
     assert torch.equal(multitask("prose", **inputs).logits, language.eval()(**inputs).logits)
-    score = BertForSequenceClassification(BertConfig(**CONFIG, num_labels=1))
+    score = BertForSequenceClassification(BertConfig(**WIDE_BERT, num_labels=1))
     assert extend_native(score, "score", OTHER).config.tasks["score"]["kind"] == "regression"

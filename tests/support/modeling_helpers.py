@@ -20,6 +20,11 @@ from transformers import (
 )
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+#: Arguments of a BERT of one layer whose weights are spread enough that its parts differ.
+WIDE_BERT = {
+    "vocab_size": 25, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+    "max_position_embeddings": 40, "initializer_range": 0.2,
+}  # fmt: skip
 ENCODERS = {
     "bert": lambda: BertConfig(vocab_size=60, max_position_embeddings=40, **SIZES),
     "roberta": lambda: RobertaConfig(vocab_size=60, max_position_embeddings=40, pad_token_id=1, **SIZES),

@@ -37,7 +37,7 @@ class Block:
     Args:
         page (`str`): The page, from the root of the repository.
         line (`int`): The line of its first line of code.
-        language (`str`): What stands behind the fence.
+        language (`str`): The language of the block.
         code (`str`): The code, with substitutions.
         reason (`str`, *optional*): Why it is not run: `<!-- not run: reason -->` on the line before the fence.
     """
