@@ -13,6 +13,7 @@ from ..kinds import kind_of
 from .charts import make_charts
 from .facts import RunFacts
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
+from .local_paths import without_local_paths
 from .model_card import CardScore, interval_in_words
 from .trust import score_in_words
 from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, Verdict, verdicts
@@ -86,6 +87,7 @@ def _contents(
     charts = make_charts(history, log_history, names)
     return {
         "facts": facts,
+        "encoder": without_local_paths(facts.base_model),
         "verdicts": _verdict_rows(by_task, target),
         "summary": _summary(by_task, target),
         "scores": [_score_row(score, facts) for score in _target_first(facts.scores, target)],

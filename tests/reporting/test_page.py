@@ -264,3 +264,11 @@ def test_only_a_share_of_rows_has_an_interval(tmp_path):
     assert words in page.sections["score"]
     page = Page(write_page(tmp_path, facts_of(["rte"], scores=[replace(score, rows=None)]), HISTORY, []))
     assert "no interval" in page.sections["score"]
+
+
+@pytest.mark.parametrize(("base_model", "shown"), [("/home/me/encoders/tiny", "tiny"), ("org/tiny", "org/tiny")])
+def test_a_pushed_page_names_no_local_path(base_model, shown, tmp_path):
+    facts = RunFacts("model", "a", "alphavil", [CardTask("a", "sequence_classification", 8)], base_model=base_model)
+    text = write_page(tmp_path, facts, [], []).read_text(encoding="utf-8")
+    assert f'<p class="muted">{shown}, trained on' in text
+    assert "/home/me" not in text
