@@ -6,12 +6,12 @@ alphavil demo --methods all --output_dir out/demo
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from ..demo.run import DEMO_METHODS, DEMO_SETTINGS, run_demo
 from ..files.output_folder import check_can_write
 from ..methods import METHODS
+from ..settings.parser import OneLineParser
 from ..settings.user_errors import UserErrorsInOneLine
 from ..training_args import MultitaskTrainingArguments
 
@@ -27,9 +27,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     Returns:
         `int`: The exit status.
     """
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OneLineParser(prog=prog, description=__doc__)
     parser.add_argument("--output_dir", default="demo_output", help="folder of the runs (default demo_output)")
     parser.add_argument(
         "--methods",

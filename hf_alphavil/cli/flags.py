@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..distributed.launch import start_missing_processes
@@ -17,6 +17,7 @@ def read_flags(
     description: str | None,
     arguments: Sequence[str] | None,
     prog: str | None,
+    common: Collection[str],
 ) -> tuple[Any, ...]:
     """
     Starts the missing processes of a launch, sets up logs, and parses the flags.
@@ -24,13 +25,13 @@ def read_flags(
     Args:
         errors (`UserErrorsInOneLine`): The running block. `--traceback` is told to it.
         classes (`Sequence[type]`): Dataclasses whose fields are the flags. The first one has `traceback`.
-        description, arguments, prog: As for [`parse_command_line`].
+        description, arguments, prog, common: As for [`parse_command_line`].
 
     Returns:
         `tuple`: One instance per class, and a `set[str]`: the fields that are given.
     """
     start_missing_processes()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    parsed = parse_command_line(classes, description, arguments, prog)
+    parsed = parse_command_line(classes, description, arguments, prog, common)
     errors.traceback |= parsed[0].traceback
     return parsed

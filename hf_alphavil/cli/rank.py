@@ -28,6 +28,13 @@ from .train_model import load_run_model
 from .train_recipe import use_recipe
 from .train_tasks import load_run_tasks
 
+#: What `--help` shows; `--help_all` shows all flags.
+COMMON_FLAGS = (
+    "candidates", "target_steps", "probe_steps", "rounds", "top", "output", "target", "task_config", "include_path",
+    "data_dir", "model_name_or_path", "recipe", "max_train_samples", "traceback", "max_length", "alpha_data",
+    "alpha_holdout_fraction", "use_peft", "per_device_train_batch_size", "learning_rate", "bf16", "seed", "use_cpu",
+)  # fmt: skip
+
 
 @dataclass
 class RankArguments(DataArguments):
@@ -68,7 +75,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     """
     with UserErrorsInOneLine() as errors:
         classes = (RankArguments, DriverTrainingArguments, LoraArguments)
-        ranked, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog)
+        ranked, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog, COMMON_FLAGS)
         if ranked.top is not None and ranked.top < 1:
             raise ValueError(f"--top {ranked.top}: pass a positive number of names")
         with contextlib.redirect_stdout(sys.stderr) if ranked.top is not None else contextlib.nullcontext():

@@ -7,13 +7,13 @@ alphavil report out/rte --export_mixture trl
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..files.atomic_file import atomic_write
 from ..reporting.mixture import FORMS, export_mixture
 from ..reporting.run_files import read_run_files, write_page_of
+from ..settings.parser import OneLineParser
 from ..settings.user_errors import UserErrorsInOneLine
 
 
@@ -28,9 +28,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     Returns:
         `int`: The exit status.
     """
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OneLineParser(prog=prog, description=__doc__)
     parser.add_argument("folder", type=Path, help="a run's output folder, or one of its checkpoints")
     parser.add_argument("--no_examples", "--no-examples", action="store_true", help="leave out rows of the tasks")
     parser.add_argument(

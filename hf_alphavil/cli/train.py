@@ -13,7 +13,7 @@ from ..distributed.launch import end_process_group
 from ..files.output_folder import check_can_write
 from ..methods import METHODS
 from ..modeling.lora import LoraArguments
-from ..script_arguments import DriverArguments, DriverTrainingArguments, check_together
+from ..script_arguments import COMMON_FLAGS, DriverArguments, DriverTrainingArguments, check_together
 from ..settings.changed import changed_fields
 from ..settings.user_errors import UserErrorsInOneLine
 from .flags import read_flags
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     """
     with UserErrorsInOneLine() as errors:
         classes = (DriverArguments, DriverTrainingArguments, LoraArguments)
-        driver, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog)
+        driver, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog, COMMON_FLAGS)
         check_together(driver, args, lora)
         check_can_write(args.output_dir)
         if driver.demo:

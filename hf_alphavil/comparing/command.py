@@ -7,13 +7,13 @@ The comparison can be stopped at any time. When restarted, it keeps all finished
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..settings.parser import OneLineParser
 from .compare import compare
 from .config import read_comparison
 from .folder import Folder
@@ -37,9 +37,7 @@ def main(
         `int`: The exit status: 1 if a run failed, 2 after an error that came before any run.
     """
     arguments, presets = sys.argv[1:] if arguments is None else list(arguments), presets or {}
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OneLineParser(prog=prog, description=__doc__)
     named = f", or a preset: {', '.join(presets)}" if presets else ""
     parser.add_argument("config", help=f"YAML file{named}")
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs and the report")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
-from argparse import Action, ArgumentError, Namespace
-from collections.abc import Sequence
+from argparse import SUPPRESS, Action, ArgumentDefaultsHelpFormatter, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -13,7 +12,7 @@ from typing import Any, NoReturn, get_type_hints
 from transformers import HfArgumentParser, TrainingArguments
 
 from .flags_file import FILE_ENDINGS, read_flags_file
-from .user_errors import end_with_error
+from .parser import OneLineParser
 
 #: What YAML 1.1 also writes for true and false. The other words are those of `HfArgumentParser`.
 SWITCHES = {"on": "true", "off": "false"}
@@ -24,6 +23,7 @@ def parse_command_line(
     description: str | None = None,
     arguments: Sequence[str] | None = None,
     prog: str | None = None,
+    common: Collection[str] | None = None,
 ) -> tuple[Any, ...]:
     """
     Parses a command line into dataclasses.
@@ -35,6 +35,7 @@ def parse_command_line(
         description (`str`, *optional*): What the script does, for `--help`.
         arguments (`Sequence[str]`, *optional*): The words of the command line. Defaults to those of the process.
         prog (`str`, *optional*): The command's name in `--help`. Defaults to the name of the running script.
+        common (`Collection[str]`, *optional*): The fields that `--help` shows. Defaults to all; `--help_all` does too.
 
     Returns:
         `tuple`: One instance per class, and a `set[str]`: the fields that the command line or its file gives.
@@ -44,7 +45,7 @@ def parse_command_line(
         OSError: If the file of flags cannot be read.
         ValueError: If the file is not a mapping from flags to values, or a class refuses a value.
     """
-    parser = FlagParser(classes, description, prog)
+    parser = FlagParser(classes, description, prog, common)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments and arguments[0].lower().endswith(FILE_ENDINGS):
         parser.take_defaults_from(Path(arguments[0]))
@@ -55,7 +56,27 @@ def parse_command_line(
     return *parsed, parser.given(arguments)
 
 
-class FlagParser(HfArgumentParser):
+class FlagHelp(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """A help that keeps the lines of the examples, and shows one spelling of a flag and the defaults that say much."""
+
+    def _format_action_invocation(self, action: Action) -> str:
+        flags = [flag for flag in action.option_strings if flag[2:].replace("-", "_") == flag[2:]]
+        value = self._format_args(action, self._get_default_metavar_for_optional(action)) if action.nargs != 0 else ""
+        return f"{', '.join(flags)} {value}".strip()
+
+    def _get_help_string(self, action: Action) -> str:
+        says_little = action.default is False or action.default in (None, "", [])
+        return (action.help or "") if says_little else super()._get_help_string(action) or ""
+
+
+class _Help(Action):
+    """Shows some flags, or all, and ends the script."""
+
+    def __call__(self, parser: Any, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
+        parser.show_help(self.const)
+
+
+class FlagParser(OneLineParser, HfArgumentParser):
     """
     `HfArgumentParser` with groups in `--help`, and with errors of one line.
 
@@ -66,15 +87,28 @@ class FlagParser(HfArgumentParser):
         classes (`Sequence[type]`): Dataclasses whose fields are the flags.
         description (`str`, *optional*): What the script does.
         prog (`str`, *optional*): Its name. Defaults to that of the running script.
+        common (`Collection[str]`, *optional*): The fields that `--help` shows. Defaults to all.
     """
 
-    def __init__(self, classes: Sequence[type], description: str | None = None, prog: str | None = None) -> None:
+    def __init__(
+        self,
+        classes: Sequence[type],
+        description: str | None = None,
+        prog: str | None = None,
+        common: Collection[str] | None = None,
+    ) -> None:
         usage = "%(prog)s [FLAGS.yaml or FLAGS.json] [--FLAG VALUE ...]"
-        super().__init__(prog=prog, description=description, usage=usage)
+        super().__init__(prog=prog, description=description, usage=usage, formatter_class=FlagHelp, add_help=False)
         self.dataclass_types = list(classes)  # type: ignore
         self._file: Path | None = None
         self._in_file: set[str] = set()
         self._hints = {name: hint for one in classes for name, hint in get_type_hints(one).items()}
+        shown = "the most used flags" if common is not None else "all flags"
+        self.add_argument("-h", "--help", action=_Help, nargs=0, const=common, default=SUPPRESS, help=f"show {shown}")
+        if common is not None:
+            self.add_argument(
+                "--help_all", "--help-all", action=_Help, nargs=0, default=SUPPRESS, help="show all flags"
+            )
         declared = [(_owner(one, entry.name), entry) for one in classes for entry in fields(one) if entry.init]
         groups = {owner: None for owner, _ in declared if owner is not TrainingArguments}
         titles = {owner: vars(owner).get("help_title", owner.__name__) for owner in groups}
@@ -86,6 +120,24 @@ class FlagParser(HfArgumentParser):
         for owner, entry in declared:
             entry.type = self._hints[entry.name]
             self._parse_dataclass_field(added[owner], entry)
+
+    def show_help(self, names: Collection[str] | None) -> NoReturn:
+        """
+        Shows flags and ends the script.
+
+        Args:
+            names (`Collection[str]`, *optional*): The fields to show. Defaults to all.
+        """
+        hidden = [action for action in self._actions if names is not None and action.dest not in names]
+        for action in hidden:
+            action.help = SUPPRESS if not isinstance(action, _Help) else action.help
+        self._action_groups = [
+            group for group in self._action_groups if any(one.help != SUPPRESS for one in group._group_actions)
+        ]
+        if names is not None:
+            self.epilog = f"These are the most used of {len(self._actions)} flags. `{self.prog} --help_all` shows all."
+        self.print_help()
+        self.exit()
 
     def take_defaults_from(self, file: Path) -> None:
         """
@@ -124,24 +176,9 @@ class FlagParser(HfArgumentParser):
         found, _ = self.parse_known_args(words, absent)
         return self._in_file | {name for name, value in vars(found).items() if value is not self}
 
-    def refuse_unknown(self, words: Sequence[str]) -> None:
-        """
-        Ends the script if words of the command line are left over.
-
-        Raises:
-            SystemExit: After one line that names the first word, and the flag that may be meant.
-        """
-        if not words:
-            return
-        word = words[0].split("=")[0]
-        if not word.startswith("-"):
-            self.error(
-                f"unexpected {word!r}: write a flag's name before its value; a file of flags "
-                f"({', '.join(FILE_ENDINGS)}) comes first, and there is only one"
-            )
-        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        close = difflib.get_close_matches(word, flags, n=1)
-        self.error(f"unknown flag {word}" + (f": did you mean {close[0]}?" if close else "; --help lists all flags"))
+    def where_words_belong(self) -> str:
+        endings = ", ".join(FILE_ENDINGS)
+        return f"{super().where_words_belong()}; a file of flags ({endings}) comes first, and there is only one"
 
     def refuse_repeated_lists(self, words: Sequence[str]) -> None:
         """
@@ -156,17 +193,9 @@ class FlagParser(HfArgumentParser):
                 flag = action.option_strings[0]
                 self.error(f"{flag} occurs twice: write all its values behind one {flag}, with spaces between them")
 
-    def _check_value(self, action: Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            choices = list(map(str, action.choices))
-            close = difflib.get_close_matches(str(value).lower(), choices, n=1)
-            hint = f"did you mean {close[0]}? It is " if close else "pass "
-            raise ArgumentError(action, f"invalid choice: {value!r} ({hint}one of {', '.join(choices)})")
-
     def error(self, message: str) -> NoReturn:
-        """Ends the script with one line, instead of argparse's usage of several hundred."""
-        place = f"{self._file}: " if self._file is not None else ""
-        end_with_error(f"{place}{' '.join(message.split())}")
+        """Ends the script with one line, which names the file of flags that is being read."""
+        super().error(message if self._file is None else f"{self._file}: {message}")
 
     def _checked(self, action: Action, name: str, value: Any) -> Any:
         """A value of a file that no command line could write, if the flag's type allows it."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..settings.parser import OneLineParser
 from ..settings.user_errors import USER_ERROR_STATUS, USER_ERRORS, in_one_line
 from .definition_reader import read_definitions
 from .errors import require_package
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m hf_alpha
     Returns:
         `int`: The exit status: 0, 1 if a check found problems, or 2 for any other error.
     """
-    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
+    parser = OneLineParser(prog=prog, description=_DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser("check", help="read a task and its data: rows, labels, lengths, examples, problems")

@@ -38,6 +38,31 @@ def test_an_unknown_command_is_one_line(word, hint, capsys):
     assert capsys.readouterr() == ("", f"error: unknown command {word!r}: {hint}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("report out --export_mixture tlr", "invalid choice: 'tlr' (did you mean trl? It is one of trl, axolotl, "),
+        ("report out --export_mixture", "argument --export_mixture/--export-mixture: expected one argument"),
+        ("report", "the following arguments are required: folder"),
+        ("report out more", "unexpected 'more': write a flag's name before its value"),
+        ("demo --sed 3", "unknown flag --sed: did you mean --seed?"),
+        ("demo --seed x", "argument --seed: invalid int value: 'x'"),
+        ("demo --methods alphavill", "invalid choice: 'alphavill' (did you mean alphavil?"),
+        ("compare x.yaml --otput y", "unknown flag --otput: did you mean --output?"),
+        ("tasks chekc", "argument COMMAND: invalid choice: 'chekc' (did you mean check?"),
+        ("tasks check rte --data_dri x", "unknown flag --data_dri: did you mean --data_dir?"),
+    ],
+)
+def test_a_mistyped_command_line_is_one_line(words, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: ")
+    assert message in err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name, capsys):
     assert list(inspect.signature(import_module(COMMANDS[name][0]).main).parameters)[:2] == ["arguments", "prog"]

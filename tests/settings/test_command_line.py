@@ -7,8 +7,9 @@ from dataclasses import fields
 import pytest
 from transformers import TrainingArguments
 
+from hf_alphavil.cli import train
 from hf_alphavil.modeling.lora import LoraArguments
-from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments
+from hf_alphavil.script_arguments import COMMON_FLAGS, DriverArguments, DriverTrainingArguments
 from hf_alphavil.settings import MultitaskSettings
 from hf_alphavil.settings.command_line import parse_command_line
 
@@ -167,3 +168,20 @@ def test_help_is_grouped_with_ours_first(parse, capsys):
     assert all(f"  --{name}" in ours for name in own | {"target", "lora_r"})
     assert all(f"  --{entry.name}" in trainers for entry in fields(TrainingArguments))
     assert len(shown[: shown.index("options:")].splitlines()) < 12  # no usage of hundreds of lines
+
+
+def test_help_shows_the_most_used_flags_and_examples_as_they_are_written(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = {}
+    for word in ("--help", "--help_all"):
+        with pytest.raises(SystemExit) as end:
+            parse_command_line(CLASSES, train.__doc__, [word], "alphavil train", COMMON_FLAGS)
+        assert end.value.code == 0
+        shown[word] = capsys.readouterr().out
+        assert train.__doc__.strip() in shown[word]
+    flags = {word: re.findall(r"^  --(\w+)", text, flags=re.MULTILINE) for word, text in shown.items()}
+    assert sorted(flags["--help"]) == sorted({"help_all", *COMMON_FLAGS})
+    assert set(flags["--help"]) < set(flags["--help_all"])
+    assert len(flags["--help_all"]) > 200
+    assert len(shown["--help"].splitlines()) < 150
+    assert f"most used of {len(flags['--help_all']) + 1} flags" in shown["--help"]  # with `-h, --help`
