@@ -69,17 +69,9 @@ def make_problem(
     heads, rows_of = {target: workload.heads[target]}, {target: train}
 
     def add(name: str, source: str, shuffled: bool = False, of_task: Rows | None = None) -> None:
-        heads[name], rows_of[name] = workload.heads[source], of_task or sample(name, source, shuffled)
-
-    def sample(name: str, source: str, shuffled: bool) -> Rows:
         drawn = random.Random(f"{seed} {name} {source}")
-        of_task = [_scaled(row, source) for row in workload.rows[source]]
-        of_task = drawn.sample(of_task, min(auxiliary_rows, len(of_task)))
-        if not shuffled:
-            return of_task
-        labels = [row["labels"] for row in of_task]
-        drawn.shuffle(labels)
-        return [{**row, "labels": label} for row, label in zip(of_task, labels, strict=True)]
+        heads[name] = workload.heads[source]
+        rows_of[name] = of_task or sample_rows(workload, source, auxiliary_rows, drawn, shuffled)
 
     unrelated = "cola" if target != "cola" else "wnli"
     if suite == "natural":
@@ -96,6 +88,26 @@ def make_problem(
     else:
         raise ValueError(f"suite {suite!r}: pass natural, mixed or hostile")
     return Problem(heads, rows_of, test)
+
+
+def sample_rows(workload: Workload, task: str, count: int, drawn: random.Random, shuffled: bool = False) -> Rows:
+    """
+    Draws training rows of a task.
+
+    Args:
+        workload (`Workload`): Has the task.
+        task (`str`): The task.
+        count (`int`): Number of rows, at most.
+        drawn (`random.Random`): Draws the rows and permutes their labels.
+        shuffled (`bool`, *optional*, defaults to `False`): Whether to permute the labels.
+    """
+    rows = [_scaled(row, task) for row in workload.rows[task]]
+    rows = drawn.sample(rows, min(count, len(rows)))
+    if not shuffled:
+        return rows
+    labels = [row["labels"] for row in rows]
+    drawn.shuffle(labels)
+    return [{**row, "labels": label} for row, label in zip(rows, labels, strict=True)]
 
 
 def paper_problem(workload: Workload, target: str) -> Problem:

@@ -23,7 +23,7 @@ from workload import Workload
 
 DIGITS = 5
 #: What a result keeps of each epoch's history.
-KEPT = ("epoch", "task_weights", "alpha", "held_out_loss", "contribution", "total_contribution")
+KEPT = ("epoch", "task_weights", "alpha", "held_out_loss", "contribution", "total_contribution", "chosen_auxiliaries")
 
 # Accelerate searches all folders of packages for an optional one in every optimizer step.
 accelerate.utils.imports._is_package_available = cache(accelerate.utils.imports._is_package_available)
@@ -87,7 +87,7 @@ def train_and_test(
         steps = sum(-(-len(rows) // size) for rows in train.values())
         settings["max_steps"] = settings["num_train_epochs"] * steps
         train = {target: train[target]}
-    processing_class = arguments.pop("processing_class", None)
+    of_trainer = {name: arguments.pop(name, None) for name in ("processing_class", "callbacks")}
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     began = now()
@@ -100,8 +100,8 @@ def train_and_test(
                 disable_tqdm=True, logging_strategy="no", **arguments, **settings,
             ),
             train_dataset=train,
-            processing_class=processing_class,
             compute_metrics={target: SCORES.get(target, score_of)},
+            **of_trainer,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         trainer.train()
