@@ -4,9 +4,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 OLDEST := .venv-oldest
 OLDEST_TESTS := tests/test_trainer.py tests/checkpointing/test_resume.py tests/cli/test_command.py
+OLDEST_TESTS += tests/benchmarks/test_compare_report.py tests/data/test_content_hash.py tests/publishing/test_push.py
 OLDEST_TESTS += $(addprefix tests/modeling/test_,model.py peft.py saving.py)
-OLDEST_TESTS += $(addprefix tests/reporting/test_,card_and_push.py page.py plots.py)
-OLDEST_TESTS += $(addprefix tests/tasks/test_,hub.py task.py task_metrics.py tokenization.py)
+OLDEST_TESTS += $(addprefix tests/reporting/test_,card_of_run.py page.py plots.py verdicts.py)
+OLDEST_TESTS += $(addprefix tests/tasks/test_,hub.py reader_robustness.py task.py task_metrics.py tokenization.py)
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 

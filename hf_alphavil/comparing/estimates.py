@@ -40,6 +40,7 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
     if len(values) < 2:
         return _without_interval(values)
     mean, error = float(np.mean(values)), float(stats.sem(values))
+    # Not `stats.t.interval`, which is NaN if all values are equal.
     reach = error * float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1))
     return Estimate(mean, mean - reach, mean + reach, len(values))
 
@@ -56,10 +57,11 @@ def paired_estimate(scores: Sequence[float], baseline: Sequence[float]) -> Estim
     if len(differences) < 2:
         return _without_interval(differences.tolist())
     # The percentile method also works if all differences are equal, where BCa is undefined. Resampling differences
-    # resamples pairs. The seed is fixed, so that a table can be reproduced.
+    # resamples pairs. The seed is fixed, so that a table can be reproduced. SciPy before 1.15 has no `rng`.
     interval = stats.bootstrap(
-        (differences,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile", rng=0
-    ).confidence_interval
+        (differences,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
     return Estimate(float(differences.mean()), float(interval.low), float(interval.high), len(differences))
 
 

@@ -120,12 +120,14 @@ def _add_value(digest: Digest, value: Any) -> None:
         digest.update(value.tobytes())
     elif isinstance(value, (list, tuple)):
         digest.update(f"{len(value)}")
-        if all(isinstance(item, (int, float, str)) for item in value):
+        if all(type(item) in (int, float, str, bool) for item in value):
             digest.update(repr(value))
         else:
             for item in value:
                 _add_value(digest, item)
-    elif value is None or isinstance(value, (int, float, str, bytes, np.generic)):
+    elif isinstance(value, np.generic):  # before NumPy 2, its text lacks the type
+        digest.update(f"{value.dtype} {value.item()!r}")
+    elif value is None or isinstance(value, (int, float, str, bytes)):
         digest.update(repr(value))
     else:  # its text may hold an address
         digest.update(f"{type(value).__module__}.{type(value).__qualname__}")

@@ -45,6 +45,14 @@ def test_the_oldest_versions_are_the_lower_bounds():
             assert lowest == bound.release or name in NOT_THE_LOWEST, name
 
 
+def test_the_tests_with_the_oldest_versions_exist():
+    lines = re.findall(r"(?m)^OLDEST_TESTS \+?= (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    prefixed = re.compile(r"\$\(addprefix (\S+),([^)]+)\)")
+    paths = prefixed.sub(lambda found: " ".join(found[1] + name for name in found[2].split()), " ".join(lines)).split()
+    assert paths
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+
+
 def test_the_citation_and_the_changelog_name_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == hf_alphavil.__version__
