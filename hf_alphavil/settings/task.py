@@ -21,7 +21,7 @@ class TaskArguments:
         default=128,
         metadata={
             "help": "Maximum number of tokens per sequence; longer sequences are truncated. It has no effect on "
-            "datasets that you tokenized yourself.",
+            "datasets that you tokenized yourself; if all are such, a warning says so.",
             "aliases": ["--max_seq_length"],
         },
     )

@@ -197,7 +197,7 @@ def make_task_setup(
             for name, dataset in train_dataset.items()
             if METHODS[args.method].trains_on(name, target)
         }
-        warn_of_unused_settings(args)
+        warn_of_unused_settings(args, tokenizes=bool(tasks))
         for name in trained:
             for warning in label_warnings(tasks[name]) if name in tasks else ():
                 logger.warning("Task %r: %s.", name, warning)

@@ -55,15 +55,16 @@ def unread_settings(method: str) -> list[str]:
     ]
 
 
-def warn_of_unused_settings(args: MultitaskSettings) -> None:
+def warn_of_unused_settings(args: MultitaskSettings, tokenizes: bool) -> None:
     """
     Warns of settings that the user has given and that have no effect beside the others. Each is told once.
 
     Args:
         args (`MultitaskSettings`): The settings.
+        tokenizes (`bool`): Whether the run tokenises rows. It does not if the user has tokenised those of all tasks.
     """
     told: set[str] = set()
-    for what, names in _unread(args):
+    for what, names in [*_unread(args), *_unread_beside_rows(tokenizes)]:
         given = [name for name in names if name in args.given and name not in told]
         if given:
             settings = ", ".join(f"{name}={getattr(args, name)!r}" for name in given)
@@ -93,6 +94,11 @@ def _unread(args: MultitaskSettings) -> Iterator[tuple[str, Sequence[str]]]:
         yield f"The method {args.method!r} without task_weights has weights of 1 and does not read", _OF_STEPS
     if args.resolved_length_grouping == "off":
         yield "length_grouping='off' does not read", ["length_column_name"]
+
+
+def _unread_beside_rows(tokenizes: bool) -> Iterator[tuple[str, Sequence[str]]]:
+    if not tokenizes:
+        yield "A run whose rows you have all tokenised, to a length of your own, does not read", ["max_length"]
 
 
 def _unread_by_alpha(args: MultitaskSettings) -> Iterator[tuple[str, Sequence[str]]]:

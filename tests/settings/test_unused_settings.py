@@ -93,6 +93,7 @@ from support.toy_run import toy_trainer
         ({"target_phase": "last", "min_target_weight": 0.5, "normalize_task_weights": "all"}, ""),
         ({"length_grouping": "off", "length_column_name": "size"}, "length_column_name"),
         ({"length_grouping": "off"}, ""),
+        ({"max_length": 64}, "max_length"),  # the toy's rows are no texts
     ],
 )
 def test_settings_that_nothing_reads_are_told_once(tmp_path, caplog, settings, unread):

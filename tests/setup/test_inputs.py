@@ -92,6 +92,7 @@ def test_a_shorter_length_stays(tmp_path, caplog):
     trainer = trainer_of(tmp_path, add_lora(model_of("pair"), LoraArguments()), TASKS["pair"], max_length=POSITIONS)
     assert trainer.args.max_length == POSITIONS
     assert "positions" not in caplog.text
+    assert "no effect" not in caplog.text
 
 
 def test_a_model_that_is_made_later(tmp_path):
