@@ -44,8 +44,9 @@ compare-offline: $(INSTALLED)
 bench: $(INSTALLED)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/bench.py $(BENCH_OPTIONS) --jobs 2 --output out/bench
 
-# Python compiles what is imported: to compile all that is installed takes pip longer than the rest.
+# Python compiles what is imported, once if it may keep that: to compile all that is installed takes pip longer than the rest.
 INSTALL := -m pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
