@@ -21,8 +21,8 @@ COMMON_FLAGS = (
     "target", "task_config", "include_path", "data_dir", "model_name_or_path", "recipe", "max_train_samples",
     "max_eval_samples", "traceback", "auxiliary", "make_submission", "report_examples", "demo", "max_length",
     "method", "alphavil_preset", "method_kwargs", "use_peft", "output_dir", "per_device_train_batch_size",
-    "num_train_epochs", "learning_rate", "bf16", "report_to", "eval_strategy", "save_strategy", "push_to_hub", "hub_model_id", "seed", "use_cpu", "do_train",
-    "do_eval", "do_predict", "resume_from_checkpoint",
+    "num_train_epochs", "learning_rate", "bf16", "report_to", "eval_strategy", "save_strategy",
+    "push_to_hub", "hub_model_id", "seed", "use_cpu", "do_train", "do_eval", "do_predict", "resume_from_checkpoint",
 )  # fmt: skip
 
 
