@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..distributed.launch import start_missing_processes
+from ..files.hub_cache import say_retries_once
 from ..settings.command_line import parse_command_line
 from ..settings.user_errors import UserErrorsInOneLine
 
@@ -31,6 +32,7 @@ def read_flags(
         `tuple`: One instance per class, and a `set[str]`: the fields that are given.
     """
     start_missing_processes()
+    say_retries_once()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     parsed = parse_command_line(classes, description, arguments, prog, common)
     errors.traceback |= parsed[0].traceback

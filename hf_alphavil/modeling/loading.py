@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from transformers.utils import CONFIG_NAME
 from transformers.utils import logging as hf_logging
 
+from ..files.hub_cache import why_not_in_cache
 from .builder import required_encoder
 from .configuration import MultitaskConfig
 
@@ -89,7 +90,7 @@ def load_tokenizer(name_or_path: str | os.PathLike[str], revision: str | None = 
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
     except Exception as error:  # a faulty file raises a plain Exception
         place = "" if os.path.isdir(name_or_path) else " is not a folder here, and"
-        raise ValueError(f"{name_or_path}{place or ':'} its tokenizer cannot be loaded: {error}") from error
+        raise ValueError(f"{name_or_path}{place or ':'} its tokenizer cannot be loaded: {_reason(error)}") from error
     # transformers makes a tokenizer without words where the files are missing.
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)) + 2:
         raise ValueError(f"{name_or_path} has no tokenizer: add its files, such as tokenizer.json, to the encoder")
@@ -116,7 +117,7 @@ def load_config(name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
     try:
         return AutoConfig.from_pretrained(name_or_path, **kwargs)
     except Exception as error:  # a faulty file raises almost anything
-        raise ValueError(f"{name_or_path}: its configuration cannot be loaded: {error}") from error
+        raise ValueError(f"{name_or_path}: its configuration cannot be loaded: {_reason(error)}") from error
 
 
 def load_language_head(
@@ -154,6 +155,11 @@ def load_language_head(
         for name, value in head.items():
             if name in own:
                 own[name].copy_(value)
+
+
+def _reason(error: Exception) -> str:
+    why = why_not_in_cache(error)
+    return str(error) if why is None else f"{why}: pass the encoder's folder, or load it once with a network"
 
 
 def _check_folder(name_or_path: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files.hub_cache import say_retries_once
 from ..settings.parser import OneLineParser
 from ..settings.user_errors import USER_ERROR_STATUS, USER_ERRORS, in_one_line
 from .definition_reader import read_definitions
@@ -72,6 +73,7 @@ def _check(options: argparse.Namespace) -> int:
     from .check import TaskCheck
 
     datasets.disable_progress_bars()
+    say_retries_once()
     if Path(options.task).is_dir():
         definitions = list(own_definitions(options.task).values())
     elif options.task.endswith(YAML_SUFFIXES):

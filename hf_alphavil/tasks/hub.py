@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..files.hub_cache import why_not_in_cache
 from ..kinds import kind_of
 from .definition import TaskDefinition
 from .errors import DataError, Report, raise_error
@@ -65,9 +66,10 @@ def load_from_hub(
         loaded: Any = load_dataset(hub.path, hub.name, revision=revision, cache_dir=cache_dir, token=token)
     except Exception as error:  # whatever a dataset's files, archives and metadata make the libraries below raise
         cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+        reason = f"{why}." if (why := why_not_in_cache(error)) else f"{error}{cause}"
         advice = "Without a network, pass the folder of the official files as data_dir."
         raise DataError(
-            f"cannot be loaded from the Hub: {error}{cause}",
+            f"cannot be loaded from the Hub: {reason}",
             place,
             advice=advice if definition.benchmark is not None else None,
         ) from error

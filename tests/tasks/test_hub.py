@@ -40,7 +40,10 @@ def test_without_a_network(monkeypatch):
         raise ConnectionError("Couldn't reach the Hub")
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    with pytest.raises(DataError, match=r"aps/super_glue .cb.: cannot be loaded .*pass the folder .* as data_dir"):
+    with pytest.raises(
+        DataError,
+        match=r"aps/super_glue .cb.: cannot be loaded .* not in the cache .*pass the folder .* as data_dir",
+    ):
         load_tasks("cb")
 
 
