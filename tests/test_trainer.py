@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from hf_alphavil import MultitaskModel, MultitaskTrainer
-from hf_alphavil.run.progress import PlanProgressCallback
+from hf_alphavil.run.progress import PlanProgressCallback, alpha_progress
 from reference.straight_line import joint_counts, loss_of, seeded_permutation, sgd_step, take, task_gradient
 from support.modeling_helpers import checkpoint_activations
 from support.toy_run import (
@@ -262,6 +262,19 @@ def test_progress_bar_names_phase_and_alpha_step(tmp_path):
     trainer.train()
     assert shown[:2] == ["a 1/5", "a 2/5"]
     assert shown[-5:] == [f"α {step}/5" for step in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"alphavil_preset": "joint"}, "α 2"),
+        ({"alpha_optimizer": "lbfgs"}, "α 2"),
+        ({"alpha_tolerance": 0.1}, "α 2"),
+        ({"alpha_optimizer": "gradient_free"}, "α 2/5"),
+    ],
+)
+def test_the_last_alpha_step_is_shown_where_it_is_known(tmp_path, settings, shown):
+    assert alpha_progress(toy_args(tmp_path, **settings), 2) == shown
 
 
 # ---- What α is fitted on

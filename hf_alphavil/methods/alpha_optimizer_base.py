@@ -53,6 +53,9 @@ class AlphaOptimizer(ABC):
     #: Settings of α that have no effect with it.
     unread: ClassVar[tuple[str, ...]] = ()
 
+    #: Whether it may take fewer steps than it is given, whatever the settings are.
+    ends_early: ClassVar[bool] = False
+
     def __init__(self, steps: int) -> None:
         self.steps = steps
 

@@ -139,6 +139,7 @@ class LBFGS(AlphaOptimizer):
     """
 
     unread: ClassVar[tuple[str, ...]] = ("alpha_learning_rate", "alpha_batch_size", "alpha_tolerance")
+    ends_early = True
 
     def minimize(self, problem: AlphaProblem, seed: int, progress: Progress) -> AlphaTrajectory:
         from scipy.optimize import minimize

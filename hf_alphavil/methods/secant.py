@@ -49,6 +49,7 @@ class Secant(AlphaOptimizer):
 
     max_unknowns = 32
     unread: ClassVar[tuple[str, ...]] = ("alpha_batch_size", "alpha_tolerance")
+    ends_early = True
 
     #: The move that probes a value of α, in units of its start. In fits of a MiniLM encoder to 96 rows, −½ predicted
     #: the loss at random α in [0, 2] as well as −¼ and −1 or better, better than moves away from 0, and as well as the

@@ -13,7 +13,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from .multitask_callback import announce
 from .outcome import StepOutcome
-from .progress import PlanProgress, PlanProgressCallback
+from .progress import PlanProgress, PlanProgressCallback, alpha_progress
 from .runner import PlanRunner
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class PlanCallback(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self.current_run()
         if run.state.round_is_done:  # only in a run that resumes from a checkpoint that was saved during an α step
-            run.end_round(lambda step: self._show(f"α {step}/{args.alpha_steps}"))
+            run.end_round(lambda step: self._show(alpha_progress(args, step)))
         self._show(run.begin_step())
         state.task = state.phase = None
         if run.is_idle:
@@ -112,7 +112,7 @@ class PlanCallback(TrainerCallback):
 
     def _merge(self, merge: Callable[[Callable[[int], None]], StepOutcome], args: Any, control: Any) -> None:
         def progress(step: int) -> None:
-            self._show(f"α {step}/{args.alpha_steps}")
+            self._show(alpha_progress(args, step))
             if self.must_stop():
                 raise InterruptedMergeError
 

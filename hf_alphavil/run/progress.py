@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from transformers import ProgressCallback
 
+from ..methods.alpha_optimizers import ALPHA_OPTIMIZERS, alpha_optimizer_of
+from ..settings import MultitaskSettings
+
+
+def alpha_progress(args: MultitaskSettings, step: int) -> str:
+    """
+    What a progress bar shows of the α step: `α 4/10`, or `α 4` where it may end earlier.
+
+    Args:
+        args (`MultitaskSettings`): The settings.
+        step (`int`): The finished step on α, from 1.
+    """
+    ends_early = args.alpha_tolerance > 0 or ALPHA_OPTIMIZERS[alpha_optimizer_of(args)].ends_early
+    return f"α {step}" if ends_early else f"α {step}/{args.alpha_steps}"
+
 
 class PlanProgress:
     """What a progress bar of plans can do."""
@@ -13,7 +28,7 @@ class PlanProgress:
         Shows a short text beside the bar.
 
         Args:
-            text (`str`): For example `rte 3/16` or `α 4/10`.
+            text (`str`): For example `rte 3/16`, `α 4/10` or `α 4`.
         """
         raise NotImplementedError
 
