@@ -14,7 +14,7 @@ import yaml
 
 from .. import MultitaskTrainingArguments
 from ..demo.suite import DEMO_TASKS
-from ..methods import METHODS
+from ..methods import FORMER_METHODS, METHODS
 from ..tasks import available_tasks
 from .comparison import Comparison, Data, MethodEntry
 
@@ -163,6 +163,8 @@ def _method(given: Any) -> MethodEntry:
             f"methods: {given!r}: write a name, or a mapping with `method` and optionally `name` and `settings`"
         )
     _check_known("key of a method", given, ("name", "method", "settings"))
+    if given["method"] in FORMER_METHODS:
+        raise ValueError(f"methods: unknown {given['method']!r}: {FORMER_METHODS[given['method']]}")
     _check_choice("methods", given["method"], METHODS)
     entry = MethodEntry(given.get("name") or given["method"], given["method"], given.get("settings") or {})
     if not re.fullmatch(r"[\w.+-]+", str(entry.name)):

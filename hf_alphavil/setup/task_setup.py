@@ -188,6 +188,10 @@ def make_task_setup(
     given = list(train_dataset if train_dataset is not None else with_heads)
     args.target_task = target = check_target(args, given)
     evaluated = {name: TaskDataset(dataset, head_of(tasks, name)) for name, dataset in (eval_dataset or {}).items()}
+    if args.eval_auxiliaries and all(dataset.task == target for dataset in evaluated.values()):
+        logger.warning(
+            "A run without validation sets of auxiliaries does not read eval_auxiliaries=True, which has no effect."
+        )
     names = tuple(dict.fromkeys([*given, *evaluated, *tasks]))
     trained, meta_set = {}, None
     if train_dataset is not None:

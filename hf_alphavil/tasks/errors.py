@@ -25,6 +25,8 @@ class DataError(ValueError):
     def __init__(
         self, reason: str, file: str | Path | None = None, line: int | None = None, advice: str | None = None
     ) -> None:
+        if isinstance(file, Path) and ".." in file.parts:
+            file = file.resolve()
         self.reason, self.file, self.line, self.advice = reason, file, line, advice
         super().__init__(reason, file, line, advice)
 

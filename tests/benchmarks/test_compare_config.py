@@ -93,6 +93,7 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
         ({"seeds": [0, 0]}, "seeds: 0 occurs more than once"),
         ({"seeds": ["a"]}, "seeds: 'a' is not of type int: write one"),
         ({"methods": []}, "methods=[]: write a list of methods, or `all`"),
+        ({"methods": ["multitask", "dynamics"]}, "unknown 'dynamics': pass 'probed_mixture', as it is called now"),
         ({"methods": ["multitask", "alphaville"]}, "unknown 'alphaville' (did you mean 'alphavil'?); pass one of"),
         (
             {"methods": ["multitask", "multitask"]},

@@ -1,6 +1,7 @@
 """`Task`: its head, its defaults, its checks, and selections of its rows."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 from datasets import Dataset
@@ -102,6 +103,12 @@ def test_choices_that_are_not_lists_are_refused():
         Task("t", "multiple_choice", **settings, train=ROWS).tokenize("train", make_tokenizer())
     with pytest.raises(DataError, match="the train split has no column 'c'"):
         Task("t", "multiple_choice", **settings | {"choices_column": "c"}, train=ROWS)
+
+
+def test_an_error_names_the_path_of_a_file_without_detours(tmp_path):
+    (tmp_path / "below").mkdir()
+    assert str(DataError("is odd.", tmp_path / "below" / ".." / "f.tsv")) == f"{tmp_path.resolve() / 'f.tsv'}: is odd."
+    assert str(DataError("is odd.", Path("data/f.tsv"))) == "data/f.tsv: is odd."
 
 
 def test_data_error_survives_pickling():
