@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,8 +15,13 @@ from .methods.meta_rows import MAX_ACCEPTANCE_ROWS
 from .methods.ranking import Probes
 from .reporting.summary import align_columns
 from .reporting.verdicts import HELPED, HURT, Verdict, verdicts
+from .settings.checks import require
+from .settings.presets import PRESETS
+from .setup.unused_settings import unread_settings
 from .trainer import MultitaskTrainer
 from .training_args import MultitaskTrainingArguments
+
+logger = logging.getLogger(__name__)
 
 #: Rounds of probes, and in each of them steps of the target before the probes, and of every probe.
 ROUNDS, TARGET_STEPS, PROBE_STEPS = 4, 50, 25
@@ -31,7 +37,10 @@ SETTINGS: dict[str, Any] = {
     "save_strategy": "no",
     "eval_strategy": "no",
     "load_best_model_at_end": False,
+    "metric_for_best_model": None,
+    "greater_is_better": None,
     "eval_on_start": False,
+    "eval_auxiliaries": False,
     "push_to_hub": False,
     "enable_jit_checkpoint": False,
     "resume_from_checkpoint": None,
@@ -39,7 +48,25 @@ SETTINGS: dict[str, Any] = {
     "phase_group_size": None,
     "phase_optimizer_state": "reset",
     "max_auxiliaries_per_epoch": None,
+    "lr_scheduler_kwargs": None,
+    "alpha_objective": "loss",
+    "alpha_applies_to": "all",
+    "alpha_autocast": False,
 }
+#: Other training arguments that a ranking does not read, beside those that [`Probes`] do not read.
+UNREAD = (
+    "num_train_epochs", "max_phase_steps", "warmup_steps", "do_train", "do_eval", "do_predict",
+    # Probes start without optimizer states
+    "optimizer_state_device", "optimizer_state_dtype",
+    # Evaluations
+    "eval_steps", "eval_delay", "per_device_eval_batch_size", "prediction_loss_only",
+    "eval_do_concat_batches", "eval_use_gather_object", "eval_accumulation_steps", "include_for_metrics",
+    "batch_eval_metrics", "bf16_full_eval", "fp16_full_eval",
+    # Checkpoints and pushes
+    "save_only_model", "save_steps", "save_on_each_node", "save_total_limit", "ignore_data_skip",
+    "restore_callback_states_from_checkpoint", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy",
+    "hub_always_push", "hub_revision", "hub_export", "model_card_template",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,6 +119,11 @@ class AuxiliaryRanking:
         return found
 
 
+def unread_by_rankings() -> set[str]:
+    """The training arguments that a ranking does not read."""
+    return {*SETTINGS, *UNREAD, *unread_settings(Probes)} - {"alphavil_preset"}  # which sets alpha_holdout_fraction
+
+
 class ProbingTrainer(MultitaskTrainer):
     """Runs [`Probes`] instead of the method of the arguments."""
 
@@ -126,7 +158,8 @@ def rank_auxiliaries(
         model (`torch.nn.Module`): As in [`MultitaskTrainer`], with a head for the target and for every candidate.
         args (`MultitaskTrainingArguments`):
             For the target, batch, optimizer, learning rate and seed, held-out rows (`alpha_data`,
-            `alpha_holdout_fraction`), deltas and precision. The learning rate is constant, and nothing else is read.
+            `alpha_holdout_fraction`), deltas and precision. The learning rate is constant. A warning names settings
+            that are given and not read.
         target_steps (`int`, *optional*, defaults to 50): Steps of the target before every round of probes.
         probe_steps (`int`, *optional*, defaults to 25): Steps of every probe.
         rounds (`int`, *optional*, defaults to 4): Rounds of probes.
@@ -138,15 +171,27 @@ def rank_auxiliaries(
         `AuxiliaryRanking`: The candidates in order.
 
     Raises:
-        ValueError: If there is no candidate, a number of steps is not positive, or the target's probe diverges; and as
-            [`MultitaskTrainer`] does.
+        ValueError: If there is no candidate, a number of steps is not positive, the held-out rows have no labels to
+            read (`alpha_data="test"`), or the target's probe diverges; and as [`MultitaskTrainer`] does.
     """
     for name, count in (("target_steps", target_steps), ("probe_steps", probe_steps), ("rounds", rounds)):
         if type(count) is not int or count < 1:
             raise ValueError(f"{name}={count!r}: pass a positive whole number")
+    require(args, "alpha_data", args.alpha_data != "test", "rows whose labels may be read, such as 'train_holdout'")
     args = copy.copy(args)
+    names = unread_by_rankings()
+    unread = [
+        f"{name}={value!r}"
+        for name, value in args.given.items()
+        if name in names and SETTINGS.get(name, not value) != value
+    ]
+    if unread:
+        logger.warning("A ranking does not read %s, which has no effect.", ", ".join(unread))
+    args.forget(names)
     for name, value in {**SETTINGS, "num_train_epochs": rounds}.items():
         setattr(args, name, value)
+    if "alpha_holdout_fraction" not in args.given:  # the preset of another `method` may have set it
+        args.alpha_holdout_fraction = PRESETS[args.alphavil_preset]["alpha_holdout_fraction"]
     trainer = ProbingTrainer(model=model, args=args, target_steps=target_steps, probe_steps=probe_steps, **data)
     trainer.train()
     diverged = {task: Verdict(DIVERGED, float("nan"), None) for entry in trainer.history for task in entry["dropped"]}

@@ -21,8 +21,9 @@ COMMON_FLAGS = (
     "target", "task_config", "include_path", "data_dir", "model_name_or_path", "recipe", "max_train_samples",
     "max_eval_samples", "traceback", "auxiliary", "make_submission", "report_examples", "demo", "max_length",
     "method", "alphavil_preset", "method_kwargs", "use_peft", "output_dir", "per_device_train_batch_size",
-    "num_train_epochs", "learning_rate", "bf16", "report_to", "eval_strategy", "save_strategy",
-    "push_to_hub", "hub_model_id", "seed", "use_cpu", "do_train", "do_eval", "do_predict", "resume_from_checkpoint",
+    "num_train_epochs", "learning_rate", "bf16", "report_to", "eval_strategy", "save_strategy", "push_to_hub",
+    "hub_model_id", "seed", "use_cpu", "do_train", "do_eval", "do_predict", "resume_from_checkpoint",
+    "overwrite_output_dir",
 )  # fmt: skip
 
 
@@ -82,11 +83,12 @@ class DriverArguments(DataArguments):
 
     help_title: ClassVar[str] = "auxiliary tasks, predictions and report"
 
-    auxiliary: list[str] = field(
-        default_factory=lambda: ["paper"],
+    auxiliary: list[str] | None = field(
+        default=None,
         metadata={
             "help": "Auxiliary tasks: names, `paper` (the paper's setup for the target), `all` (every task in "
-            "--data_dir and of your own YAML files that can be trained) or `none`."
+            "--data_dir and of your own YAML files that can be trained) or `none`. Default: `paper` for a target of "
+            "GLUE or SuperGLUE; required for your own."
         },
     )
     diagnostics: list[str] = field(
@@ -110,6 +112,12 @@ class DriverArguments(DataArguments):
         metadata={
             "help": "How many of each task's first training rows report.html shows; 0 for private data. A run with "
             "--push_to_hub shows none."
+        },
+    )
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether to train anew in an --output_dir that holds a run. Its checkpoints are removed first."
         },
     )
     demo: bool = field(
@@ -179,6 +187,8 @@ def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora:
         raise ValueError(f"--model_revision is for the Hub, and {driver.model_name_or_path} is a folder: leave it out")
     if driver.recipe not in (AUTO, NO_RECIPE) and not args.trains:
         raise ValueError(f"--recipe {driver.recipe} says how to train: add --do_train, or leave it out")
+    if driver.overwrite_output_dir and args.resume_from_checkpoint is not None:
+        raise ValueError("--overwrite_output_dir contradicts --resume_from_checkpoint: leave one of them out")
     if not args.trains and args.resume_from_checkpoint is not None:
         raise ValueError(
             "--resume_from_checkpoint continues a training: add --do_train, or pass a trained model as "
@@ -198,16 +208,37 @@ def warn_of_unread_flags(driver: DriverArguments, args: DriverTrainingArguments)
     evaluates = args.do_eval or (args.do_train and args.eval_on_start)
     predicts = args.do_predict or driver.make_submission is not None
     fits_on = args.alpha_data if args.do_train and method.needs_meta_set else None
-    reads_none = driver.auxiliary != ["none"] and not method.trains_on("an auxiliary", "the target")
+    reads_none = driver.auxiliary not in (None, ["none"]) and not method.trains_on("an auxiliary", "the target")
+    no_examples = ("A run without --do_train", not args.do_train)
+    if args.do_train and args.push_to_hub:
+        no_examples = ("A run with --push_to_hub shows no rows of tasks and", driver.report_examples != 0)
     unread = {
         "max_train_samples": ("A run without --do_train", not args.do_train),
         "max_eval_samples": ("A run without --do_eval", not evaluates and fits_on != "validation"),
         "max_predict_samples": ("A run without --do_predict", not predicts and fits_on != "test"),
         "diagnostics": ("A run without --do_eval and --do_predict", not evaluates and not predicts),
         "auxiliary": (f"--method {args.method}", reads_none),
+        "overwrite_output_dir": ("A run without --do_train", not args.do_train),
+        "report_examples": no_examples,
         "data_revision": ("A run on the files of --data_dir", driver.data_dir is not None and not is_own),
     }
     for name in changed_fields(driver):
         what, is_unread = unread.get(name, ("", False))
         if is_unread:
             logger.warning("%s does not read --%s, which has no effect.", what, name)
+
+
+def warn_of_unread_hub_flags(args: DriverTrainingArguments) -> None:
+    """
+    Warns of flags of pushes and cards in a run of the script that makes none.
+
+    Args:
+        args (`DriverTrainingArguments`): The training arguments, after the script has chosen what to do.
+    """
+    if args.push_to_hub:
+        return
+    unread = [name for name in (*args.given, *(["hub_token"] if args.hub_token else [])) if name.startswith("hub_")]
+    if "model_card_template" in args.given and not args.do_train:
+        unread.append("model_card_template")
+    if unread:
+        logger.warning("A run without --push_to_hub does not read --%s, which has no effect.", ", --".join(unread))

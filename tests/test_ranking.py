@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from hf_alphavil.ranking import COST, DIVERGED, SAVED, AuxiliaryRanking
+from hf_alphavil.ranking import COST, DIVERGED, SAVED, AuxiliaryRanking, unread_by_rankings
 from hf_alphavil.reporting.verdicts import NO_EFFECT, Verdict
 from reference.straight_line import derive_seed, sgd_step, take, task_gradient
 from support.forking import fork_runs
@@ -92,6 +93,57 @@ def test_a_candidate_that_diverges_comes_last_and_a_target_that_does_is_an_error
     assert ranking.table().splitlines()[-1].split()[-1] == "-"
     with pytest.raises(ValueError, match=f"the probe of the target '{TARGET}' diverged: lower learning_rate"):
         rank_toy(tmp_path, poisoned=TARGET)
+
+
+#: What a ranking reads, or the trainer refuses.
+READ = {
+    "output_dir", "per_device_train_batch_size", "learning_rate", "optim", "optim_args", "weight_decay",
+    "adam_beta1", "adam_beta2", "adam_epsilon", "optim_target_modules", "gradient_accumulation_steps",
+    "average_tokens_across_devices", "max_grad_norm", "label_smoothing_factor", "bf16", "fp16", "tf32",
+    "activation_checkpointing", "activation_checkpointing_kwargs", "gradient_checkpointing",
+    "gradient_checkpointing_kwargs", "torch_compile", "torch_compile_backend", "torch_compile_mode",
+    "use_liger_kernel", "liger_kernel_config", "use_cache", "neftune_noise_alpha", "torch_empty_cache_steps",
+    "auto_find_batch_size", "logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node",
+    "logging_nan_inf_filter", "include_num_input_tokens_seen", "log_level", "log_level_replica", "disable_tqdm",
+    "report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
+    "full_determinism", "seed", "data_seed", "use_cpu", "accelerator_config", "parallelism_config",
+    "dataloader_drop_last", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",
+    "dataloader_prefetch_factor", "dataloader_multiprocessing_context", "dataloader_in_order",
+    "remove_unused_columns", "label_names", "train_sampling_strategy", "length_column_name",
+    "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend",
+    "ddp_timeout", "fsdp", "fsdp_config", "deepspeed", "debug", "skip_memory_metrics", "local_rank", "target_task",
+    "max_length", "regression_scale", "alphavil_preset", "length_grouping", "alpha_data", "alpha_holdout_fraction",
+    "per_device_meta_batch_size", "delta_device", "delta_dtype", "delta_fraction",
+}  # fmt: skip
+OTHERS = {
+    "method_kwargs": {}, "lr_scheduler_kwargs": {"a": 1}, "warmup_steps": 5, "do_predict": True, "eval_delay": 1,
+    "max_phase_steps": 1, "optimizer_state_dtype": "bfloat16", "joint_fraction": 0.5,
+    "alpha_objective": "metric", "alpha_applies_to": "encoder", "alpha_optimizer": "gradient_free",
+    "alpha_init": "0.5", "alpha_min": 0.5, "alpha_max": 0.7, "alpha_l2": 1.0, "alpha_batch_size": 3,
+    "alpha_acceptance": "held_out", "measure_contributions": False, "min_task_weight": 0.4, "task_weights": {"b": 2.0},
+    "rounds_per_epoch": 2, "target_phase": "last", "task_sampling": "uniform", "max_steps": 7,
+    "eval_auxiliaries": True, "prune_below": 0.5, "final_target_epochs": 1, "metric_for_best_model": "accuracy",
+    "save_steps": 3, "hub_model_id": "someone/model",
+}  # fmt: skip
+
+
+def test_settings_that_a_ranking_does_not_read_are_told_and_change_nothing(tmp_path, caplog):
+    expected, _, _ = rank_toy(tmp_path / "plain")
+    caplog.clear()
+    ranking, _, args = rank_toy(tmp_path / "others", **OTHERS)
+    assert ranking.to_dict() == expected.to_dict()
+    (told,) = [record.getMessage() for record in caplog.records if "no effect" in record.getMessage()]
+    assert all(f"{name}={value!r}" in told for name, value in OTHERS.items() if name != "method_kwargs")
+    assert args.given.keys() >= OTHERS.keys()  # the user's arguments stay
+    names = {entry.name for entry in fields(args)}
+    assert names - unread_by_rankings() == READ
+    assert not unread_by_rankings() - names
+    assert not unread_by_rankings() & READ
+
+
+def test_labels_of_test_rows_are_not_read(tmp_path):
+    with pytest.raises(ValueError, match="alpha_data='test': pass rows whose labels may be read"):
+        rank_toy(tmp_path, alpha_data="test", alpha_objective="entropy")
 
 
 def test_names_and_table():

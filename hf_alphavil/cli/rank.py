@@ -20,9 +20,16 @@ import torch
 from ..distributed.launch import end_process_group
 from ..files.atomic_file import atomic_write
 from ..modeling.lora import LoraArguments
-from ..ranking import PROBE_STEPS, ROUNDS, TARGET_STEPS, AuxiliaryRanking, rank_auxiliaries
-from ..script_arguments import DataArguments, DriverArguments, DriverTrainingArguments, check_together
+from ..ranking import PROBE_STEPS, ROUNDS, TARGET_STEPS, AuxiliaryRanking, rank_auxiliaries, unread_by_rankings
+from ..script_arguments import (
+    DataArguments,
+    DriverArguments,
+    DriverTrainingArguments,
+    check_together,
+    warn_of_unread_flags,
+)
 from ..settings.user_errors import UserErrorsInOneLine
+from .announcement import SayAtStart
 from .flags import read_flags
 from .train_model import load_run_model
 from .train_recipe import use_recipe
@@ -96,17 +103,17 @@ def _rank(
 ) -> AuxiliaryRanking:
     shared = {entry.name: getattr(ranked, entry.name) for entry in fields(DataArguments)}
     driver = DriverArguments(auxiliary=ranked.candidates, **shared)
-    args.do_train = True
+    args.do_train, args.do_eval, args.do_predict, args.method = True, False, False, "alphavil"
     if "output_dir" not in given:  # which the trainer makes; nothing is written there
         args.output_dir = str(Path(tempfile.gettempdir()) / "alphavil_rank")
     check_together(driver, args, lora)
-    use_recipe(driver, args, lora, given)
+    said = use_recipe(driver, args, lora, given, unread_by_rankings())
+    warn_of_unread_flags(driver, args)
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
     tasks = load_run_tasks(driver, args, str(driver.target))
     args.target_task = next(iter(tasks))
     if all(task.train is None for name, task in tasks.items() if name != args.target_task):
         raise ValueError(f"--candidates {' '.join(ranked.candidates)}: name tasks other than the target, or pass all")
     model, tokenizer = load_run_model(driver, args, lora, tasks)
-    return rank_auxiliaries(
-        model, args, ranked.target_steps, ranked.probe_steps, ranked.rounds, tasks=tasks, processing_class=tokenizer
-    )
+    steps = ranked.target_steps, ranked.probe_steps, ranked.rounds
+    return rank_auxiliaries(model, args, *steps, tasks=tasks, processing_class=tokenizer, callbacks=[SayAtStart(said)])

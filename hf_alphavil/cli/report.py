@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     )
     options = parser.parse_args(arguments)
     with UserErrorsInOneLine():
+        if options.no_examples and options.export_mixture is not None:
+            raise ValueError("--export_mixture writes no page: leave --no_examples out")
         files = read_run_files(options.folder)
         if options.export_mixture is None:
             print(f"wrote {write_page_of(files, options.folder, not options.no_examples)}")

@@ -17,6 +17,7 @@ from ..script_arguments import COMMON_FLAGS, DriverArguments, DriverTrainingArgu
 from ..settings.changed import changed_fields
 from ..settings.user_errors import UserErrorsInOneLine
 from .flags import read_flags
+from .train_folder import check_folder_is_free
 from .train_recipe import use_recipe
 from .train_run import run
 
@@ -37,14 +38,18 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         driver, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog, COMMON_FLAGS)
         check_together(driver, args, lora)
         check_can_write(args.output_dir)
+        if not driver.demo:
+            check_folder_is_free(driver, args)
         if driver.demo:
             from ..demo.run import DEMO_METHODS, run_demo  # with the code of its encoder's architecture
 
             run_demo(args, list(METHODS) if args.all_methods else list(dict.fromkeys([*DEMO_METHODS, args.method])))
             status = 0
         else:
-            use_recipe(driver, args, lora, given)
+            said = use_recipe(driver, args, lora, given)
+            if "output_dir" not in given:
+                said.append(f"results go to {args.output_dir}: pass --output_dir for another folder")
             args.script_settings = changed_fields(driver) | changed_fields(lora)
-            status = run(driver, args, lora)
+            status = run(driver, args, lora, said)
         end_process_group()
     return status

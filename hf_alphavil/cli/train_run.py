@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import torch
 
 from ..modeling.lora import LoraArguments, holds_adapters, holds_heads
 from ..reporting import format_summary_table, plot_task_weights
-from ..script_arguments import DriverArguments, DriverTrainingArguments, warn_of_unread_flags
+from ..script_arguments import DriverArguments, DriverTrainingArguments, warn_of_unread_flags, warn_of_unread_hub_flags
 from ..setup.datasets import tokenized_split
 from ..tasks import describe_submission, make_submission, write_submission
 from ..tasks.selection import predicted_tasks
 from ..trainer import MultitaskTrainer
+from .announcement import SayAtStart
+from .train_folder import RemoveCheckpoints
 from .train_model import load_run_model
 from .train_tasks import load_run_tasks
 
@@ -25,12 +28,22 @@ logger = logging.getLogger(__name__)
 STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
 
 
-def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments) -> int:
-    """Loads, trains, evaluates, predicts, exports and pushes; returns the script's exit status."""
+def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments, said: Sequence[str] = ()) -> int:
+    """
+    Loads, trains, evaluates, predicts, exports and pushes.
+
+    Args:
+        driver, args, lora: The arguments of the run.
+        said (`Sequence[str]`, *optional*): What to print when training starts, or at once if the run does not train.
+
+    Returns:
+        `int`: The script's exit status.
+    """
     assert driver.target is not None  # `check_together`
     if not args.is_told_what_to_do:
         args.do_train = args.do_eval = True
     warn_of_unread_flags(driver, args)
+    warn_of_unread_hub_flags(args)
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
     args.dataloader_pin_memory = args.dataloader_pin_memory and torch.accelerator.is_available()
 
@@ -56,10 +69,13 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
     model, tokenizer = load_run_model(driver, args, lora, tasks)
 
     # Training
-    trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer)
+    callbacks = [SayAtStart(said), *([RemoveCheckpoints()] if driver.overwrite_output_dir else [])]
+    trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer, callbacks=callbacks)
     test_sets = tokenized_split(predicted, "test", tokenizer, args)
     is_main = trainer.is_world_process_zero()
     output_dir = Path(str(args.output_dir))
+    if not args.do_train and is_main:
+        print(*said, sep="\n", end="\n" if said else "")
     if args.do_train:
         checkpoint = True if args.resume_from_checkpoint in ("true", "True") else args.resume_from_checkpoint
         metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
@@ -102,7 +118,7 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
         archive = output_dir / f"{driver.make_submission}.zip"
         origins = make_submission(driver.make_submission, files, archive, driver.data_dir)
         print(describe_submission(origins, archive))
-    if args.push_to_hub:
-        trainer.push_to_hub()
+    if args.push_to_hub and (pushed := trainer.push_to_hub()) is not None:  # None on other processes than the main
+        print(f"pushed to {pushed.repo_url}")
     trainer.accelerator.end_training()
     return 0

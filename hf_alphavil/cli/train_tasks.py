@@ -7,7 +7,7 @@ from ..script_arguments import DriverArguments, DriverTrainingArguments
 from ..tasks import Task, diagnostics, load_tasks
 from ..tasks.all_tasks import find_auxiliaries
 from ..tasks.registry import own_definitions
-from ..tasks.selection import check_roles, training_names, wants_all_tasks
+from ..tasks.selection import check_roles, default_auxiliaries, training_names, wants_all_tasks
 from ..tasks.task import SPLITS
 
 
@@ -15,14 +15,12 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
     """The target, the auxiliaries that the method trains on, and the sets that are scored with their heads."""
     include_path = [path for path in (driver.task_config, driver.include_path) if path is not None]
     own = own_definitions(include_path)
-    names = [name for name in training_names(target, driver.auxiliary) if METHODS[args.method].trains_on(name, target)]
+    method = METHODS[args.method]
+    trains_auxiliaries = method.trains_on("an auxiliary", target)
+    auxiliary = driver.auxiliary or default_auxiliaries(target, own, args.do_train and trains_auxiliaries)
+    names = [name for name in training_names(target, auxiliary) if method.trains_on(name, target)]
     check_roles(names, driver.diagnostics, own)
-    if target in own and driver.auxiliary == ["paper"] and len(names) > 1 and args.process_index == 0:
-        print(
-            f"auxiliary tasks of {target}: {', '.join(names[1:])}, those of the paper; name your own with "
-            "--auxiliary, or pass all or none"
-        )
-    if wants_all_tasks(driver.auxiliary) and METHODS[args.method].trains_on("an auxiliary", target):
+    if wants_all_tasks(auxiliary) and trains_auxiliaries:
         found = find_auxiliaries(names, own, driver.data_dir)
         names += found.taken
         if args.process_index == 0:

@@ -60,7 +60,7 @@ def run_demo_method(
     Returns:
         `tuple[float, list[dict]]`: The target's accuracy on its test rows, and the history.
     """
-    shared = {name: value for name, value in DEMO_SETTINGS.items() if name not in unread_settings(method)}
+    shared = {name: value for name, value in DEMO_SETTINGS.items() if name not in unread_settings(METHODS[method])}
     options = shared | {"report_to": []} | settings
     args = MultitaskTrainingArguments(output_dir=str(output_dir), target_task=DEMO_TARGET, method=method, **options)
     if method == "single":

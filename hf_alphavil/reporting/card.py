@@ -75,7 +75,7 @@ def settings_of(method: type[Method]) -> tuple[str, ...]:
     Args:
         method (`type[Method]`): The method.
     """
-    unread = unread_settings(method.name)
+    unread = unread_settings(method)
     return SETTINGS + tuple(name for name in MULTITASK_SETTINGS if name not in unread)
 
 

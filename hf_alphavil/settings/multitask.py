@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -101,6 +101,15 @@ class MultitaskSettings(
     def given(self) -> Mapping[str, Any]:
         """`Mapping[str, Any]`: The arguments that differ from the defaults, as the user passed them."""
         return self._given
+
+    def forget(self, names: Collection[str]) -> None:
+        """
+        Forgets that the user has given settings, which something else decides, and has said so.
+
+        Args:
+            names (`Collection[str]`): The settings.
+        """
+        self._given = {name: value for name, value in self._given.items() if name not in names}
 
     @property
     def resolved_data_seed(self) -> int:

@@ -24,7 +24,7 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter} | kwargs)
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]  # it is overloaded
         """As argparse's, but an unknown flag is an error of one line."""
         words = sys.argv[1:] if args is None else args
         known = tuple(_flags(self))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
-from ..methods import METHODS
+from ..methods import METHODS, Method
 from ..methods.alpha_optimizers import ALPHA_OPTIMIZERS, GradientDescent, alpha_optimizer_of
 from ..settings import MultitaskSettings
 from ..settings.alpha import AlphaArguments
@@ -33,25 +33,25 @@ _OF_FIT = (
 )  # fmt: skip
 
 
-def unread_settings(method: str) -> list[str]:
+def unread_settings(method: type[Method]) -> list[str]:
     """
     The multitask settings that a method does not read, whatever the others are.
 
     Args:
-        method (`str`): The method.
+        method (`type[Method]`): The method.
     """
     of_alpha = [entry.name for group in (AlphaArguments, WeightArguments) for entry in fields(group)]
     others = (*_OF_META_SET, *_OF_META_BATCHES, *_OF_STEPS, *_OF_START)
     unread = [name for name in of_alpha if name not in others]
     return [
-        *([] if METHODS[method].fits_alpha else (*unread, *_OF_PLANS)),
-        *([] if METHODS[method].weighs_steps else _OF_STEPS),
-        *([] if METHODS[method].starts_from_task_weights else _OF_START),
-        *([] if METHODS[method].needs_meta_set else _OF_META_SET),
-        *([] if METHODS[method].draws_meta_batches else _OF_META_BATCHES),
-        *([] if METHODS[method].forks else _OF_FORKS),
-        *([] if METHODS[method].separates_phases else _OF_STORED_STATES),
-        *([] if METHODS[method].mixes_by_sampling else _OF_MIXTURES),
+        *([] if method.fits_alpha else (*unread, *_OF_PLANS)),
+        *([] if method.weighs_steps else _OF_STEPS),
+        *([] if method.starts_from_task_weights else _OF_START),
+        *([] if method.needs_meta_set else _OF_META_SET),
+        *([] if method.draws_meta_batches else _OF_META_BATCHES),
+        *([] if method.forks else _OF_FORKS),
+        *([] if method.separates_phases else _OF_STORED_STATES),
+        *([] if method.mixes_by_sampling else _OF_MIXTURES),
     ]
 
 
@@ -75,7 +75,7 @@ def warn_of_unused_settings(args: MultitaskSettings, tokenizes: bool) -> None:
 def _unread(args: MultitaskSettings) -> Iterator[tuple[str, Sequence[str]]]:
     """The first words of each warning, and the settings that it is about."""
     method = METHODS[args.method]
-    yield f"The method {args.method!r} does not read", unread_settings(args.method)
+    yield f"The method {args.method!r} does not read", unread_settings(method)
     if method.fits_alpha:
         yield from _unread_by_alpha(args)
     if not args.bf16:

@@ -44,6 +44,28 @@ def training_names(target: str, auxiliary: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([target, *names]))
 
 
+def default_auxiliaries(target: str, own: Mapping[str, TaskDefinition], trains: bool) -> list[str]:
+    """
+    What `auxiliary` is where the user does not say it: the paper's setup, which only fits tasks of the benchmarks.
+
+    Args:
+        target (`str`): The target task.
+        own (`Mapping[str, TaskDefinition]`): The user's tasks by name.
+        trains (`bool`): Whether the run trains on auxiliaries.
+
+    Raises:
+        ValueError: If the run trains on auxiliaries and the target is a task of the user's.
+    """
+    if target not in own:
+        return ["paper"]
+    if trains:
+        raise ValueError(
+            f"which tasks should help {target}, a task of your own? Pass --auxiliary NAME ..., --auxiliary all (every "
+            "task in --data_dir and of your YAML files), or --method single to train it alone"
+        )
+    return ["none"]
+
+
 def wants_all_tasks(auxiliary: Iterable[str]) -> bool:
     """`bool`: Whether all tasks that can be found ([`find_auxiliaries`]) are wanted besides those that are named."""
     return any(word.lower() == "all" for word in auxiliary)

@@ -43,6 +43,7 @@ def test_an_unknown_command_is_one_line(word, hint, capsys):
     [
         ("report out --export_mixture tlr", "invalid choice: 'tlr' (did you mean trl? It is one of trl, axolotl, "),
         ("report out --export_mixture", "argument --export_mixture/--export-mixture: expected one argument"),
+        ("report out --export_mixture trl --no_examples", "--export_mixture writes no page: leave --no_examples out"),
         ("report", "the following arguments are required: folder"),
         ("report out more", "unexpected 'more': write a flag's name before its value"),
         ("demo --sed 3", "unknown flag --sed: did you mean --seed?"),

@@ -1,10 +1,5 @@
 """One run of the command line trains every task that has local official files."""
 
-import pytest
-
-from hf_alphavil.cli.train_tasks import load_run_tasks
-from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments
-from hf_alphavil.tasks.errors import DataError
 from support.driving import drive, read
 
 TASKS = ("wsc", "cola", "mrpc", "stsb", "rte", "wnli", "cb", "copa", "multirc")
@@ -40,15 +35,3 @@ def test_an_epoch_of_each(data_dir, small_encoder, tmp_path):
     (epoch,) = read(out / "alphavil_history.json")
     assert set(epoch["alpha"]) == set(TASKS)
     assert len((out / "predictions" / "WSC.jsonl").read_text().splitlines()) == 48
-
-
-def test_the_default_auxiliaries_of_an_own_target_are_said(tmp_path, capsys):
-    (tmp_path / "mood.csv").write_text("text,label\na,0\n")
-    (tmp_path / "mood.yaml").write_text(
-        f"kind: sequence_classification\ntext_columns: [text]\nfiles: {{splits: {{train: {tmp_path / 'mood.csv'}}}}}\n"
-    )
-    driver = DriverArguments(target="mood", task_config=str(tmp_path / "mood.yaml"), data_dir=str(tmp_path))
-    with pytest.raises(DataError):  # the folder has none of the paper's tasks
-        load_run_tasks(driver, DriverTrainingArguments(str(tmp_path / "out"), use_cpu=True), "mood")
-    said = "auxiliary tasks of mood: cb, copa, mrpc, rte, wnli, those of the paper; name your own with --auxiliary"
-    assert capsys.readouterr().out.startswith(said)

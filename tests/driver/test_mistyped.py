@@ -72,6 +72,8 @@ def command(**flags):
         (command(target="Mood"), "unknown task 'Mood'; .* Did you mean 'mood'"),
         (command(target="axb"), "axb is never trained, only evaluated with the head of rte or superglue_rte"),
         (command(auxiliary="ax"), "ax is never trained, only evaluated with the head of mnli: .* --diagnostics ax"),
+        (command(auxiliary=None), "which tasks should help mood, a task of your own. Pass --auxiliary NAME ..., "),
+        ([*command(resume_from_checkpoint="auto"), "--overwrite_output_dir"], "contradicts --resume_from_checkpoint"),
         (command(diagnostics="cb"), "--diagnostics cb: this task has a head of its own. Pass it as --auxiliary"),
         (command(diagnostics="mood"), "--diagnostics mood: this task has a head of its own"),
         (command(target_task="rte"), "--target_task rte contradicts --target mood: leave it out"),
@@ -97,6 +99,7 @@ def command(**flags):
         (command(task_config=""), "--task_config is empty: pass a value, or leave the flag out"),
         (command(data_dir=""), "--data_dir is empty: pass a value, or leave the flag out"),
         (command(target="rte", data_dir="mood.csv"), "mood.csv: is a file, not a folder."),
+        (command(metric_for_best_model="acuracy"), "gives no 'acuracy': pass one of .*. Did you mean 'accuracy'"),
         (command(max_train_samples=0), "max_train_samples=0: pass 1 or more"),
     ],
 )  # fmt: skip
@@ -130,6 +133,25 @@ def test_a_mistyped_file_of_flags(folder, refusal, name, content, message):
 
 
 # ---- Folders
+
+
+@pytest.mark.parametrize(
+    ("left", "message"),
+    [
+        (
+            "train_results.json",
+            "output_dir='out' holds a finished run (train_results.json): pass another --output_dir",
+        ),
+        ("checkpoint-12/x", "output_dir='out' holds a run that was stopped (checkpoint-12): pass --resume_from_check"),
+    ],
+)
+def test_a_folder_that_holds_a_run(folder, refusal, left, message):
+    (folder / "out" / left).parent.mkdir(parents=True)
+    (folder / "out" / left).touch()
+    told = refusal(*command())
+    assert told.startswith(message)
+    assert told.endswith("pass another --output_dir, or --overwrite_output_dir to train anew there")
+    assert (folder / "out" / left).exists()
 
 
 def in_the_way(folder):
@@ -298,7 +320,10 @@ def test_test_rows_are_read_only_where_a_run_needs_them(folder, refusal):
     [
         ("mood.csv", "the encoder mood.csv is a file: pass its folder"),
         ("", "--model_name_or_path is empty: pass a value, or leave the flag out"),
-        ("bert-base-uncased", "bert-base-uncased: its configuration cannot be loaded: "),
+        (
+            "bert-base-uncased",
+            "uncased: its configuration cannot be loaded: it is not in the cache .*HF_HUB_OFFLINE is set",
+        ),
         ("https://huggingface.co/bert-base-uncased", "the encoder's folder https:.* does not exist"),
     ],
 )

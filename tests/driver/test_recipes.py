@@ -47,14 +47,15 @@ def folder(monkeypatch, tmp_path):
 
 @pytest.fixture
 def settle(folder, monkeypatch, capsys):
-    """Runs the script until data would be loaded; returns the training arguments and what was printed."""
+    """Runs the script until data would be loaded; returns the training arguments and what training would say."""
 
     def settle(*words):
         taken = []
-        monkeypatch.setattr(train, "run", lambda driver, args, lora: taken.append(args) or 0)
+        monkeypatch.setattr(train, "run", lambda driver, args, lora, said: taken.append((args, said)) or 0)
         monkeypatch.setattr(sys, "argv", ["run_glue_avil.py", *words, "--use_cpu", "--output_dir", "out"])
         assert run_glue_avil.main() == 0
-        return taken[0], capsys.readouterr().out
+        assert capsys.readouterr().out == ""  # nothing is said before training starts
+        return taken[0][0], "\n".join(taken[0][1])
 
     return settle
 
@@ -90,7 +91,7 @@ def test_flags_win(settle, folder):
     args, said = settle("run.json", "--target", "rte", "--model_name_or_path", "roberta", "--max-grad-norm=1.0")
     given = {"num_train_epochs": 3, "weight_decay": 0.5, "max_grad_norm": 1.0}
     assert settings(args) == defaults() | written("rte", "roberta-base") | given
-    assert said.endswith("; your flags set num_train_epochs=3.0, weight_decay=0.5, max_grad_norm=1.0\n")
+    assert said.endswith("; your flags set num_train_epochs=3.0, weight_decay=0.5, max_grad_norm=1.0")
     assert all(said.count(f"{name}=") == 1 for name in given)
 
 
@@ -108,7 +109,7 @@ def test_without_a_recipe_the_defaults_are_printed(settle, words, wanted):
     assert settings(args) == defaults() | {"adam_beta2": 0.5}
     assert "recipe" not in args.script_settings
     pairs = ", ".join(f"{name}={value}" for name, value in settings(args).items() if name != "adam_beta2")
-    assert said == f"no recipe for {wanted}: the defaults are {pairs}\n"
+    assert said == f"no recipe for {wanted}: the defaults are {pairs}"
 
 
 @pytest.mark.parametrize("words", [["--recipe", "none"], ["--do_eval"]])
@@ -127,7 +128,7 @@ def test_a_multitask_model_is_known_by_its_encoder(settle, folder):
 def test_a_file_of_one_s_own(settle, words):
     args, said = settle("--target", "mood", "--model_name_or_path", "tiny", "--recipe", "mine.yaml", *words)
     assert settings(args) == defaults() | {"learning_rate": 3e-3, "num_train_epochs": 2}
-    assert said == "recipe mine.yaml/tiny for mood with tiny sets learning_rate=0.003, num_train_epochs=2.0\n"
+    assert said == "recipe mine.yaml/tiny for mood with tiny sets learning_rate=0.003, num_train_epochs=2.0"
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """A user's errors end the script with one line and status 2; the traceback is shown on request."""
 
+import logging
 import sys
 
 import pytest
 import torch
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+from transformers import TrainerState
 
 import run_glue_avil
+from hf_alphavil.cli.train_folder import RemoveCheckpoints
+from hf_alphavil.files.hub_cache import say_retries_once
 from hf_alphavil.script_arguments import DriverTrainingArguments
 from hf_alphavil.settings.user_errors import UserErrorsInOneLine, in_one_line
 from support.forking import fork
@@ -86,6 +90,39 @@ def test_an_error_of_one_process_names_its_rank(tmp_path):
     assert run.stderr.count("error: ") == run.stderr.count("error: rank 1: unknown task 'rtx'") == 1
     failure = ProcessFailure(local_rank=1, pid=1, exitcode=2, error_file=str(report))
     assert failure.message["message"].startswith("rank 1: unknown task 'rtx'")
+
+
+def test_retries_of_requests_are_one_line(capsys):
+    say_retries_once()
+    say_retries_once()
+    requests = logging.getLogger("huggingface_hub.utils._http")
+    handler = logging.StreamHandler(sys.stdout)
+    root, shown = logging.getLogger(), logging.getLogger("huggingface_hub")
+    root.addHandler(handler)
+    shown.addHandler(handler)
+    try:
+        url = "https://huggingface.co/x"
+        for number in range(1, 6):
+            requests.warning("'[Errno -2] Name or service not known' thrown while requesting HEAD " + url)
+            requests.warning(f"Retrying in {number}s [Retry {number}/5].")
+        requests.warning("something else")
+    finally:
+        root.removeHandler(handler)
+        shown.removeHandler(handler)
+    assert capsys.readouterr().out.splitlines() == [
+        "'[Errno -2] Name or service not known': the Hub cannot be reached, trying again ...",
+        "something else",
+    ]
+
+
+def test_a_folder_to_overwrite_loses_its_checkpoints_when_training_starts(tmp_path):
+    args = DriverTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    for name in ("checkpoint-3", "checkpoint-12", "checkpoint-best", "plots"):
+        (tmp_path / name).mkdir()
+    RemoveCheckpoints().on_train_begin(args, TrainerState(is_world_process_zero=False), None)
+    assert len(list(tmp_path.iterdir())) == 4
+    RemoveCheckpoints().on_train_begin(args, TrainerState(is_world_process_zero=True), None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-best", "plots"]
 
 
 def test_a_long_message_is_one_line():

@@ -53,7 +53,8 @@ def trained(output_dir, **settings):
 
 def test_pipeline_runs_the_root_and_the_multitask_model_lies_beneath(hub, tmp_path):
     trainer = untrained(tmp_path / "run", target="names", hub_private_repo=True)
-    trainer.push_to_hub()
+    pushed = trainer.push_to_hub()
+    assert str(pushed.repo_url) == f"{hub.endpoint}/someone/model"  # what `alphavil train` prints
     assert hub.repositories["someone/model"].private
     card = ModelCard(hub.files("someone/model")["README.md"].decode())
     assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "token-classification")

@@ -5,7 +5,12 @@ import re
 import pytest
 import torch
 
-from hf_alphavil.script_arguments import DriverArguments, DriverTrainingArguments, warn_of_unread_flags
+from hf_alphavil.script_arguments import (
+    DriverArguments,
+    DriverTrainingArguments,
+    warn_of_unread_flags,
+    warn_of_unread_hub_flags,
+)
 from support.toy_run import toy_trainer
 
 
@@ -53,6 +58,7 @@ from support.toy_run import toy_trainer
         ),
         ({"method": "diw", "alpha_steps": 10, "alpha_batch_size": 8}, "alpha_batch_size"),
         ({"method": "hydalearn", "alpha_steps": 10, "alpha_batch_size": 8}, "weight_applies_to"),
+        ({"eval_auxiliaries": True}, "eval_auxiliaries"),  # the toy has no other validation set than the target's
         ({"alpha_autocast": True}, "alpha_autocast"),
         ({"alpha_autocast": True, "bf16": True}, ""),
         ({"alpha_tolerance": 0.1, "alpha_optimizer": "lbfgs"}, "alpha_tolerance"),
@@ -180,6 +186,11 @@ def test_settings_that_nothing_reads_change_nothing(tmp_path, caplog, settings, 
         ({"data_dir": "data", "data_revision": "main"}, {}, "data_revision"),
         ({"data_dir": "data", "data_revision": "main", "task_config": "tasks.yaml"}, {}, ""),
         ({"data_revision": "main"}, {}, ""),
+        ({"report_examples": 5}, {}, ""),
+        ({"report_examples": 5}, {"do_train": False}, "report_examples"),
+        ({"report_examples": 5}, {"push_to_hub": True}, "report_examples"),
+        ({"report_examples": 0}, {"push_to_hub": True}, ""),
+        ({"overwrite_output_dir": True}, {"do_train": False}, "overwrite_output_dir"),
     ],
 )
 def test_flags_of_the_script_that_a_run_does_not_read_are_told(tmp_path, caplog, flags, settings, unread):
@@ -189,3 +200,22 @@ def test_flags_of_the_script_that_a_run_does_not_read_are_told(tmp_path, caplog,
     )
     told = [record.getMessage() for record in caplog.records if "which has no effect" in record.getMessage()]
     assert [re.search(r"does not read --(\w+), which has no effect\.$", text)[1] for text in told] == unread.split()
+
+
+@pytest.mark.parametrize(
+    ("settings", "unread"),
+    [
+        ({}, []),
+        ({"hub_export": "multitask", "hub_model_id": "a/b"}, ["hub_model_id", "hub_export"]),
+        ({"hub_export": "multitask", "push_to_hub": True}, []),
+        ({"hub_token": "hf_secret"}, ["hub_token"]),
+        ({"model_card_template": __file__}, []),
+        ({"model_card_template": __file__, "do_train": False}, ["model_card_template"]),
+        ({"model_card_template": __file__, "do_train": False, "push_to_hub": True}, []),
+    ],
+)
+def test_flags_of_the_hub_in_a_run_that_pushes_nothing_are_told(tmp_path, caplog, settings, unread):
+    warn_of_unread_hub_flags(DriverTrainingArguments(str(tmp_path), **{"do_train": True, "use_cpu": True} | settings))
+    told = [record.getMessage() for record in caplog.records if "which has no effect" in record.getMessage()]
+    assert re.findall(r"--(\w+)[,.]? ?", " ".join(told).replace("A run without --push_to_hub", "")) == unread
+    assert "hf_secret" not in caplog.text

@@ -1,0 +1,48 @@
+"""The output folder of a run of the script: a finished or stopped run in it is not overwritten by mistake."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from ..checkpointing.folder import checkpoints
+from ..script_arguments import DriverArguments, DriverTrainingArguments
+
+#: What `alphavil train` writes when training has ended.
+FINISHED = "train_results.json"
+
+
+def check_folder_is_free(driver: DriverArguments, args: DriverTrainingArguments) -> None:
+    """
+    Refuses to train anew in a folder that holds a run.
+
+    Args:
+        driver (`DriverArguments`): For `overwrite_output_dir`.
+        args (`DriverTrainingArguments`): The training arguments.
+
+    Raises:
+        ValueError: If the folder holds a run, and the user has not said what should become of it.
+    """
+    if not args.trains or args.resume_from_checkpoint is not None or driver.overwrite_output_dir:
+        return
+    folder = Path(str(args.output_dir))
+    instead = "pass another --output_dir, or --overwrite_output_dir to train anew there"
+    if (folder / FINISHED).is_file():
+        raise ValueError(f"output_dir={str(folder)!r} holds a finished run ({FINISHED}): {instead}")
+    if found := checkpoints(folder):
+        raise ValueError(
+            f"output_dir={str(folder)!r} holds a run that was stopped ({found[0].name}): pass "
+            f"--resume_from_checkpoint auto to go on with it, {instead}"
+        )
+
+
+class RemoveCheckpoints(TrainerCallback):
+    """Removes the checkpoints of an earlier run when training starts: a later resume would go on from them."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            for folder in checkpoints(args.output_dir):
+                shutil.rmtree(folder)
