@@ -1,4 +1,8 @@
-"""A lock on a run's output folder, so that two runs never write to one folder at the same time."""
+"""
+A lock on a run's output folder, so that two runs never write to one folder at the same time.
+
+By hand: the locks of `filelock` stay with the forked workers of data loaders after a kill, and name no owner.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Reads and checks the YAML file of a comparison."""
+"""
+Reads and checks the YAML file of a comparison.
+
+The checks are by hand: most are of names that `METHODS`, the tasks and the training arguments know.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .. import MultitaskTrainingArguments
 from ..demo.suite import DEMO_TASKS
+from ..files.regular_file import read_regular_file
+from ..files.yaml_nodes import MAX_BYTES, compose, construct
 from ..methods import FORMER_METHODS, METHODS
+from ..settings.flags_file import FlagLoader
 from ..tasks import available_tasks
 from .comparison import Comparison, Data, MethodEntry
 
@@ -46,13 +51,10 @@ def read_comparison(path: Path, data_dir: str | None = None, model_name_or_path:
         `Comparison`: The comparison. The settings of every run are valid training arguments.
 
     Raises:
-        ValueError: For any mistake. The message contains the file, the key and what to write instead.
+        ValueError: For any mistake. The message contains the file, the key or the line, and what to write instead.
     """
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    try:
+        given = construct(*compose(read_regular_file(path, MAX_BYTES).decode("utf-8-sig"), FlagLoader))
         return _comparison(given, path.parent, data_dir, model_name_or_path)
     except (ValueError, ImportError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -188,7 +190,7 @@ def _check_settings(settings: Any, fixed: Collection[str], place: str) -> None:
             raise ValueError(f"{place}: the comparison sets {name}, equally for all methods: leave it out")
         _check_known("training argument", [name], defaults, place)
         if isinstance(defaults[name], float) and isinstance(value, str):
-            raise ValueError(f"{place}: {name}={value!r} is text to YAML: write a number with a point, such as 1.0e-4")
+            raise ValueError(f"{place}: {name}={value!r} is text: write a number, without quotes")
 
 
 def _check_values(entry: MethodEntry, settings: Mapping[str, Any]) -> None:

@@ -36,7 +36,11 @@ from .versions import versions
 
 
 class BestModel(TrainerCallback):
-    """Keeps the weights with the best score on the selection slice. Ties go to the earliest."""
+    """
+    Keeps the weights with the best score on the selection slice. Ties go to the earliest.
+
+    Trainer's `load_best_model_at_end` would write a checkpoint after every epoch.
+    """
 
     def __init__(self) -> None:
         self.scores: list[float] = []

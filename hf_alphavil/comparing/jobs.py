@@ -1,4 +1,8 @@
-"""Runs several processes at a time, each with its own log. None outlives its parent."""
+"""
+Runs several processes at a time, each with its own log. None outlives its parent.
+
+By hand: `concurrent.futures` waits for running processes when it is interrupted, and cannot end them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds out whole groups of rows."""
+"""Holds out whole groups of rows. By hand: scikit-learn draws a share of the groups, not of the rows."""
 
 from __future__ import annotations
 

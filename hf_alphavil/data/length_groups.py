@@ -1,4 +1,8 @@
-"""Optimizer steps with rows of similar length, which need little padding."""
+"""
+Optimizer steps with rows of similar length, which need little padding.
+
+By hand: transformers' `LengthGroupedSampler` orders one dataset, not the steps of a task within a plan of phases.
+"""
 
 from __future__ import annotations
 

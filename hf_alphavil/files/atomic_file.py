@@ -1,4 +1,8 @@
-"""Writes files atomically."""
+"""
+Writes files atomically.
+
+By hand: fsspec's transactions write to the system's temporary folder, from which a move may be a copy.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Hashes of content, equal on every machine."""
+"""
+Hashes of content, equal on every machine.
+
+By hand: the `Hasher` of `datasets` hashes pickles, which differ between versions of Python and of libraries.
+"""
 
 from __future__ import annotations
 

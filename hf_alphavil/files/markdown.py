@@ -1,4 +1,8 @@
-"""Markdown tables for model cards, pages and reports."""
+"""
+Markdown tables for model cards, pages and reports.
+
+By hand, in one line: `tabulate`, which pandas' `to_markdown` needs too, would be one more dependency.
+"""
 
 from __future__ import annotations
 

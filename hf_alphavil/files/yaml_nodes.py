@@ -1,4 +1,8 @@
-"""Composes YAML into nodes, with bounds on what a small file may unfold into."""
+"""
+Composes YAML into nodes, with bounds on what a small file may unfold into.
+
+A layer over PyYAML, whose loaders keep no lines, take a key twice, and unfold aliases without a bound.
+"""
 
 from __future__ import annotations
 

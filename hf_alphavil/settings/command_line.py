@@ -1,4 +1,9 @@
-"""The command line of a script: flags in groups, after a YAML or JSON file of flags or without one."""
+"""
+The command line of a script: flags in groups, after a YAML or JSON file of flags or without one.
+
+A layer over `HfArgumentParser`, for which the fields of `TrainingArguments` are declared. Its own `parse_yaml_file`
+takes no flags beside the file; jsonargparse would be a dependency that reads these declarations in its own way.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ..files.json_file import distinct_keys
 from ..files.regular_file import read_regular_file
 from ..files.yaml_nodes import MAX_BYTES, BoundedLoader, YamlError, compose, construct, line_of, misreading
 
@@ -88,7 +89,7 @@ def _check_words(loader: BoundedLoader, node: yaml.Node, is_key: bool = False) -
 
 
 def _read_json(text: str) -> dict[str, Any] | None:
-    flags = json.loads(text, object_pairs_hook=_distinct)
+    flags = json.loads(text, object_pairs_hook=distinct_keys)
     if not isinstance(flags, dict):
         return None
     return {name: _json_value(value) for name, value in flags.items()}
@@ -98,11 +99,3 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, list) and not any(isinstance(item, (list, dict)) for item in value):
         return [_json_value(item) for item in value]
     return value if value is None or isinstance(value, (str, list, dict)) else json.dumps(value)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the key {name!r} occurs twice.")
-    return dict(pairs)

@@ -1,4 +1,8 @@
-"""The files of tokenised rows that runs share. Each has a record of its content, without which it is not read."""
+"""
+The files of tokenised rows that runs share. Each has a record of its content, without which it is not read.
+
+By hand on top of `Dataset.map`, whose own cache does not notice a damaged file.
+"""
 
 from __future__ import annotations
 

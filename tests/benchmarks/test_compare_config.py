@@ -109,8 +109,8 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
             "unknown training argument 'learning_rat' (did you mean 'learning_rate'?)",
         ),
         (
-            {"settings": {"learning_rate": "1e-4"}},
-            "'1e-4' is text to YAML: write a number with a point, such as 1.0e-4",
+            {"settings": {"learning_rate": "1e-4 "}},
+            "'1e-4 ' is text: write a number, without quotes",
         ),
         (
             {"settings": {"alpha_steps": -1}},
@@ -159,7 +159,12 @@ def test_files_that_are_not_a_comparison(tmp_path, capsys):
     assert main(["no_such", "--output", "out"]) == 2
     assert capsys.readouterr().err == "error: no_such: no such file: pass a YAML file\n"
     path = tmp_path / "config.yaml"
-    for text, message in (("a: [", "not YAML"), ("[1]", "not a mapping")):
+    faults = (
+        ("a: [", r"config\.yaml: line 1: is not YAML"),
+        ("seeds: [1]\nseeds: [2]", r"config\.yaml: line 2: the key 'seeds' occurs twice"),
+        ("[1]", "not a mapping"),
+    )
+    for text, message in faults:
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             read_comparison(path)

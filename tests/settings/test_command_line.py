@@ -134,7 +134,7 @@ def test_a_wrong_flag_or_value_ends_in_a_line(parse, capsys, words, content, mes
         ("x.yaml", "- target", "x.yaml is not a mapping from flags to values: write one `flag: value` per line"),
         ("x.json", "[]", "x.json is not a mapping from flags to values"),
         ("x.yaml", "seed: 1\nseed: 2", "x.yaml, line 2: the key 'seed' occurs twice."),
-        ("x.json", '{"seed": 1, "seed": 2}', "x.json: the key 'seed' occurs twice."),
+        ("x.json", '{"seed": 1, "seed": 2}', "x.json: the key 'seed' occurs twice"),
         ("x.yaml", "a: b: c", "x.yaml, line 1: is not YAML"),
         ("x.yaml", "seed: !!python/object/apply:os.getpid []", "x.yaml, line 1: is not YAML"),
         (

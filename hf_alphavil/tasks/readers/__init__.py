@@ -1,5 +1,7 @@
 """
-Readers of data files, one per format.
+Readers of data files, one per format, on the modules `csv` and `json` and on pyarrow.
+
+By hand on top of them: `datasets.load_dataset` guesses types and does not say on which line of a file a faulty row is.
 
 A reader takes a file, the columns that the file must have, the column names of a file without a header line, and a
 function that is called with the error of every faulty row and raises it by default. It yields the rows as `(line,

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from ...files.json_file import distinct_keys
 from ..errors import DataError, Report, raise_error
-from .jsonl import distinct_keys, object_fault
+from .jsonl import object_fault
 from .lines import read_file_text
 
 BLANK = " \t\r\n"

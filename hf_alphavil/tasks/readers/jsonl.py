@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from ...files.json_file import distinct_keys
 from ..errors import DataError, Report, raise_error
 from .columns import missing_column
 from .lines import read_lines
@@ -77,21 +78,6 @@ def _is_whole(lines: list[str]) -> bool:
     except (ValueError, RecursionError):
         return False
     return len(whole) > 0 and all(isinstance(row, dict) for row in whole)
-
-
-def distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """
-    A JSON object's values by key, as a hook for `json.loads`, which would otherwise silently keep the last of two
-    values.
-
-    Raises:
-        ValueError: If a key occurs twice.
-    """
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
-    return values
 
 
 def object_fault(row: Any, columns: Collection[str], file: Path, line: int) -> DataError | None:
