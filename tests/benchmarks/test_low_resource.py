@@ -1,6 +1,7 @@
 """Low-resource problems: who may see which rows. Scores of their test sets."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from transformers import EvalPrediction
 
 from low_resource_data import TASKS, make_problem, paper_problem
 from low_resource_run import matthews_of, score_of
+from many_auxiliaries import make_many
 from workload import Workload
 
 AUXILIARY_ROWS, TEST_ROWS = 300, 2000
@@ -83,6 +85,23 @@ def test_shuffled_labels_are_a_permutation(workload):
     assert sorted(true) == sorted(given)
     agreement = sum(a == b for a, b in zip(true, given, strict=True)) / len(true)
     assert 0.4 < agreement < 0.6
+
+
+def test_two_of_many_auxiliaries_help(workload):
+    features = SimpleNamespace(workload=workload, inputs=lambda rows: rows)
+    few, many = (make_many(features, "mrpc", count, seed=0) for count in (4, 16))
+    assert list(few.train) == ["mrpc", "more_0", "more_1", "shuffled_0", "unrelated_0"]
+    assert list(few.heads) == list(few.train)
+    assert len(many.train) == 17
+    assert all(many.train[name] == rows for name, rows in few.train.items())
+    own = [
+        row for part in (*(many.train[name] for name in ("mrpc", "more_0", "more_1")), many.test) for row in ids(part)
+    ]
+    assert len(set(own)) == len(own)
+    assert {name for name, rows in many.train.items() if rows[0]["input_ids"][0] == TASKS.index("mrpc")} == set(
+        list(few.train)[:3]
+    )
+    assert ids(many.train["shuffled_0"]) != ids(many.train["shuffled_2"])
 
 
 def test_a_setup_of_the_paper_has_all_rows(workload):
