@@ -42,7 +42,7 @@ class Recipe:
     Training settings for one kind of encoder.
 
     Args:
-        name (`str`): File and name, such as `rte/roberta-base`.
+        name (`str`): File and name, such as `rte/roberta-base`, or `mine.yaml:roberta-base` of the user's file.
         encoder (`Mapping[str, Any]`): The values of `ENCODER_KEYS`.
         settings (`Mapping[str, float]`): Values by training argument.
         source (`YamlFile`): The file, for messages.
@@ -81,7 +81,9 @@ def read_recipes(file: Path, label: str | None = None) -> list[Recipe]:
 
     Args:
         file (`Path`): The YAML file.
-        label (`str`, *optional*): What the names of the recipes start with. Defaults to the path.
+        label (`str`, *optional*):
+            What the names of the recipes start with, before a slash. Defaults to the file's name and a colon, which
+            no path of a machine is part of.
 
     Returns:
         `list[Recipe]`: The recipes, each for another encoder.
@@ -92,7 +94,8 @@ def read_recipes(file: Path, label: str | None = None) -> list[Recipe]:
     source = YamlFile(file)
     recipes: list[Recipe] = []
     for key, content in source.content.items():
-        recipe = _read_recipe(source, str(key), content, label or str(file))
+        start = f"{label}/" if label else f"{file.name}:"
+        recipe = _read_recipe(source, str(key), content, f"{start}{key}")
         if twin := next((other for other in recipes if other.encoder == recipe.encoder), None):
             raise source.fault(f"{key!r} is for the encoder of {twin.key!r}: leave one of them out.", str(key))
         recipes.append(recipe)
@@ -160,7 +163,7 @@ def describe_recipe(recipe: Recipe | None, wanted: str, args: TrainingArguments,
     return f"recipe {recipe.name} for {wanted} sets {others}" + (f"; your flags set {own}" if own else "")
 
 
-def _read_recipe(source: YamlFile, key: str, content: Any, label: str) -> Recipe:
+def _read_recipe(source: YamlFile, key: str, content: Any, full_name: str) -> Recipe:
     what = f"the recipe {key!r}"
     if not isinstance(content, dict):
         raise source.fault(f"{what} is {content!r:.80}: write a mapping with 'encoder' and settings.", key)
@@ -175,7 +178,7 @@ def _read_recipe(source: YamlFile, key: str, content: Any, label: str) -> Recipe
             wanted = "a whole number" if kind is int else "text"
             raise source.fault(f"the encoder of {what} has {name}={value!r:.80}: write {wanted}.", *place, name)
     settings = {name: _number(source, value, key, name) for name, value in content.items() if name != "encoder"}
-    return Recipe(f"{label}/{key}", encoder, settings, source, key)
+    return Recipe(full_name, encoder, settings, source, key)
 
 
 def _check_keys(source: YamlFile, what: str, content: Mapping[str, Any], known: list[str], *place: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from transformers import TrainingArguments
 
 from .alpha import AlphaArguments
-from .changed import changed_fields
+from .changed import changed_fields, unchanged_fields
 from .checks import require
 from .hub import HubArguments
 from .method import MethodArguments
@@ -24,7 +24,7 @@ from .weights import WeightArguments
 #: What a run sets by itself if the user has not.
 SET_BY_A_RUN = (
     "ddp_find_unused_parameters", "average_tokens_across_devices", "dataloader_pin_memory", "metric_for_best_model",
-    "greater_is_better",
+    "greater_is_better", "do_train", "do_eval", "target_task",
 )  # fmt: skip
 
 
@@ -85,7 +85,8 @@ class MultitaskSettings(
 
         # Without a token, which `training_args.bin` would hold.
         names = [entry.name for entry in fields(self) if entry.name != "hub_token"]
-        self._given = {name: given[name] for name in names if name in given}
+        as_by_default = unchanged_fields(self)  # such as `debug`, where the command line's `[]` means its ""
+        self._given = {name: given[name] for name in names if name in given and name not in as_by_default}
         self._derived = {name: getattr(self, name) for name in names}
 
     def changed(self) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def test_a_multitask_model_is_known_by_its_encoder(settle, folder):
 def test_a_file_of_one_s_own(settle, words):
     args, said = settle("--target", "mood", "--model_name_or_path", "tiny", "--recipe", "mine.yaml", *words)
     assert settings(args) == defaults() | {"learning_rate": 3e-3, "num_train_epochs": 2}
-    assert said == "recipe mine.yaml/tiny for mood with tiny sets learning_rate=0.003, num_train_epochs=2.0"
+    assert said == "recipe mine.yaml:tiny for mood with tiny sets learning_rate=0.003, num_train_epochs=2.0"
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_a_run_records_its_recipe_and_resumes_with_it_alone(tmp_path, refusal, m
     words += ["--resume_from_checkpoint", "auto", "--recipe"]
     monkeypatch.setattr(sys, "argv", ["run_glue_avil.py", *map(str, words), str(tmp_path / "mine.yaml")])
     assert run_glue_avil.main() == 0
-    assert "mine.yaml/tiny for mood with" in capsys.readouterr().out
+    assert "mine.yaml:tiny for mood with" in capsys.readouterr().out
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    for name, value in {"recipe": "tiny", "learning_rate": 0.003, "num_train_epochs": 2}.items():
+    for name, value in {"recipe": "mine.yaml:tiny", "learning_rate": 0.003, "num_train_epochs": 2}.items():
         assert re.search(rf"\| `{name}` \| {value}(\.0)? \|", card)
     told = refusal(*words, tmp_path / "other.yaml")
     assert "the checkpoint was written with learning_rate=0.003, this run has 0.004" in told

@@ -30,6 +30,13 @@ def parse(monkeypatch, tmp_path):
     return parse
 
 
+def test_what_nobody_set_is_not_called_changed(parse):
+    _, args, _ = parse("--target", "rte", "--output_dir", "out", "--weight_decay", "0.5")
+    assert args.changed() == {"output_dir": "out", "weight_decay": 0.5}
+    _, args, _ = parse("--debug", "underflow_overflow", "--include_num_input_tokens_seen", "yes", "--do_train")
+    assert {"debug", "include_num_input_tokens_seen", "do_train"} <= args.changed().keys()
+
+
 CONTENTS = {
     "run.json": '{"learning_rate": 5e-05, "alpha_l2": "1e-5", "max_seq_length": 16, "run_name": "\\ud83d\\ude00"}',
     "tabs.json": '{\n\t"learning_rate": 5e-5,\n\t"alpha_l2": 1e-5,\n\t"max_length": 16, "run_name": "\U0001f600"}',
