@@ -12,6 +12,7 @@ import torch
 
 from ..modeling.lora import LoraArguments, holds_adapters, holds_heads
 from ..reporting import format_summary_table, plot_task_weights
+from ..reporting.card import scores_of
 from ..script_arguments import DriverArguments, DriverTrainingArguments, warn_of_unread_flags, warn_of_unread_hub_flags
 from ..setup.datasets import tokenized_split
 from ..tasks import describe_submission, make_submission, write_submission
@@ -113,7 +114,8 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
     if (args.do_train or args.do_eval) and is_main:
         metric = tasks[target].main_metric
         score = scores.get(f"eval_{target}_{metric}")
-        print(format_summary_table(target, f"validation {metric}", score, trainer.history, args.method))
+        scored = scores_of(trainer.task_setup, trainer.state.log_history) if args.do_eval else []
+        print(format_summary_table(target, f"validation {metric}", score, trainer.history, args.method, scored))
     if driver.make_submission and is_main:
         archive = output_dir / f"{driver.make_submission}.zip"
         origins = make_submission(driver.make_submission, files, archive, driver.data_dir)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.plan import TARGET_PHASE
+from ..kinds import kind_of
 from ..methods import METHODS, Method
 from ..methods.options import read_options
 from ..modeling import MultitaskModel, unwrap_peft
 from ..settings.changed import changed_fields
 from ..setup.unused_settings import unread_settings
+from ..tasks.majority import majority_scores
 from .cost import cost_of, machine_of, peak_memory
 from .facts import RunFacts, with_rows
 from .history import best_was_loaded
 from .local_paths import without_local_paths
-from .model_card import CardScore, CardTask, write_model_card
+from .model_card import CardTask, write_model_card
+from .scores import CardScore
 
 if TYPE_CHECKING:
     from ..settings import MultitaskSettings
@@ -107,6 +110,27 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str], best_step: 
     return list(scores.values())
 
 
+def scores_of(setup: TaskSetup, log_history: list[dict[str, Any]], best_step: int | None = None) -> list[CardScore]:
+    """
+    The last validation scores of every task, with numbers of rows and the scores of the most frequent labels.
+
+    Args:
+        setup (`TaskSetup`): The run's tasks.
+        log_history (`list[dict]`): `trainer.state.log_history`.
+        best_step (`int`, *optional*): As in [`last_scores`].
+    """
+    scores = last_scores(log_history, list(setup.names), best_step)
+    tasks = [_card_task(setup, name) for name in dict.fromkeys(score.task for score in scores)]
+    eval_rows = {name: len(rows) for name, rows in setup.eval_datasets.items()}
+    majority = {task.name: _majority_scores(setup, task) for task in tasks}
+    return [
+        replace(score, majority=majority[score.task].get(score.metric))
+        if score.rows is not None or not setup.has_own_metrics(score.task)
+        else score
+        for score in with_rows(scores, tasks, eval_rows)
+    ]
+
+
 def run_facts(
     args: MultitaskSettings,
     setup: TaskSetup,
@@ -139,21 +163,20 @@ def run_facts(
     changed_options = {f"method_kwargs.{name}": value for name, value in changed_fields(chosen).items()}
     # A run may end before its first epoch does.
     is_best = best_was_loaded(history) or bool(not history and args.load_best_model_at_end and best_step)
-    scores = last_scores(log_history, list(setup.names), best_step if is_best else None)
+    scores = scores_of(setup, log_history, best_step if is_best else None)
     changed = args.changed() | dict(args.script_settings)
     settings = {name: values[name] for name in settings_of(method)} | changed
     for listed in (settings, changed):
         listed.pop("method_kwargs", None)  # listed as options
     # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
     tasks = [_card_task(setup, name) for name in dict.fromkeys([*names, *(score.task for score in scores)])]
-    eval_rows = {name: len(rows) for name, rows in setup.eval_datasets.items()}
     cost = cost_of(log_history, peak_memory())
     return RunFacts(
         model_name=model_name or Path(str(args.output_dir)).resolve().name,
         target=target,
         method=args.method,
         tasks=tasks,
-        scores=with_rows(scores, tasks, eval_rows),
+        scores=scores,
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,
         meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
@@ -194,6 +217,17 @@ def _card_task(setup: TaskSetup, name: str) -> CardTask:
     problem_type = setup.tasks[name].problem_type if name in setup.tasks else None
     kind = setup.kinds.get(name, "sequence_classification")
     return CardTask(name, kind, setup.num_rows(name), problem_type=problem_type)
+
+
+def _majority_scores(setup: TaskSetup, task: CardTask) -> dict[str, float]:
+    rows, known = setup.eval_datasets.get(task.name), setup.tasks.get(task.name)
+    labels = rows.labels() if rows is not None and kind_of(task).has_one_class else None
+    ids = [label.item() if hasattr(label, "item") else label for label in labels or ()]
+    if not all(isinstance(label, int) for label in ids):
+        return {}
+    if known is None or setup.has_own_metrics(task.name):  # a share of rows alone has a known meaning
+        return majority_scores(ids, kind_of(task), ["accuracy"])
+    return majority_scores(ids, kind_of(task), known.metrics, known.labels)
 
 
 def pushes_target(args: MultitaskSettings, model: Any) -> bool:

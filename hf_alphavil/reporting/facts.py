@@ -11,7 +11,8 @@ from typing import Any
 
 from ..files.atomic_file import atomic_write
 from ..kinds import kind_of
-from .model_card import CardScore, CardTask
+from .model_card import CardTask
+from .scores import CardScore
 
 FACTS_FILE = "alphavil_run.json"
 

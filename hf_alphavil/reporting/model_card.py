@@ -16,6 +16,7 @@ from ..kinds import kind_of
 from .cosines import COSINES_IN_WORDS, cosines
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry
 from .local_paths import is_hub_id, without_local_paths
+from .scores import CardScore, no_better_in_words
 from .trust import alpha_data_in_words, score_in_words
 from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts
 
@@ -57,37 +58,6 @@ class CardTask:
     dataset: str | None = None
     config: str | None = None
     problem_type: str | None = None
-
-
-@dataclass(frozen=True)
-class CardScore:
-    """
-    A score that the card reports.
-
-    Args:
-        task (`str`): The task.
-        split (`str`): The split it was measured on: `"validation"` or `"test"`.
-        metric (`str`): The metric's id, such as `"accuracy"`.
-        value (`float`): The value, as a fraction, not a percentage.
-        rows (`int`, *optional*):
-            Number of rows, if the score is the share of them that is right. Only such a score has an interval.
-    """
-
-    task: str
-    split: str
-    metric: str
-    value: float
-    rows: int | None = None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """`tuple[float, float]`, *optional*: Wilson's 95 % interval of a share of rows."""
-        if not self.rows or not math.isfinite(self.value):
-            return None
-        from scipy import stats  # takes half a second to import
-
-        low, high = stats.binomtest(round(self.value * self.rows), self.rows).proportion_ci(method="wilson")
-        return float(low), float(high)
 
 
 def write_model_card(
@@ -190,6 +160,7 @@ def write_model_card(
     if plot is not None:
         remarks.append(f"![Task weights during training]({plot})")
     matrix = cosines(history)
+    no_better = f"**{words}**" if (words := no_better_in_words(scores, target)) else ""
     meta_set = None
     if alpha_data is not None:
         meta_set = alpha_data_in_words(alpha_data, target, meta_rows, meta_use, meta_rows_trained_in_the_end)
@@ -203,7 +174,7 @@ def write_model_card(
         template_path=str(template or TEMPLATE),
         model_name=model_name,
         introduction=_introduction(encoder, tasks, target, method),
-        tasks=_task_table(tasks, target, history, by_task),
+        tasks="\n\n".join(filter(None, [no_better, _task_table(tasks, target, history, by_task)])),
         remarks=remarks,
         results=_score_table(scores, target, alpha_data, meta_use, selected_on) if scores else None,
         cosines=f"{COSINES_IN_WORDS}\n\n{_cosine_table(matrix, target)}" if matrix else None,
@@ -300,17 +271,15 @@ def _score_table(
     scores: Sequence[CardScore], target: str, alpha_data: str | None, meta_use: str, selected_on: str | None
 ) -> str:
     rows, has_intervals = [], any(score.interval for score in scores)
+    has_majorities = any(score.majority is not None for score in scores)
     for score in scores:
         trust = score_in_words(score.split, score.task == target, alpha_data, selected_on, meta_use)
-        interval = [interval_in_words(score) or "–"] if has_intervals else []
-        rows.append([_cell(score.task), score.split, _cell(score.metric), f"{score.value:.4f}", *interval, trust])
-    columns = [INTERVAL_COLUMN] if has_intervals else []
+        interval = [score.interval_in_words or "–"] if has_intervals else []
+        majority = [score.majority_in_words or "–"] if has_majorities else []
+        value = f"{score.value:.4f}"
+        rows.append([_cell(score.task), score.split, _cell(score.metric), value, *interval, *majority, trust])
+    columns = [*([INTERVAL_COLUMN] if has_intervals else []), *(["majority class"] if has_majorities else [])]
     return markdown_table(["task", "split", "metric", "value", *columns, "remark"], rows)
-
-
-def interval_in_words(score: CardScore) -> str:
-    """`str`: The score's interval, such as `0.696 to 0.797`; empty if it has none."""
-    return "{:.3f} to {:.3f}".format(*score.interval) if score.interval else ""
 
 
 def _cosine_table(matrix: Mapping[str, Mapping[str, float]], target: str) -> str:

@@ -14,7 +14,7 @@ from .charts import make_charts
 from .facts import RunFacts
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
 from .local_paths import without_local_paths
-from .model_card import CardScore, interval_in_words
+from .scores import CardScore, no_better_in_words
 from .trust import score_in_words
 from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, Verdict, verdicts
 
@@ -89,6 +89,7 @@ def _contents(
         "facts": facts,
         "encoder": without_local_paths(facts.base_model),
         "verdicts": _verdict_rows(by_task, target),
+        "no_better": no_better_in_words(facts.scores, target),
         "summary": _summary(by_task, target),
         "scores": [_score_row(score, facts) for score in _target_first(facts.scores, target)],
         "epoch": _epoch_in_words(history),
@@ -144,7 +145,8 @@ def _score_row(score: CardScore, facts: RunFacts) -> dict[str, str]:
         "task": score.task,
         "metric": f"{score.split} {score.metric}",
         "value": f"{score.value:.4f}",
-        "interval": f"{interval_in_words(score)} ({score.rows} rows)" if score.interval else "",
+        "interval": f"{score.interval_in_words} ({score.rows} rows)" if score.interval else "",
+        "majority": score.majority_in_words,
         "remark": score_in_words(
             score.split, score.task == facts.target, facts.alpha_data, facts.selected_on, facts.meta_use
         ),

@@ -6,13 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
+from .scores import CardScore, no_better_in_words
 from .verdicts import Verdict, verdicts
 
 MISSING = "-"
 
 
 def format_summary_table(
-    target: str, score_name: str, score: float | None, history: Sequence[HistoryEntry], method: str
+    target: str,
+    score_name: str,
+    score: float | None,
+    history: Sequence[HistoryEntry],
+    method: str,
+    scores: Sequence[CardScore] = (),
 ) -> str:
     """
     Summarises a run: the target's score, then every task's verdict and contribution up to the kept model's epoch, and
@@ -26,6 +32,9 @@ def format_summary_table(
         score (`float`, *optional*): The target's score; `None` if it was not evaluated.
         history (`Sequence[dict]`): The history of the run; it may be empty.
         method (`str`): The training method.
+        scores (`Sequence[CardScore]`, *optional*):
+            The scores, for a line with those of the target's most frequent label, and another if the target's are no
+            better.
 
     Returns:
         `str`: The table, without a trailing line break. A missing α or weight is shown as `-`. If the kept model's
@@ -45,7 +54,7 @@ def format_summary_table(
         rows.append([name, *(_judged(by_task.get(task)) if by_task else []), *trained, *numbers])
     kept = f", kept epoch {last.get('epoch', 0)}" if best_was_loaded(history) else ""
     heading = f"{target}: {score_name} {_number(score, 4)}  (method {method}, epochs {len(history)}{kept})"
-    return f"{heading}\n\n{align_columns(rows)}"
+    return "\n".join([heading, *_majority_lines(scores, target), "", align_columns(rows)])
 
 
 def format_comparison_table(
@@ -92,6 +101,12 @@ def align_columns(rows: Sequence[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(aligned).rstrip())
     return "\n".join(lines)
+
+
+def _majority_lines(scores: Sequence[CardScore], target: str) -> list[str]:
+    known = [f"{s.metric} {s.majority_in_words}" for s in scores if s.task == target and s.majority is not None]
+    majority = [f"always answering the most frequent label: {', '.join(known)}"] if known else []
+    return [*majority, *filter(None, [no_better_in_words(scores, target)])]
 
 
 def _judged(verdict: Verdict | None) -> list[str]:

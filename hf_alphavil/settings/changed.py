@@ -34,7 +34,7 @@ def unchanged_fields(settings: Any) -> set[str]:
         `set[str]`: The fields.
     """
     values = {entry.name: (getattr(settings, entry.name), _default(entry)) for entry in fields(settings) if entry.init}
-    return {name for name, (value, default) in values.items() if value == default or value == [] and default == ""}
+    return {name for name, (value, default) in values.items() if value == default or (value == [] and default == "")}
 
 
 def _default(entry: Any) -> Any:

@@ -17,6 +17,7 @@ from .errors import DataError
 from .examples import answer, shorten, shown_texts
 from .label_warnings import MAX_LABELS, label_warnings
 from .loading import load_splits, make_task
+from .majority import majority_scores
 from .registry import BENCHMARK_NAMES
 from .task import SPLITS, Task
 
@@ -120,6 +121,10 @@ class TaskCheck:
             shown = [f"{label}: {count}" for label, count in counts.most_common(MAX_LABELS)]
             more = f", and {len(counts) - MAX_LABELS} more" if len(counts) > MAX_LABELS else ""
             lines.append(f"  labels   {', '.join(shown)}{more}")
+            if kind.has_one_class and split == "validation":
+                scores = majority_scores(rows[task.label_column][:], kind, task.metrics, task.labels)
+                listed = [f"{metric} {score:.4f}" for metric, score in scores.items()]
+                lines += [f"  always answering the most frequent label scores {', '.join(listed)}"] if listed else []
             if split != "test" and (absent := [label for label in task.labels or () if label not in counts]):
                 self.warnings.append(f"{split}: no row has the label {' or '.join(absent[:MAX_LABELS])}")
         elif kind.reads_labels and not kind.has_classes and split != "test":

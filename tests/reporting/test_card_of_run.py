@@ -1,14 +1,16 @@
 """The card of a run."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
 
 import hf_alphavil
 from hf_alphavil import MultitaskTrainer
-from support.toy_run import TARGET, accuracy, toy_args, toy_data, toy_model
+from support.toy_run import META_ROWS, TARGET, accuracy, toy_args, toy_data, toy_model
 
 
 @pytest.fixture
@@ -35,6 +37,11 @@ def test_card_of_a_run(trained):
     assert (card.data.model_name, result.metric_type, result.metric_value) == ("my-model", "accuracy", score)
     for task, weight in trained.history[-1]["task_weights"].items():
         assert f"{weight:.3f}" in card.text, task
+    majority = np.bincount([int(row["labels"]) for row in trained.eval_dataset[TARGET]]).max() / META_ROWS
+    assert re.search(rf"\| a \| validation \| accuracy \| {score:.4f} \| .* \| {majority:.4f} \|", card.text)
+    assert score < majority
+    (line,) = re.findall("## Tasks\n\n(.*)", card.text)
+    assert line.startswith("**Not better than the majority class: the target's validation accuracy is ")
     # α was fitted on the validation rows here. The card must state what that means.
     assert "optimistic" in card.text
     assert "| `weight_applies_to` | loss |" in card.text

@@ -257,11 +257,13 @@ def test_only_a_share_of_rows_has_an_interval(tmp_path):
     share = right / rows
     centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)) / (1 + z * z / rows)
-    score = CardScore("rte", "validation", "accuracy", share, rows)
+    score = CardScore("rte", "validation", "accuracy", share, rows, majority=0.7)
     assert score.interval == pytest.approx((centre - half, centre + half))
     words = f"{centre - half:.3f} to {centre + half:.3f} ({rows} rows)"
     page = Page(write_page(tmp_path, facts_of(["rte"], scores=[score]), HISTORY, []))
     assert words in page.sections["score"]
+    assert "0.7000" in page.sections["score"]
+    assert page.sections["verdicts"].startswith("\nWhich tasks helped\nNot clearly better than the majority class:")
     page = Page(write_page(tmp_path, facts_of(["rte"], scores=[replace(score, rows=None)]), HISTORY, []))
     assert "no interval" in page.sections["score"]
 

@@ -2,7 +2,7 @@
 
 import math
 
-from hf_alphavil.reporting import format_comparison_table, format_summary_table
+from hf_alphavil.reporting import CardScore, format_comparison_table, format_summary_table
 from support.example_run import HISTORY, WITHOUT_ALPHA
 
 
@@ -56,6 +56,26 @@ def test_summary_table_before_the_first_epoch():
     lines = format_summary_table("rte", "accuracy", math.nan, [], "single").splitlines()
     assert lines[0] == "rte: accuracy nan  (method single, epochs 0)"
     assert lines[-1] == "rte (target)      -       -"
+
+
+def test_a_score_no_better_than_the_majority_class_is_no_result():
+    def lines(*scores):
+        return format_summary_table("rte", "accuracy", 0.5, HISTORY, "alphavil", scores).splitlines()[1:3]
+
+    of = {"task": "rte", "split": "validation", "rows": 100}
+    majority = "always answering the most frequent label: accuracy 0.5300"
+    no_better = (
+        "better than the majority class: the target's validation accuracy is {} (95 % interval {}), and always "
+        "answering its most frequent label scores 0.5300."
+    )
+    worse = CardScore(metric="accuracy", value=0.5, majority=0.53, **of)
+    assert lines(worse) == [majority, "Not " + no_better.format("0.5000", "0.404 to 0.596")]
+    unclear = CardScore(metric="accuracy", value=0.6, majority=0.53, **of)
+    assert lines(unclear) == [majority, "Not clearly " + no_better.format("0.6000", "0.502 to 0.691")]
+    assert lines(CardScore(metric="accuracy", value=0.7, majority=0.53, **of)) == [majority, ""]
+    f1 = CardScore("rte", "validation", "f1", 0.75, majority=0.7)
+    assert lines(f1, CardScore("mrpc", "validation", "f1", 0.1, majority=0.7))[0].endswith(": f1 0.7000")
+    assert lines(CardScore("rte", "validation", "f1", 0.75))[0] == ""
 
 
 def test_comparison_table():

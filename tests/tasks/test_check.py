@@ -43,6 +43,7 @@ def test_sound_tasks(tasks, capsys):
     moods, quiz = out.split("\n\n\n") if "\n\n\n" in out else out.split("quiz:", 1)
     assert "moods: sequence classification, 2 labels, scored by accuracy" in moods
     assert "train: 3 rows\n  labels   good: 2, bad: 1\n  words    3 to 4, median 3" in moods
+    assert moods.count("always answering the most frequent label scores accuracy 1.0000") == 1
     assert "row 1    label bad\n           All of it hurt" in moods
     assert "warning: train: rows that repeat the texts and label of an earlier row: 1" in moods
     assert "warning: validation: no row has the label bad" in moods
