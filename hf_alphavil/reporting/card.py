@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.plan import TARGET_PHASE
 from ..kinds import kind_of
 from ..methods import METHODS, Method
 from ..methods.options import read_options
@@ -15,8 +15,9 @@ from ..settings.changed import changed_fields
 from ..setup.unused_settings import unread_settings
 from ..tasks.majority import majority_scores
 from .cost import cost_of, machine_of, peak_memory
+from .encoder_name import encoder_in_words
 from .facts import RunFacts, with_rows
-from .history import best_was_loaded
+from .history import best_was_loaded, trains_target_alone
 from .local_paths import without_local_paths
 from .model_card import CardTask, write_model_card
 from .scores import CardScore
@@ -167,6 +168,8 @@ def run_facts(
     changed = args.changed() | dict(args.script_settings)
     settings = {name: values[name] for name in settings_of(method)} | changed
     for listed in (settings, changed):
+        if "model_name_or_path" in listed:
+            listed["model_name_or_path"] = encoder_in_words(listed["model_name_or_path"])
         listed.pop("method_kwargs", None)  # listed as options
     # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
     tasks = [_card_task(setup, name) for name in dict.fromkeys([*names, *(score.task for score in scores)])]
@@ -180,8 +183,7 @@ def run_facts(
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,
         meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
-        meta_rows_trained_in_the_end=args.final_target_epochs != 0
-        and any(set(entry["phase_steps"]) == {TARGET_PHASE} for entry in history),
+        meta_rows_trained_in_the_end=args.final_target_epochs != 0 and any(map(trains_target_alone, history)),
         selected_on="validation" if is_best else None,
         base_model=base_model or _base_model(model),
         training=without_local_paths(settings | options | {"processes": args.world_size}),
@@ -259,4 +261,5 @@ def root_of_card(args: MultitaskSettings, model: Any, repository: str | None) ->
 def _base_model(model: Any) -> str | None:
     config = getattr(model, "config", None)
     encoder = getattr(config, "encoder", config)
-    return getattr(encoder, "_name_or_path", None) or None
+    name = getattr(encoder, "_name_or_path", None) or None
+    return os.path.abspath(name) if name and os.path.isdir(name) else name

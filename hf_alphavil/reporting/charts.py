@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .cosines import COSINES_IN_WORDS, cosines
-from .history import HistoryEntry, best_was_loaded, kept_entry
+from .history import HistoryEntry, best_was_loaded, kept_entry, trains_target_alone
 from .plots import COLOURS
 from .verdicts import half_width
 
@@ -51,7 +51,10 @@ class Chart:
 
 
 def make_charts(
-    history: Sequence[HistoryEntry], log_history: Sequence[Mapping[str, Any]], tasks: Sequence[str]
+    history: Sequence[HistoryEntry],
+    log_history: Sequence[Mapping[str, Any]],
+    tasks: Sequence[str],
+    alpha_data: str | None = None,
 ) -> list[Chart]:
     """
     The charts of a run. Those without any data are left out.
@@ -60,6 +63,7 @@ def make_charts(
         history (`Sequence[dict]`): The history of the run.
         log_history (`Sequence[dict]`): Trainer's log, with `loss_<task>`.
         tasks (`Sequence[str]`): The tasks, the target first. A task has the same colour and marker in all charts.
+        alpha_data (`str`, *optional*): The source of the held-out rows, as in [`write_model_card`].
     """
     weights = {task: _weights(history, task) for task in tasks}
     are_constant = len({weight for points in weights.values() for _, weight, _ in points}) <= 1
@@ -81,7 +85,7 @@ def make_charts(
             {task: _contributions(history, task) for task in tasks},
             history,
         ),
-        _meta_values(history),
+        _meta_values(history, trains_on_held_out_rows=alpha_data == "train_holdout"),
         _lines(
             "losses", "Training losses", "The mean training loss of each task in each phase, as it was logged.",
             {task: _losses(log_history, task) for task in tasks},
@@ -141,12 +145,20 @@ def _trace(points: Points, task: str, number: int) -> dict[str, Any]:
     return trace
 
 
-def _meta_values(history: Sequence[HistoryEntry]) -> Chart | None:
-    """The objective through the α steps: those of an epoch lie between its number and the one before."""
+def _meta_values(history: Sequence[HistoryEntry], trains_on_held_out_rows: bool) -> Chart | None:
+    """
+    The objective through the α steps: those of an epoch lie between its number and the one before.
+
+    The last epochs, which train on the target alone, train on rows that were held out of its training data too. Their
+    points would look like success.
+    """
     objectives = ("loss", "metric", "entropy")
     objective = next((name for name in objectives if any(e.get(f"meta_{name}") for e in history)), "loss")
     points: list[tuple[float, float | None, float | None]] = []
+    in_the_end = [entry["epoch"] for entry in history if trains_on_held_out_rows and trains_target_alone(entry)]
     for entry in history:
+        if entry["epoch"] in in_the_end:
+            continue
         values, epoch = entry.get(f"meta_{objective}") or [], entry["epoch"]
         steps = max(1, len(values) - 1)
         points += [(epoch - 1 + i / steps if len(values) > 1 else epoch, v, None) for i, v in enumerate(values)]
@@ -160,6 +172,8 @@ def _meta_values(history: Sequence[HistoryEntry]) -> Chart | None:
         f"The target's {objective} on held-out rows: from the start of α to its last step in each epoch, or once if "
         "the epoch fitted no α."
     )
+    if in_the_end:
+        words += f" Epochs from {in_the_end[0]} on trained on these rows too, and are left out."
     return Chart("held_out", f"Held-out {objective}", words, {"data": [trace], "layout": layout})
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..data.plan import TARGET_PHASE
 from ..files.atomic_file import atomic_write
 
 HISTORY_FILE = "alphavil_history.json"
@@ -102,6 +103,11 @@ def fitted_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
         `dict`: The entry; empty if there is none.
     """
     return next((entry for entry in reversed(kept_entries(history)) if entry.get("alpha")), {})
+
+
+def trains_target_alone(entry: HistoryEntry) -> bool:
+    """Whether an epoch was one of the last ones, which train on the target alone (`final_target_epochs`)."""
+    return set(entry.get("phase_steps", ())) == {TARGET_PHASE}
 
 
 def best_was_loaded(history: Sequence[HistoryEntry]) -> bool:

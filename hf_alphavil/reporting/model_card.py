@@ -14,8 +14,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..files.markdown import markdown_table
 from ..kinds import kind_of
 from .cosines import COSINES_IN_WORDS, cosines
+from .encoder_name import encoder_in_words, hub_id_of
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry
-from .local_paths import is_hub_id, without_local_paths
+from .local_paths import is_hub_id
 from .scores import CardScore, no_better_in_words
 from .trust import alpha_data_in_words, score_in_words
 from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts
@@ -109,7 +110,7 @@ def write_model_card(
         selected_on (`str`, *optional*):
             The split on which the best checkpoint or the stopping point was chosen; `None` if the last model was kept.
         base_model (`str`, *optional*):
-            The encoder. A Hub id goes into the front matter; of a local path, the card shows the last part alone.
+            The encoder. A Hub id goes into the front matter; of a local path, the card shows no more than a name.
         training (`Mapping[str, Any]`, *optional*): Training settings to list.
         exported_to (`str`, *optional*):
             Folder of the exported target model. With `None` the example shows a placeholder.
@@ -138,7 +139,7 @@ def write_model_card(
         if name not in by_name:
             raise ValueError(f"the card has no task {name!r}, only {', '.join(by_name)}: pass a CardTask for it")
     kind = kind_of(by_name[target])
-    hub_model = base_model if base_model is not None and is_hub_id(base_model) else None
+    hub_model = hub_id_of(base_model)
     hub_datasets = dict.fromkeys(task.dataset for task in tasks if task.dataset and "/" in task.dataset)
     data = ModelCardData(
         library_name="transformers" if root == "target" else "hf_alphavil",
@@ -152,7 +153,7 @@ def write_model_card(
         pipeline_tag=kind.hub_task if root == "target" and kind.has_pipeline else None,
         eval_results=[_eval_result(by_name[score.task], score) for score in scores if math.isfinite(score.value)],
     )
-    encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else _local_encoder(base_model)
+    encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else encoder_in_words(base_model)
     by_task = verdicts(history)
     remarks = [VERDICTS_IN_WORDS] if by_task else []
     if best_was_loaded(history):
@@ -207,11 +208,6 @@ def _usage_of_repository(repository: str, revision: str | None, root: str, usage
     if revision is not None:
         parts.append(f'The files are on the branch `{revision}`: add `revision="{revision}"` to each call.')
     return "\n\n".join(parts)
-
-
-def _local_encoder(base_model: str | None) -> str:
-    name = without_local_paths(base_model) if base_model else None
-    return f"`{name}`" if name else "a local encoder"
 
 
 def _introduction(encoder: str, tasks: Sequence[CardTask], target: str, method: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from ..files.atomic_file import atomic_write
 from ..kinds import kind_of
 from .charts import make_charts
+from .encoder_name import encoder_in_words
 from .facts import RunFacts
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
-from .local_paths import without_local_paths
 from .scores import CardScore, no_better_in_words
 from .trust import score_in_words
 from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, Verdict, verdicts
@@ -84,10 +84,10 @@ def _contents(
     target, last, times = facts.target, kept_entry(history), epochs_of_choice(history)
     alpha, by_task = fitted_entry(history).get("alpha", {}), verdicts(history)
     names = list(dict.fromkeys([*tasks_of(history, target), *(task.name for task in facts.tasks if task.rows)]))
-    charts = make_charts(history, log_history, names)
+    charts = make_charts(history, log_history, names, facts.alpha_data)
     return {
         "facts": facts,
-        "encoder": without_local_paths(facts.base_model),
+        "encoder": encoder_in_words(facts.base_model),
         "verdicts": _verdict_rows(by_task, target),
         "no_better": no_better_in_words(facts.scores, target),
         "summary": _summary(by_task, target),

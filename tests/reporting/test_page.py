@@ -243,6 +243,20 @@ def test_charts_without_data_are_left_out(history, charts, tmp_path):
     assert "not scored" in page.sections["score"]
 
 
+def test_epochs_that_trained_on_the_held_out_rows_are_left_out(tmp_path):
+    names = ["rte", "mrpc"]
+    history = [entry_of(names, 1, 0.75) | {"phase_steps": {"rte": 3, "mrpc": 3}}]
+    history += [entry_of(names, epoch, 0.125) | {"phase_steps": {"(target)": 6}} for epoch in (2, 3)]
+
+    def drawn(alpha_data):
+        page = Page(write_page(tmp_path, facts_of(names, alpha_data=alpha_data), history, []))
+        left_out = "Epochs from 2 on trained on these rows too" in page.sections["held_out"]
+        return [value for value in page.figures["held_out"]["data"][0]["y"] if value is not None], left_out
+
+    assert drawn("train_holdout") == ([0.75, 0.5], True)
+    assert drawn("validation") == ([0.75, 0.5, 0.125, 0.5, 0.125, 0.5], False)
+
+
 def test_epochs_that_chose_a_task_are_counted(tmp_path):
     names = ["rte", "mrpc", "cb"]
     chosen = [entry_of(names, epoch, 0.5) | {"chosen_auxiliaries": ["cb"]} for epoch in (1, 2)]
@@ -268,7 +282,17 @@ def test_only_a_share_of_rows_has_an_interval(tmp_path):
     assert "no interval" in page.sections["score"]
 
 
-@pytest.mark.parametrize(("base_model", "shown"), [("/home/me/encoders/tiny", "tiny"), ("org/tiny", "org/tiny")])
+@pytest.mark.parametrize(
+    ("base_model", "shown"),
+    [
+        ("/home/me/encoders/tiny", "tiny, a local encoder"),
+        ("/home/me/env/site-packages/mini_lm/model", "mini_lm, a local encoder"),
+        ("/home/me/model", "A local encoder"),
+        ("/home/me/out/checkpoint-12/", "A local encoder"),
+        ("/home/me/.cache/hub/models--org--tiny/snapshots/0a1b", "org/tiny"),
+        ("org/tiny", "org/tiny"),
+    ],
+)
 def test_a_pushed_page_names_no_local_path(base_model, shown, tmp_path):
     facts = RunFacts("model", "a", "alphavil", [CardTask("a", "sequence_classification", 8)], base_model=base_model)
     text = write_page(tmp_path, facts, [], []).read_text(encoding="utf-8")
