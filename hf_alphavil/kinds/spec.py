@@ -64,6 +64,11 @@ class TaskSpec:
         head_task (`str`, *optional*):
             The task whose head this task is evaluated with, such as MNLI for its mismatched rows and for GLUE's AX. A
             task with a `head_task` is never trained.
+        license (`str`, *optional*):
+            The licence of the rows, as a license id of the Hub, for the model card.
+        dataset (`str`, *optional*), dataset_config (`str`, *optional*):
+            The Hub id of the dataset that the rows are from, such as `"nyu-mll/glue"`, and its configuration, for the
+            model card. [`load_tasks`] fills them in.
     """
 
     name: str
@@ -159,6 +164,12 @@ class TaskSpec:
             "the task whose head this one is evaluated with; it is never trained itself",
         ),
     )
+    license: str | None = field(
+        default=None,
+        metadata=yaml_key(TEXT, "the licence of the data, as a license id of the Hub, for the model card"),
+    )
+    dataset: str | None = None
+    dataset_config: str | None = None
 
     @functools.cached_property  # every row asks for them
     def input_columns(self) -> list[str]:

@@ -18,7 +18,7 @@ from .cost import cost_of, machine_of, peak_memory
 from .encoder_name import encoder_in_words
 from .facts import RunFacts, with_rows
 from .history import best_was_loaded, trains_target_alone
-from .local_paths import without_local_paths
+from .local_paths import is_hub_id, without_local_paths
 from .model_card import CardTask, write_model_card
 from .scores import CardScore
 
@@ -216,9 +216,14 @@ def write_run_card(output_dir: Path, facts: RunFacts, history: list[dict[str, An
 
 
 def _card_task(setup: TaskSetup, name: str) -> CardTask:
-    problem_type = setup.tasks[name].problem_type if name in setup.tasks else None
-    kind = setup.kinds.get(name, "sequence_classification")
-    return CardTask(name, kind, setup.num_rows(name), problem_type=problem_type)
+    kind, task = setup.kinds.get(name, "sequence_classification"), setup.tasks.get(name)
+    card = CardTask(name, kind, setup.num_rows(name))
+    if task is None:
+        return card
+    card = replace(card, problem_type=task.problem_type, license=task.license)
+    # A user's YAML file may name a folder there.
+    is_on_hub = task.dataset is not None and "/" in task.dataset and is_hub_id(task.dataset)
+    return replace(card, dataset=task.dataset, config=task.dataset_config) if is_on_hub else card
 
 
 def _majority_scores(setup: TaskSetup, task: CardTask) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from .local_paths import is_hub_id
@@ -47,6 +48,6 @@ def encoder_in_words(base_model: str | None) -> str:
     if (known := hub_id_of(base_model)) is not None:
         return known
     parts = Path(os.path.normpath(base_model)).parts if base_model else ()
-    packages = [after for before, after in zip(parts, parts[1:], strict=False) if before == "site-packages"]
+    packages = [after for before, after in pairwise(parts) if before == "site-packages"]
     name = packages[-1] if packages else (parts[-1] if parts else "")
     return f"{name}, a local encoder" if name and not NO_NAMES.fullmatch(name) else "a local encoder"

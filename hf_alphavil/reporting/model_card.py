@@ -30,6 +30,10 @@ CITATION = """@article{kourdis2024alphavil,
 }"""
 #: Heading of the scores' intervals.
 INTERVAL_COLUMN = "95 % interval (Wilson)"
+#: What the licence of GLUE and SuperGLUE on the Hub means.
+LICENSE_OTHER = (
+    "*other*: the Hub names no single licence for the dataset. The terms are those of its original sources."
+)
 #: Most columns of the table of cosines.
 MOST_COSINE_COLUMNS = 8
 #: The folder of a repository that holds the multitask model beneath the target.
@@ -51,6 +55,7 @@ class CardTask:
         dataset (`str`, *optional*): Hub id of the dataset, such as `"nyu-mll/glue"`, or any other name for it.
         config (`str`, *optional*): The dataset's configuration, such as `"rte"`.
         problem_type (`str`, *optional*): `"multi_label_classification"` if a text can have any number of labels.
+        license (`str`, *optional*): The licence of the dataset.
     """
 
     name: str
@@ -59,6 +64,7 @@ class CardTask:
     dataset: str | None = None
     config: str | None = None
     problem_type: str | None = None
+    license: str | None = None
 
 
 def write_model_card(
@@ -178,6 +184,7 @@ def write_model_card(
         tasks="\n\n".join(filter(None, [no_better, _task_table(tasks, target, history, by_task)])),
         remarks=remarks,
         results=_score_table(scores, target, alpha_data, meta_use, selected_on) if scores else None,
+        data=_data_table(tasks, target) if any(task.dataset or task.license for task in tasks) else None,
         cosines=f"{COSINES_IN_WORDS}\n\n{_cosine_table(matrix, target)}" if matrix else None,
         meta_use=meta_use,
         meta_set=meta_set,
@@ -254,6 +261,18 @@ def _task_table(
     judged_by = ["did it help?", "held-out loss saved"] if by_task else []
     chosen = ["epochs that chose it"] if times else []
     return markdown_table(["task", *judged_by, "kind", "training rows", *chosen, weight, alpha], rows)
+
+
+def _data_table(tasks: Sequence[CardTask], target: str) -> str:
+    rows = []
+    for task in sorted(tasks, key=lambda task: task.name != target):
+        place = task.dataset or "–"
+        if is_hub_id(place) and "/" in place:
+            place = f"[{place}](https://huggingface.co/datasets/{place})"
+        place += f", `{_cell(task.config)}`" if task.config else ""
+        rows.append([_cell(task.name), place, _cell(task.license or "not stated")])
+    table = markdown_table(["task", "dataset", "licence"], rows)
+    return f"{table}\n\n{LICENSE_OTHER}" if any(task.license == "other" for task in tasks) else table
 
 
 def _kept_epoch_in_words(history: Sequence[HistoryEntry]) -> str:

@@ -143,6 +143,8 @@ def make_task(definition: TaskDefinition, rows: Mapping[str, Dataset], head_task
         DataError: If settings do not fit together. The message gives the definition's file.
     """
     spec = replace(definition.spec, head_task=head_task)
+    if (hub := definition.hub) is not None:
+        spec = replace(spec, dataset=hub.path, dataset_config=hub.name)
     if kind_of(spec).has_classes:
         for dataset in rows.values():
             if spec.labels is None:

@@ -1,6 +1,7 @@
 """The model card: the Hub's own classes can read it, and it states how far the scores can be trusted."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -59,6 +60,16 @@ def test_the_front_matter_has_a_model_index(tmp_path):
     assert result["task"] == {"type": "text-classification", "name": "rte"}
     assert result["dataset"] == {"name": "rte", "type": "nyu-mll/glue", "config": "rte", "split": "validation"}
     assert result["metrics"] == [{"type": "accuracy", "value": 0.75, "name": "accuracy"}]
+
+
+def test_the_card_says_where_the_data_are_from_and_their_licences(tmp_path):
+    tasks = [replace(TASKS[1], license="other"), CardTask("tickets", "sequence_classification", 90, license="cc0-1.0")]
+    text = write(tmp_path, tasks=tasks).read_text(encoding="utf-8")
+    place = "[nyu-mll/glue](https://huggingface.co/datasets/nyu-mll/glue), `rte`"
+    assert f"| rte | {place} | other |\n| tickets | – | cc0-1.0 |\n\n*other*: the Hub names no single" in text
+    assert "not stated" in write(tmp_path).read_text(encoding="utf-8")
+    without = write(tmp_path, tasks=[CardTask("rte", "sequence_classification", 90)])
+    assert "## Data" not in without.read_text(encoding="utf-8")
 
 
 def test_the_task_table_starts_with_the_target(tmp_path):

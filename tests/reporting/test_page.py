@@ -33,7 +33,8 @@ def trainer(tmp_path_factory):
     )  # fmt: skip
     trainer.train()
     rows = Dataset.from_dict({"text": [SECRET * 20] * 5, "label": [1, 0, 0, 0, 0]})
-    task = Task(TARGET, "sequence_classification", ("text",), labels=("negative", "positive"), train=rows)
+    task = Task(TARGET, "sequence_classification", ("text",), labels=("negative", "positive"), train=rows,
+                license="cc0-1.0", dataset="org/rows", dataset_config="en")  # fmt: skip
     trainer.task_setup = replace(trainer.task_setup, tasks={TARGET: task})
     return trainer
 
@@ -63,6 +64,8 @@ def test_the_page_has_everything_in_order_and_needs_no_network(trainer, folder):
         assert f"{total:+.3f} ± " in page.sections["verdicts"]
         assert re.search(rf"{task}( \(target\))?sequence classification{SIZES[task]}", page.sections["rows"])
     assert re.search(r"learning_rate\s*0\.1", page.sections["settings"])
+    task = read_facts(folder).tasks[0]
+    assert (task.name, task.dataset, task.config, task.license) == (TARGET, "org/rows", "en", "cc0-1.0")
     assert re.search(rf"optimizer steps\s*{trainer.state.global_step}", page.sections["cost"])
 
 
