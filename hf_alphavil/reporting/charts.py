@@ -15,14 +15,17 @@ from .verdicts import half_width
 
 #: Markers as in the plot of the task weights: they distinguish tasks whose colours repeat.
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
-#: Most characters of a task's name in a legend and on an axis. The whole name shows when one points at a line.
-NAME_LENGTH, AXIS_LENGTH = 28, 14
+#: Most characters of a task's name in a legend, in that of a narrow screen, and on an axis. The whole name shows when
+#: one points at a line.
+NAME_LENGTH, NARROW_LENGTH, AXIS_LENGTH = 28, 18, 14
 #: Most tasks whose cosines are written into the heat map.
 MOST_NUMBERS = 8
 #: Colours that the page sets, for its light and its dark form (page.html).
 INK, MUTED, GRID, MIDDLE = "var(--ink)", "var(--muted)", "var(--grid)", "var(--middle)"
 COSINE_COLOURS = [[0.0, "#D55E00"], [0.5, MIDDLE], [1.0, "#0072B2"]]
 HEIGHT = 340
+#: Room for the points of one epoch that stand side by side, in epochs.
+DODGE = 0.3
 
 Points = Sequence[tuple[float, float | None, float | None]]
 
@@ -78,13 +81,13 @@ def make_charts(
             {} if are_constant else weights,
             history,
         ),
-        _lines(
+        _dodged(_lines(
             "contributions", "Contributions",
             "The target's held-out loss that each task's updates saved in an epoch: above 0, they helped. Bars are "
-            "95 % intervals over the held-out rows.",
+            "95 % intervals over the held-out rows. Tasks stand side by side within an epoch.",
             {task: _contributions(history, task) for task in tasks},
             history,
-        ),
+        )),
         _meta_values(history, trains_on_held_out_rows=alpha_data == "train_holdout"),
         _lines(
             "losses", "Training losses", "The mean training loss of each task in each phase, as it was logged.",
@@ -125,6 +128,17 @@ def _lines(
     return Chart(id, title, words, {"data": traces, "layout": layout})
 
 
+def _dodged(chart: Chart | None) -> Chart | None:
+    """Moves the points of each line aside, so that the bars of an epoch do not lie on each other."""
+    traces = chart.figure["data"] if chart is not None else []
+    for number, trace in enumerate(traces):
+        aside = DODGE * ((number + 0.5) / len(traces) - 0.5)
+        trace["customdata"] = trace["x"]
+        trace["x"] = [x + aside for x in trace["x"]]
+        trace["hovertemplate"] = trace["hovertemplate"].replace("%{x:", "%{customdata:")
+    return chart
+
+
 def _trace(points: Points, task: str, number: int) -> dict[str, Any]:
     """The line of a task: the target's, number 0, is wider and in the colour of the text."""
     colour = INK if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
@@ -133,6 +147,7 @@ def _trace(points: Points, task: str, number: int) -> dict[str, Any]:
         "type": "scatter",
         "mode": "lines+markers",
         "name": _short(task, NAME_LENGTH),
+        "meta": _short(task, NARROW_LENGTH),
         "x": [x for x, _, _ in points],
         "y": [_finite(y) for _, y, _ in points],
         "line": {"color": colour, "width": 3 if number == 0 else 1.6},
@@ -222,7 +237,7 @@ def _layout(history: Sequence[HistoryEntry]) -> dict[str, Any]:
         "dragmode": False,
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"},
-        "xaxis": axis | {"title": {"text": "epoch"}, "tickformat": "~g", "zeroline": False},
+        "xaxis": axis | {"title": {"text": "epoch", "font": {"size": 13}}, "tickformat": "~g", "zeroline": False},
         "yaxis": axis | {"tickformat": "~g"},
     }
     if history:
@@ -233,7 +248,8 @@ def _layout(history: Sequence[HistoryEntry]) -> dict[str, Any]:
     if best_was_loaded(history) and (epoch := kept_entry(history).get("epoch")) is not None:
         place = {"yref": "paper", "y0": 0, "y1": 1, "x0": epoch, "x1": epoch}
         layout["shapes"] = [{"type": "line", "line": {"color": MUTED, "width": 1, "dash": "dot"}, **place}]
-        label = {"text": "kept", "showarrow": False, "xanchor": "left", "yanchor": "top"}
+        side = "left" if epoch - history[0]["epoch"] < len(history) / 2 else "right"
+        label = {"text": "kept", "showarrow": False, "xanchor": side, "yanchor": "top"}
         layout["annotations"] = [{"x": epoch, "y": 1, "yref": "paper", **label}]
     return layout
 

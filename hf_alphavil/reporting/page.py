@@ -137,7 +137,7 @@ def _summary(by_task: Mapping[str, Verdict], target: str) -> str:
     if not found:
         return NO_CONTRIBUTIONS
     counts = [f"{list(found.values()).count(words)} {words}" for words in SIGNS if words in found.values()]
-    return f"Of {len(found)} auxiliary tasks: {', '.join(counts)}."
+    return f"Of {len(found)} auxiliary task{'' if len(found) == 1 else 's'}: {', '.join(counts)}."
 
 
 def _score_row(score: CardScore, facts: RunFacts) -> dict[str, str]:

@@ -256,6 +256,8 @@ class Drawn:
             definition["name"] = "Its Name"
         if draw.random() < 0.3:
             definition["sizes"] = {"train": ROWS}
+        if draw.random() < 0.3:
+            definition["license"] = "cc0-1.0"
 
     def write(self, folder):
         """Writes the rows and `tasks.yaml`."""
@@ -328,7 +330,7 @@ def check_valid(seed, folder):
             assert getattr(task, name) == tuple(definition[name])
     for name in (
         "main_metric", "greater_is_better", "group_column", "problem_type", "value_maps", "context_template",
-        "choices_column", "mlm_probability",
+        "choices_column", "mlm_probability", "license",
     ):  # fmt: skip
         if name in definition:
             assert getattr(task, name) == definition[name]
