@@ -15,6 +15,8 @@ FOLDS = 5
 #: Ridges to choose from, strongest first, relative to half the mean curvature of the loss at the start of α. At 1, the
 #: ridge is as curved as the loss.
 RIDGES = 10.0 ** np.arange(4, -4.5, -0.5)
+#: The standard deviation of α about its start before any row is seen, in units of the start.
+PRIOR = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ def fit_with_ridge(
     The one-standard-error rule chooses (Breiman et al. 1984): the strongest ridge whose left-out loss is above the
     least by no more than one standard error of the difference, over rows. The strongest of all keeps the start.
 
+    [`prior_ridge`] is added to every ridge. Where deltas are small, the loss is a straight line in the moves. Left-out
+    losses then say in which direction the moves should go, and not how far.
+
     Args:
         problem (`LinearLogits`): The loss as a function of the moves from the start of α.
         penalty (`float`): The factor of Σ moves² besides the ridge.
@@ -53,6 +58,8 @@ def fit_with_ridge(
         start (`float`): The start of α. A move of −start takes a delta away.
         seed (`int`): Seed of the folds.
     """
+    prior = prior_ridge(problem, PRIOR * start)
+    penalty += prior
     half_curvature = np.trace(problem.curvature(np.zeros(problem.num_unknowns))) / problem.num_unknowns / 2
     # Without a slope, the start is the best α. Without a second fold, nothing tells the ridges apart.
     ridges = RIDGES * half_curvature if half_curvature > 0 and problem.num_rows > 1 else RIDGES[:0]
@@ -69,9 +76,27 @@ def fit_with_ridge(
     moves = _path(problem, ridges[:chosen] + penalty, limits)[-1]
     ridge = float(ridges[chosen - 1]) if chosen else np.inf
     by_fold = {fold: path[chosen] for fold, path in paths.items()}
-    return RidgeFit(
-        moves, ridge, standard_errors(problem, moves, ridge + penalty), _gains(problem, folds, by_fold, start)
-    )
+    errors = standard_errors(problem, moves, ridge + penalty)
+    return RidgeFit(moves, ridge + prior, errors, _gains(problem, folds, by_fold, start))
+
+
+def prior_ridge(problem: LinearLogits, deviation: float) -> float:
+    """
+    The ridge of a normal prior: it shrinks a move of standard error s by the factor deviation² / (deviation² + s²).
+
+    This s is that of a move that is fitted alone and without a ridge: √B / A, where A is the loss's curvature at the
+    start and B the variance of its slope over draws of the rows. The ridge is therefore B / A / (2 · deviation²). For
+    several moves, A and B are summed over them. If the loss is a negative log-likelihood, B / A is about 1 / rows.
+
+    Args:
+        problem (`LinearLogits`): The loss.
+        deviation (`float`): The standard deviation of the prior.
+    """
+    start = np.zeros(problem.num_unknowns)
+    curvature = np.trace(problem.curvature(start))
+    if not curvature > 0:
+        return 0.0
+    return float(np.trace(_gradient_covariance(problem, start)) / curvature / (2 * deviation**2))
 
 
 def standard_errors(problem: LinearLogits, moves: np.ndarray, ridge: float) -> np.ndarray:
@@ -89,11 +114,15 @@ def standard_errors(problem: LinearLogits, moves: np.ndarray, ridge: float) -> n
     """
     if not np.isfinite(ridge) or problem.num_rows < 2:
         return np.zeros(len(moves))
+    bread = np.linalg.inv(problem.curvature(moves) + 2 * ridge * np.eye(len(moves)))
+    return np.sqrt(np.diagonal(bread @ _gradient_covariance(problem, moves) @ bread))
+
+
+def _gradient_covariance(problem: LinearLogits, moves: np.ndarray) -> np.ndarray:
+    """The covariance of the loss's gradient over draws of the rows, from its parts by row; 0 for a single row."""
     parts = problem.row_slopes(moves)
     parts = parts - parts.mean(axis=1, keepdims=True)
-    covariance = parts @ parts.T * problem.num_rows / (problem.num_rows - 1)
-    bread = np.linalg.inv(problem.curvature(moves) + 2 * ridge * np.eye(len(moves)))
-    return np.sqrt(np.diagonal(bread @ covariance @ bread))
+    return parts @ parts.T * problem.num_rows / max(problem.num_rows - 1, 1)
 
 
 def _fold_of_rows(problem: LinearLogits, seed: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from hf_alphavil.methods.alpha_problem import AlphaProblem
 from hf_alphavil.methods.linear_logits import LinearLogits
 from hf_alphavil.methods.logit_losses import BinaryCrossEntropy, CrossEntropy, SquaredError
 from hf_alphavil.methods.objective import Predictions
-from hf_alphavil.methods.ridge_choice import FOLDS, RIDGES, fit_with_ridge, standard_errors
+from hf_alphavil.methods.ridge_choice import FOLDS, PRIOR, RIDGES, fit_with_ridge, prior_ridge, standard_errors
 from hf_alphavil.methods.secant import Secant
 from methods.test_alpha_further import functional
 from support.exactness import TOLERANCE
@@ -163,7 +163,8 @@ def test_the_ridge_is_that_of_the_one_standard_error_rule():
         x, y = problem.changes[..., 0].T, problem.labels
         folds = np.empty(50, dtype=int)
         folds[np.random.default_rng(seed).permutation(50)] = np.arange(50) % FOLDS
-        ridges = [math.inf, *RIDGES * (x**2).mean()]
+        prior = ((x * y[:, None]).var(axis=0, ddof=1).sum() / 50) / (x**2).mean(axis=0).sum() / PRIOR**2
+        ridges = prior + np.array([math.inf, *RIDGES * (x**2).mean()])
         moves = [
             np.array([closed_form(x[folds != fold], y[folds != fold], ridge + 0.01) for fold in folds])
             for ridge in ridges
@@ -178,6 +179,27 @@ def test_the_ridge_is_that_of_the_one_standard_error_rule():
         assert found.gains[2] == pytest.approx((y - (x * without).sum(axis=1)) ** 2 - losses[chosen])
         earlier.append(chosen < losses.mean(axis=1).argmin())
     assert any(earlier)
+
+
+def test_the_prior_shrinks_a_move_by_its_standard_error():
+    problem = regression(50, np.random.default_rng(0), gain=0.3, tasks=1)
+    (free,) = problem.minimum(1e-12, (-9.0, 9.0), np.zeros(1))
+    ridge = prior_ridge(problem, 0.5)
+    slope, curvature = problem.row_slopes(np.zeros(1))[0], problem.curvature(np.zeros(1)).item()
+    variance = slope.var(ddof=1) * 50 / curvature**2
+    assert problem.minimum(ridge, (-9.0, 9.0), np.zeros(1)).item() == pytest.approx(free * 0.25 / (0.25 + variance))
+
+
+def test_small_deltas_leave_alpha_near_its_start():
+    """Even those that help: rows that agree on a direction do not say how far to go."""
+    problem = regression(60, np.random.default_rng(0), gain=1.0)
+    small, tiny = (
+        fit_with_ridge(replace(problem, changes=size * problem.changes), 0.0, (-1.0, 1.0), 1.0, 0)
+        for size in (1e-3, 1e-5)
+    )
+    assert 1e-3 < small.moves[0] < 0.05
+    assert tiny.moves == pytest.approx(small.moves / 100, rel=0.01)
+    assert math.isfinite(tiny.ridge)
 
 
 def closed_form(x, y, ridge):
