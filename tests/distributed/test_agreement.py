@@ -56,7 +56,7 @@ def check(cases, tmp_path, num_processes=2, rank=1):
         assert "the ranks of this run disagree" in str(errors[0]), (case, errors)
         name = NAMES.get(case) or f"{case.removeprefix('setting ')} is "
         assert name.replace("rank 1", f"rank {rank}") in errors[0], (case, errors)
-        assert max(seconds) < 15
+        assert max(seconds) < 60, "as long as `ddp_timeout`, 90 s: the ranks waited for each other"
 
 
 def test_disagreeing_ranks_are_refused(tmp_path):

@@ -211,7 +211,7 @@ def disagreeing_run(output_dir, case, rank=1, **settings):
     meta = change.get("meta", lambda rows: rows)(meta)
     model = ToyModel(LABELS)
     change.get("model", lambda model: None)(model)
-    defaults = {"num_train_epochs": 1, "ddp_timeout": 20, "metric_for_best_model": "loss"}
+    defaults = {"num_train_epochs": 1, "ddp_timeout": 90, "metric_for_best_model": "loss"}
     args = toy_args(output_dir / change.get("folder", "run"), **defaults | settings | change.get("settings", {}))
     error = None
     try:
