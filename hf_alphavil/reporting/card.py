@@ -173,6 +173,7 @@ def run_facts(
         listed.pop("method_kwargs", None)  # listed as options
     # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
     tasks = [_card_task(setup, name) for name in dict.fromkeys([*names, *(score.task for score in scores)])]
+    processes = {"processes": args.world_size}
     cost = cost_of(log_history, peak_memory())
     return RunFacts(
         model_name=model_name or Path(str(args.output_dir)).resolve().name,
@@ -186,8 +187,8 @@ def run_facts(
         meta_rows_trained_in_the_end=args.final_target_epochs != 0 and any(map(trains_target_alone, history)),
         selected_on="validation" if is_best else None,
         base_model=base_model or _base_model(model),
-        training=without_local_paths(settings | options | {"processes": args.world_size}),
-        changed=without_local_paths(changed | changed_options),
+        training=without_local_paths(settings | options | processes),
+        changed=without_local_paths(changed | changed_options | (processes if args.world_size > 1 else {})),
         cost=cost | machine_of(args.device, args.world_size) if cost else {},
     )
 

@@ -53,7 +53,7 @@ class RunFacts:
     @property
     def of_card(self) -> dict[str, Any]:
         """`dict`: The arguments of [`write_model_card`]."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "changed"}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
 
 def write_facts(facts: RunFacts, directory: str | os.PathLike[str]) -> Path:

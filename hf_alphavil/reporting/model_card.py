@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ def write_model_card(
     selected_on: str | None = None,
     base_model: str | None = None,
     training: Mapping[str, Any] | None = None,
+    changed: Collection[str] | None = None,
     exported_to: str | None = None,
     repository: str | None = None,
     revision: str | None = None,
@@ -118,6 +119,8 @@ def write_model_card(
         base_model (`str`, *optional*):
             The encoder. A Hub id goes into the front matter; of a local path, the card shows no more than a name.
         training (`Mapping[str, Any]`, *optional*): Training settings to list.
+        changed (`Collection[str]`, *optional*):
+            The names of those that are not at their default. Without it, all are listed alike.
         exported_to (`str`, *optional*):
             Folder of the exported target model. With `None` the example shows a placeholder.
         repository (`str`, *optional*): Id of the repository on the Hub that the card is for.
@@ -171,7 +174,6 @@ def write_model_card(
     meta_set = None
     if alpha_data is not None:
         meta_set = alpha_data_in_words(alpha_data, target, meta_rows, meta_use, meta_rows_trained_in_the_end)
-    settings = [[f"`{_cell(name)}`", _cell(value)] for name, value in (training or {}).items()]
     if repository is None:
         usage = kind.usage(target, exported_to or f"path/to/exported/{target}")
     else:
@@ -188,7 +190,7 @@ def write_model_card(
         cosines=f"{COSINES_IN_WORDS}\n\n{_cosine_table(matrix, target)}" if matrix else None,
         meta_use=meta_use,
         meta_set=meta_set,
-        settings=markdown_table(["setting", "value"], settings) if settings else None,
+        settings=_settings(training, changed) if training else None,
         cost=markdown_table(["what", "how much"], [list(row) for row in cost.items()]) if cost else None,
         usage=usage,
         paper=PAPER,
@@ -273,6 +275,20 @@ def _data_table(tasks: Sequence[CardTask], target: str) -> str:
         rows.append([_cell(task.name), place, _cell(task.license or "not stated")])
     table = markdown_table(["task", "dataset", "licence"], rows)
     return f"{table}\n\n{LICENSE_OTHER}" if any(task.license == "other" for task in tasks) else table
+
+
+def _settings(training: Mapping[str, Any], changed: Collection[str] | None) -> str:
+    """The settings in a table; those that are at their default follow in one that is folded."""
+
+    def table(names: Iterable[str]) -> str:
+        rows = [[f"`{_cell(name)}`", _cell(training[name])] for name in names]
+        return markdown_table(["setting", "value"], rows) if rows else ""
+
+    if changed is None:
+        return table(training)
+    defaults = table(name for name in training if name not in changed)
+    folded = f"<details>\n<summary>Settings at their default</summary>\n\n{defaults}\n\n</details>" if defaults else ""
+    return "\n\n".join(filter(None, [table(name for name in training if name in changed), folded]))
 
 
 def _kept_epoch_in_words(history: Sequence[HistoryEntry]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from ..kinds import TaskKind
 from .metrics import can_combine, compute_scores
 
-#: The metrics that one answer to all rows can raise above 0, and for which it needs nothing but the labels.
-METRICS_OF_ANSWERS = ("accuracy", "f1", "f1_micro", "f1_macro", "f1_weighted")
+#: The metrics of one answer for each row that need nothing but the labels.
+METRICS_OF_ANSWERS = ("accuracy", "f1", "f1_micro", "f1_macro", "f1_weighted", "matthews_correlation")
 
 
 def majority_scores(

@@ -121,6 +121,10 @@ def test_the_card_lists_every_changed_argument(tmp_path):
     for name, value in {"weight_decay": 0.125, "adam_beta1": 0.75, "sampling_temperature": 3, "max_train_samples": 7,
                         "target_task": "a", "use_cpu": True, "alpha_data": "validation"}.items():  # fmt: skip
         assert f"| `{name}` | {value} |" in card
+    set_by_someone, defaults = card.split("## Training settings")[1].split("<details>")
+    assert "| `target_task` |" in set_by_someone
+    assert "| `seed` |" not in set_by_someone
+    assert "| `seed` | 42 |" in defaults
     assert "secret" not in card
     for name in ("adam_beta2", "ddp_find_unused_parameters", "greater_is_better", "lora_r"):
         assert f"`{name}`" not in card

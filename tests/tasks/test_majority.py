@@ -24,9 +24,11 @@ def test_f1_of_other_classes(labels, names, f1):
 
 
 def test_other_metrics_are_left_out():
-    assert majority_scores([0, 1, 1], CLASSIFICATION, ("matthews_correlation",), ("a", "b")) == {}
-    both = ("accuracy", "matthews_correlation")
-    assert majority_scores([0, 1, 1], CLASSIFICATION, both, ("a", "b")) == {"accuracy": pytest.approx(2 / 3)}
+    of_cola = majority_scores([0, 1, 1], CLASSIFICATION, ("matthews_correlation",), ("a", "b"))
+    assert of_cola == {"matthews_correlation": 0.0}
+    of_multirc = majority_scores([0, 1, 1], CLASSIFICATION, ("f1a", "exact_match"), ("a", "b"))
+    assert of_multirc == {}
+    assert majority_scores([0, 1], CLASSIFICATION, ("accuracy", "f1a"), ("a", "b")) == {"accuracy": 0.5}
 
 
 def test_rows_without_one_class_have_no_majority():
