@@ -70,7 +70,8 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
     model, tokenizer = load_run_model(driver, args, lora, tasks)
 
     # Training
-    callbacks = [SayAtStart(said), *([RemoveCheckpoints()] if driver.overwrite_output_dir else [])]
+    start = SayAtStart(said)
+    callbacks = [start, *([RemoveCheckpoints()] if driver.overwrite_output_dir else [])]
     trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer, callbacks=callbacks)
     test_sets = tokenized_split(predicted, "test", tokenizer, args)
     is_main = trainer.is_world_process_zero()
@@ -84,9 +85,12 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
             print("stopped by SIGTERM; `--resume_from_checkpoint auto` continues from the checkpoint")
             return STOPPED_BY_SIGTERM
         trainer.save_model(_internal_call=True)  # without a push, which comes at the end
-        trainer.log_metrics("train", metrics)
-        trainer.save_metrics("train", metrics)
-        trainer.save_state()
+        if trainer.state.global_step > start.first_step:
+            trainer.log_metrics("train", metrics)
+            trainer.save_metrics("train", metrics)
+            trainer.save_state()
+        elif is_main:
+            print(f"nothing was left to train: the run in {output_dir} had ended at step {start.first_step}")
     # Before any evaluation, which may leave the model in half precision (--bf16_full_eval).
     trainer.export_task(target, output_dir / "export" / target)
 

@@ -199,6 +199,10 @@ def test_a_run_records_its_recipe_and_resumes_with_it_alone(tmp_path, refusal, m
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     for name, value in {"recipe": "mine.yaml:tiny", "learning_rate": 0.003, "num_train_epochs": 2}.items():
         assert re.search(rf"\| `{name}` \| {value}(\.0)? \|", card)
+    results = (tmp_path / "out" / "train_results.json").read_text()
+    assert run_glue_avil.main() == 0
+    assert f"nothing was left to train: the run in {tmp_path / 'out'} had ended at step" in capsys.readouterr().out
+    assert (tmp_path / "out" / "train_results.json").read_text() == results
     told = refusal(*words, tmp_path / "other.yaml")
     assert "the checkpoint was written with learning_rate=0.003, this run has 0.004" in told
 
