@@ -13,7 +13,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..files.hub_cache import say_retries_once
 from ..settings.parser import OneLineParser
+from ..settings.user_errors import USER_ERROR_STATUS, USER_ERRORS, in_one_line
 from .compare import compare
 from .config import read_comparison
 from .folder import Folder
@@ -46,13 +48,14 @@ def main(
     parser.add_argument("--model_name_or_path", help="encoder by id or folder; overrides the configuration")
     options = parser.parse_args(arguments)
     deadline = Deadline(options.minutes)
+    say_retries_once()
     try:
         path = _find(options.config, presets)
         comparison = read_comparison(path, options.data_dir, options.model_name_or_path)
         folder = Folder(options.output, comparison)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except USER_ERRORS as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        return USER_ERROR_STATUS
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     command = shlex.join([*(["python", sys.argv[0]] if prog is None else prog.split()), *arguments])

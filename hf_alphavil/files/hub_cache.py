@@ -28,7 +28,7 @@ class _SayOnce(logging.Filter):
             return True
         is_first = time.monotonic() - self._said > _QUIET
         self._said = time.monotonic()
-        record.msg, record.args = f"{text.split(_FAILED)[0].strip()}: the Hub cannot be reached, trying again ...", ()
+        record.msg, record.args = f"the Hub cannot be reached ({text.split(_FAILED)[0].strip()}): trying again ...", ()
         return is_first
 
 
@@ -60,4 +60,4 @@ def why_not_in_cache(error: BaseException) -> str | None:
         return None
     reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the Hub cannot be reached"
     home = Path(os.path.expanduser(constants.HF_HOME))
-    return f"it is not in the cache ({home}, or where HF_HOME says), and {reason}"
+    return f"it is not in the cache ({home}), and {reason}"

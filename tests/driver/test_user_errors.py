@@ -110,7 +110,7 @@ def test_retries_of_requests_are_one_line(capsys):
         root.removeHandler(handler)
         shown.removeHandler(handler)
     assert capsys.readouterr().out.splitlines() == [
-        "'[Errno -2] Name or service not known': the Hub cannot be reached, trying again ...",
+        "the Hub cannot be reached ('[Errno -2] Name or service not known'): trying again ...",
         "something else",
     ]
 
