@@ -76,7 +76,8 @@ class MultitaskTrainingArguments(MultitaskSettings):
         task_weights (`dict`, JSON `str` or `list` of `task=weight`, *optional*): The weights with which tasks start; 1
             for other tasks. `multitask` keeps them.
         min_task_weight (`float`, *optional*, defaults to 0.1): Lower bound. A weight of 0 would never recover.
-        min_target_weight (`float`, *optional*): Lower bound of the target's weight, after normalisation too.
+        min_target_weight (`float`, *optional*): Lower bound of the target's weight, after normalisation too. The
+            default is 1, and with `alphavil_preset="paper"` that of all tasks.
         max_task_weight (`float`, *optional*): Upper bound.
         max_weight_change (`float`, *optional*): The greatest change of a weight in an epoch.
         normalize_task_weights (`str`, *optional*): How weights are normalised: `none`, to mean 1 over `all` tasks or

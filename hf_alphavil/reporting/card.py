@@ -60,6 +60,7 @@ MULTITASK_SETTINGS = (
     "alpha_autocast",
     "measure_contributions",
     "min_task_weight",
+    "min_target_weight",
     "weight_average",
     "prune_below",
     "prune_patience",

@@ -6,9 +6,14 @@ from typing import Any
 
 #: By preset, the value of every setting that is `None` by default. `joint` is ours: benchmarks/README.md compares it
 #: with `paper`, the algorithm of arXiv 2405.07769. In `joint`, `final_target_epochs` stays `None`: it depends on the
-#: length of the run, see [`last_epochs`].
+#: length of the run, see [`last_epochs`]. In `paper`, `min_target_weight` does: the target has no bound of its own.
 PRESETS: dict[str, dict[str, Any]] = {
-    "joint": {"joint_fraction": 0.8, "alpha_optimizer": "auto", "alpha_holdout_fraction": 0.3},
+    "joint": {
+        "joint_fraction": 0.8,
+        "alpha_optimizer": "auto",
+        "alpha_holdout_fraction": 0.3,
+        "min_target_weight": 1.0,
+    },
     "paper": {
         "joint_fraction": 0.0,
         "alpha_optimizer": "sgd",

@@ -38,8 +38,8 @@ class WeightArguments:
     min_target_weight: float | None = field(
         default=None,
         metadata={
-            "help": "Lower bound of the target's own weight, which also holds after normalisation. Default: "
-            "`min_task_weight`, before normalisation."
+            "help": "Lower bound of the target's own weight, which also holds after normalisation. Default: 1, and "
+            "with alphavil_preset=paper `min_task_weight`, before normalisation."
         },
     )
     max_task_weight: float | None = field(

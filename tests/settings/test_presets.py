@@ -27,7 +27,7 @@ def test_other_methods_have_the_paper_s_values():
 
 def test_presets_fill_in_all_settings_without_a_default():
     assert set(PRESETS["paper"]) == set(FILLED)
-    assert set(PRESETS["joint"]) == set(FILLED) - {"final_target_epochs"}
+    assert set(PRESETS["joint"]) == set(FILLED) - {"final_target_epochs"} | {"min_target_weight"}
 
 
 @pytest.mark.parametrize(("epochs", "last"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (10, 3)])
@@ -38,7 +38,7 @@ def test_the_last_third_of_the_epochs_trains_the_target_alone(epochs, last):
 
 def test_a_run_of_the_preset_is_that_of_its_values(tmp_path):
     ours = run_toy(tmp_path / "a", alphavil_preset="joint", num_train_epochs=5)
-    spelt = {"joint_fraction": 0.8, "final_target_epochs": 2, "alpha_optimizer": "auto"}
+    spelt = {"joint_fraction": 0.8, "final_target_epochs": 2, "alpha_optimizer": "auto", "min_target_weight": 1.0}
     theirs = run_toy(tmp_path / "b", num_train_epochs=5, **spelt)
     assert ours["history"] == theirs["history"]
     assert [entry["alpha"] == {} for entry in ours["history"]] == [False, False, False, True, True]

@@ -127,7 +127,7 @@ def test_a_choice_is_refused_in_python_and_on_the_command_line(entry, capsys):
             "normalize_task_weights=True: pass one of none, all, auxiliaries, target",
         ),
         (
-            {"normalize_task_weights": "target", "min_task_weight": 0.0},
+            {"normalize_task_weights": "target", "min_target_weight": 0.0},
             "normalize_task_weights='target': pass 'target' together with a min_target_weight above 0",
         ),
         ({"weight_average": 1.0}, r"weight_average=1.0: pass a share in \[0, 1\)"),
