@@ -33,9 +33,7 @@ class DataArguments:
 
     help_title: ClassVar[str] = "target, data and encoder"  # in `--help`
 
-    target: str | None = field(
-        default=None, metadata={"help": "The target task, such as rte. Required without --demo."}
-    )
+    target: str | None = field(default=None, metadata={"help": "The target task, such as rte (required)."})
     task_config: str | None = field(
         default=None, metadata={"help": "YAML file that defines your own tasks (docs/tasks.md)."}
     )

@@ -83,6 +83,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     with UserErrorsInOneLine() as errors:
         classes = (RankArguments, DriverTrainingArguments, LoraArguments)
         ranked, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog, COMMON_FLAGS)
+        if ranked.target is None:
+            raise ValueError("which task should the candidates help? Pass --target, for example --target rte")
         if ranked.top is not None and ranked.top < 1:
             raise ValueError(f"--top {ranked.top}: pass a positive number of names")
         with contextlib.redirect_stdout(sys.stderr) if ranked.top is not None else contextlib.nullcontext():

@@ -36,6 +36,9 @@ def load_run_tasks(driver: DriverArguments, args: DriverTrainingArguments, targe
         include_path=include_path,
         splits=SPLITS if reads_test else ("train", "validation"),
     )
+    is_alone = sum(task.head_task is None for task in tasks.values()) == 1
+    if is_alone and trains_auxiliaries and args.do_train and [word.lower() for word in auxiliary] != ["none"]:
+        raise ValueError(f"the only auxiliary that is named is the target, {target}: name other tasks, or pass none")
     return {
         name: task.select(
             driver.max_train_samples, driver.max_eval_samples, args.resolved_data_seed, driver.max_predict_samples

@@ -46,6 +46,7 @@ def test_an_unknown_command_is_one_line(word, hint, capsys):
         ("report out --export_mixture trl --no_examples", "--export_mixture writes no page: leave --no_examples out"),
         ("report", "the following arguments are required: folder"),
         ("report out more", "unexpected 'more': write a flag's name before its value"),
+        ("rank", "which task should the candidates help? Pass --target, for example --target rte"),
         ("demo --sed 3", "unknown flag --sed: did you mean --seed?"),
         ("demo --seed x", "argument --seed: invalid int value: 'x'"),
         ("demo --methods alphavill", "invalid choice: 'alphavill' (did you mean alphavil?"),

@@ -73,6 +73,7 @@ def command(**flags):
         (command(target="axb"), "axb is never trained, only evaluated with the head of rte or superglue_rte"),
         (command(auxiliary="ax"), "ax is never trained, only evaluated with the head of mnli: .* --diagnostics ax"),
         (command(auxiliary=None), "which tasks should help mood, a task of your own. Pass --auxiliary NAME ..., "),
+        (command(auxiliary="mood"), "the only auxiliary that is named is the target, mood: name other tasks, or pass"),
         ([*command(resume_from_checkpoint="auto"), "--overwrite_output_dir"], "contradicts --resume_from_checkpoint"),
         (command(diagnostics="cb"), "--diagnostics cb: this task has a head of its own. Pass it as --auxiliary"),
         (command(diagnostics="mood"), "--diagnostics mood: this task has a head of its own"),
