@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
@@ -23,7 +24,7 @@ COMMON_FLAGS = (
     "method", "alphavil_preset", "method_kwargs", "use_peft", "output_dir", "per_device_train_batch_size",
     "num_train_epochs", "learning_rate", "bf16", "report_to", "eval_strategy", "save_strategy", "push_to_hub",
     "hub_model_id", "seed", "use_cpu", "do_train", "do_eval", "do_predict", "resume_from_checkpoint",
-    "overwrite_output_dir",
+    "overwrite_output_dir", "early_stopping_patience",
 )  # fmt: skip
 
 
@@ -118,6 +119,13 @@ class DriverArguments(DataArguments):
             "help": "Whether to train anew in an --output_dir that holds a run. Its checkpoints are removed first."
         },
     )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={"help": "End after so many evaluations without a better metric; needs --load_best_model_at_end."},
+    )
+    early_stopping_threshold: float = field(
+        default=0.0, metadata={"help": "By how much the metric must improve for --early_stopping_patience."}
+    )
     demo: bool = field(
         default=False, metadata={"help": "Run the built-in demo suite: no network, about a minute on two cores."}
     )
@@ -126,6 +134,10 @@ class DriverArguments(DataArguments):
         super().__post_init__()
         if self.report_examples < 0:
             raise ValueError(f"--report_examples {self.report_examples}: pass 0 or more")
+        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
+            raise ValueError(f"--early_stopping_patience {self.early_stopping_patience}: pass 1 or more")
+        if not 0 <= self.early_stopping_threshold < math.inf:  # also if it is NaN
+            raise ValueError(f"--early_stopping_threshold {self.early_stopping_threshold}: pass a number, 0 or more")
 
 
 @dataclass
@@ -177,6 +189,8 @@ def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora:
         raise ValueError(f"--target_task {args.target_task} contradicts --target {driver.target}: leave it out")
     if args.all_methods:
         raise ValueError(f"--method all is only for --demo: add --demo, or pass one of {', '.join(METHODS)}")
+    if driver.early_stopping_threshold and driver.early_stopping_patience is None:
+        raise ValueError("--early_stopping_threshold without --early_stopping_patience: add it, or leave both out")
     if driver.make_submission and driver.max_predict_samples is not None:
         raise ValueError("--make_submission predicts whole test sets: leave --max_predict_samples out")
     if not lora.use_peft and (ignored := [f"--{name}" for name in changed_fields(lora)]):
@@ -192,6 +206,27 @@ def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora:
             "--resume_from_checkpoint continues a training: add --do_train, or pass a trained model as "
             "--model_name_or_path"
         )
+
+
+def check_early_stopping(driver: DriverArguments, args: DriverTrainingArguments) -> None:
+    """
+    Refuses early stopping without the best model that its callback compares evaluations with.
+
+    Args:
+        driver (`DriverArguments`): Whether training may end early.
+        args (`DriverTrainingArguments`): The training arguments, after a recipe has set its own.
+
+    Raises:
+        ValueError: If the run trains and would not look for a best model.
+    """
+    has_best_model = args.load_best_model_at_end and args.eval_strategy != "no"  # the target's main metric by default
+    if driver.early_stopping_patience is None or has_best_model or not args.trains:
+        return
+    raise ValueError(
+        f"--early_stopping_patience {driver.early_stopping_patience} compares evaluations with the best one: add "
+        "--load_best_model_at_end --eval_strategy epoch --save_strategy epoch (--metric_for_best_model names another "
+        "metric than the target's main one)"
+    )
 
 
 def warn_of_unread_flags(driver: DriverArguments, args: DriverTrainingArguments) -> None:
@@ -217,6 +252,7 @@ def warn_of_unread_flags(driver: DriverArguments, args: DriverTrainingArguments)
         "diagnostics": ("A run without --do_eval and --do_predict", not evaluates and not predicts),
         "auxiliary": (f"--method {args.method}", reads_none),
         "overwrite_output_dir": ("A run without --do_train", not args.do_train),
+        "early_stopping_patience": ("A run without --do_train", not args.do_train),
         "report_examples": no_examples,
         "data_revision": ("A run on the files of --data_dir", driver.data_dir is not None and not is_own),
     }

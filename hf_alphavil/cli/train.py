@@ -13,7 +13,13 @@ from ..distributed.launch import end_process_group
 from ..files.output_folder import check_can_write
 from ..methods import METHODS
 from ..modeling.lora import LoraArguments
-from ..script_arguments import COMMON_FLAGS, DriverArguments, DriverTrainingArguments, check_together
+from ..script_arguments import (
+    COMMON_FLAGS,
+    DriverArguments,
+    DriverTrainingArguments,
+    check_early_stopping,
+    check_together,
+)
 from ..settings.changed import changed_fields
 from ..settings.user_errors import UserErrorsInOneLine
 from .flags import read_flags
@@ -47,6 +53,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
             status = 0
         else:
             said = use_recipe(driver, args, lora, given)
+            check_early_stopping(driver, args)
             if "output_dir" not in given:
                 said.append(f"results go to {args.output_dir}: pass --output_dir for another folder")
             args.script_settings = changed_fields(driver) | changed_fields(lora)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from transformers import EarlyStoppingCallback, TrainerCallback
 
 from ..modeling.lora import LoraArguments, holds_adapters, holds_heads
 from ..reporting import format_summary_table, plot_task_weights
@@ -71,7 +72,9 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
 
     # Training
     start = SayAtStart(said)
-    callbacks = [start, *([RemoveCheckpoints()] if driver.overwrite_output_dir else [])]
+    callbacks: list[TrainerCallback] = [start, *([RemoveCheckpoints()] if driver.overwrite_output_dir else [])]
+    if driver.early_stopping_patience is not None and args.do_train:
+        callbacks.append(EarlyStoppingCallback(driver.early_stopping_patience, driver.early_stopping_threshold))
     trainer = MultitaskTrainer(model=model, args=args, tasks=tasks, processing_class=tokenizer, callbacks=callbacks)
     test_sets = tokenized_split(predicted, "test", tokenizer, args)
     is_main = trainer.is_world_process_zero()

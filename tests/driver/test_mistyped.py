@@ -102,6 +102,14 @@ def command(**flags):
         (command(target="rte", data_dir="mood.csv"), "mood.csv: is a file, not a folder."),
         (command(metric_for_best_model="acuracy"), "gives no 'acuracy': pass one of .*. Did you mean 'accuracy'"),
         (command(max_train_samples=0), "max_train_samples=0: pass 1 or more"),
+        (command(early_stopping_patience=0), "--early_stopping_patience 0: pass 1 or more"),
+        (command(early_stopping_threshold="nan"), "--early_stopping_threshold nan: pass a number, 0 or more"),
+        (command(early_stopping_threshold=0.1), "--early_stopping_threshold without --early_stopping_patience"),
+        (command(early_stopping_patience=1), "add --load_best_model_at_end --eval_strategy epoch --save_strategy"),
+        (
+            command(early_stopping_patience=1, save_strategy="best", load_best_model_at_end="true"),
+            "add --load_best_model_at_end --eval_strategy epoch",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistyped_flag(folder, refusal, words, message):

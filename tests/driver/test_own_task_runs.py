@@ -88,11 +88,14 @@ def test_token_classification_with_rte(own_tasks, data_dir, small_encoder, tmp_p
     out = tmp_path / "out"
     drive(
         "--target", "names", "--auxiliary", "rte", "--include_path", own_tasks, "--data_dir", data_dir,
-        "--model_name_or_path", small_encoder, "--output_dir", out, "--num_train_epochs", "1", "--do_predict",
+        "--model_name_or_path", small_encoder, "--output_dir", out, "--num_train_epochs", "3", "--do_predict",
         "--max_train_samples", "120", "--max_eval_samples", "40", "--learning_rate", "2e-2", *SHORT,
-        "--alphavil_preset", "paper",
+        "--alphavil_preset", "paper", "--eval_strategy", "epoch", "--save_strategy", "best",
+        "--load_best_model_at_end", "--early_stopping_patience", "1", "--early_stopping_threshold", "2",
     )  # fmt: skip
-    assert set(read(out / "alphavil_history.json")[0]["alpha"]) == {"names", "rte"}
+    history = read(out / "alphavil_history.json")
+    assert len(history) == 2  # no epoch is better by 2
+    assert set(history[0]["alpha"]) == {"names", "rte"}
     assert read(out / "eval_results.json")["eval_names_span_f1"] > 0.5
     tag = pipeline("token-classification", model=str(out / "export" / "names"), device="cpu", ignore_labels=[])
     assert is_plain(tag.model)

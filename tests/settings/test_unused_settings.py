@@ -191,6 +191,7 @@ def test_settings_that_nothing_reads_change_nothing(tmp_path, caplog, settings, 
         ({"report_examples": 5}, {"push_to_hub": True}, "report_examples"),
         ({"report_examples": 0}, {"push_to_hub": True}, ""),
         ({"overwrite_output_dir": True}, {"do_train": False}, "overwrite_output_dir"),
+        ({"early_stopping_patience": 1}, {"do_train": False}, "early_stopping_patience"),
     ],
 )
 def test_flags_of_the_script_that_a_run_does_not_read_are_told(tmp_path, caplog, flags, settings, unread):
