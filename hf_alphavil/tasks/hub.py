@@ -88,18 +88,16 @@ def load_from_hub(
     def fault(number: int | None, reason: str) -> DataError:
         return DataError(reason if number is None else f"row {number}: {reason}", place)
 
-    for split, rows in datasets.items():
-        for theirs in builder.wanted(split):
-            try:
-                value_at(rows.features, theirs)
-            except KeyError:
-                raise DataError(
-                    f"{split} has no column {theirs!r}, only {', '.join(rows.column_names)}.", place
-                ) from None
-    if "train" in datasets:
+    lacking = {split: column for split in datasets if (column := _missing_column(datasets[split], builder, split))}
+    for split, column in lacking.items():
+        rows = datasets[split]
+        report(DataError(f"{split} has no column {column!r}, only {', '.join(rows.column_names)}.", place))
+    if "train" in datasets.keys() - lacking:
         train = datasets["train"]
         columns = _top_level(builder.wanted("train"), train.column_names)
-        builder.learn_labels(_places(train.select_columns(columns), builder), fault)
+        builder.learn_labels(_places(train.select_columns(columns), builder), fault, report)
+    if "train" in datasets and builder.lacks_labels:  # which is reported: no row can be built
+        return {}
     return {
         split: builder.build(
             split,
@@ -110,8 +108,18 @@ def load_from_hub(
             hash_of(VERSION, definition.content, split, rows._fingerprint),
         )
         for split, rows in datasets.items()
-        if split in splits
+        if split in splits and split not in lacking
     }
+
+
+def _missing_column(rows: Dataset, builder: SplitBuilder, split: str) -> str | None:
+    """The first column that a split should have and has not."""
+    for column in builder.wanted(split):
+        try:
+            value_at(rows.features, column)
+        except KeyError:
+            return column
+    return None
 
 
 def _places(rows: Dataset, builder: SplitBuilder) -> Iterator[tuple[int, dict[str, Any]]]:

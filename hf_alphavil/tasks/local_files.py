@@ -65,21 +65,28 @@ def load_files(
         folder = find_task_folder(definition, Path(data_dir).expanduser())
     builder = SplitBuilder(definition, files.columns, files.labels)
     if builder.labels is None and "train" in files.splits:
-        file = folder / files.splits["train"]
-        faults: list[DataError] = []  # reported when the split is built, if it is
-        rows = _read(files, file, builder.wanted("train"), "train", faults.append)
-        try:
-            builder.learn_labels(rows, lambda place, reason: _fault(files, file, place, reason))
-        except DataError as error:
-            for fault in faults:
-                report(fault)
-            raise (faults or [error])[0] from None
+        _learn_labels(files, builder, folder / files.splits["train"], report)
     _check_apart(definition, files, folder)
     loaded = {}
     for split, name in files.splits.items():
-        if split in splits:
+        if split not in splits:
+            continue
+        if builder.lacks_labels and "train" in files.splits:  # which is reported: no row can be built
+            for _ in _read(files, folder / name, builder.wanted(split), split, report):
+                pass
+        else:
             loaded[split] = _load_split(definition, files, builder, folder / name, split, report)
     return loaded
+
+
+def _learn_labels(files: FileSource, builder: SplitBuilder, file: Path, report: Report) -> None:
+    faults: list[DataError] = []  # reported when the split is built, if it is
+    try:
+        rows = _read(files, file, builder.wanted("train"), "train", faults.append)
+        builder.learn_labels(rows, lambda place, reason: _fault(files, file, place, reason), report)
+    except DataError as error:
+        for fault in faults or [error]:
+            report(fault)
 
 
 def _check_apart(definition: TaskDefinition, files: FileSource, folder: Path) -> None:

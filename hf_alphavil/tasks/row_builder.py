@@ -53,6 +53,7 @@ class SplitBuilder:
         self.label_column = spec.label_column
         self.labels = spec.labels or label_names or self.kind.labels_of(spec)
         self.written = written_labels
+        self._without_label: set[int] = set()  # places of training rows that are reported already
         self.columns = dict(columns)
         if definition.prepare is None:
             named = [*spec.input_columns, *([spec.group_column] if spec.group_column else [])]
@@ -64,28 +65,37 @@ class SplitBuilder:
         hidden = {self.label_column, *ANSWER_COLUMNS} if split == "test" else set()
         return [theirs for ours, theirs in self.columns.items() if ours not in hidden]
 
-    def learn_labels(self, rows: Iterable[Place], fault: Fault) -> None:
+    def learn_labels(self, rows: Iterable[Place], fault: Fault, report: Report) -> None:
         """
         Takes the labels from training rows if neither the task nor the source names them.
 
+        Args:
+            rows (`Iterable[tuple[int, dict]]`):
+                Places and training rows in the source's columns.
+            fault (`Callable`): Makes an error from a place and a reason.
+            report (`Callable`):
+                Called with the error of every row whose value cannot be a label.
+
         Raises:
-            DataError: If values cannot be labels.
+            DataError: If the values together cannot be the labels of a task.
         """
-        if not self._lacks_labels:
+        if not self.lacks_labels:
             return
-        seen = SeenLabels(self.kind.reads_flags)
-        place: int | None = None
-        try:
-            for number, row in rows:
-                place = number
+        seen, has_labels = SeenLabels(self.kind.reads_flags), False
+        for place, row in rows:
+            try:
                 value = _value(row, self.columns[self.label_column])
                 seen.add(self.kind.split_labels(value, self._separator))
-            place = None  # what follows concerns all rows
+                has_labels = True
+            except ValueError as error:
+                self._without_label.add(place)
+                report(fault(place, str(error)))
+        if self._without_label and not has_labels:  # what is reported says why
+            return
+        try:
             self.labels, self.written = seen.names()
-        except DataError:
-            raise
         except ValueError as error:
-            raise fault(place, str(error)) from None
+            raise fault(None, str(error)) from None
 
     def build(self, split: str, rows: Iterable[Place], fault: Fault, report: Report, fingerprint: str) -> Dataset:
         """
@@ -108,7 +118,7 @@ class SplitBuilder:
         from datasets import Dataset, DatasetInfo, NamedSplit
         from datasets.table import InMemoryTable
 
-        if self._lacks_labels and split != "test":
+        if self.lacks_labels and split != "test":
             raise self.definition.source.fault(
                 f"nothing names the labels of the task {self.definition.key!r}: write `labels`, or training rows.",
                 self.definition.key,
@@ -118,6 +128,8 @@ class SplitBuilder:
         types: dict[str, type] = {}
         self._label_format: list[str] = []  # of this split
         for number, (place, row) in enumerate(rows):
+            if split == "train" and place in self._without_label:
+                continue
             try:
                 made = list(self._rows_of(split, number, row, seen))
                 for values in made:
@@ -139,8 +151,8 @@ class SplitBuilder:
         )
 
     @property
-    def _lacks_labels(self) -> bool:
-        """Whether the label names are still unknown and can come from the training rows."""
+    def lacks_labels(self) -> bool:
+        """`bool`: Whether the label names are still unknown and can come from the training rows."""
         return self.labels is None and self.kind.learns_labels
 
     @property

@@ -108,6 +108,27 @@ def test_faults_that_leave_no_labels_to_learn(tasks, capsys):
         load_tasks("moods", include_path=tasks)
 
 
+def test_faults_of_labels_to_learn_hide_no_others(tasks, capsys):
+    (tasks / "tasks.yaml").write_text(TASKS.replace("  labels: [good, bad]\n", ""))
+    (tasks / "train.csv").write_text("text,label\nfine,good\n,bad\nodd,\nsad,bad\nodd,\n")
+    (tasks / "dev.csv").write_text("Text,label\nfine,good\n")
+    assert main(["check", "moods", "--include_path", str(tasks)]) == 1
+    out = capsys.readouterr().out
+    for line in (4, 6):
+        assert out.count(f"train.csv, line {line}: the label is empty.") == 1
+    assert out.count("dev.csv, line 1: there is no column 'text'") == 1
+    assert "train: 3 rows" in out
+    assert out.endswith("3 problems\n")
+    with pytest.raises(DataError, match=r"train.csv, line 4: the label is empty."):
+        load_tasks("moods", include_path=tasks)
+    (tasks / "train.csv").write_text("text,mood\nfine,good\n")  # no label at all
+    assert main(["check", "moods", "--include_path", str(tasks)]) == 1
+    out = capsys.readouterr().out
+    assert "train.csv, line 1: there is no column 'label'" in out
+    assert "dev.csv, line 1: there is no column 'text'" in out
+    assert out.endswith("2 problems\n")
+
+
 def test_as_the_model_sees_it(tasks, capsys, real_encoder):
     arguments = ["--include_path", str(tasks), "--tokenizer", str(real_encoder), "--max_length", "5"]
     assert main(["check", "moods", *arguments]) == 0
