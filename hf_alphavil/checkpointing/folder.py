@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..files.digest import file_checksum
@@ -22,6 +23,7 @@ MANIFEST_NAME = "manifest.json"
 #: Version of the files of a checkpoint. It goes up with every change after which older code cannot read new
 #: checkpoints, or newer code old ones.
 FORMAT = 7
+_OF_TRAINER = "a checkpoint of transformers' Trainer, not of MultitaskTrainer"
 
 
 def write_manifest(folder: str | os.PathLike[str], last: str | os.PathLike[str] | None = None) -> None:
@@ -136,6 +138,32 @@ def checkpoints(output_dir: str | os.PathLike[str]) -> list[Path]:
     return sorted((path for path in folders if steps[path].isdecimal()), key=lambda path: -int(steps[path]))
 
 
+def is_of_trainer(folder: Path) -> bool:
+    """
+    Whether transformers' `Trainer` wrote a checkpoint, which has neither a manifest nor the state of a run with tasks.
+
+    Args:
+        folder (`Path`): The checkpoint folder.
+    """
+    is_ours = (folder / MANIFEST_NAME).exists() or (folder / STATE_NAME).exists()
+    return not is_ours and (folder / TRAINER_STATE_NAME).is_file()
+
+
+def warn_of_trainers_checkpoints(output_dir: str | os.PathLike[str]) -> None:
+    """
+    Warns of checkpoints of transformers' `Trainer` in a folder that a run is about to write checkpoints to.
+
+    Args:
+        output_dir (`str` or `os.PathLike`): The run's output folder. It need not exist.
+    """
+    if theirs := [folder.name for folder in reversed(checkpoints(output_dir)) if is_of_trainer(folder)]:
+        logger.warning(
+            "%s holds checkpoints of transformers' Trainer (%s): `save_total_limit` leaves them alone, but "
+            "this run replaces those at whose step it saves; pass another `output_dir` to keep the two runs apart",
+            output_dir, ", ".join(theirs),
+        )  # fmt: skip
+
+
 def intact_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
     """
     Finds the intact checkpoints of a run, latest first. Skips corrupt ones with a warning.
@@ -169,7 +197,7 @@ def resumable_checkpoints(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
 def rotate(output_dir: str | os.PathLike[str], limit: int | None, keep: Collection[str | os.PathLike[str]]) -> None:
     """
     Deletes the checkpoints with the lowest step numbers, until `limit` are left. Their times, which a clock may have
-    set wrong, do not count.
+    set wrong, do not count. Checkpoints of transformers' `Trainer` are left alone.
 
     Args:
         output_dir (`str` or `os.PathLike`): The run's output folder.
@@ -178,7 +206,7 @@ def rotate(output_dir: str | os.PathLike[str], limit: int | None, keep: Collecti
     """
     if limit is None or limit <= 0:
         return
-    found = checkpoints(output_dir)
+    found = [folder for folder in checkpoints(output_dir) if not is_of_trainer(folder)]
     kept = {os.path.realpath(folder) for folder in keep}
     removable = [folder for folder in reversed(found) if os.path.realpath(folder) not in kept]
     for folder in removable[: max(0, len(found) - limit)]:
@@ -199,8 +227,8 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
         `str`, *optional*: The folder, or `None` if `"auto"` finds none.
 
     Raises:
-        ValueError: If there is no such folder, if another version of the package wrote the checkpoint, or if it is
-            corrupt. The message gives the corrupt file and what is wrong with it.
+        ValueError: If there is no such folder, if another version of the package or transformers' `Trainer` wrote the
+            checkpoint, or if it is corrupt. The message gives the corrupt file and what is wrong with it.
     """
     output_dir = output_dir or "."
     restore_replaced(output_dir)
@@ -217,6 +245,11 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
         raise ValueError(
             f"{folder} is a run's folder and no checkpoint: pass one of the checkpoints in it, such as {inside[0]}"
         )
+    if is_of_trainer(folder):
+        raise ValueError(
+            f"{folder} is {_OF_TRAINER}: a multitask run cannot resume from it. Leave out `resume_from_checkpoint` to "
+            "start a new run, in another `output_dir`, or pass 'auto' for the latest checkpoint of MultitaskTrainer"
+        )
     check_format(folder)
     problem = find_corruption(folder)
     if problem is not None:
@@ -228,6 +261,9 @@ def find_checkpoint(wanted: str | bool, output_dir: str | os.PathLike[str] | Non
 
 
 def _is_intact(folder: Path) -> bool:
+    if is_of_trainer(folder):
+        logger.warning("skipped %s, %s", folder, _OF_TRAINER)
+        return False
     problem = find_corruption(folder)
     if problem is not None:
         logger.warning("skipped the corrupt checkpoint %s: %s", folder, problem)

@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from transformers.trainer_utils import SaveStrategy
 
 from ..distributed.agreement import raise_together
+from .folder import warn_of_trainers_checkpoints
 from .run_lock import run_lock
 from .staging import check_output_dir, clear_staging, new_staging_name
 
@@ -44,6 +45,7 @@ def own_run_dir(accelerator: Accelerator, args: MultitaskSettings, run_dir: str)
                 is_locked = held.enter_context(run_lock(run_dir))
                 if saves:
                     check_output_dir(run_dir)
+                    warn_of_trainers_checkpoints(run_dir)
                 if saves and is_locked:  # no other run can be writing
                     clear_staging(run_dir)
             except (ValueError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from hf_alphavil.checkpointing import staging
-from hf_alphavil.checkpointing.folder import FORMAT, checkpoints, find_corruption, write_manifest
+from hf_alphavil.checkpointing.folder import FORMAT, checkpoints, find_checkpoint, find_corruption, write_manifest
 from hf_alphavil.checkpointing.run_lock import LOCK_NAME, run_lock
 from hf_alphavil.checkpointing.staging import STAGING_NAME, move_into_place
 from support.comparing import assert_same_run
@@ -168,6 +169,20 @@ def test_the_checkpoint_just_written_is_never_deleted(tmp_path):
     trainer.train()
     assert [f"checkpoint-{step}" in found for step, found in zip((3, 6, 9, 12), seen, strict=True)] == [True] * 4
     assert names(tmp_path) == ["checkpoint-12", "checkpoint-1000"]
+
+
+def test_checkpoints_of_transformers_trainer_are_named_and_left_alone(tmp_path, caplog):
+    for step in (1, 1000):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    run_toy(tmp_path, save_total_limit=1, **SAVING)
+    assert names(tmp_path) == ["checkpoint-1", "checkpoint-12", "checkpoint-1000"]
+    assert "holds checkpoints of transformers' Trainer (checkpoint-1, checkpoint-1000)" in caplog.text
+    is_theirs = "checkpoint-1000.* a checkpoint of transformers' Trainer, not of MultitaskTrainer"
+    with pytest.raises(ValueError, match=f"{is_theirs}.*'auto'"):
+        find_checkpoint(True, tmp_path)
+    assert find_checkpoint("auto", tmp_path) == str(tmp_path / "checkpoint-12")
+    assert re.search(f"skipped .*{is_theirs}", caplog.text)
 
 
 def test_a_checkpoint_is_on_the_disk_before_it_is_moved_into_place(tmp_path, monkeypatch):
