@@ -10,6 +10,11 @@ from typing import Any, NoReturn
 
 from .user_errors import end_with_error
 
+#: How many flags are named of those that start with an unknown one.
+MAX_NAMED = 3
+#: Flags are written in full: the beginning of a flag is an unknown flag.
+_DEFAULTS: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+
 
 class OneLineParser(argparse.ArgumentParser):
     """
@@ -22,7 +27,7 @@ class OneLineParser(argparse.ArgumentParser):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter} | kwargs)
+        super().__init__(**_DEFAULTS | kwargs)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]  # it is overloaded
         """As argparse's, but an unknown flag is an error of one line."""
@@ -30,7 +35,7 @@ class OneLineParser(argparse.ArgumentParser):
         known = tuple(_flags(self))
         for word in words:  # before argparse asks for what a mistyped flag should have given
             name = word.split("=")[0]
-            if word.startswith("--") and not any(flag.startswith(name) for flag in known):
+            if word.startswith("--") and name not in ("--", *known):
                 self.refuse_unknown([word])
         parsed, rest = self.parse_known_args(words, namespace)
         self.refuse_unknown(rest)
@@ -49,10 +54,13 @@ class OneLineParser(argparse.ArgumentParser):
         if not word.startswith("-"):
             self.error(f"unexpected {word!r}: {self.where_words_belong()}")
         flags = list(_flags(self))
-        close = difflib.get_close_matches(word, flags, n=1)
+        start = f"--{word.lstrip('-').replace('-', '_')}"
+        longer = list(dict.fromkeys(flag for flag in flags if flag.startswith(start) and "-" not in flag[2:]))
+        close = longer if 0 < len(longer) <= MAX_NAMED else difflib.get_close_matches(word, flags, n=1)
         listing = "--help_all" if "--help_all" in flags else "--help"
         self.error(
-            f"unknown flag {word}" + (f": did you mean {close[0]}?" if close else f"; {listing} lists all flags")
+            f"unknown flag {word}"
+            + (f": did you mean {' or '.join(close)}?" if close else f"; {listing} lists all flags")
         )
 
     def where_words_belong(self) -> str:

@@ -48,6 +48,8 @@ def test_an_unknown_command_is_one_line(word, hint, capsys):
         ("report out more", "unexpected 'more': write a flag's name before its value"),
         ("rank", "which task should the candidates help? Pass --target, for example --target rte"),
         ("demo --sed 3", "unknown flag --sed: did you mean --seed?"),
+        ("demo --see 3", "unknown flag --see: did you mean --seed?"),
+        ("tasks check rte --data x", "unknown flag --data: did you mean --data_dir?"),
         ("demo --seed x", "argument --seed: invalid int value: 'x'"),
         ("demo --methods alphavill", "invalid choice: 'alphavill' (did you mean alphavil?"),
         ("compare x.yaml --otput y", "unknown flag --otput: did you mean --output?"),

@@ -123,7 +123,9 @@ def test_weights_of_tasks(parse, words):
         (["x.yaml"], "target: {rte: cb}", "x.yaml: target is a mapping: write one value"),
         (["x.yaml"], "seed: ~", "x.yaml: seed: leave it out for the default, 42"),
         (["x.yaml"], "phase_parallel: true", "invalid choice: 'true' (pass one of off, auto, on)"),
-        (["x.yaml", "--lr", "1"], "seed: 1", "ambiguous option: --lr could match"),
+        (["--learning_rat", "1e-4"], None, "unknown flag --learning_rat: did you mean --learning_rate?"),
+        (["--learning=1"], None, "unknown flag --learning: did you mean --learning_rate?"),
+        (["x.yaml", "--lr_s", "1"], "seed: 1", "did you mean --lr_scheduler_type or --lr_scheduler_kwargs?"),
     ],
 )
 def test_a_wrong_flag_or_value_ends_in_a_line(parse, capsys, words, content, message):
