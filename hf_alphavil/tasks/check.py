@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ..kinds import kind_of
 from .definition import TaskDefinition
 from .errors import DataError
 from .examples import answer, shorten, shown_texts
-from .label_warnings import MAX_LABELS, label_warnings
+from .label_warnings import MAX_LABELS, label_counts, label_warnings, rare_label_warnings
 from .loading import load_splits, make_task
 from .majority import majority_scores
 from .registry import BENCHMARK_NAMES
@@ -102,7 +101,7 @@ class TaskCheck:
             return None
 
     def _look_at_settings(self, task: Task) -> None:
-        self.warnings += label_warnings(task)
+        self.warnings += label_warnings(task) + rare_label_warnings(self.definition, task)
         if task.head_task is None and task.train is not None and kind_of(task).reads_labels:
             if task.validation is None:
                 self.warnings.append("no validation split: a target task needs one, or the key `validation_fraction`")
@@ -116,7 +115,7 @@ class TaskCheck:
     def _split(self, task: Task, split: str) -> list[str]:
         rows, kind = task.split(split), kind_of(task)
         lines = [f"{split}: {len(rows)} rows"]
-        counts = _label_counts(task, split)
+        counts = label_counts(task, split)
         if counts is not None:
             shown = [f"{label}: {count}" for label, count in counts.most_common(MAX_LABELS)]
             more = f", and {len(counts) - MAX_LABELS} more" if len(counts) > MAX_LABELS else ""
@@ -196,17 +195,6 @@ def _described(definition: TaskDefinition, task: Task | None) -> str:
         if task.head_task is not None:
             parts.append(f"with the head of {task.head_task}")
     return ", ".join(parts)
-
-
-def _label_counts(task: Task, split: str) -> Counter[str] | None:
-    rows = task.split(split)
-    if task.labels is None or split == "test" or task.label_column not in rows.column_names:
-        return None
-    values: Iterable[Any] = rows[task.label_column][:]
-    if kind_of(task).has_label_lists:
-        values = [label for row in values for label in row]
-    counts = Counter(values)
-    return Counter({name: counts[number] for number, name in enumerate(task.labels) if counts[number]})
 
 
 def _contents(task: Task, split: str) -> list[tuple[str, str]]:

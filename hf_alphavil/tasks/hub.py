@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files.hub_cache import why_not_in_cache
 from ..kinds import kind_of
+from .column_advice import column_advice
 from .definition import TaskDefinition
 from .errors import DataError, Report, raise_error
 from .fingerprints import hash_of
@@ -90,8 +91,9 @@ def load_from_hub(
 
     lacking = {split: column for split in datasets if (column := _missing_column(datasets[split], builder, split))}
     for split, column in lacking.items():
-        rows = datasets[split]
-        report(DataError(f"{split} has no column {column!r}, only {', '.join(rows.column_names)}.", place))
+        reason = f"{split} has no column {column!r}, only {', '.join(datasets[split].column_names)}."
+        advice = column_advice(definition, "hub", column) if definition.benchmark is None else None
+        report(DataError(reason, place, advice=advice))
     if "train" in datasets.keys() - lacking:
         train = datasets["train"]
         columns = _top_level(builder.wanted("train"), train.column_names)

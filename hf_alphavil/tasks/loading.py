@@ -13,6 +13,7 @@ from .definition import TaskDefinition
 from .definition_reader import read_definitions
 from .errors import DataError, Report, raise_error, require_package
 from .hub import load_from_hub
+from .label_warnings import rare_label_warnings
 from .labels import class_names
 from .local_files import MissingFilesError, load_files
 from .registry import YAML_SUFFIXES, get_definition, own_definitions
@@ -104,6 +105,8 @@ def load_tasks(
         # target.
         heads = [name for name in definitions if name in definition.head_tasks] or definition.head_tasks
         tasks[key] = make_task(definition, rows, head_task=heads[0] if heads else None)
+        for warning in rare_label_warnings(definition, tasks[key]):
+            logger.warning("Task %r: %s.", key, warning)
     return tasks
 
 

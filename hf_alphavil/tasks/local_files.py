@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .column_advice import column_advice
 from .definition import TaskDefinition
 from .definition_reader import simplified
 from .errors import DataError, Report, raise_error
 from .fingerprints import hash_of
 from .readers import READERS, SUFFIXES
+from .readers.columns import MissingColumnError
 from .readers.lines import read_bytes
 from .row_builder import SplitBuilder
 from .sources import FileSource
@@ -65,24 +67,26 @@ def load_files(
         folder = find_task_folder(definition, Path(data_dir).expanduser())
     builder = SplitBuilder(definition, files.columns, files.labels)
     if builder.labels is None and "train" in files.splits:
-        _learn_labels(files, builder, folder / files.splits["train"], report)
+        _learn_labels(definition, builder, folder / files.splits["train"], report)
     _check_apart(definition, files, folder)
     loaded = {}
     for split, name in files.splits.items():
         if split not in splits:
             continue
         if builder.lacks_labels and "train" in files.splits:  # which is reported: no row can be built
-            for _ in _read(files, folder / name, builder.wanted(split), split, report):
+            for _ in _read(definition, folder / name, builder.wanted(split), split, report):
                 pass
         else:
             loaded[split] = _load_split(definition, files, builder, folder / name, split, report)
     return loaded
 
 
-def _learn_labels(files: FileSource, builder: SplitBuilder, file: Path, report: Report) -> None:
+def _learn_labels(definition: TaskDefinition, builder: SplitBuilder, file: Path, report: Report) -> None:
+    files = definition.files
+    assert files is not None
     faults: list[DataError] = []  # reported when the split is built, if it is
     try:
-        rows = _read(files, file, builder.wanted("train"), "train", faults.append)
+        rows = _read(definition, file, builder.wanted("train"), "train", faults.append)
         builder.learn_labels(rows, lambda place, reason: _fault(files, file, place, reason), report)
     except DataError as error:
         for fault in faults or [error]:
@@ -149,14 +153,16 @@ def _subfolders(folder: Path, names: set[str]) -> list[Path]:
 def _load_split(
     definition: TaskDefinition, files: FileSource, builder: SplitBuilder, file: Path, split: str, report: Report
 ) -> Dataset:
-    rows = _read(files, file, builder.wanted(split), split, report)
+    rows = _read(definition, file, builder.wanted(split), split, report)
     fingerprint = hash_of(VERSION, definition.content, split, read_bytes(file))
     return builder.build(split, rows, lambda place, reason: _fault(files, file, place, reason), report, fingerprint)
 
 
 def _read(
-    files: FileSource, file: Path, columns: Collection[str], split: str, report: Report
+    definition: TaskDefinition, file: Path, columns: Collection[str], split: str, report: Report
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    files = definition.files
+    assert files is not None
     form = _format_of(files, file)
     if form is None:
         raise DataError(
@@ -166,7 +172,22 @@ def _read(
         )
     # A test set needs every row: after a row that is left out, all predictions would have the wrong index.
     options = {"skip_short_rows": True} if files.skip_short_rows and split != "test" else {}
-    return READERS[form](file, columns, files.headers.get(split), report, **options)  # type: ignore[operator]
+    arguments = file, columns, files.headers.get(split), lambda error: report(_with_key(definition, error))
+    try:
+        yield from READERS[form](*arguments, **options)  # type: ignore[operator]
+    except MissingColumnError as error:
+        raise _with_key(definition, error) from None
+
+
+def _with_key(definition: TaskDefinition, error: DataError) -> DataError:
+    """The error, with the key to blame if it is that of a missing column."""
+    if not isinstance(error, MissingColumnError):
+        return error
+    if definition.benchmark is not None:
+        advice = "Use the benchmark's official file."
+    else:
+        advice = column_advice(definition, "files", error.column)
+    return DataError(error.reason, error.file, error.line, f"{error.advice} {advice}" if error.advice else advice)
 
 
 def _format_of(files: FileSource, file: Path) -> str | None:

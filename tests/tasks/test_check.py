@@ -129,6 +129,79 @@ def test_faults_of_labels_to_learn_hide_no_others(tasks, capsys):
     assert out.endswith("2 problems\n")
 
 
+def test_a_mistyped_label_is_not_silently_one_more(tasks, capsys, caplog):
+    text = TASKS.replace("  labels: [good, bad]\n", "")
+    (tasks / "tasks.yaml").write_text(text)
+    rows = "text,label\n" + "".join(f"{number},{('complaint', 'praise')[number % 2]}\n" for number in range(60))
+    (tasks / "train.csv").write_text(rows + "odd,complain\nodder,other\n")
+    (tasks / "dev.csv").write_text("text,label\nfine,praise\nsad,complaint\n")
+    place, advice = "is in 1 training row and no validation row", "or list the task's labels in `labels`"
+    wanted = [
+        f"the label 'complain' {place}: did you mean 'complaint'? Correct it, {advice}",
+        f"the label 'other' {place}: correct it, {advice}",
+    ]
+    assert main(["check", "moods", "--include_path", str(tasks)]) == 0
+    out = capsys.readouterr().out
+    assert all(f"warning: {warning}\n" in out for warning in wanted)
+    assert out.count("in 1 training row") == 2
+    load_tasks("moods", include_path=tasks)
+    assert [one.getMessage() for one in caplog.records] == [f"Task 'moods': {warning}." for warning in wanted]
+    (tasks / "dev.csv").write_text("text,label\nfine,praise\nodd,complain\nodd,other\n")  # they are meant
+    (tasks / "tasks.yaml").write_text(text + "\n")
+    assert main(["check", "moods", "--include_path", str(tasks)]) == 0
+    assert "training row" not in capsys.readouterr().out.replace("repeat the texts of a training row", "")
+    (tasks / "dev.csv").write_text("text,label\nfine,praise\n")
+    (tasks / "tasks.yaml").write_text(TASKS.replace("[good, bad]", "[complain, complaint, other, praise]"))
+    assert main(["check", "moods", "--include_path", str(tasks)]) == 0
+    assert "did you mean" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "advice"),
+    [
+        (
+            "[text]",
+            "[subject, txt]",
+            "'subject', only 'text', 'label'. `text_columns` names it (tasks.yaml, line 4): correct it there, or name "
+            "the column that is there in `files.columns`, as in `columns: {subject: ...}`.",
+        ),
+        (
+            "[text]",
+            "[Text]",
+            "'Text', only 'text', 'label'. Is 'text' meant? `text_columns` names it (tasks.yaml, line",
+        ),
+        (
+            "dev.csv}",
+            "dev.csv}, columns: {text: message}",
+            "'message', only 'text', 'label'. `files.columns` names it (tasks.yaml, line 6): correct it there.",
+        ),
+        (
+            "[good, bad]",
+            "[good, bad]\n  label_column: mood",
+            "'mood', only 'text', 'label'. `label_column` names it (ta",
+        ),
+        (
+            "text_columns: [text]",
+            "text_templates: ['{title}: {text}']",
+            "'title', only 'text', 'label'. `text_templates`",
+        ),
+    ],
+)
+def test_a_missing_column_is_blamed_on_the_key_that_names_it(tasks, old, new, advice):
+    (tasks / "tasks.yaml").write_text(TASKS.replace(old, new, 1))
+    with pytest.raises(DataError, match=r"train.csv, line 1: there is no column") as caught:
+        load_tasks("moods", include_path=tasks)
+    assert f"there is no column {advice}" in str(caught.value)
+
+
+def test_the_default_of_the_label_column_is_named(tasks):
+    (tasks / "train.csv").write_text("text,mood\nfine,good\n")
+    with pytest.raises(
+        DataError, match=r"column 'label', .* It is the default of `label_column`: write that key, or nam"
+    ):
+        load_tasks("moods", include_path=tasks)
+
+
 def test_as_the_model_sees_it(tasks, capsys, real_encoder):
     arguments = ["--include_path", str(tasks), "--tokenizer", str(real_encoder), "--max_length", "5"]
     assert main(["check", "moods", *arguments]) == 0

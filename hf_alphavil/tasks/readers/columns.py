@@ -9,10 +9,25 @@ from typing import Any
 
 from ..errors import DataError
 
-ADVICE = (
-    "Name the file's own column in `columns`, or the labels' in `label_column`; a benchmark's file must be the "
-    "official one."
-)
+
+class MissingColumnError(DataError):
+    """
+    A column that a file does not have. See [`DataError`] for the other arguments.
+
+    Args:
+        column (`str`): The column.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        file: str | Path | None = None,
+        line: int | None = None,
+        advice: str | None = None,
+        column: str = "",
+    ) -> None:
+        super().__init__(reason, file, line, advice)
+        self.column = column
 
 
 def check_header(names: list[str], columns: Collection[str], file: Path) -> None:
@@ -27,13 +42,13 @@ def check_header(names: list[str], columns: Collection[str], file: Path) -> None
             if names in ([], [""]):
                 raise DataError("there is no header: the line is blank.", file, 1, "Remove the line.")
             odd = next((mark for mark in ";|\t" if len(names) == 1 and mark in names[0]), None)
+            if odd is None:
+                raise _missing(names, column, file, 1)
             raise DataError(
-                f"there is no column {column!r}, only {', '.join(map(repr, names))}.",
+                f"there is no column {column!r}, only {names[0]!r}.",
                 file,
                 1,
-                _advice(names, column)
-                if odd is None
-                else f"Its fields seem to be separated by {odd!r}: save it with commas, or as TSV.",
+                f"Its fields seem to be separated by {odd!r}: save it with commas, or as TSV.",
             )
         if names.count(column) > 1:
             raise DataError(f"the column {column!r} occurs twice.", file, 1, "Rename one of the two.")
@@ -60,19 +75,20 @@ def missing_column(row: Mapping[str, Any], columns: Collection[str], file: Path,
         try:
             value_at(row, column)
         except KeyError:
-            return DataError(
-                f"there is no column {column!r}, only {', '.join(map(repr, row))}.",
-                file,
-                line,
-                _advice(row, column),
-            )
+            return _missing(row, column, file, line)
     return None
 
 
-def _advice(names: Collection[str], column: str) -> str:
+def _missing(names: Collection[str], column: str, file: Path, line: int | None) -> MissingColumnError:
     spellings = {name.strip().casefold(): name for name in names}
     close = difflib.get_close_matches(column.strip().casefold(), spellings, n=1)
-    return f"Is {spellings[close[0]]!r} meant? {ADVICE}" if close else ADVICE
+    return MissingColumnError(
+        f"there is no column {column!r}, only {', '.join(map(repr, names))}.",
+        file,
+        line,
+        f"Is {spellings[close[0]]!r} meant?" if close else None,
+        column=column,
+    )
 
 
 def whole_again(values: list[Any]) -> list[Any]:
