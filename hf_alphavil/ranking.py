@@ -28,6 +28,8 @@ ROUNDS, TARGET_STEPS, PROBE_STEPS = 4, 50, 25
 DIVERGED = "loss became NaN or infinite"
 #: What is said instead of *helped* and *hurt*: steps that save held-out loss may do so without teaching anything.
 SAVED, COST = "saved loss", "cost loss"
+#: The words of candidates that are no auxiliaries to train with.
+LEFT_OUT = (COST, DIVERGED)
 #: What the training arguments are set to.
 SETTINGS: dict[str, Any] = {
     "method": "alphavil",
@@ -96,7 +98,7 @@ class AuxiliaryRanking:
 
     def top(self, count: int) -> list[str]:
         """`list[str]`: The first candidates, at most so many, without those that cost loss or diverged."""
-        return [task for task, effect in self.effects.items() if effect.words not in (COST, DIVERGED)][:count]
+        return [task for task, effect in self.effects.items() if effect.words not in LEFT_OUT][:count]
 
     def table(self) -> str:
         """`str`: A table in plain text, the target first."""

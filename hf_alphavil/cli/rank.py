@@ -1,7 +1,8 @@
 """Ranks candidate auxiliaries by what a short probe of each adds to the target's own steps.
 
 alphavil rank --target rte --candidates all --data_dir path/to/data --output ranking.json
-alphavil train --target rte --auxiliary $(alphavil rank --target rte --data_dir path/to/data --top 5) ...
+names=$(alphavil rank --target rte --data_dir path/to/data --top 5) &&
+  alphavil train --target rte --data_dir path/to/data --auxiliary $names
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ import torch
 from ..distributed.launch import end_process_group
 from ..files.atomic_file import atomic_write
 from ..modeling.lora import LoraArguments
-from ..ranking import PROBE_STEPS, ROUNDS, TARGET_STEPS, AuxiliaryRanking, rank_auxiliaries, unread_by_rankings
+from ..ranking import (
+    LEFT_OUT,
+    PROBE_STEPS,
+    ROUNDS,
+    TARGET_STEPS,
+    AuxiliaryRanking,
+    rank_auxiliaries,
+    unread_by_rankings,
+)
 from ..script_arguments import (
     DataArguments,
     DriverArguments,
@@ -35,6 +44,8 @@ from .train_model import load_run_model
 from .train_recipe import use_recipe
 from .train_tasks import load_run_tasks
 
+#: The exit status if `--top` leaves no name to write. A user's error has 2.
+NONE_LEFT = 1
 #: What `--help` shows; `--help_all` shows all flags.
 COMMON_FLAGS = (
     "candidates", "target_steps", "probe_steps", "rounds", "top", "output", "target", "task_config", "include_path",
@@ -78,8 +89,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         prog (`str`, *optional*): The command's name in `--help`. Defaults to the name of the running script.
 
     Returns:
-        `int`: The exit status.
+        `int`: The exit status: 0, or 1 if `--top` leaves no candidate.
     """
+    status = 0
     with UserErrorsInOneLine() as errors:
         classes = (RankArguments, DriverTrainingArguments, LoraArguments)
         ranked, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog, COMMON_FLAGS)
@@ -91,13 +103,24 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
             ranking = _rank(ranked, args, lora, given)
             if args.process_index == 0:
                 print(ranking.table())
-        if args.process_index == 0:
-            if ranked.output is not None:
-                atomic_write(Path(ranked.output), json.dumps(ranking.to_dict(), indent=1))
-            if ranked.top is not None:
-                print(*ranking.top(ranked.top))
+        if args.process_index == 0 and ranked.output is not None:
+            atomic_write(Path(ranked.output), json.dumps(ranking.to_dict(), indent=1))
+        if ranked.top is not None:
+            status = _print_names(ranking, ranked.top, args.process_index == 0)
         end_process_group()
-    return 0
+    return status
+
+
+def _print_names(ranking: AuxiliaryRanking, count: int, is_main: bool) -> int:
+    """Prints the first candidates, or why there is none, and returns the exit status."""
+    names = ranking.top(count)
+    if names and is_main:
+        print(*names)
+    elif is_main:
+        why = {words: [name for name, one in ranking.effects.items() if one.words == words] for words in LEFT_OUT}
+        found = "; ".join(f"{words}: {', '.join(tasks)}" for words, tasks in why.items() if tasks)
+        print(f"no candidate is left ({found}): pass --auxiliary none, or other --candidates", file=sys.stderr)
+    return 0 if names else NONE_LEFT
 
 
 def _rank(

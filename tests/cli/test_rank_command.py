@@ -5,8 +5,11 @@ import random
 
 import pytest
 
+from hf_alphavil.cli import rank
 from hf_alphavil.cli.main import main
 from hf_alphavil.demo.suite import demo_encoder
+from hf_alphavil.ranking import COST, DIVERGED, SAVED, AuxiliaryRanking
+from hf_alphavil.reporting.verdicts import Verdict
 from support.driving import call_main
 from support.forking import fork
 
@@ -67,3 +70,18 @@ def test_what_is_refused_is_one_line(words, more, message, capsys):
         main([*words, *more])
     assert end.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_no_candidate_is_left(words, monkeypatch, capsys):
+    effects = {"other": Verdict(COST, -0.1, 0.01), "again": Verdict(DIVERGED, float("nan"), None)}
+    ranking = AuxiliaryRanking("mood", effects, Verdict(SAVED, 0.1, 0.01), 0.5, 18, 2, 2, 1)
+    monkeypatch.setattr(rank, "_rank", lambda *arguments: ranking)
+    assert main(words) == 0
+    assert "cost loss" in capsys.readouterr().out
+    assert main([*words, "--top", "2"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1] == (
+        "no candidate is left (cost loss: other; loss became NaN or infinite: again): pass --auxiliary none, or other "
+        "--candidates"
+    )
