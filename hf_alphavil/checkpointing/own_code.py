@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MethodType
 from typing import Any
 
 from torch import nn
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_callback import DefaultFlowCallback, ExportableState, PrinterCallback
 
+from ..tasks import Task
 from .code_description import describe_code, describe_constants, own_classes
 from .resume_rules import RESTORED
 
@@ -26,7 +28,8 @@ def describe_own_code(trainer: Any, model: nn.Module) -> dict[str, Any]:
         model (`torch.nn.Module`): Its model, without wrappers for distributed training.
     """
     found = {f"data collator of {name}": one for name, one in trainer.data_collator.collators.items()}
-    found |= {f"compute_metrics of {name}": one for name, one in trainer.task_setup.metrics.items()}
+    metrics = trainer.task_setup.metrics
+    found |= {f"compute_metrics of {name}": one for name, one in metrics.items() if not _is_of_task(one)}
     for name in ("compute_loss_func", "preprocess_logits_for_metrics", "optimizer_cls_and_kwargs"):
         found[name] = getattr(trainer, name)
     if not getattr(trainer, "_created_lr_scheduler", False):
@@ -34,6 +37,11 @@ def describe_own_code(trainer: Any, model: nn.Module) -> dict[str, Any]:
     if trainer.optimizer_cls_and_kwargs is None and own_classes(type(trainer.optimizer)):
         found["optimizer"] = type(trainer.optimizer)
     described: dict[str, Any] = {name: describe_code(value) for name, value in found.items() if value is not None}
+    described |= {
+        f"compute_metrics of {name}": _describe_metrics(one.__self__)
+        for name, one in metrics.items()
+        if _is_of_task(one)
+    }
     modules = [describe_constants(module) for module in model.modules() if own_classes(type(module))]
     described["modules of your own"] = list(dict.fromkeys(modules))
     described["class of the trainer"] = describe_code(type(trainer))
@@ -42,6 +50,17 @@ def describe_own_code(trainer: Any, model: nn.Module) -> dict[str, Any]:
         describe_code(type(callback) if isinstance(callback, ExportableState) else callback) for callback in compared
     ]
     return described | dict(_restored(compared))
+
+
+def _is_of_task(function: Any) -> bool:
+    return isinstance(function, MethodType) and isinstance(function.__self__, Task)
+
+
+def _describe_metrics(task: Task) -> str:
+    """What the scores of a task depend on. Its rows are compared elsewhere, and a run need not load all splits."""
+    names = ("metrics", "main_metric", "greater_is_better", "kind", "problem_type", "labels")
+    settings = [f"{name}={describe_code(getattr(task, name))}" for name in names]
+    return f"{describe_code(type(task))}({', '.join(settings)})"
 
 
 def _restored(callbacks: list[TrainerCallback]) -> Iterator[tuple[str, Any]]:

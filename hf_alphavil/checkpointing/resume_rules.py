@@ -89,6 +89,8 @@ RESTORED = "arguments of callback"
 
 _MISSING = object()
 _MAX_LIST = 200
+_MAX_TEXT = 240
+_MAX_BEFORE = 80  # of a long text, before what differs
 _LENGTH = frozenset({"num_train_epochs", "max_steps"})
 
 
@@ -167,5 +169,14 @@ def _describe(name: str, theirs: Any, mine: Any) -> str:
     if isinstance(theirs, list) and isinstance(mine, list) and len(str(theirs)) + len(str(mine)) > _MAX_LIST:
         number, theirs, mine = first_difference(theirs, mine, _MISSING)
         return _describe(f"{name}, number {number}", theirs, mine)
-    theirs, mine = ("nothing" if value is _MISSING else value for value in (theirs, mine))
+    theirs, mine = ("nothing" if value is _MISSING else str(value) for value in (theirs, mine))
+    common = next((number for number, (one, other) in enumerate(zip(theirs, mine, strict=False)) if one != other), 0)
+    start = max(0, common - _MAX_BEFORE)
+    theirs, mine = (_cut(text, start) if len(text) > _MAX_TEXT else text for text in (theirs, mine))
     return f"{name}={theirs}, this run has {mine}"
+
+
+def _cut(text: str, start: int) -> str:
+    """A part of a long text, from about where another one differs."""
+    part = text[start : start + _MAX_TEXT]
+    return f"{'...' if start else ''}{part}{'...' if start + len(part) < len(text) else ''}"

@@ -272,6 +272,22 @@ def test_the_same_made_anew_is_the_same(make, bases, tmp_path, caplog):
     assert not told(caplog)
 
 
+def test_rows_to_predict_are_no_other_metric(bases, tmp_path, caplog):
+    changed = {"pair": dataclasses.replace(PAIR, test=PAIR.validation)}
+    check_resume("c", bases[kinds], fingerprint(kinds(tmp_path, changed=changed)))
+    assert not told(caplog)
+
+
+def test_of_long_descriptions_the_part_that_differs_is_told(bases, caplog):
+    mine = copy.deepcopy(bases[toy])
+    theirs = copy.deepcopy(mine)
+    for one, rate in ((theirs, 1), (mine, 2)):
+        one["code"]["compute_loss_func"] = f"{'a' * 1000}(rate={rate}, {'b' * 1000})"
+    check_resume("c", theirs, mine)
+    assert re.search(r"=\.\.\.a+\(rate=1, b+\.\.\., this run has \.\.\.a+\(rate=2, b+\.\.\.\.", told(caplog))
+    assert len(told(caplog)) < 1000
+
+
 def test_tokens_that_trainer_copies_from_the_tokenizer_do_not_count(bases, tmp_path):
     """Trainer does so when it trains, so that a second `train()` finds others in the configuration."""
     model = changed_bert(lambda model: setattr(model.config.encoder, "pad_token_id", 3))
