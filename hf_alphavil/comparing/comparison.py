@@ -29,8 +29,11 @@ class Data:
 
     Args:
         tasks (`list[str]`): The tasks. For each target, all others are auxiliaries.
-        suite (`str`, *optional*, defaults to `"glue"`): `"glue"` (GLUE and SuperGLUE) or `"demo"` (generated tasks).
+        suite (`str`, *optional*, defaults to `"glue"`):
+            `"glue"` (GLUE, SuperGLUE and the user's own tasks) or `"demo"` (generated tasks).
         data_dir (`str`, *optional*): Folder of the official files, for `glue`. By default the Hub's data are used.
+        task_config (`str`, *optional*), include_path (`str`, *optional*):
+            YAML files, or folders of them, that define the user's own tasks, for `glue`.
         model_name_or_path (`str`, *optional*): Encoder by id or folder, for `glue`. The suite `demo` has its own.
         data_seed (`int`, *optional*, defaults to 0): Seed of the split, of the order of rows and of row limits.
         max_train_samples (`int`, *optional*): Maximum number of training rows per task, before the target is split.
@@ -43,11 +46,18 @@ class Data:
     tasks: list[str]
     suite: str = "glue"
     data_dir: str | None = None
+    task_config: str | None = None
+    include_path: str | None = None
     model_name_or_path: str | None = None
     data_seed: int = 0
     max_train_samples: int | None = None
     selection_fraction: float = 0.15
     meta_fraction: float = 0.15
+
+    @property
+    def own_tasks(self) -> list[str]:
+        """`list[str]`: The YAML files, or folders of them, that define the user's own tasks."""
+        return [path for path in (self.task_config, self.include_path) if path is not None]
 
 
 @dataclass(frozen=True)

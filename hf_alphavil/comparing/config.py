@@ -21,7 +21,9 @@ from ..files.yaml_nodes import MAX_BYTES, compose, construct
 from ..methods import FORMER_METHODS, METHODS
 from ..settings.flags_file import FlagLoader
 from ..tasks import available_tasks
+from ..tasks.registry import get_definition, own_definitions
 from .comparison import Comparison, Data, MethodEntry
+from .data import PLACES
 
 SUITES = ("glue", "demo")
 
@@ -43,7 +45,8 @@ def read_comparison(path: Path, data_dir: str | None = None, model_name_or_path:
     Reads and checks a comparison.
 
     Args:
-        path (`Path`): A YAML file. A relative `data_dir` in it is relative to its folder.
+        path (`Path`):
+            A YAML file. A relative `data_dir`, `task_config` or `include_path` in it is relative to its folder.
         data_dir (`str`, *optional*): Overrides the value in the file.
         model_name_or_path (`str`, *optional*): Overrides the value in the file.
 
@@ -94,13 +97,11 @@ def _data(given: dict[str, Any], folder: Path, data_dir: str | None, model_name_
         raise ValueError(f"tasks: {tasks[0]!r} alone has no auxiliaries: write two tasks or more")
     suite = given.get("suite", Data.suite)
     _check_choice("suite", suite, SUITES)
-    for task in tasks:
-        _check_choice("tasks", task, available_tasks() if suite == "glue" else DEMO_TASKS)
-    if data_dir is None and given.get("data_dir") is not None:
-        data_dir = str((folder / given["data_dir"]).resolve())
-    given["data_dir"] = data_dir
+    for key in ("data_dir", "task_config", "include_path"):
+        given[key] = _resolve_place(given, key, folder)
+    given["data_dir"] = given["data_dir"] if data_dir is None else data_dir
     given["model_name_or_path"] = model_name_or_path or _resolve_encoder(given.get("model_name_or_path"))
-    for key in ("data_dir", "model_name_or_path"):
+    for key in PLACES:
         if suite == "demo" and given[key] is not None:
             raise ValueError(f"{key}={given[key]!r}: the suite 'demo' has its own data and encoder; leave it out")
     if given["data_dir"] is not None and not Path(given["data_dir"]).is_dir():
@@ -116,6 +117,7 @@ def _data(given: dict[str, Any], folder: Path, data_dir: str | None, model_name_
     if suite == "glue" and encoder is None:
         raise ValueError("model_name_or_path is missing: write an id or a folder, such as roberta-base")
     data = Data(**given)
+    _check_tasks(data)
     for key in ("selection_fraction", "meta_fraction"):
         value = getattr(data, key)
         if not isinstance(value, float) or not 0 < value < 1:
@@ -125,6 +127,31 @@ def _data(given: dict[str, Any], folder: Path, data_dir: str | None, model_name_
     if data.max_train_samples is not None and (type(data.max_train_samples) is not int or data.max_train_samples < 1):
         raise ValueError(f"max_train_samples={data.max_train_samples!r}: write a number of rows, or leave it out")
     return data
+
+
+def _resolve_place(given: Mapping[str, Any], key: str, folder: Path) -> str | None:
+    """Makes a path relative to the folder of the comparison's file."""
+    place = given.get(key)
+    if place is None:
+        return None
+    if not isinstance(place, str) or not place:
+        raise ValueError(f"{key}={place!r}: write one path")
+    return str((folder / Path(place).expanduser()).resolve())
+
+
+def _check_tasks(data: Data) -> None:
+    if data.suite == "demo":
+        for task in data.tasks:
+            _check_choice("tasks", task, DEMO_TASKS)
+        return
+    own = own_definitions(data.own_tasks)
+    advice = "" if own else ", or name the YAML file of your own tasks as task_config"
+    for task in data.tasks:
+        _check_choice("tasks", task, (*own, *available_tasks()), advice)
+        if heads := get_definition(task, own).head_tasks:
+            raise ValueError(
+                f"tasks: {task!r} is never trained, only evaluated with the head of {' or '.join(heads)}: leave it out"
+            )
 
 
 def _resolve_encoder(encoder: Any) -> str | None:
@@ -216,9 +243,9 @@ def _items(given: Mapping[str, Any], key: str, kind: type) -> list[Any]:
     return items
 
 
-def _check_choice(key: str, value: Any, choices: Collection[str]) -> None:
+def _check_choice(key: str, value: Any, choices: Collection[str], advice: str = "") -> None:
     if value not in choices:
-        raise ValueError(f"{key}: unknown {value!r}{_hint(value, choices)}; pass one of {', '.join(choices)}")
+        raise ValueError(f"{key}: unknown {value!r}{_hint(value, choices)}; pass one of {', '.join(choices)}{advice}")
 
 
 def _check_known(what: str, names: Collection[str], known: Collection[str], place: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
@@ -14,6 +15,9 @@ from ..data.holdout import MIN_HOLDOUT_ROWS
 from ..demo.suite import demo_tasks
 from ..tasks.fingerprints import hash_of
 from .comparison import Data, Run
+
+#: Where the data and the encoder are.
+PLACES = ("data_dir", "task_config", "include_path", "model_name_or_path")
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,22 @@ def load_data(data: Data) -> dict[str, Task]:
         data (`Data`): Tasks, source and row limits.
 
     Returns:
-        `dict[str, Task]`: Tasks by name, each with labelled `train` and `validation` rows.
+        `dict[str, Task]`: Tasks by name, each with `train` rows. Of the user's own, only a target needs `validation`.
 
     Raises:
-        DataError: If the data cannot be used.
+        DataError, ValueError: If the data cannot be used.
     """
     if data.suite == "demo":
         generated = demo_tasks(data.data_seed)
         tasks = {name: generated[name] for name in data.tasks}
     else:
-        tasks = load_tasks(data.tasks, data_dir=data.data_dir)
+        loaded = load_tasks(
+            data.tasks, data_dir=data.data_dir, include_path=data.own_tasks, splits=("train", "validation")
+        )
+        tasks = {name: loaded[name] for name in data.tasks}  # without sets that are only evaluated with their heads
+        for name, task in tasks.items():
+            if task.train is None:
+                raise ValueError(f"tasks: {name!r} has no training rows: leave it out")
     return {name: task.select(data.max_train_samples, seed=data.data_seed) for name, task in tasks.items()}
 
 
@@ -70,8 +80,13 @@ def split_target(task: Task, data: Data) -> TargetSplit:
         `TargetSplit`: The parts, stratified by label. No two parts share a passage.
 
     Raises:
-        ValueError: If a part would be too small.
+        ValueError: If a part would be too small, or if there are no validation rows, which give the reported score.
     """
+    if task.validation is None:
+        raise ValueError(
+            f"the target {task.name!r} has no validation rows, which give the reported score: add them to its YAML, "
+            "or `validation_fraction`"
+        )
     rest_and_meta, selection = _hold_out(task, task.split("train"), data, "selection_fraction")
     # MultitaskTrainer draws the meta set from its rows in exactly this way.
     rest, meta = _hold_out(task, task.split("train").select(rest_and_meta), data, "meta_fraction")
@@ -121,12 +136,19 @@ def tasks_of_run(tasks: Mapping[str, Task], target: str, split: TargetSplit, hol
 
 def data_digest(tasks: Mapping[str, Task]) -> str:
     """
-    A hash of the rows. It does not depend on where they are stored.
+    A hash of the rows and of the tasks' settings, such as texts, labels and metrics. It does not depend on where they
+    are stored.
 
     Args:
         tasks (`Mapping[str, Task]`): Tasks from [`load_data`].
     """
-    return hash_of(*([name, task.split("train")[:], task.split("validation")[:]] for name, task in tasks.items()))
+    return hash_of(*(_content(task) for task in tasks.values()))
+
+
+def _content(task: Task) -> list[Any]:
+    # What only the model card reads does not count.
+    settings = asdict(replace(task.spec, license=None, dataset=None, dataset_config=None))
+    return [settings, *(rows[:] if rows is not None else None for rows in (task.train, task.validation))]
 
 
 def encoder_digest(model_name_or_path: str | None) -> str:
@@ -153,6 +175,6 @@ def run_id(run: Run, data_digest: str, encoder_digest: str) -> str:
         encoder_digest (`str`): Digest from [`encoder_digest`].
     """
     settings = asdict(run)
-    for place in ("data_dir", "model_name_or_path"):  # the content counts, not its location
+    for place in PLACES:  # the content counts, not its location
         settings["data"].pop(place)
     return f"{run.target}-{run.name}-s{run.seed}-{hash_of(settings, data_digest, encoder_digest)[:8]}"

@@ -64,14 +64,23 @@ def test_the_preset_of_the_paper():
     assert (comparison.data.model_name_or_path, comparison.data.data_dir) == ("roberta-base", None)
 
 
-def test_folders_are_relative_to_the_file(tmp_path):
+def test_paths_are_relative_to_the_file(tmp_path):
     (tmp_path / "docs").mkdir()
-    config = write(tmp_path, suite="glue", tasks=["rte", "cb"], targets=None, data_dir="docs", model_name_or_path="x")
-    assert read_comparison(config).data.data_dir == str(tmp_path / "docs")
+    for name in ("mine", "other"):
+        (tmp_path / "docs" / f"{name}.yaml").write_text(OWN, encoding="utf-8")
+    own = {"task_config": "docs/mine.yaml", "include_path": "docs/other.yaml"}
+    changes = {"tasks": ["rte", "mine", "other"], "targets": ["mine"], "data_dir": "docs", "model_name_or_path": "x"}
+    config = write(tmp_path, suite="glue", **changes, **own)
+    data = read_comparison(config).data
+    assert data.data_dir == str(tmp_path / "docs")
+    assert data.own_tasks == [str(tmp_path / "docs" / "mine.yaml"), str(tmp_path / "docs" / "other.yaml")]
+    folder = read_comparison(write(tmp_path, suite="glue", **changes, task_config="docs")).data
+    assert folder.own_tasks == [str(tmp_path / "docs")]
     data = read_comparison(config, data_dir=str(tmp_path), model_name_or_path="y").data
     assert (data.data_dir, data.model_name_or_path) == (str(tmp_path), "y")
 
 
+OWN = "{kind: regression, text_columns: [text], files: {splits: {train: train.csv}}}"
 GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name_or_path": "roberta-base"}
 
 
@@ -132,6 +141,11 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
         ({"data_seed": "x"}, "data_seed='x': write a whole number"),
         ({"max_train_samples": 0}, "max_train_samples=0: write a number of rows"),
         ({"model_name_or_path": "x"}, "the suite 'demo' has its own data and encoder"),
+        ({"task_config": "tasks.yaml"}, "task_config="),
+        (GLUE | {"task_config": ["tasks.yaml"]}, "task_config=['tasks.yaml']: write one path"),
+        (GLUE | {"include_path": "tasks.yaml"}, "tasks.yaml: no such file or folder. Pass a YAML file that defines"),
+        (GLUE | {"tasks": ["rte", "tickets"]}, "or name the YAML file of your own tasks as task_config"),
+        (GLUE | {"tasks": ["rte", "axb"]}, "'axb' is never trained, only evaluated with the head of rte or superglue"),
         (GLUE | {"model_name_or_path": None}, "model_name_or_path is missing: write an id"),
         (GLUE | {"model_name_or_path": "./no_encoder"}, "model_name_or_path: the folder ./no_encoder does not exist"),
         (GLUE | {"model_name_or_path": {"package": "os"}}, "write an id, a folder, or the `package` and `folder`"),
@@ -150,6 +164,13 @@ def test_errors_name_file_and_key(changes, message, tmp_path):
     with pytest.raises(ValueError, match=r"config\.yaml: ") as error:
         read_comparison(config)
     assert message in str(error.value)
+
+
+def test_a_mistyped_name_of_an_own_task(tmp_path):
+    (tmp_path / "mine.yaml").write_text(OWN, encoding="utf-8")
+    config = write(tmp_path, **GLUE | {"tasks": ["rte", "minee"], "task_config": "mine.yaml"})
+    with pytest.raises(ValueError, match=r"unknown 'minee' \(did you mean 'mine'\?\); pass one of mine, ax,.* wsc$"):
+        read_comparison(config)
 
 
 def test_files_that_are_not_a_comparison(tmp_path, capsys):

@@ -52,6 +52,14 @@ def test_a_target_that_is_too_small():
         split_target(load_data(data)["target"], data)
 
 
+def test_only_a_target_needs_validation_rows():
+    loaded = load_data(DATA)
+    one = replace(loaded["noise"], validation=None)
+    with pytest.raises(ValueError, match="the target 'noise' has no validation rows, which give the reported score"):
+        split_target(one, DATA)
+    assert data_digest({"noise": one}) != data_digest({"noise": loaded["noise"]})
+
+
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")

@@ -23,6 +23,8 @@ from hf_alphavil.comparing.execute import main as execute_main
 from hf_alphavil.comparing.folder import Folder
 from support.driving import call_main
 from support.forking import ROOT, SERVER, fork
+from support.own_files import write_rows
+from support.pages import write_named_files, write_stand_ins
 
 CONFIG = {
     "suite": "demo",
@@ -187,6 +189,44 @@ def test_runs_in_new_processes(tmp_path):
     assert status == 0, output
     assert "1 runs, 1 of them already finished" in output
     assert finished(tmp_path / "out") == done
+
+
+def write_tickets(folder, number):
+    labels = ("question", "complaint")
+    rows = [{"subject": f"w{n % 7}", "body": f"w{n % 5} w{n % 3}", "label": labels[n % 2]} for n in range(number)]
+    write_rows(folder / "train.csv", rows)
+
+
+def test_own_tasks_beside_those_of_glue(tmp_path, monkeypatch):
+    """The page's comparison, with two methods and one epoch. Other rows or another definition make other runs."""
+    write_stand_ins(tmp_path)
+    write_named_files(ROOT / "docs" / "choosing.md", tmp_path)
+    write_tickets(tmp_path, 80)
+    changes = yaml.safe_load((tmp_path / "comparison.yaml").read_text(encoding="utf-8")) | {
+        "suite": "glue",
+        "model_name_or_path": str(tmp_path / "roberta-base"),
+        "seeds": [3],
+        "methods": ["multitask", "single"],
+        "settings": CONFIG["settings"] | {"num_train_epochs": 1},
+    }
+    config = Path(arguments_of(tmp_path, **changes)[0])
+
+    def folder():
+        return Folder(tmp_path / "out", read_comparison(config))
+
+    for run in folder().runs:
+        monkeypatch.setattr("sys.argv", list(folder().job(run).command[2:5]))
+        execute_main()
+    results = [json.loads(result) for _, result in finished(tmp_path / "out").values()]
+    assert {result["name"]: result["rows"]["train"]["rte"] for result in results} == {"multitask": 24, "single": 0}
+    assert {(result["target"], result["rows"]["validation"]) for result in results} == {("tickets", 8)}
+
+    definition = (tmp_path / "tasks.yaml").read_text(encoding="utf-8")
+    for addition, number in (("  license: mit\n", 2), ("  metrics: [f1]\n", 0), ("  label_column: label\n", 2)):
+        (tmp_path / "tasks.yaml").write_text(definition + addition, encoding="utf-8")
+        assert len(folder().finished) == number, addition
+    write_tickets(tmp_path, 82)
+    assert not folder().finished
 
 
 def test_errors_come_before_any_run(tmp_path):
