@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         help="write the learned task weights as the dataset settings of this library to mixture_LIBRARY.yaml, and no "
         "page",
     )
-    options = parser.parse_args(arguments)
     with UserErrorsInOneLine():
+        options = parser.parse_args(arguments)
         if options.no_examples and options.export_mixture is not None:
             raise ValueError("--export_mixture writes no page: leave --no_examples out")
         files = read_run_files(options.folder)

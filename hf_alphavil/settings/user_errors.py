@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 USER_ERRORS = (ValueError, OSError, ImportError, SafetensorError)
 #: The exit status after a user's error, as argparse has it.
 USER_ERROR_STATUS = 2
+#: The exit status if nobody reads what the command prints, as in `alphavil tasks check rte | head`: that of SIGPIPE.
+NOBODY_READS_STATUS = 128 + 13
 MAX_LENGTH = 1000
 #: Seconds for which other processes of a launch keep their error to themselves. If the main process has it too, the
 #: launcher ends them within this time.
@@ -26,6 +28,8 @@ SECONDS_FOR_MAIN_PROCESS = 15.0
 class UserErrorsInOneLine:
     """
     A context in which a user's error ends the script with one line on stderr and the exit status 2.
+
+    A script whose output nobody reads any more ends without a line.
 
     Attributes:
         traceback (`bool`): Whether errors keep their traceback. Initially, whether `--traceback` is among the flags.
@@ -49,6 +53,8 @@ class UserErrorsInOneLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if (error is None or isinstance(error, (BrokenPipeError, SystemExit))) and not _is_read(error):
+            raise SystemExit(NOBODY_READS_STATUS) from None
         if isinstance(error, USER_ERRORS) and not self.traceback:
             end_with_error(in_one_line(error))
 
@@ -81,3 +87,14 @@ def in_one_line(error: BaseException) -> str:
         text = f"{error.filename}: {error.strerror}"
     text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} …"
+
+
+def _is_read(error: BaseException | None) -> bool:
+    """Whether somebody reads stdout. If not, Python's last flush gets another place to write to."""
+    try:
+        # What a failed write has lost is not flushed again; and the broken pipe may be another than stdout.
+        print(end="\n" if isinstance(error, BrokenPipeError) else "", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True

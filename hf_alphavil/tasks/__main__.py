@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..files.hub_cache import say_retries_once
 from ..settings.parser import OneLineParser
-from ..settings.user_errors import USER_ERROR_STATUS, USER_ERRORS, in_one_line
+from ..settings.user_errors import UserErrorsInOneLine
 from .definition_reader import read_definitions
 from .errors import require_package
 from .registry import BENCHMARKS, YAML_SUFFIXES, available_tasks, get_definition, own_definitions
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m hf_alpha
         prog (`str`, *optional*, defaults to `"python -m hf_alphavil.tasks"`): The command's name in `--help`.
 
     Returns:
-        `int`: The exit status: 0, 1 if a check found problems, or 2 for any other error.
+        `int`: The exit status: 0, or 1 if a check found problems. Any other error ends the command with status 2.
     """
     parser = OneLineParser(prog=prog, description=_DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -58,12 +58,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m hf_alpha
     submission.add_argument("--data_dir", help="folder of the official files, for MultiRC's placeholder")
     submission.set_defaults(run=_submission)
 
-    options = parser.parse_args(arguments)
-    try:
+    with UserErrorsInOneLine():
+        options = parser.parse_args(arguments)
         return options.run(options)
-    except USER_ERRORS as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
-        return USER_ERROR_STATUS
 
 
 def _check(options: argparse.Namespace) -> int:

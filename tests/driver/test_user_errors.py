@@ -1,6 +1,7 @@
 """A user's errors end the script with one line and status 2; the traceback is shown on request."""
 
 import logging
+import os
 import sys
 
 import pytest
@@ -68,6 +69,24 @@ def test_the_traceback_is_shown_on_request(monkeypatch, tmp_path):
 def test_a_fault_of_the_program_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), UserErrorsInOneLine():
         1 / 0  # noqa: B018
+
+
+@pytest.mark.parametrize("printed", [10, 100_000])
+def test_output_that_nobody_reads_ends_the_script_quietly(monkeypatch, printed, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit) as end, UserErrorsInOneLine():
+            print("x" * printed)
+    assert end.value.code == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_another_broken_pipe_is_an_error(capsys):
+    with pytest.raises(SystemExit), UserErrorsInOneLine():
+        raise BrokenPipeError("a worker has ended")
+    assert capsys.readouterr().err == "error: a worker has ended\n"
 
 
 @pytest.mark.distributed

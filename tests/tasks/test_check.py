@@ -226,10 +226,11 @@ def test_list_table_and_errors(tasks, capsys):
     assert any(line.split()[:3] == ["moods", "sequence_classification", "own"] for line in lines)
     assert main(["table"]) == 0
     assert "| `rte` |" in capsys.readouterr().out
-    assert main(["check", "rtx"]) == 2
-    assert "error: unknown task 'rtx'" in capsys.readouterr().err
-    assert main(["check", str(tasks / "none.yaml")]) == 2
-    assert "no such file" in capsys.readouterr().err
+    for wrong, message in (("rtx", "error: unknown task 'rtx'"), (str(tasks / "none.yaml"), "no such file")):
+        with pytest.raises(SystemExit) as end:
+            main(["check", wrong])
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err
 
 
 def test_the_command(real_data):
