@@ -31,7 +31,9 @@ def cost_of(log_history: Sequence[dict[str, Any]], memory: int | None = None) ->
     if "step" in end:
         cost["optimizer steps"] = f"{end['step']:,}"
     if speed := end.get("train_samples_per_second"):
-        cost["rows trained on, with repetitions"] = f"about {float(f'{seconds * speed:.3g}'):,.0f}"
+        cost["rows trained on since the last start, with repetitions"] = (
+            f"about {float(f'{seconds * speed:.3g}'):,.0f}"
+        )
     if memory is not None:
         cost["peak memory of the first device"] = f"{memory / 1e9:.2f} GB"
     return cost

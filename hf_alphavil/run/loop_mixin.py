@@ -15,6 +15,7 @@ from transformers import Trainer, TrainingArguments
 from ..checkpointing.best_model import find_best_checkpoint
 from ..checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback
 from ..checkpointing.run_state import load_run_state
+from ..data import TaskConcatDataset
 from ..setup.best_metric import reader_of_best_metric
 from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import has_stopped_early, restore_callbacks
@@ -66,7 +67,7 @@ class TrainingLoopMixin(Trainer):
     @multitask_hook
     def num_examples(self, dataloader: DataLoader) -> int:
         """Rows of an epoch. In multitask mode these are the plan's, not the datasets'."""
-        if self.train_dataset is None or dataloader.dataset is not self.train_dataset:
+        if not isinstance(dataloader.dataset, TaskConcatDataset):
             return super().num_examples(dataloader)
         plan = self.runner.plan
         # A step has one batch, or one of every task. A plan that leaves out a task is shorter than `nominal_steps`.
@@ -84,9 +85,11 @@ class TrainingLoopMixin(Trainer):
             )
         runner = self.runner
         runner.begin_run(values[0])
+        epochs, steps_per_epoch, num_examples, _, batch_size, steps_in_epoch, max_steps = values
         if not runner.method.separates_phases:
-            return values
-        _, steps_per_epoch, num_examples, _, batch_size, steps_in_epoch, max_steps = values
+            # Trainer does not know that a step may have a batch of every task.
+            rows = round(max_steps * num_examples / steps_per_epoch)
+            return epochs, steps_per_epoch, num_examples, rows, batch_size, steps_in_epoch, max_steps
         epochs = math.ceil(max_steps / steps_per_epoch)
         if epochs * steps_per_epoch != max_steps:
             logger.warning(

@@ -66,7 +66,13 @@ def test_the_page_has_everything_in_order_and_needs_no_network(trainer, folder):
     assert re.search(r"learning_rate\s*0\.1", page.sections["settings"])
     task = read_facts(folder).tasks[0]
     assert (task.name, task.dataset, task.config, task.license) == (TARGET, "org/rows", "en", "cc0-1.0")
-    assert re.search(rf"optimizer steps\s*{trainer.state.global_step}", page.sections["cost"])
+    steps = trainer.state.global_step
+    rows = steps * trainer.global_batch_size
+    assert rows != trainer.args.num_train_epochs * sum(SIZES.values())
+    assert re.search(rf"optimizer steps\s*{steps}\D", page.sections["cost"])
+    assert re.search(
+        rf"rows trained on since the last start, with repetitions\s*about {rows}\D", page.sections["cost"]
+    )
 
 
 def test_the_charts_show_the_history_with_a_colour_for_each_task(trainer, folder):
