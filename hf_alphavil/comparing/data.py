@@ -112,7 +112,7 @@ def tasks_of_run(tasks: Mapping[str, Task], target: str, split: TargetSplit, hol
     """
     The tasks for the trainer of a run.
 
-    The target's `validation` is the selection slice, its `test` is the official validation set.
+    The target's `validation` is the selection slice, its `test` is its own validation set.
 
     Args:
         tasks (`Mapping[str, Task]`): Tasks from [`load_data`].

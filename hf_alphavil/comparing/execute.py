@@ -74,7 +74,7 @@ class ExampleCount(TrainerCallback):
 
 def execute(run: Run) -> dict[str, Any]:
     """
-    Trains, chooses the best epoch on the selection slice, and scores its model on the official validation set.
+    Trains, chooses the best epoch on the selection slice, and scores its model on the validation set.
 
     Args:
         run (`Run`): The run.

@@ -29,7 +29,7 @@ def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
     lines = [
         f"# {len(comparison.methods)} methods, {len(comparison.targets)} targets, {len(comparison.seeds)} seeds",
         f"```bash\n{command}\n```",
-        f"{len(results.runs)} of {planned} runs are finished. Scores are on the official validation sets, which tuned "
+        f"{len(results.runs)} of {planned} runs are finished. Scores are on the targets' validation sets, which tuned "
         "nothing. Each run reports the epoch that scored best on a slice of the target's training rows. No method "
         f"trains on that slice, or on the {_rows(results, 'meta')} rows on which α and similar weights are fitted. "
         "Numbers are points, that is, hundredths of the main metric.",
