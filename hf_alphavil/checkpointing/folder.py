@@ -158,8 +158,8 @@ def warn_of_trainers_checkpoints(output_dir: str | os.PathLike[str]) -> None:
     """
     if theirs := [folder.name for folder in reversed(checkpoints(output_dir)) if is_of_trainer(folder)]:
         logger.warning(
-            "%s holds checkpoints of transformers' Trainer (%s): `save_total_limit` leaves them alone, but "
-            "this run replaces those at whose step it saves; pass another `output_dir` to keep the two runs apart",
+            "%s holds checkpoints of transformers' Trainer (%s): `save_total_limit` leaves them alone, but this "
+            "run replaces those at whose step it saves; pass another `output_dir` to keep the two runs apart",
             output_dir, ", ".join(theirs),
         )  # fmt: skip
 

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+#: The texts in the example of a pipeline call, by how many a row has.
+_TEXTS = {
+    1: '"The text."',
+    2: '{"text": "The first text.", "text_pair": "The second text."}',
+    None: '{"text": "The first text.", "text_pair": "The second text, if the task has two."}',
+}
+
+
 class KindDescription:
     """A kind's name and its descriptions: a part of [`TaskKind`]."""
 
@@ -21,9 +29,8 @@ class KindDescription:
     #: Whether `pipeline()` runs models of this kind.
     has_pipeline: ClassVar[bool] = True
     #: The model card's example of a pipeline call, further options of the pipeline, and a remark below the example.
-    pipeline_call: ClassVar[str] = (
-        'classify({"text": "The first text.", "text_pair": "The second text, if the task has two."})'
-    )
+    #: `TEXTS` in the call stands for a row's texts.
+    pipeline_call: ClassVar[str] = "classify(TEXTS)"
     pipeline_options: ClassVar[str] = ""
     pipeline_remark: ClassVar[str] = ""
 
@@ -49,18 +56,20 @@ class KindDescription:
         """A warning about rows that look odd but may be intended, for a report on the data."""
         return None
 
-    def usage(self, name: str, place: str) -> str:
+    def usage(self, name: str, place: str, num_texts: int | None = None) -> str:
         """
         Explains how to use an exported task, in Markdown for the model card.
 
         Args:
             name (`str`): The task.
             place (`str`): The exported model's folder or id.
+            num_texts (`int`, *optional*): How many texts a row has, 1 or 2; `None` if it is not known.
         """
+        call = self.pipeline_call.replace("TEXTS", _TEXTS[num_texts])
         variable = self.pipeline_call.split("(")[0]
         return (
             f"The exported `{name}` is an ordinary Hugging Face folder. It needs nothing but `transformers`:\n\n"
             "```python\nfrom transformers import pipeline\n\n"
             f'{variable} = pipeline("{self.hub_task}", model="{place}"{self.pipeline_options})\n'
-            f"print({self.pipeline_call})\n```" + self.pipeline_remark
+            f"print({call})\n```" + self.pipeline_remark
         )

@@ -163,7 +163,7 @@ class MultipleChoice(TaskKind):
         odd = sum(len({text.strip() for text in row} - {""}) < len(row) for row in choices)
         return f"{odd} rows have a choice twice, or an empty one" if odd else None
 
-    def usage(self, name: str, place: str) -> str:
+    def usage(self, name: str, place: str, num_texts: int | None = None) -> str:
         return (
             f"The exported `{name}` is an ordinary Hugging Face folder for `AutoModelForMultipleChoice`:\n\n"
             "```python\n"

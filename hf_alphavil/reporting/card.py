@@ -15,6 +15,7 @@ from ..settings.changed import changed_fields
 from ..setup.unused_settings import unread_settings
 from ..tasks.majority import majority_scores
 from .cost import cost_of, machine_of, peak_memory
+from .effective import effective_settings
 from .encoder_name import encoder_in_words
 from .facts import RunFacts, with_rows
 from .history import best_was_loaded, trains_target_alone
@@ -167,6 +168,7 @@ def run_facts(
     is_best = best_was_loaded(history) or bool(not history and args.load_best_model_at_end and best_step)
     scores = scores_of(setup, log_history, best_step if is_best else None)
     changed = args.changed() | dict(args.script_settings)
+    values |= effective_settings(args, history)
     settings = {name: values[name] for name in settings_of(method)} | changed
     for listed in (settings, changed):
         if "model_name_or_path" in listed:
@@ -222,7 +224,8 @@ def _card_task(setup: TaskSetup, name: str) -> CardTask:
     card = CardTask(name, kind, setup.num_rows(name))
     if task is None:
         return card
-    card = replace(card, problem_type=task.problem_type, license=task.license)
+    num_texts = len(task.text_columns or task.text_templates) or None
+    card = replace(card, problem_type=task.problem_type, license=task.license, num_texts=num_texts)
     # A user's YAML file may name a folder there.
     is_on_hub = task.dataset is not None and "/" in task.dataset and is_hub_id(task.dataset)
     return replace(card, dataset=task.dataset, config=task.dataset_config) if is_on_hub else card

@@ -18,7 +18,7 @@ from .encoder_name import encoder_in_words, hub_id_of
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry
 from .local_paths import is_hub_id
 from .scores import CardScore, no_better_in_words
-from .trust import alpha_data_in_words, score_in_words
+from .trust import alpha_data_in_words, rows_in_words, score_in_words
 from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts
 
 PAPER = "https://arxiv.org/abs/2405.07769"
@@ -56,6 +56,7 @@ class CardTask:
         config (`str`, *optional*): The dataset's configuration, such as `"rte"`.
         problem_type (`str`, *optional*): `"multi_label_classification"` if a text can have any number of labels.
         license (`str`, *optional*): The licence of the dataset.
+        num_texts (`int`, *optional*): How many texts a row has, 1 or 2; `None` if it is not known.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CardTask:
     config: str | None = None
     problem_type: str | None = None
     license: str | None = None
+    num_texts: int | None = None
 
 
 def write_model_card(
@@ -147,7 +149,7 @@ def write_model_card(
     for name in (target, *(score.task for score in scores)):
         if name not in by_name:
             raise ValueError(f"the card has no task {name!r}, only {', '.join(by_name)}: pass a CardTask for it")
-    kind = kind_of(by_name[target])
+    kind, num_texts = kind_of(by_name[target]), by_name[target].num_texts
     hub_model = hub_id_of(base_model)
     hub_datasets = dict.fromkeys(task.dataset for task in tasks if task.dataset and "/" in task.dataset)
     data = ModelCardData(
@@ -171,19 +173,19 @@ def write_model_card(
         remarks.append(f"![Task weights during training]({plot})")
     matrix = cosines(history)
     no_better = f"**{words}**" if (words := no_better_in_words(scores, target)) else ""
-    meta_set = None
+    meta_set, held_out = None, meta_rows if alpha_data == "train_holdout" else None
     if alpha_data is not None:
         meta_set = alpha_data_in_words(alpha_data, target, meta_rows, meta_use, meta_rows_trained_in_the_end)
     if repository is None:
-        usage = kind.usage(target, exported_to or f"path/to/exported/{target}")
+        usage = kind.usage(target, exported_to or f"path/to/exported/{target}", num_texts)
     else:
-        usage = _usage_of_repository(repository, revision, root, kind.usage(target, repository))
+        usage = _usage_of_repository(repository, revision, root, kind.usage(target, repository, num_texts))
     card = ModelCard.from_template(
         data,
         template_path=str(template or TEMPLATE),
         model_name=model_name,
         introduction=_introduction(encoder, tasks, target, method),
-        tasks="\n\n".join(filter(None, [no_better, _task_table(tasks, target, history, by_task)])),
+        tasks="\n\n".join(filter(None, [no_better, _task_table(tasks, target, history, by_task, held_out)])),
         remarks=remarks,
         results=_score_table(scores, target, alpha_data, meta_use, selected_on) if scores else None,
         data=_data_table(tasks, target) if any(task.dataset or task.license for task in tasks) else None,
@@ -244,7 +246,11 @@ def _eval_result(task: CardTask, score: CardScore) -> EvalResult:
 
 
 def _task_table(
-    tasks: Sequence[CardTask], target: str, history: Sequence[HistoryEntry], by_task: Mapping[str, Verdict]
+    tasks: Sequence[CardTask],
+    target: str,
+    history: Sequence[HistoryEntry],
+    by_task: Mapping[str, Verdict],
+    held_out: int | None,
 ) -> str:
     last, fitted, times = kept_entry(history), fitted_entry(history), epochs_of_choice(history)
     rows = []
@@ -256,7 +262,8 @@ def _task_table(
         judged = [verdict.words, verdict.interval] if verdict else ["–", "–"]
         shown = ["–" if n is None else f"{n:.3f}" for n in numbers]
         trained = ["–" if task.name == target else str(times[task.name])] if times else []
-        rows.append([name, *(judged if by_task else []), kind_of(task).words, str(task.rows), *trained, *shown])
+        counted = rows_in_words(str(task.rows), held_out if task.name == target else None)
+        rows.append([name, *(judged if by_task else []), kind_of(task).words, counted, *trained, *shown])
     weight, alpha = "final weight", "last α"
     if best_was_loaded(history):
         weight, alpha = f"weight after epoch {last.get('epoch', 0)}", f"α of epoch {fitted.get('epoch', 0)}"

@@ -15,7 +15,7 @@ from .encoder_name import encoder_in_words
 from .facts import RunFacts
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
 from .scores import CardScore, no_better_in_words
-from .trust import score_in_words
+from .trust import rows_in_words, score_in_words
 from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, Verdict, verdicts
 
 PAGE_FILE = "report.html"
@@ -84,6 +84,7 @@ def _contents(
     target, last, times = facts.target, kept_entry(history), epochs_of_choice(history)
     alpha, by_task = fitted_entry(history).get("alpha", {}), verdicts(history)
     names = list(dict.fromkeys([*tasks_of(history, target), *(task.name for task in facts.tasks if task.rows)]))
+    held_out = facts.meta_rows if facts.alpha_data == "train_holdout" else None
     charts = make_charts(history, log_history, names, facts.alpha_data)
     return {
         "facts": facts,
@@ -100,7 +101,7 @@ def _contents(
             {
                 "name": task.name,
                 "kind": kind_of(task).words,
-                "rows": f"{task.rows:,}",
+                "rows": rows_in_words(f"{task.rows:,}", held_out if task.name == target else None),
                 "weight": _number(last.get("task_weights", {}).get(task.name)),
                 "alpha": _number(alpha.get(task.name)),
                 "times": "" if task.name == target else str(times[task.name]),

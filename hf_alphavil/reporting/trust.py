@@ -54,6 +54,17 @@ def alpha_data_in_words(
     raise ValueError(f"alpha_data={alpha_data!r}: pass 'train_holdout', 'train', 'validation' or 'test'")
 
 
+def rows_in_words(rows: str, held_out: int | None) -> str:
+    """
+    A task's training rows, with those that were held out of them.
+
+    Args:
+        rows (`str`): The number of rows that were trained.
+        held_out (`int`, *optional*): The number of rows that were held out.
+    """
+    return f"{rows} (+ {held_out:,} held out)" if held_out else rows
+
+
 def score_in_words(
     split: str,
     is_target: bool,

@@ -45,6 +45,7 @@ def test_one_process_leaves_everything(encoder, data_dir, tmp_path, request):
     assert {row["label"] for row in predictions} <= {"entailment", "contradiction", "neutral"}
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "model-index" in card
+    assert '"text_pair": "The second text."' in card
     assert f"{results['eval_cb_accuracy']:.4f}" in card
     last_lines = finished.stdout.strip().splitlines()[-6:]
     assert f"cb: validation combined_score {results['eval_cb_combined_score']:.4f}" in finished.stdout

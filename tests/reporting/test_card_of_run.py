@@ -10,6 +10,8 @@ from huggingface_hub import ModelCard
 
 import hf_alphavil
 from hf_alphavil import MultitaskTrainer
+from hf_alphavil.data.plan import TARGET_PHASE
+from hf_alphavil.reporting.effective import effective_settings
 from support.toy_run import META_ROWS, TARGET, accuracy, toy_args, toy_data, toy_model
 
 
@@ -47,6 +49,15 @@ def test_card_of_a_run(trained):
     assert "| `weight_applies_to` | loss |" in card.text
     assert "| hardware | CPU |" in card.text
     assert f"| software | hf_alphavil {hf_alphavil.__version__}, torch {torch.__version__}," in card.text
+
+
+def test_settings_that_the_run_resolves_have_the_value_that_took_effect(tmp_path):
+    args = toy_args(tmp_path, alphavil_preset="joint", alpha_optimizer="auto", num_train_epochs=3)
+    assert effective_settings(args, []) == {"alpha_optimizer": "auto (secant)", "final_target_epochs": 1}
+    history = [{"alpha_optimizer": "sgd", "phase_steps": {"joint": 1, "a": 1}}, {"phase_steps": {TARGET_PHASE: 2}}]
+    assert effective_settings(args, history) == {"alpha_optimizer": "auto (sgd)", "final_target_epochs": 1}
+    assert effective_settings(args, history[:1])["final_target_epochs"] == 0
+    assert effective_settings(toy_args(tmp_path, final_target_epochs=2), history) == {}
 
 
 def test_a_card_takes_what_it_is_told(trained, caplog, tmp_path):

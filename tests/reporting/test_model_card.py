@@ -74,7 +74,7 @@ def test_the_card_says_where_the_data_are_from_and_their_licences(tmp_path):
 
 def test_the_task_table_starts_with_the_target(tmp_path):
     text = write(tmp_path).read_text(encoding="utf-8")
-    target = "| **rte** (target) | sequence classification | 2241 | 1.750 | 1.250 |"
+    target = "| **rte** (target) | sequence classification | 2241 (+ 249 held out) | 1.750 | 1.250 |"
     auxiliary = "| mrpc | sequence classification | 3668 | 0.100 | -0.500 |"
     assert f"{target}\n{auxiliary}" in text
     chosen = [{**entry, "chosen_auxiliaries": ["mrpc"]} for entry in HISTORY]
@@ -147,7 +147,20 @@ def test_the_example_of_a_multi_label_task_shows_all_labels(tmp_path):
     tasks = [CardTask("tags", "sequence_classification", 90, problem_type="multi_label_classification")]
     card = ModelCard.load(write(tmp_path, target="tags", tasks=tasks, scores=[]))
     assert "top_k=None)" in card.text
-    assert "| **tags** (target) | multi-label classification | 90 |" in card.text
+    assert "| **tags** (target) | multi-label classification | 90 (+ 249 held out) |" in card.text
+
+
+@pytest.mark.parametrize(
+    ("num_texts", "call"),
+    [(1, 'classify("The text.")'), (2, 'classify({"text": "The first text.", "text_pair": "The second text."})')],
+)
+def test_the_example_has_as_many_texts_as_the_task(num_texts, call, tmp_path):
+    tasks = [replace(task, num_texts=num_texts) for task in TASKS]
+    assert f"print({call})" in write(tmp_path, tasks=tasks).read_text(encoding="utf-8")
+
+
+def test_rows_of_another_set_are_not_counted_as_held_out(tmp_path):
+    assert "held out)" not in write(tmp_path, alpha_data="validation").read_text(encoding="utf-8")
 
 
 def test_multiple_choice_is_loaded_by_its_auto_class(tmp_path):

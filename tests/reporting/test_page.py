@@ -269,7 +269,9 @@ def test_epochs_that_trained_on_the_held_out_rows_are_left_out(tmp_path):
 def test_epochs_that_chose_a_task_are_counted(tmp_path):
     names = ["rte", "mrpc", "cb"]
     chosen = [entry_of(names, epoch, 0.5) | {"chosen_auxiliaries": ["cb"]} for epoch in (1, 2)]
-    rows = Page(write_page(tmp_path, facts_of(names), chosen, [])).sections["rows"]
+    facts = facts_of(names, alpha_data="train_holdout", meta_rows=40)
+    rows = Page(write_page(tmp_path, facts, chosen, [])).sections["rows"]
+    assert "rte (target)sequence classification100 (+ 40 held out)" in rows
     assert "epochs that chose it" in rows
     assert re.search(r"cbsequence classification10020\.500", rows)
     assert re.search(r"mrpcsequence classification10000\.500", rows)
