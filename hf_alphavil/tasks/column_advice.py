@@ -34,18 +34,16 @@ def column_advice(definition: TaskDefinition, source: str, column: str) -> str:
     if key is None:
         return f"{advice[0].upper()}{advice[1:]}"
     place = _place(definition, key)
-    if not place:  # the default
+    if not place and key == "label_column":  # the default
         return f"It is the default of `{key}`: write that key, or {advice}"
     return f"`{key}` names it{place}: correct it there, or {advice}"
 
 
 def _place(definition: TaskDefinition, *keys: str) -> str:
-    """The line of nested keys of the task, in brackets; empty if the first is not in the file."""
-    content, outer = definition.source.content, (definition.key,)
-    if "kind" in content:  # the file is one task
-        outer = ()
-    else:
-        content = content[definition.key]
-    if keys[0] not in content:
-        return ""
-    return f" ({definition.source.file.name}, line {definition.source.line_of(*outer, *keys)})"
+    """The line of nested keys of the task, in brackets; empty if it is unknown, or the first key is not there."""
+    content = definition.source.content
+    outer = () if "kind" in content else (definition.key,)  # the file is one task, or several
+    for key in outer:
+        content = {str(name): task for name, task in content.items()}[key]
+    line = definition.source.line_of(*outer, *keys)
+    return f" ({definition.source.file.name}, line {line})" if keys[0] in content and line is not None else ""

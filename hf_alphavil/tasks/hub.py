@@ -89,11 +89,12 @@ def load_from_hub(
     def fault(number: int | None, reason: str) -> DataError:
         return DataError(reason if number is None else f"row {number}: {reason}", place)
 
-    lacking = {split: column for split in datasets if (column := _missing_column(datasets[split], builder, split))}
+    missing = {split: _missing_column(rows, builder, split) for split, rows in datasets.items()}
+    lacking = {split: name for split, name in missing.items() if name is not None}
     for split, column in lacking.items():
         reason = f"{split} has no column {column!r}, only {', '.join(datasets[split].column_names)}."
-        advice = column_advice(definition, "hub", column) if definition.benchmark is None else None
-        report(DataError(reason, place, advice=advice))
+        cure = column_advice(definition, "hub", column) if definition.benchmark is None else None
+        report(DataError(reason, place, advice=cure))
     if "train" in datasets.keys() - lacking:
         train = datasets["train"]
         columns = _top_level(builder.wanted("train"), train.column_names)

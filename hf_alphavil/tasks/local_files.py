@@ -172,9 +172,11 @@ def _read(
         )
     # A test set needs every row: after a row that is left out, all predictions would have the wrong index.
     options = {"skip_short_rows": True} if files.skip_short_rows and split != "test" else {}
-    arguments = file, columns, files.headers.get(split), lambda error: report(_with_key(definition, error))
+    reader: Any = READERS[form]
     try:
-        yield from READERS[form](*arguments, **options)  # type: ignore[operator]
+        yield from reader(
+            file, columns, files.headers.get(split), lambda error: report(_with_key(definition, error)), **options
+        )
     except MissingColumnError as error:
         raise _with_key(definition, error) from None
 
