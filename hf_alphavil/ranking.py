@@ -154,7 +154,8 @@ def rank_auxiliaries(
     (`delta_device="cpu"` keeps many δ off a GPU.) A candidate whose own head starts at random needs some steps before
     its encoder's are worth much, so short probes favour tasks that learn fast. Effects are summed over rounds, and
     have the intervals and the words of verdicts: *helped* and *hurt* need rounds that agree, as epochs must
-    ([`Verdict`]), because even a useless update moves the loss of many rows. A single round agrees with itself.
+    ([`Verdict`]), because even a useless update moves the loss of many rows. A single round agrees with itself: here,
+    words need no fewest rounds and no least effect.
 
     Args:
         model (`torch.nn.Module`): As in [`MultitaskTrainer`], with a head for the target and for every candidate.
@@ -200,7 +201,7 @@ def rank_auxiliaries(
     words = {HELPED: SAVED, HURT: COST}
     found = {
         task: replace(verdict, words=words.get(verdict.words, verdict.words))
-        for task, verdict in verdicts(trainer.history).items()
+        for task, verdict in verdicts(trainer.history, least_epochs=1, small_effect=0.0).items()
     }
     target_effect = found.pop(args.target_task)
     finite = [pair for pair in found.items() if pair[0] not in diverged]

@@ -16,7 +16,7 @@ from .facts import RunFacts
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
 from .scores import CardScore, no_better_in_words
 from .trust import rows_in_words, score_in_words
-from .verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, Verdict, verdicts
+from .verdicts import HELPED, HURT, NO_EFFECT, SMALL_EFFECT, TOO_FEW_ROWS, Verdict, verdicts, verdicts_in_short
 
 PAGE_FILE = "report.html"
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -90,6 +90,8 @@ def _contents(
         "facts": facts,
         "encoder": encoder_in_words(facts.base_model),
         "verdicts": _verdict_rows(by_task, target),
+        "verdicts_in_short": verdicts_in_short(history),
+        "small_effect": f"{SMALL_EFFECT:.0%}",
         "no_better": no_better_in_words(facts.scores, target),
         "summary": _summary(by_task, target),
         "scores": [_score_row(score, facts) for score in _target_first(facts.scores, target)],

@@ -166,9 +166,11 @@ def test_verdicts_are_counted_by_task():
         return {"mean": mean, "standard_error": 0.01, "rows": 30}
 
     def result(suite, **gains):
-        last = {"epoch": 1, "held_out_loss": 1.0, "total_contribution": {n: total(gain) for n, gain in gains.items()}}
+        totals = {name: total(gain) for name, gain in gains.items()}
+        entry = {"held_out_loss": 1.0, "contribution": totals, "total_contribution": totals}
+        history = [{**entry, "epoch": epoch} for epoch in (1, 2, 3)]
         run = {"target": "rte", "suite": suite, "rows": 9, "auxiliary_rows": 5, "seed": 0}
-        return {**run, "name": "alphavil", "score": 0.5, "steps": 1, "seconds": 1.0, "history": [last]}
+        return {**run, "name": "alphavil", "score": 0.5, "steps": 1, "seconds": 1.0, "history": history}
 
     text = summary(
         [result("mixed", rte=1.0, more=0.1, shuffled=-0.1), result("hostile", shuffled=0.0, shuffled_too=0.1)]

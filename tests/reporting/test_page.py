@@ -13,6 +13,7 @@ from hf_alphavil.cli.main import main
 from hf_alphavil.reporting import CardScore, CardTask
 from hf_alphavil.reporting.facts import RunFacts, read_facts
 from hf_alphavil.reporting.page import write_page
+from hf_alphavil.reporting.verdicts import verdicts, verdicts_in_short
 from support.example_run import HISTORY, WITHOUT_ALPHA
 from support.hub_server import HubServer, hub_at
 from support.page_reader import Page
@@ -60,8 +61,8 @@ def test_the_page_has_everything_in_order_and_needs_no_network(trainer, folder):
     assert f"{scores[kept]:.4f}" in page.sections["score"]
     assert "optimistic" in page.sections["score"]
     for task in SIZES:
-        total = trainer.history[kept - 1]["total_contribution"][task]["mean"]
-        assert f"{total:+.3f} ± " in page.sections["verdicts"]
+        assert verdicts(trainer.history)[task].interval in page.sections["verdicts"]
+        assert verdicts_in_short(trainer.history) in page.sections["verdicts"]
         assert re.search(rf"{task}( \(target\))?sequence classification{SIZES[task]}", page.sections["rows"])
     assert re.search(r"learning_rate\s*0\.1", page.sections["settings"])
     task = read_facts(folder).tasks[0]
