@@ -13,6 +13,7 @@ from ..distributed.launch import end_process_group
 from ..files.output_folder import check_can_write
 from ..methods import METHODS
 from ..modeling.lora import LoraArguments
+from ..publishing.failures import check_token
 from ..script_arguments import (
     COMMON_FLAGS,
     DriverArguments,
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         else:
             said = use_recipe(driver, args, lora, given)
             check_early_stopping(driver, args)
+            check_token(args)
             if "output_dir" not in given:
                 said.append(f"results go to {args.output_dir}: pass --output_dir for another folder")
             args.script_settings = changed_fields(driver) | changed_fields(lora)

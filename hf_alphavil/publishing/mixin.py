@@ -25,7 +25,7 @@ from ..reporting.card import pushes_target
 from ..reporting.mixin import ReportingMixin
 from ..reporting.model_card import MULTITASK_FOLDER
 from ..trainer_hooks import multitask_hook
-from .failures import explained, reason_of
+from .failures import explained, reason_of, repository_of
 from .page import PUSH_FOLDER, copy_reports, link_folder, remove_pushed
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class PublishingMixin(ReportingMixin):
             return
         token = token if token is not None else self.args.hub_token
         private = private if private is not None else self.args.hub_private_repo
-        name = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+        name = repository_of(self.args)
         with explained(f"{name} cannot be pushed to", token):
             repository = hf_api().create_repo(name, token=token, private=private, exist_ok=True).repo_id
             hf_api().auth_check(repository, token=token, write=True)

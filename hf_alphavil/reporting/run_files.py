@@ -65,8 +65,10 @@ def read_run_files(directory: str | os.PathLike[str]) -> RunFiles:
         return _of_checkpoint(folder)
     missing = [name for name in (HISTORY_FILE, FACTS_FILE) if not (folder / name).is_file()]
     if missing:
+        runs = [str(path.parent) for path in sorted(folder.glob(f"*/{FACTS_FILE}"))]
         raise ValueError(
             f"{folder} has no {missing[0]}: pass the output folder of a run that has ended, or one of its checkpoints"
+            + (f". Is {' or '.join(runs[:3])} meant?" if runs else "")
         )
     return RunFiles(
         read_facts(folder), read_history(folder), _log_history(folder), _read_json(folder / EXAMPLES_FILE, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from typing import Any
 
@@ -105,7 +106,9 @@ def _with_metrics(kind: TaskKind, spec: TaskSpec) -> TaskSpec:
     metrics = spec.metrics or kind.default_metrics
     for metric in metrics:
         if metric not in METRICS:
-            raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
+            close = difflib.get_close_matches(str(metric).casefold(), METRICS, n=1)
+            hint = f". Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}{hint}")
         if metric not in kind.metrics:
             raise ValueError(f"metric {metric!r} does not fit the kind {kind.words!r}; pass {', '.join(kind.metrics)}")
     scores = score_directions(metrics)

@@ -10,6 +10,7 @@ from huggingface_hub import upload_folder
 from transformers import AutoModel, BertConfig, pipeline
 
 import run_glue_avil
+from hf_alphavil.cli import train
 from hf_alphavil.modeling.loading import load_config, load_tokenizer
 from hf_alphavil.publishing.failures import HubError
 from support.driving import call_main
@@ -120,6 +121,14 @@ def test_the_command_says_it_in_one_line_and_loses_nothing(hub, tmp_path):
     assert "Traceback" not in finished.stderr
     for name in ("model.safetensors", "export/mine/model.safetensors", "eval_results.json", "_push/page-5/README.md"):
         assert (tmp_path / "out" / name).is_file()
+
+
+def test_a_missing_token_is_said_before_anything_is_loaded(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with hub_at(hub.endpoint, tmp_path / "cache", None), pytest.raises(SystemExit):
+        train.main(["--target", "mine", "--recipe", "none", "--task_config", "none.yaml", "--push_to_hub"])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: trainer_output cannot be pushed to: there is no token: log in with `hf auth login`")
 
 
 TASK = """

@@ -163,13 +163,14 @@ def test_the_command_writes_the_page_of_a_checkpoint(trainer, folder):
         (None, "gone: no such folder; pass a run's output folder"),
         ({}, "has no alphavil_history.json: pass the output folder of a run that has ended"),
         ({"alphavil_history.json": "[]"}, "has no alphavil_run.json: pass"),
+        ({"alphavil/alphavil_run.json": "{}"}, "gone/alphavil meant?"),
         ({"alphavil_history.json": "[", "alphavil_run.json": "{}"}, "alphavil_run.json: not a run's"),
     ],
 )
 def test_a_folder_without_a_run_is_refused_in_one_line(files, message, tmp_path, capsys):
     folder = tmp_path / "gone"
     for name, content in (files or {}).items():
-        folder.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     if files == {}:
         folder.mkdir()

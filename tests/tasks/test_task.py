@@ -48,6 +48,7 @@ def test_defaults():
         ({"labels": ("a", "a")}, "pass two or more distinct labels"),
         ({"kind": "regression"}, "of the kind .regression. has no labels"),
         ({"kind": "multiple_choice"}, "reads context_template, not text_columns"),
+        ({"metrics": ("f1_makro",)}, "Did you mean 'f1_macro'"),
         ({"metrics": ("bleu",)}, "unknown metric 'bleu'; known are accuracy"),
         ({"metrics": ("pearson",)}, "'pearson' does not fit the kind"),
         ({"main_metric": "f1"}, "main_metric 'f1' is none of accuracy"),
