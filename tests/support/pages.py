@@ -52,6 +52,7 @@ class Block:
     def commands(self):
         """Its commands, each a list of words without assignments and comments; one in `$(...)` comes first."""
         for line in self.code.replace("\\\n", " ").splitlines():
+            line = line.rstrip().removesuffix("&&")
             inner = re.findall(r"\$\((alphavil .*?)\)", line)
             yield from map(shlex.split, inner)
             for command in inner:
