@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,12 +172,17 @@ def _read(
             advice="Write `format` below `files`, or rename the file.",
         )
     # A test set needs every row: after a row that is left out, all predictions would have the wrong index.
-    options = {"skip_short_rows": True} if files.skip_short_rows and split != "test" else {}
-    reader: Any = READERS[form]
+    options: dict[str, Any] = {"skip_short_rows": True} if files.skip_short_rows and split != "test" else {}
+    read: Any = partial(READERS[form], file, columns, files.headers.get(split), **options)
+    return _blaming_keys(definition, read, report)
+
+
+def _blaming_keys(
+    definition: TaskDefinition, read: Callable[[Report], Iterator[tuple[int, dict[str, Any]]]], report: Report
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows that a reader reads. The error of a missing column names the key to blame."""
     try:
-        yield from reader(
-            file, columns, files.headers.get(split), lambda error: report(_with_key(definition, error)), **options
-        )
+        yield from read(lambda error: report(_with_key(definition, error)))
     except MissingColumnError as error:
         raise _with_key(definition, error) from None
 

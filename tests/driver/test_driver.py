@@ -49,7 +49,7 @@ def test_one_process_leaves_everything(encoder, data_dir, tmp_path, request):
     assert f"{results['eval_cb_accuracy']:.4f}" in card
     last_lines = finished.stdout.strip().splitlines()[-6:]
     assert f"cb: validation combined_score {results['eval_cb_combined_score']:.4f}" in finished.stdout
-    assert [line.split()[0] for line in last_lines[-3:]] == ["cb", "copa", "stsb"]
+    assert [line.split()[0] for line in last_lines[-4:]] == ["cb", "copa", "stsb", "Verdicts"]
 
     classify = pipeline("text-classification", model=str(out / "export" / "cb"), device="cpu")
     assert is_plain(classify.model)
