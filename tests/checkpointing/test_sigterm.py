@@ -86,8 +86,8 @@ def test_an_alpha_step_stops_between_two_of_its_steps(settings, tmp_path, monkey
 
     def show_and_terminate(self, text):
         show(self, text)
-        shown.append(text)
-        if text == "α 1/5" and shown.count(text) == self.deadly:
+        shown.append(text.removesuffix("/5"))  # the number of steps, where it is known
+        if shown[-1] == "α 1" and shown.count("α 1") == self.deadly:
             os.kill(os.getpid(), signal.SIGTERM)
 
     for epoch in (1, 3):
@@ -98,7 +98,7 @@ def test_an_alpha_step_stops_between_two_of_its_steps(settings, tmp_path, monkey
             trainer = toy_trainer(tmp_path / str(epoch), **settings)
             trainer.train()
         assert trainer.preempted
-        assert shown[-1] == "α 1/5"
+        assert shown[-1] == "α 1"
         assert len(trainer.history) == epoch - 1
         step = trainer.state.global_step
         assert checkpoints(tmp_path / str(epoch))[0].name == f"checkpoint-{step}"
