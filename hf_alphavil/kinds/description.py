@@ -29,7 +29,7 @@ class KindDescription:
     #: Whether `pipeline()` runs models of this kind.
     has_pipeline: ClassVar[bool] = True
     #: The model card's example of a pipeline call, further options of the pipeline, and a remark below the example.
-    #: `TEXTS` in the call stands for a row's texts.
+    #: The card replaces `TEXTS` by an example of a row's texts.
     pipeline_call: ClassVar[str] = "classify(TEXTS)"
     pipeline_options: ClassVar[str] = ""
     pipeline_remark: ClassVar[str] = ""

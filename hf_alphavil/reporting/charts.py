@@ -129,7 +129,7 @@ def _lines(
 
 
 def _dodged(chart: Chart | None) -> Chart | None:
-    """Moves the points of each line aside, so that the bars of an epoch do not lie on each other."""
+    """Moves the points of each line aside, so that the error bars of an epoch do not overlap."""
     traces = chart.figure["data"] if chart is not None else []
     for number, trace in enumerate(traces):
         aside = DODGE * ((number + 0.5) / len(traces) - 0.5)

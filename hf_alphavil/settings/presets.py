@@ -6,7 +6,7 @@ from typing import Any
 
 #: By preset, the value of every setting that is `None` by default. `joint` is ours: benchmarks/README.md compares it
 #: with `paper`, the algorithm of arXiv 2405.07769. In `joint`, `final_target_epochs` stays `None`: it depends on the
-#: length of the run, see [`last_epochs`]. In `paper`, `min_target_weight` does: the target has no bound of its own.
+#: length of the run, see [`last_epochs`]. `paper` sets no `min_target_weight`.
 PRESETS: dict[str, dict[str, Any]] = {
     "joint": {
         "joint_fraction": 0.8,
