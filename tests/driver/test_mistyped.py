@@ -163,6 +163,15 @@ def test_a_folder_that_holds_a_run(folder, refusal, left, message):
     assert (folder / "out" / left).exists()
 
 
+def test_a_launcher_s_restart_keeps_the_checkpoints_of_the_attempt_before(folder, refusal, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    (folder / "out" / "checkpoint-12").mkdir(parents=True)
+    told = refusal(*command(), "--overwrite_output_dir")
+    assert told.startswith("the launcher has restarted this run (restart 1), and --overwrite_output_dir would remove")
+    assert "(checkpoint-12): start it again with --resume_from_checkpoint auto" in told
+    assert (folder / "out" / "checkpoint-12").exists()
+
+
 def in_the_way(folder):
     (folder / "out").write_text("")
 
