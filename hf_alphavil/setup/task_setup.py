@@ -173,6 +173,7 @@ def make_task_setup(
         ValueError: If the target is missing, a task has no training rows, or the held-out slice is too small.
         TypeError: If a training set is iterable-style.
     """
+    given_rows = train_dataset
     tasks, train_dataset, eval_dataset = with_tokenized_rows(
         args, tasks, train_dataset, eval_dataset, processing_class, data_collator, model
     )
@@ -202,6 +203,11 @@ def make_task_setup(
             if METHODS[args.method].trains_on(name, target)
         }
         warn_of_unused_settings(args, tokenizes=bool(tasks))
+        if tasks and "max_length" in args.given and (own := _rows_of_the_user(given_rows, trained)):
+            logger.warning(
+                "max_length=%d does not change the rows of %s, which you have tokenised.",
+                args.max_length, ", ".join(own),
+            )  # fmt: skip
         for name in trained:
             for warning in label_warnings(tasks[name]) if name in tasks else ():
                 logger.warning("Task %r: %s.", name, warning)
@@ -219,6 +225,12 @@ def make_task_setup(
         lengths=RowLengths(*_length_settings(args)),
         settings=setup_settings(args),
     )
+
+
+def _rows_of_the_user(given: Any, trained: Mapping[str, TaskDataset]) -> list[str]:
+    """The tasks whose training rows are the user's own, not tokenised here."""
+    own = {name: rows.get("train") if isinstance(rows, Mapping) else rows for name, rows in dict(given or {}).items()}
+    return [name for name, dataset in trained.items() if dataset.dataset is own.get(name)]
 
 
 def setup_settings(args: MultitaskSettings) -> tuple[Any, ...]:

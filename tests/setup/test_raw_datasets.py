@@ -35,7 +35,7 @@ def trainer_of(folder, train, tasks=None, tokenizer=True, target="pair", **argum
     model = arguments.pop("model", None) or MultitaskModel(MultitaskConfig(encoder=CONFIG, tasks=heads))
     return MultitaskTrainer(
         model=model,
-        args=toy_args(folder, target_task=target, alpha_data="train", num_train_epochs=1),
+        args=toy_args(folder, target_task=target, alpha_data="train", num_train_epochs=1, max_length=30),
         train_dataset=train,
         tasks=tasks,
         processing_class=word_tokenizer() if tokenizer else None,
@@ -43,7 +43,7 @@ def trainer_of(folder, train, tasks=None, tokenizer=True, target="pair", **argum
     )
 
 
-def test_raw_rows_train_and_evaluate_as_their_tasks_do(tmp_path):
+def test_raw_rows_train_and_evaluate_as_their_tasks_do(tmp_path, caplog):
     data = {"pair": pair(label="labels"), "score": raw(SCORE)}
     trainer = trainer_of(tmp_path / "raw", data, eval_dataset={"score": raw(SCORE, "validation")})
     splits = {split: raw(PAIR, split) for split in ("train", "validation", "test")}
@@ -64,15 +64,17 @@ def test_raw_rows_train_and_evaluate_as_their_tasks_do(tmp_path):
     predicted = trainer.predict("pair").predictions
     np.testing.assert_array_equal(trainer.predict(pair()["test"]).predictions, predicted)
     np.testing.assert_array_equal(trainer.predict(pair()["test"].remove_columns("label")).predictions, predicted)
+    assert "max_length" not in caplog.text
 
 
-def test_tokenised_and_raw_rows_and_tasks_go_together(tmp_path):
+def test_tokenised_and_raw_rows_and_tasks_go_together(tmp_path, caplog):
     tokenised = Task.from_dataset("pair", pair()).tokenize("train", word_tokenizer())
     data = {"pair": tokenised, "score": raw(SCORE), "prose": every_kind()["prose"]}
     trainer = trainer_of(tmp_path, data, eval_dataset=tokenised)
     assert trainer.train_datasets["pair"].dataset is tokenised
     assert list(trainer.train_datasets) == ["pair", "score", "prose"]
     assert set(trainer.eval_dataset) == {"pair", "prose"}
+    assert "max_length=30 does not change the rows of pair, which you have tokenised." in caplog.messages
     with pytest.raises(ValueError, match=r"rows of task 'pair' have the columns text, label and no input_ids"):
         trainer.evaluate(raw(PAIR, "validation"))
 
