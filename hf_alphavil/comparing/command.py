@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..files.hub_cache import say_retries_once
 from ..settings.parser import OneLineParser
-from ..settings.user_errors import USER_ERROR_STATUS, USER_ERRORS, in_one_line
+from ..settings.user_errors import UserErrorsInOneLine
 from .compare import compare
 from .config import read_comparison
 from .folder import Folder
@@ -36,7 +36,7 @@ def main(
         presets (`Mapping[str, Path]`, *optional*): YAML files that may be passed by name.
 
     Returns:
-        `int`: The exit status: 1 if a run failed, 2 after an error that came before any run.
+        `int`: The exit status: 1 if a run failed. A user's error ends the script with status 2.
     """
     arguments, presets = sys.argv[1:] if arguments is None else list(arguments), presets or {}
     parser = OneLineParser(prog=prog, description=__doc__)
@@ -46,20 +46,17 @@ def main(
     add_run_options(parser)
     parser.add_argument("--data_dir", help="folder of the official files; overrides the configuration")
     parser.add_argument("--model_name_or_path", help="encoder by id or folder; overrides the configuration")
-    options = parser.parse_args(arguments)
-    deadline = Deadline(options.minutes)
-    say_retries_once()
-    try:
+    with UserErrorsInOneLine():
+        options = parser.parse_args(arguments)
+        deadline = Deadline(options.minutes)
+        say_retries_once()
         path = _find(options.config, presets)
         comparison = read_comparison(path, options.data_dir, options.model_name_or_path)
         folder = Folder(options.output, comparison)
-    except USER_ERRORS as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
-        return USER_ERROR_STATUS
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    command = shlex.join([*(["python", sys.argv[0]] if prog is None else prog.split()), *arguments])
-    return compare(folder, command, options.jobs, options.shard, deadline)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)
+        command = shlex.join([*(["python", sys.argv[0]] if prog is None else prog.split()), *arguments])
+        return compare(folder, command, options.jobs, options.shard, deadline)
 
 
 def _find(config: str, presets: Mapping[str, Path]) -> Path:
