@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 
 from .distributed.refusals import NO_DEEPSPEED, refuse_deepspeed_launch
@@ -11,6 +10,7 @@ from .methods import FORMER_METHODS, METHODS
 from .methods.options import read_options
 from .settings import MultitaskSettings
 from .settings.checks import require
+from .settings.suggestion import did_you_mean
 
 
 @dataclass
@@ -151,9 +151,10 @@ class MultitaskTrainingArguments(MultitaskSettings):
         if self.method in FORMER_METHODS:
             raise ValueError(f"unknown method {self.method!r}: {FORMER_METHODS[self.method]}")
         if self.method not in METHODS:
-            close = difflib.get_close_matches(str(self.method).lower(), METHODS, n=1)
-            hint = f". Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"unknown method {self.method!r}: pass one of {', '.join(METHODS)}{hint}")
+            known = ", ".join(METHODS)
+            raise ValueError(
+                f"unknown method {self.method!r}: pass one of {known}.{did_you_mean(self.method, METHODS)}"
+            )
         METHODS[self.method].check_available()
         read_options(METHODS[self.method].Options, self.method_kwargs, self.method)
         require(

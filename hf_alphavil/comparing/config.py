@@ -6,7 +6,6 @@ The checks are by hand: most are of names that `METHODS`, the tasks and the trai
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields
@@ -20,6 +19,7 @@ from ..files.regular_file import read_regular_file
 from ..files.yaml_nodes import MAX_BYTES, compose, construct
 from ..methods import FORMER_METHODS, METHODS
 from ..settings.flags_file import FlagLoader
+from ..settings.suggestion import did_you_mean
 from ..tasks import available_tasks
 from ..tasks.registry import get_definition, own_definitions
 from .comparison import Comparison, Data, MethodEntry
@@ -245,16 +245,14 @@ def _items(given: Mapping[str, Any], key: str, kind: type) -> list[Any]:
 
 def _check_choice(key: str, value: Any, choices: Collection[str], advice: str = "") -> None:
     if value not in choices:
-        raise ValueError(f"{key}: unknown {value!r}{_hint(value, choices)}; pass one of {', '.join(choices)}{advice}")
+        known = ", ".join(choices)
+        raise ValueError(f"{key}: unknown {value!r}; pass one of {known}{advice}.{did_you_mean(value, choices)}")
 
 
 def _check_known(what: str, names: Collection[str], known: Collection[str], place: str = "") -> None:
     for name in names:
         if name not in known:
             listed = f"; known are {', '.join(known)}" if len(known) < 20 else ""
-            raise ValueError(f"{f'{place}: ' if place else ''}unknown {what} {name!r}{_hint(name, known)}{listed}")
-
-
-def _hint(name: Any, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(
+                f"{f'{place}: ' if place else ''}unknown {what} {name!r}{listed}.{did_you_mean(name, known)}"
+            )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -10,6 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..data.plan import EpochPlan, Phase
+from ..settings.suggestion import did_you_mean
 from ..settings.task_weights import read_task_weights
 from .deltas import DeltaBank
 from .objective import Objectives
@@ -87,10 +87,9 @@ class Method(ABC):
     def _start_weights(self) -> dict[str, float]:
         given = read_task_weights(self.args.task_weights) or {}
         if unknown := [task for task in given if task not in self.tasks]:
-            close = difflib.get_close_matches(unknown[0], self.tasks, n=1)
             raise ValueError(
-                f"task_weights: the run does not train a task {unknown[0]!r}: pass weights of {', '.join(self.tasks)}"
-                + (f". Did you mean {close[0]!r}?" if close else "")
+                f"task_weights: the run does not train a task {unknown[0]!r}: pass weights of {', '.join(self.tasks)}."
+                + did_you_mean(unknown[0], self.tasks)
             )
         return {task: given.get(task, 1.0) for task in self.tasks}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from transformers import TrainingArguments
 
 from ..modeling import MultitaskConfig
 from ..modeling.loading import load_config
+from ..settings.suggestion import did_you_mean
 from ..settings.trainer_fields import check_trainer_fields
 from ..tasks.definition_reader import benchmark_keys, simplified
 from ..tasks.yaml_file import YamlFile
@@ -184,8 +184,7 @@ def _read_recipe(source: YamlFile, key: str, content: Any, full_name: str) -> Re
 def _check_keys(source: YamlFile, what: str, content: Mapping[str, Any], known: list[str], *place: str) -> None:
     for name in content:
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(name, known)
             raise source.fault(
                 f"{what} has the unknown key {name!r}; known are {', '.join(known)}.{hint}", *place, str(name)
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..kinds import find_kind
 from ..settings import MultitaskSettings
+from ..settings.suggestion import did_you_mean
 from .task_setup import TaskSetup
 
 #: The mean of the main metrics of all tasks that evaluations cover.
@@ -60,10 +60,9 @@ def find_best_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
     if given in ("loss", "eval_loss"):
         return _default_metric(args, setup)
     if scores is not None and metric not in scores:
-        close = difflib.get_close_matches(metric, list(scores), n=1)
         raise ValueError(
             f"metric_for_best_model={given!r}: an evaluation of task {task!r} gives no {metric!r}: pass one of "
-            f"{', '.join(scores)}" + (f". Did you mean {close[0]!r}?" if close else "")
+            f"{', '.join(scores)}.{did_you_mean(metric, scores)}"
         )
     if args.greater_is_better not in (None, derived):
         greater = not derived

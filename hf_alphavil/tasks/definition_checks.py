@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from ..kinds import SubmissionFormat, TaskSpec, kind_of
 from ..kinds.yaml_keys import YamlKey, keys_of
+from ..settings.suggestion import did_you_mean
 from .definition import TaskDefinition
 from .metrics import columns_of
 from .sources import FileSource, HubSource
@@ -90,9 +90,10 @@ def check_columns(spec: TaskSpec, columns: Mapping[str, str]) -> None:
     known = {*texts, *columns_of(spec.metrics), label, "idx", *([group] if group else [])}
     for name in columns:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" (is {close[0]!r} meant?)" if close else ""
-            raise ValueError(f"{place}: `columns` names {name!r}, and the task reads {', '.join(sorted(known))}{hint}")
+            hint = did_you_mean(name, known)
+            raise ValueError(
+                f"{place}: `columns` names {name!r}, and the task reads {', '.join(sorted(known))}.{hint}"
+            )
 
 
 def _check_written_labels(source: YamlFile, key: str, content: dict[str, Any], place: tuple[str, ...]) -> None:
@@ -116,8 +117,7 @@ def _check_keys(
 ) -> None:
     for name, value in content.items():
         if name not in keys:
-            close = difflib.get_close_matches(str(name), keys, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(name, keys)
             raise source.fault(
                 f"{what} has the unknown key {name!r}; known are {', '.join(keys)}.{hint}", *place, str(name)
             )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..settings.suggestion import did_you_mean
 from .definition import TaskDefinition
 from .definition_reader import benchmark_keys, read_benchmark_task, read_definitions, simplified
 from .errors import DataError
@@ -66,8 +66,7 @@ def get_definition(name: str, own: Mapping[str, TaskDefinition] | None = None) -
     if simplified(name) in keys:
         return read_benchmark_task(keys[simplified(name)])
     known = sorted([*keys.values(), *own])
-    close = difflib.get_close_matches(name.casefold(), known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(name, known)
     if len(name.replace(",", " ").split()) > 1:
         hint = " Write several names with spaces between them, each without quotes or commas."
     raise ValueError(f"unknown task {name!r}; known are {', '.join(known)}.{hint}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import Any
 
 from ..kinds import TaskKind, TaskSpec, find_kind, kind_of
 from ..kinds.texts import check_template, template_columns
+from ..settings.suggestion import did_you_mean
 from .metrics import METRICS, score_directions
 
 _TUPLES = ("text_columns", "text_templates", "choice_columns", "metrics")
@@ -106,9 +106,8 @@ def _with_metrics(kind: TaskKind, spec: TaskSpec) -> TaskSpec:
     metrics = spec.metrics or kind.default_metrics
     for metric in metrics:
         if metric not in METRICS:
-            close = difflib.get_close_matches(str(metric).casefold(), METRICS, n=1)
-            hint = f". Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}{hint}")
+            known = ", ".join(METRICS)
+            raise ValueError(f"unknown metric {metric!r}; known are {known}.{did_you_mean(metric, METRICS)}")
         if metric not in kind.metrics:
             raise ValueError(f"metric {metric!r} does not fit the kind {kind.words!r}; pass {', '.join(kind.metrics)}")
     scores = score_directions(metrics)

@@ -88,7 +88,7 @@ REST = f"  text_columns: [t]\n{FILES}"
             "a:\n  kind: regression\n  text_columns: [t]\n"
             "  files:\n    splits: {train: t.csv}\n    columns: {lable: x}\n",
             6,
-            "`columns` names 'lable', and the task reads idx, label, t .is 'label' meant..",
+            "`columns` names 'lable', and the task reads idx, label, t[.] Did you mean 'label'[?]",
         ),
         (
             f"a:\n  kind: multiple_choice\n  context_template: '{{t}}'\n  choice_columns: [x, y, z]\n"
