@@ -67,6 +67,7 @@ def write_page(
     from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["code"] = _with_code
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     path = Path(directory) / PAGE_FILE
     atomic_write(
@@ -112,6 +113,16 @@ def _contents(
             for task in _target_first(facts.tasks, target)
         ],
     }
+
+
+def _with_code(text: str) -> Any:
+    """Words between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(text.split("`"))
+    )
 
 
 def _target_first(entries: Sequence[Any], target: str) -> list[Any]:
