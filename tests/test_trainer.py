@@ -239,6 +239,20 @@ def test_runs_are_rounded_up_to_whole_plans(settings, tmp_path, caplog):
     assert trainer.state.epoch == pytest.approx(2.0)
 
 
+def test_a_plan_is_run_to_its_end(tmp_path, caplog):
+    whole = run_toy(tmp_path / "whole", num_train_epochs=2)
+    asked = toy_trainer(tmp_path, callbacks=[StopAt(step, "should_epoch_stop") for step in (7, 8)], num_train_epochs=2)
+    asked.train()
+    assert asked.history == whole["history"]
+    assert caplog.text.count("A callback asked to end the epoch inside its plan") == 1
+
+
+def test_no_checkpoint_is_a_start(tmp_path):
+    trainer = toy_trainer(tmp_path, num_train_epochs=1, eval_on_start=True)
+    trainer.train(resume_from_checkpoint=False)
+    assert [entry["step"] for entry in trainer.state.log_history if "eval_a_loss" in entry] == [0]
+
+
 def test_a_second_training_starts_from_scratch(tmp_path):
     trainer = toy_trainer(tmp_path, num_train_epochs=1)
     trainer.train()

@@ -105,7 +105,7 @@ class CheckpointingMixin(Trainer):
                 elif self.args.should_save and saves_checkpoints(self.args):
                     self._run_fingerprint()  # before callbacks and steps change anything
                 # A run that resumes has been evaluated at its start; early stopping would count it again.
-                at_start = self.args.eval_on_start and resume_from_checkpoint is None
+                at_start = self.args.eval_on_start and not resume_from_checkpoint
                 with temporarily(self.args, eval_on_start=at_start):
                     return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 

@@ -86,7 +86,10 @@ class PlanCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self.current_run()
         phase, step_in_phase = (None, 0) if run.is_idle else run.state.position
-        self._act_on(run.end_step(), args, control)
+        outcome = run.end_step()
+        if run.plan_is_done:  # a plan may be shorter than the longest one, in whose steps Trainer counts epochs
+            state.epoch = run.state.epoch + 1.0
+        self._act_on(outcome, args, control)
         if phase is not None and step_in_phase + 1 == phase.num_steps:
             end = {"losses": run.state.phase_losses[phase.name], "diverged": phase.name in run.state.dropped}
             announce(self.callbacks, "on_phase_end", args, state, control, phase=phase, **end, **kwargs)

@@ -47,6 +47,7 @@ class TrainingLoopMixin(Trainer):
 
     # Read while Trainer.__init__ runs.
     _preemption: PreemptionCallback | None = None
+    _told_of_whole_plans: bool = False
 
     @shadowable_property
     def preempted(self) -> bool:
@@ -194,6 +195,19 @@ class TrainingLoopMixin(Trainer):
                 # Trainer's flag is not enough: with save_strategy="best" an evaluation overrides it.
                 self._save_checkpoint(self.model, kwargs.get("trial", args[3] if len(args) > 3 else None))
                 self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        if self.control.should_epoch_stop and state.step > 0:
+            self._finish_plan()
+
+    def _finish_plan(self) -> None:
+        """Goes on with a plan inside which a callback asked for the next epoch, as Trainer's loop would begin it."""
+        self.control.should_epoch_stop = False
+        if not self._told_of_whole_plans:
+            self._told_of_whole_plans = True
+            logger.warning(
+                "A callback asked to end the epoch inside its plan (`control.should_epoch_stop`). Plans are run to "
+                "their end, so that has no effect: pass `max_phase_steps` or `delta_fraction` for shorter epochs, or "
+                "set `control.should_training_stop` to end the run (this warning appears once)."
+            )
 
     @multitask_hook
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:

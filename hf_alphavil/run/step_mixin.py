@@ -70,7 +70,9 @@ class TrainingStepMixin(Trainer):
 
     @multitask_hook
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Trainer's estimate, summed over the batches of a multi-task step."""
+        """Trainer's estimate, summed over the batches of a multi-task step; 0 for an idle step."""
+        if self.runner.is_idle:
+            return 0
         # The short form of super() does not work inside a generator.
         return sum(super(TrainingStepMixin, self).floating_point_ops(part) for part in _parts(inputs))
 

@@ -126,6 +126,12 @@ def _refuse_without_effect(args: TrainingArguments) -> None:
     )
     require(
         args,
+        "dataloader_in_order",
+        args.dataloader_in_order or args.dataloader_num_workers < 2,
+        "True, or at most one worker: the method's plan needs its batches in order",
+    )
+    require(
+        args,
         "load_best_model_at_end",
         not args.load_best_model_at_end or args.save_strategy != "no",
         "it together with save_strategy and eval_strategy: without checkpoints there is none to load",

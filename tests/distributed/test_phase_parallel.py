@@ -254,6 +254,14 @@ def test_a_phase_stays_with_its_group():
     assert [group.is_leader for group in ranks] == [True, False, True, False]
 
 
+def test_an_idle_step_counts_no_operations(tmp_path):
+    trainer = toy_trainer(tmp_path)
+    trainer.model.main_input_name, trainer.model.num_parameters = "x", lambda **_: 1
+    assert trainer.floating_point_ops({"x": torch.ones(2, 3)}) == 36
+    trainer.runner.state.step = trainer.runner.state.num_steps
+    assert trainer.floating_point_ops({"x": torch.ones(2, 3)}) == 0
+
+
 def test_lanes_are_made_once_per_plan(tmp_path):
     state = toy_trainer(tmp_path).runner.state
     state.groups = PhaseGroups(2, state.steps, process_index=1, num_processes=2)

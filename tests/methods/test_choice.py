@@ -63,7 +63,11 @@ def test_rewards_of_rounds_of_losses_without_errors_and_of_phases_that_diverged(
 
 def test_a_run_trains_the_chosen_ones_and_leaves_the_weights_of_others(tmp_path):
     settings = {"max_auxiliaries_per_epoch": 1, "num_train_epochs": 4, "joint_fraction": 0.4}
-    history = run_toy(tmp_path, **settings)["history"]
+    run = run_toy(tmp_path, logging_strategy="epoch", **settings)
+    history = run["history"]
+    # Epochs with the smaller auxiliary are shorter, but they are whole epochs in the logs too.
+    for key in ("loss", "alpha_a"):
+        assert [entry["epoch"] for entry in run["log_history"] if key in entry] == [1, 2, 3, 4]
     chosen = [entry["chosen_auxiliaries"] for entry in history]
     assert sorted(chosen[:2]) == [["b"], ["c"]]
     for entry, (name,) in zip(history, chosen, strict=True):

@@ -49,6 +49,10 @@ class NoStep(TrainerCallback):
             "length_grouping='off': pass 'on' or 'auto' with train_sampling_strategy='group_by_length'",
         ),
         ({"dataloader_drop_last": True}, "dataloader_drop_last=True: pass False, or leave it out"),
+        (
+            {"dataloader_in_order": False, "dataloader_num_workers": 2},
+            "dataloader_in_order=False: pass True, or at most one worker",
+        ),
         ({"use_liger_kernel": True}, "use_liger_kernel=True: pass False"),
         ({"deepspeed": "zero3.json"}, "DeepSpeed is not supported"),
         ({"lr_scheduler_type": "warmup_stable_decay"}, r"'warmup_stable_decay' does not work with .*num_decay_steps"),

@@ -75,7 +75,6 @@ STRAYS = {
     "late": {"at": ("on_step_begin", 4, sleep)},
     "stops": {"at": ("on_step_end", 4, switch_on("should_training_stop"))},
     "stops after an epoch": {"at": ("on_epoch_end", 9, switch_on("should_training_stop"))},
-    "ends the epoch": {"at": ("on_step_end", 4, switch_on("should_epoch_stop"))},
     "saves": {"at": ("on_step_end", 4, switch_on("should_save"))},
     "evaluates": {"at": ("on_step_end", 4, switch_on("should_evaluate"))},
     "logs": {"at": ("on_step_end", 4, switch_on("should_log"))},
