@@ -20,6 +20,7 @@ from .distributed.timeout import explained_waits
 from .setup.best_metric import MEAN, mean_score
 from .setup.datasets import tokenized_split
 from .setup.raw_datasets import tokenized_rows
+from .setup.replaced_parts import check_compute_metrics
 from .setup.row_checks import check_dataset
 from .setup.task_setup import TaskSetup
 from .trainer_hooks import multitask_hook, noted, temporarily
@@ -57,10 +58,10 @@ class EvaluationMixin(Trainer):
 
         Args:
             eval_dataset (`str`, `Dataset` or `dict[str, Dataset]`, *optional*):
-                The name of a task, datasets by task, or a dataset of the target, tokenised or raw; raw rows need a
-                task that the trainer knows how to tokenise. Defaults to the validation sets of
-                the target and of the evaluation-only tasks that use its head, such as MNLI's mismatched set. With
-                `eval_auxiliaries`, defaults to the validation sets of all tasks.
+                The name of a task, datasets by task, or a dataset: one that the trainer was given for a task, or any
+                other of the target. Raw rows need a task that the trainer knows how to tokenise. Defaults to the
+                validation sets of the target and of the evaluation-only tasks that use its head, such as MNLI's
+                mismatched set. With `eval_auxiliaries`, defaults to the validation sets of all tasks.
             ignore_keys (`list[str]`, *optional*): Outputs of the model to ignore.
             metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Prefix of the metrics' names.
 
@@ -118,7 +119,7 @@ class EvaluationMixin(Trainer):
     @multitask_hook
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """
-        Trainer's loader. In multitask mode it takes the name of a task or a dataset.
+        Trainer's loader, in the order of the rows. In multitask mode it takes the name of a task or a dataset.
 
         Args:
             eval_dataset (`str` or `Dataset`, *optional*):
@@ -132,9 +133,11 @@ class EvaluationMixin(Trainer):
         if eval_dataset is None or isinstance(eval_dataset, str):
             if name not in (self.eval_dataset or {}):
                 raise ValueError(f"task {name!r} has no validation set: pass one in `eval_dataset`")
-            ordered = {**self.eval_dataset, name: self._longest_first(self.eval_dataset[name])}
-            with temporarily(self, eval_dataset=ordered), self._without_sampling_strategy():
-                return super().get_eval_dataloader(name)
+            eval_dataset = self._with_task(self.eval_dataset[name], name)
+            if self._task_under_evaluation is not None:  # else the order would be that of a cached loader
+                ordered = {**self.eval_dataset, name: self._longest_first(eval_dataset)}
+                with temporarily(self, eval_dataset=ordered), self._without_sampling_strategy():
+                    return super().get_eval_dataloader(name)
         # Trainer caches loaders with persistent workers under one key, "eval", for all datasets without a name.
         getattr(self, "_eval_dataloaders", {}).pop("eval", None)
         with self._without_sampling_strategy():
@@ -143,7 +146,7 @@ class EvaluationMixin(Trainer):
     @multitask_hook
     def get_test_dataloader(self, test_dataset: Any = None) -> DataLoader:
         """
-        Trainer's loader. In multitask mode it takes the name of a task or a dataset.
+        Trainer's loader, in the order of the rows. In multitask mode it takes the name of a task or a dataset.
 
         Args:
             test_dataset (`str` or `Dataset`, *optional*):
@@ -201,8 +204,8 @@ class EvaluationMixin(Trainer):
         return (rows.restored_output(output) if isinstance(rows, LengthOrdered) else output)._replace(metrics=metrics)
 
     def _longest_first(self, dataset: TaskDataset) -> TaskDataset:
-        """The rows ordered by length, if lengths are known and the outputs can be put back in order."""
-        if self.args.batch_eval_metrics or not self.args.eval_do_concat_batches:
+        """The rows ordered by length, if lengths are known and an evaluation will put its outputs back in order."""
+        if self._task_under_evaluation is None or self.args.batch_eval_metrics or not self.args.eval_do_concat_batches:
             return dataset
         lengths = self.task_setup.lengths
         if lengths.of(dataset) is None:
@@ -274,10 +277,10 @@ class EvaluationMixin(Trainer):
         return name
 
     def _owner(self, dataset: Any) -> str:
-        """The task whose validation set a dataset is; for any other, its own or the one under evaluation."""
+        """The task whose rows a dataset is; for any other, its own or the one under evaluation."""
         is_ours = isinstance(dataset, TaskDataset)
         if is_ours or self._task_under_evaluation is None:
-            for name, known in (self.eval_dataset or {}).items():
+            for name, known in [*(self.eval_dataset or {}).items(), *self.task_setup.train_datasets.items()]:
                 if dataset is known or (isinstance(known, TaskDataset) and dataset is known.dataset):
                     return name
         return dataset.task if is_ours else self._task_under_evaluation or self.args.target_task
@@ -298,6 +301,8 @@ class EvaluationMixin(Trainer):
     @contextlib.contextmanager
     def _metrics_of(self, name: str, dataset: Any) -> Iterator[None]:
         """Sets Trainer's `compute_metrics` and logits preprocessing to the task's for a `with` block."""
+        if self._task_under_evaluation is None:
+            check_compute_metrics(self.compute_metrics)
         previous = self.compute_metrics, self.preprocess_logits_for_metrics
         setup = self.task_setup
         self._task_under_evaluation = name

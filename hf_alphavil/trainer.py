@@ -274,6 +274,7 @@ class MultitaskTrainer(
             label_names=self.label_names,
             folder=self.run_dir,
             scales=find_label_scales(args, setup, model, accelerator, self.data_collator, self.has_own_loss),
+            has_own_loss=self.has_own_loss,
         )
 
     @shadowable_property

@@ -88,6 +88,23 @@ def test_trainer_s_own_strategy_does_not_change_the_order_of_outputs(tmp_path):
     )
 
 
+@pytest.mark.parametrize("settings", [{}, {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}])
+def test_loaders_that_a_user_asks_for_have_the_order_of_the_rows(settings, tmp_path):
+    train, meta = toy_data()
+    rows = WithLengths(meta, [LENGTHS[row % len(LENGTHS)] for row in range(len(meta))])
+    args = toy_args(tmp_path, length_grouping="on", **settings)
+    trainer = WatchingTrainer(model=toy_model(), args=args, train_dataset=train, eval_dataset={TARGET: rows})
+    trainer.evaluate()
+    wanted = [float(meta[row]["x"][0]) for row in range(len(meta))]
+    assert trainer.read != wanted  # the loader of the evaluation
+    for loader in (
+        trainer.get_eval_dataloader(),
+        trainer.get_eval_dataloader(TARGET),
+        trainer.get_test_dataloader(rows),
+    ):
+        assert [value for batch in loader for value in batch["x"][:, 0].tolist()] == wanted
+
+
 @pytest.mark.distributed
 def test_two_processes(tmp_path):
     runs = [{"output_dir": str(tmp_path / mode), "length_grouping": mode} for mode in ("off", "on")]

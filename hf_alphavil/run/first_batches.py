@@ -52,6 +52,12 @@ def check_first_batches(context: RunContext, method: Method, deltas: DeltaBank, 
             rows = _short_rows(context, objective.dataset, objective.micro_batch_size)
             with _named(context, f"the meta set of the target {context.setup.target!r}"), torch.no_grad():
                 objective.local_loss(rows)
+            if context.has_own_loss and type(objective) is TaskObjective:
+                logger.warning(
+                    "On the meta set, method %r measures the loss that the model returns, not that of your "
+                    "`compute_loss` or `compute_loss_func`. If the two differ, let the model compute yours.",
+                    method.name,
+                )
         method.check_loss(deltas, objectives)
 
 

@@ -17,6 +17,7 @@ from ..checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallb
 from ..checkpointing.run_state import load_run_state
 from ..data import TaskConcatDataset
 from ..setup.best_metric import reader_of_best_metric
+from ..setup.replaced_parts import check_compute_metrics, check_train_dataset, warn_of_uncalled_methods
 from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import has_stopped_early, restore_callbacks
 from .first_batches import check_first_batches
@@ -78,6 +79,9 @@ class TrainingLoopMixin(Trainer):
     @multitask_hook
     def set_initial_training_values(self, args: TrainingArguments, dataloader: DataLoader) -> tuple:
         """Trainer's values. Methods with several phases round a run up to whole plans, with a warning."""
+        check_train_dataset(self.train_dataset, self.runner.context.setup)
+        check_compute_metrics(self.compute_metrics)
+        warn_of_uncalled_methods(type(self))
         values = super().set_initial_training_values(args, dataloader)
         if values[-1] <= 0:
             raise ValueError(

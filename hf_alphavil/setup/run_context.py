@@ -41,6 +41,8 @@ class RunContext:
         label_names (`Sequence[str]`): Names of the inputs that hold labels. Metrics read the first one.
         folder (`Path`): The run's output folder.
         scales (`Mapping[str, LabelScale]`): Scales of the labels of regressions that are trained on standardised ones.
+        has_own_loss (`bool`, *optional*, defaults to `False`): Whether the user's function, or the user's subclass of
+            the trainer, computes the training loss.
     """
 
     args: MultitaskSettings
@@ -56,3 +58,4 @@ class RunContext:
     label_names: Sequence[str]
     folder: Path
     scales: Mapping[str, LabelScale]
+    has_own_loss: bool = False

@@ -3,13 +3,14 @@
 import dataclasses
 
 import pytest
+from torch.utils.data import Subset
 from transformers import Trainer, TrainerCallback
 
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
 from hf_alphavil.settings.trainer_fields import check_ddp_fields
 from support.kinds_run import kinds_trainer
 from support.plain_toys import bert, sentences
-from support.toy_run import TARGET, accuracy, toy_args, toy_data, toy_model, toy_trainer
+from support.toy_run import TARGET, RecordingTrainer, accuracy, toy_args, toy_data, toy_model, toy_trainer
 
 
 class NoStep(TrainerCallback):
@@ -234,6 +235,51 @@ def test_one_plain_dataset_with_settings_of_several_tasks_warns(tmp_path, caplog
     assert isinstance(Trainer, type)
 
 
+# ---- What is given to the trainer after it was made, or overridden in vain
+
+
+def test_rows_and_metrics_cannot_be_assigned(tmp_path):
+    trainer = toy_trainer(tmp_path, callbacks=[NoStep()])
+    trainer.train_dataset = toy_data()[0]["a"]
+    with pytest.raises(ValueError, match=r"`trainer\.train_dataset` was set after the trainer was made"):
+        trainer.train()
+    trainer = toy_trainer(tmp_path, callbacks=[NoStep()])
+    trainer.compute_metrics = accuracy
+    for act in (trainer.train, trainer.evaluate):
+        with pytest.raises(ValueError, match=r"`trainer\.compute_metrics` was set after the trainer was made"):
+            act()
+
+
+def test_validation_rows_can_be_assigned(tmp_path):
+    trainer, (_, meta) = toy_trainer(tmp_path), toy_data()
+    of_half = trainer.evaluate(Subset(meta, range(20)))["eval_a_loss"]
+    assert of_half != trainer.evaluate()["eval_a_loss"]
+    trainer.eval_dataset = {TARGET: Subset(meta, range(20))}
+    assert trainer.evaluate()["eval_a_loss"] == of_half
+
+
+class WithSampler(RecordingTrainer):
+    def _get_train_sampler(self, *args):
+        pytest.fail("the plan chooses the rows")
+
+    def compute_loss(self, *args, **kwargs):
+        return super().compute_loss(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("trainer_class", "method", "has_sampler", "has_own_loss"),
+    [
+        (RecordingTrainer, "alphavil", False, False),
+        (WithSampler, "alphavil", True, True),
+        (WithSampler, "multitask", True, False),
+    ],
+)
+def test_overrides_that_have_no_effect_are_named(trainer_class, method, has_sampler, has_own_loss, tmp_path, caplog):
+    toy_trainer(tmp_path, trainer_class=trainer_class, method=method, num_train_epochs=1).train()
+    assert ("WithSampler overrides _get_train_sampler, which has no effect" in caplog.text) == has_sampler
+    assert ("'alphavil' measures the loss that the model returns, not that of your" in caplog.text) == has_own_loss
+
+
 # ---- Whose rows an evaluation is of
 
 
@@ -243,6 +289,7 @@ def test_a_validation_set_is_evaluated_as_its_task(tmp_path):
         assert f"eval_{name}_loss" in trainer.evaluate(trainer.eval_dataset[name])
         assert f"test_{name}_loss" in trainer.predict(trainer.eval_dataset[name]).metrics
     assert "eval_score_loss" in trainer.evaluate(trainer.eval_dataset["score"].dataset)
+    assert "eval_score_loss" in trainer.evaluate(trainer.train_datasets["score"].dataset)
     train, meta = toy_data()
     own = toy_trainer(tmp_path)
     assert "eval_a_loss" in own.evaluate(meta)
