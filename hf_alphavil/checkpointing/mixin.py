@@ -320,12 +320,13 @@ class CheckpointingMixin(Trainer):
             versions = self.runner.state.part_versions
             save_run_state(output_dir, tensors, state, self._shard, versions, self._shared_files)
 
-    @multitask_hook
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Trainer's scheduler. Checkpoints say which options the optimizer had before the first step."""
-        scheduler = super().create_scheduler(num_training_steps, optimizer)
+    def take_optimizer(self) -> None:
+        """
+        Gives the run its optimizer and schedule, whoever has made them, and notes for checkpoints which options the
+        optimizer has before the first step. Called when both exist, and before a checkpoint's state is loaded.
+        """
+        self.runner.attach(self.optimizer, self.lr_scheduler)
         self._group_options = describe_groups(self.optimizer)
-        return scheduler
 
     def _optimizer_description(self) -> dict[str, Any]:
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # without accelerate's wrapper
@@ -335,6 +336,7 @@ class CheckpointingMixin(Trainer):
     @multitask_hook
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
+            self.take_optimizer()
             check_optimizer(load_run_state(checkpoint)["optimizer"], self._optimizer_description())
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:

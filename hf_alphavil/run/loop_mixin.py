@@ -38,6 +38,7 @@ class TrainingLoopMixin(Trainer):
     """
 
     runner: PlanRunner
+    take_optimizer: Callable[[], None]
     check_optimizer_of_ranks: Callable[[], None]
     rehearse_metrics: Callable[[], None]
     global_batch_size: int
@@ -112,6 +113,8 @@ class TrainingLoopMixin(Trainer):
     ) -> tuple:
         """Trainer's preparation of the model, after which ranks, losses and metrics are looked at before training."""
         prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        if resume_from_checkpoint is None:  # else it was done before the checkpoint was loaded
+            self.take_optimizer()
         # Not before: FSDP2 has only now placed and sharded the model.
         self.check_optimizer_of_ranks()
         runner = self.runner
@@ -134,7 +137,7 @@ class TrainingLoopMixin(Trainer):
 
     @multitask_hook
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Trainer's scheduler over the steps of all plans. The runner checks that the method can work with it."""
+        """Trainer's scheduler over the steps of all plans."""
         if not self.is_in_train:
             return super().create_scheduler(num_training_steps, optimizer)
         # Phases that run in parallel take fewer steps of Trainer's loop than they have in total.
@@ -148,7 +151,6 @@ class TrainingLoopMixin(Trainer):
                 f"lr_scheduler_kwargs={self.args.lr_scheduler_kwargs!r} ({error}): pass the arguments of "
                 f"transformers' get_{self.args.lr_scheduler_type.value}_schedule"
             ) from None
-        runner.attach(self.optimizer, self.lr_scheduler)
         return scheduler
 
     @multitask_hook

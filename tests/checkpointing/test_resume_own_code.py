@@ -21,7 +21,7 @@ from support.disagreeing_run import Watcher
 from support.forking import fork_runs
 from support.kinds_run import every_kind, kinds_trainer, word_tokenizer
 from support.resumed_run import RUN
-from support.toy_run import LABELS, TARGET, NoisyToyModel, RecordingTrainer, toy_args, toy_data, whole
+from support.toy_run import LABELS, TARGET, NoisyToyModel, RecordingTrainer, run_toy, toy_args, toy_data, whole
 
 
 def scaled(rows, factor=1.0):
@@ -473,3 +473,22 @@ def counted_run(output_dir):
 @pytest.mark.distributed
 def test_a_run_on_two_processes_makes_one_fingerprint(tmp_path):
     assert fork_runs(counted_run, [{"output_dir": tmp_path}], "ddp", 2) == [[1, 1]]
+
+
+class OwnSchedule(RecordingTrainer):
+    """Makes its schedule without Trainer's method."""
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        self.lr_scheduler = LambdaLR(self.optimizer, lambda step: 0.5 ** (step / num_training_steps))
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+
+@pytest.mark.parametrize("settings", [{}, {"method": "multitask", "alphavil_preset": "joint"}], ids=["forks", "joint"])
+def test_a_schedule_that_the_trainer_s_class_makes(settings, tmp_path):
+    run = {"trainer_class": OwnSchedule, "num_train_epochs": 2, "save_strategy": "epoch", "optim": "adamw_torch"}
+    undisturbed = run_toy(tmp_path, **run, **settings)
+    checkpoint = str(min(tmp_path.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])))
+    resumed = run_toy(tmp_path / "resumed", resume_from_checkpoint=checkpoint, **run, **settings)
+    assert resumed["history"] == undisturbed["history"]
+    assert all(torch.equal(tensor, resumed["state"][name]) for name, tensor in undisturbed["state"].items())
