@@ -262,6 +262,28 @@ def test_a_second_training_starts_from_scratch(tmp_path):
     assert trainer.history != first
 
 
+def test_settings_of_a_step_act_on_the_next_training(tmp_path):
+    trainer = toy_trainer(tmp_path, num_train_epochs=1)
+    trainer.train()
+    trainer.args.learning_rate, trainer.args.per_device_train_batch_size = 0.0, 4
+    trained = [parameter.clone() for parameter in trainer.model.parameters()]
+    trainer.train()
+    assert trainer.state.global_step == sum(-(-size // 4) for size in SIZES.values())
+    assert all(map(torch.equal, trained, trainer.model.parameters()))
+
+
+def test_a_loss_function_gets_the_number_of_items(tmp_path):
+    def loss(outputs, labels, num_items_in_batch):
+        return torch.nn.functional.cross_entropy(outputs["logits"], labels, reduction="sum") / num_items_in_batch
+
+    settings = {"num_train_epochs": 1, "gradient_accumulation_steps": 2}
+    own = toy_trainer(tmp_path, **settings)
+    own.compute_loss_func = loss
+    own.train()
+    for name, tensor in run_toy(tmp_path, **settings)["state"].items():
+        torch.testing.assert_close(own.model.state_dict()[name], tensor)
+
+
 def test_progress_bar_names_phase_and_alpha_step(tmp_path):
     shown = []
 

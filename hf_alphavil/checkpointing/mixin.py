@@ -50,6 +50,7 @@ class CheckpointingMixin(Trainer):
     model: Any
     task_setup: Any
     _follow_settings: Any
+    follow_step_settings: Any
     optimizer: Any
     lr_scheduler: Any
 
@@ -96,6 +97,7 @@ class CheckpointingMixin(Trainer):
             with own_run_dir(self.accelerator, self.args, self._get_output_dir(trial)) as self._staging_name:
                 setup_before = self.task_setup
                 self._follow_settings()  # the rows are compared
+                self.follow_step_settings()
                 if self.task_setup is not setup_before:
                     self._fingerprint = None
                 if resume_from_checkpoint:

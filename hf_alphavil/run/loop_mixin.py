@@ -29,6 +29,12 @@ from .runner import PlanRunner
 
 logger = logging.getLogger(__name__)
 
+#: Settings by which Trainer's optimizer is made.
+OF_OPTIMIZER = (
+    "optim", "optim_args", "optim_target_modules", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2",
+    "adam_epsilon", "regression_scale",
+)  # fmt: skip
+
 
 class TrainingLoopMixin(Trainer):
     """
@@ -50,6 +56,7 @@ class TrainingLoopMixin(Trainer):
     # Read while Trainer.__init__ runs.
     _preemption: PreemptionCallback | None = None
     _told_of_whole_plans: bool = False
+    _made_optimizer: tuple[Optimizer | None, list[Any]] = (None, [])
 
     @shadowable_property
     def preempted(self) -> bool:
@@ -133,7 +140,21 @@ class TrainingLoopMixin(Trainer):
         optimizer = super().create_optimizer(model)
         if is_new and self.train_dataset is not None:
             scale_head_rates(optimizer, self.model, self.runner.context.scales)
+        if is_new:
+            self._made_optimizer = optimizer, self._settings_of_optimizer()
         return optimizer
+
+    def follow_step_settings(self) -> None:
+        """Takes settings that have changed since the last training: Trainer keeps its batch size and its optimizer."""
+        if not self.args.auto_find_batch_size:
+            self._train_batch_size = self.args.train_batch_size
+        made, settings = self._made_optimizer
+        is_ours = made is not None and made is getattr(self.optimizer, "optimizer", self.optimizer)
+        if is_ours and settings != self._settings_of_optimizer():
+            self.optimizer = None
+
+    def _settings_of_optimizer(self) -> list[Any]:
+        return [getattr(self.args, name) for name in OF_OPTIMIZER]
 
     @multitask_hook
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ class TrainingStepMixin(Trainer):
         if self.runner.is_idle:
             return self.runner.state.idle_loss()
         if BATCHES_KEY in inputs:
-            return self._multitask_training_step(inputs[BATCHES_KEY], num_items_in_batch)
+            return self._multitask_training_step(inputs[BATCHES_KEY])
         task = inputs[TASK_KEY]
         said = f"in a training step of task {task!r} (global step {self.state.global_step + 1})"
         with noted(said), self._standardized_labels():
@@ -53,15 +53,15 @@ class TrainingStepMixin(Trainer):
         self.runner.observe_loss(task, loss)
         return loss
 
-    def _multitask_training_step(self, batches: Mapping[str, dict[str, Any]], num_items: Any) -> torch.Tensor:
+    def _multitask_training_step(self, batches: Mapping[str, dict[str, Any]]) -> torch.Tensor:
         """Runs Trainer's step on each task's batch, with separate gradients. Returns the mean of the losses."""
         step, losses = self.runner.multitask_step, []
         assert step is not None
         for task, inputs in batches.items():
             said = f"in a training step of task {task!r} (global step {self.state.global_step + 1})"
-            with noted(said), self._standardized_labels(), step.gradients.of(task):
+            with noted(said), self._standardized_labels(), self._own_items(inputs) as count, step.gradients.of(task):
                 # The bare model: DDP would attribute the parameters of another task's batch to this one.
-                losses.append(super().training_step(self.model, inputs, num_items))
+                losses.append(super().training_step(self.model, inputs, count))
             self.runner.observe_loss(task, losses[-1])
             step.observe(task, losses[-1], inputs)
         if self.accelerator.sync_gradients:
@@ -103,8 +103,15 @@ class TrainingStepMixin(Trainer):
         return temporarily(self, _scales=self.runner.context.scales)
 
     def _training_loss(self, batch: dict[str, Any]) -> torch.Tensor:
-        with self.compute_loss_context_manager(), self._standardized_labels():
-            return self.compute_loss(self.accelerator.unwrap_model(self.model), self._prepare_inputs(batch))
+        inputs = self._prepare_inputs(batch)
+        with self.compute_loss_context_manager(), self._standardized_labels(), self._own_items(inputs) as count:
+            return self.compute_loss(self.accelerator.unwrap_model(self.model), inputs, num_items_in_batch=count)
+
+    @contextlib.contextmanager
+    def _own_items(self, inputs: dict[str, Any]) -> Iterator[Any]:
+        """The number of items that a user's loss function gets for one batch: those of this process."""
+        with temporarily(self.args, average_tokens_across_devices=False):
+            yield self._get_num_items_in_batch([inputs], self.args.device)
 
     @multitask_hook
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> contextlib.AbstractContextManager:

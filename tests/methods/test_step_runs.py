@@ -115,9 +115,16 @@ def test_methods_that_compare_gradients_refuse_fsdp2_and_fp16(method):
     check_method(sharded, METHODS["alphavil"])
 
 
-def test_a_loss_function_is_not_scaled_by_the_accumulation_steps(tmp_path):
-    def mean_loss(outputs, labels, num_items_in_batch=None):
-        return torch.nn.functional.cross_entropy(outputs["logits"], labels)
+def mean_loss(outputs, labels, num_items_in_batch=None):
+    return torch.nn.functional.cross_entropy(outputs["logits"], labels)
+
+
+def counting_loss(outputs, labels, num_items_in_batch):
+    return torch.nn.functional.cross_entropy(outputs["logits"], labels, reduction="sum") / num_items_in_batch
+
+
+@pytest.mark.parametrize("loss", [mean_loss, counting_loss])
+def test_a_loss_function_is_not_scaled_by_the_accumulation_steps(loss, tmp_path):
 
     train, meta = toy_data()
     trainers = {
@@ -126,7 +133,7 @@ def test_a_loss_function_is_not_scaled_by_the_accumulation_steps(tmp_path):
             args=toy_args(tmp_path, method="pcgrad", gradient_accumulation_steps=steps),
             train_dataset=train,
             eval_dataset={TARGET: meta},
-            compute_loss_func=mean_loss,
+            compute_loss_func=loss,
         )
         for steps in (1, 2)
     }
