@@ -14,6 +14,7 @@ from ..methods import Method, StepMethod
 from ..modeling import MultitaskModel
 from ..modeling.half_precision import HALF_PRECISION
 from ..settings import MultitaskSettings
+from ..settings.checks import require
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,6 +60,24 @@ def check_method(accelerator: Accelerator, method: type[Method]) -> None:
         )
     if accelerator.mixed_precision == "fp16" and issubclass(method, StepMethod):
         raise ValueError(f"method {method.name!r} compares gradients, which fp16 scales: pass bf16=True or neither")
+
+
+def check_optimizer_steps(args: MultitaskSettings, method: type[Method]) -> None:
+    """
+    Refuses optimizers that take their step inside the backward pass, where task weights do not reach them.
+
+    Args:
+        args (`MultitaskSettings`): For `optim` and `task_weights`.
+        method (`type[Method]`): The method.
+
+    Raises:
+        ValueError: If the method weights steps and would do so in vain.
+    """
+    name = str(getattr(args.optim, "value", args.optim))
+    is_weighted = method.weighs_steps and (method.changes_weights or args.task_weights is not None)
+    if is_weighted or issubclass(method, StepMethod):
+        instead = f"one that steps after the backward pass, such as 'adamw_torch': {method.name!r} weights the steps"
+        require(args, "optim", name not in ("lomo", "adalomo") and not name.endswith("layerwise"), instead)
 
 
 def check_loss_function(args: MultitaskSettings, method: type[Method], compute_loss_func: Any) -> None:

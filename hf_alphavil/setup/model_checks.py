@@ -12,7 +12,7 @@ from ..distributed.refusals import check_adapters, check_dtypes, check_tied_weig
 from ..methods import METHODS
 from ..modeling import MultitaskModel, unwrap_peft
 from ..settings.checks import require
-from .checks import check_loss_function, check_method, check_parameters, check_precision
+from .checks import check_loss_function, check_method, check_optimizer_steps, check_parameters, check_precision
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,6 +45,7 @@ def check_model(model: nn.Module, accelerator: Accelerator, args: MultitaskSetti
     check_dtypes(accelerator, bare)
     check_tied_weights(accelerator, bare)
     check_method(accelerator, method)
+    check_optimizer_steps(args, method)
     check_loss_function(args, method, compute_loss_func)
     has_native_heads = isinstance(unwrap_peft(bare), MultitaskModel)
     instead = "'multitask' or leave it out: only a MultitaskModel has a head that can be exported"

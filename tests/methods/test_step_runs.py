@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.methods import METHODS
 from hf_alphavil.run.divergence import DivergenceError
-from hf_alphavil.setup.checks import check_method
+from hf_alphavil.setup.checks import check_method, check_optimizer_steps
 from support.bert_run import HEADS, run_bert
 from support.comparing import assert_same_run
 from support.forking import fork_runs
@@ -113,6 +113,18 @@ def test_methods_that_compare_gradients_refuse_fsdp2_and_fp16(method):
         with pytest.raises(ValueError, match="pass bf16=True or neither"):
             check_method(scaled, METHODS[method])
     check_method(sharded, METHODS["alphavil"])
+
+
+@pytest.mark.parametrize("optim", ["lomo", "galore_adamw_layerwise"])
+def test_steps_inside_the_backward_pass_cannot_be_weighted(optim):
+    for settings in ({"method": "pcgrad"}, {"method": "tawt"}, {"method": "multitask", "task_weights": {"b": 2.0}}):
+        args = toy_args("unused", optim=optim, **settings)
+        with pytest.raises(
+            ValueError, match=f"optim=.*: pass one that steps after .*{args.method!r} weights the steps"
+        ):
+            check_optimizer_steps(args, METHODS[args.method])
+    for method in ("single", "multitask"):
+        check_optimizer_steps(toy_args("unused", optim=optim, method=method), METHODS[method])
 
 
 def mean_loss(outputs, labels, num_items_in_batch=None):
