@@ -223,13 +223,20 @@ class EvaluationMixin(Trainer):
         Raises:
             ValueError: If such a function does not give `metric_for_best_model`, or only takes whole arrays although
                 `eval_do_concat_batches=False`.
+            TypeError: If `preprocess_logits_for_metrics` is no function.
         """
         args, setup = self.args, self.task_setup
+        if not callable(self.preprocess_logits_for_metrics or (lambda logits, labels: logits)):
+            raise TypeError(
+                f"`preprocess_logits_for_metrics` is a {type(self.preprocess_logits_for_metrics).__name__}: pass one "
+                "function of logits and labels for all tasks"
+            )
         if args.batch_eval_metrics or args.prediction_loss_only:
             return
         for name in setup.evaluated(args.eval_auxiliaries):
             metric = args.metric_for_best_model if args.eval_strategy != "no" else None
             is_best = metric is not None and metric.startswith(f"eval_{name}_") and not metric.endswith("_loss")
+            is_best = is_best and type(self).evaluate is EvaluationMixin.evaluate  # else the user's may add scores
             is_asked = is_best or not args.eval_do_concat_batches
             if is_asked and setup.has_own_metrics(name) and setup.eval_datasets.get(name):
                 self._rehearse(name, metric if is_best else None)

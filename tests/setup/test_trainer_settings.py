@@ -1,6 +1,7 @@
 """Trainer's own settings with several tasks: what cannot work is refused before training; the best model's metric."""
 
 import dataclasses
+import math
 
 import pytest
 from torch.utils.data import Subset
@@ -278,6 +279,28 @@ def test_overrides_that_have_no_effect_are_named(trainer_class, method, has_samp
     toy_trainer(tmp_path, trainer_class=trainer_class, method=method, num_train_epochs=1).train()
     assert ("WithSampler overrides _get_train_sampler, which has no effect" in caplog.text) == has_sampler
     assert ("'alphavil' measures the loss that the model returns, not that of your" in caplog.text) == has_own_loss
+
+
+class WithPerplexity(RecordingTrainer):
+    def evaluate(self, *args, **kwargs):
+        scores = super().evaluate(*args, **kwargs)
+        return scores | {"eval_a_perplexity": math.exp(scores["eval_a_loss"])}
+
+
+def test_a_subclass_s_score_may_choose_the_best_model(tmp_path):
+    settings = {"metric_for_best_model": "perplexity", "greater_is_better": False, "save_strategy": "best"}
+    trainer = toy_trainer(
+        tmp_path, trainer_class=WithPerplexity, eval_strategy="epoch", num_train_epochs=1, **settings
+    )
+    trainer.train()
+    assert trainer.state.best_metric == math.exp(trainer.evaluate()["eval_a_loss"])
+
+
+def test_logits_are_reduced_by_one_function(tmp_path):
+    trainer = toy_trainer(tmp_path, callbacks=[NoStep()])
+    trainer.preprocess_logits_for_metrics = {"a": lambda logits, labels: logits}
+    with pytest.raises(TypeError, match="`preprocess_logits_for_metrics` is a dict: pass one function of logits"):
+        trainer.train()
 
 
 # ---- Whose rows an evaluation is of
