@@ -202,7 +202,7 @@ class MultitaskTrainer(
 
     def _checked_model(self) -> nn.Module:
         """Checks the model and its heads, and returns the bare model without adapters."""
-        model = check_model(self.model, self.accelerator, self.args, self.compute_loss_func)
+        model = check_model(self.model, self.accelerator, self.args, self.scaled_loss)
         self.task_setup = self.task_setup.with_heads_of(model)
         return model
 

@@ -272,16 +272,29 @@ def test_settings_of_a_step_act_on_the_next_training(tmp_path):
     assert all(map(torch.equal, trained, trainer.model.parameters()))
 
 
-def test_a_loss_function_gets_the_number_of_items(tmp_path):
-    def loss(outputs, labels, num_items_in_batch):
-        return torch.nn.functional.cross_entropy(outputs["logits"], labels, reduction="sum") / num_items_in_batch
+def loss_per_item(outputs, labels, num_items_in_batch):
+    return torch.nn.functional.cross_entropy(outputs["logits"], labels, reduction="sum") / num_items_in_batch
 
+
+class ScaledLossTrainer(RecordingTrainer):
+    loss_is_scaled_for_ga = True
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**inputs)
+        count = len(inputs["labels"]) if num_items_in_batch is None else num_items_in_batch
+        loss = loss_per_item(outputs, inputs["labels"], count)
+        return (loss, outputs) if return_outputs else loss
+
+
+@pytest.mark.parametrize("own", [{"trainer_class": ScaledLossTrainer}, {}], ids=["subclass", "function"])
+def test_a_loss_of_ones_own_gets_the_number_of_items(own, tmp_path):
     settings = {"num_train_epochs": 1, "gradient_accumulation_steps": 2}
-    own = toy_trainer(tmp_path, **settings)
-    own.compute_loss_func = loss
-    own.train()
+    trainer = toy_trainer(tmp_path, **own, **settings)
+    if not own:
+        trainer.compute_loss_func = loss_per_item
+    trainer.train()
     for name, tensor in run_toy(tmp_path, **settings)["state"].items():
-        torch.testing.assert_close(own.model.state_dict()[name], tensor)
+        torch.testing.assert_close(trainer.model.state_dict()[name], tensor)
 
 
 def test_progress_bar_names_phase_and_alpha_step(tmp_path):

@@ -39,6 +39,13 @@ class TrainingStepMixin(Trainer):
         """`bool`: Whether the user's function, or the user's subclass, computes the loss."""
         return self.compute_loss_func is not None or type(self).compute_loss is not TrainingStepMixin.compute_loss
 
+    @property
+    def scaled_loss(self) -> str | None:
+        """`str`, *optional*: What says that the user's loss is scaled for gradient accumulation already."""
+        if self.compute_loss_func is not None:
+            return "compute_loss_func"
+        return "loss_is_scaled_for_ga=True" if self.loss_is_scaled_for_ga else None
+
     @multitask_hook
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Trainer's step. It also adds the unweighted loss to the mean of its task."""
@@ -106,6 +113,12 @@ class TrainingStepMixin(Trainer):
         inputs = self._prepare_inputs(batch)
         with self.compute_loss_context_manager(), self._standardized_labels(), self._own_items(inputs) as count:
             return self.compute_loss(self.accelerator.unwrap_model(self.model), inputs, num_items_in_batch=count)
+
+    @multitask_hook
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
+        """Trainer's number, also for a subclass's loss that is scaled by it while the model takes no such number."""
+        with temporarily(self, model_accepts_loss_kwargs=self.scaled_loss is not None):
+            return super()._get_num_items_in_batch(batch_samples, device)
 
     @contextlib.contextmanager
     def _own_items(self, inputs: dict[str, Any]) -> Iterator[Any]:

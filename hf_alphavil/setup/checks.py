@@ -80,24 +80,24 @@ def check_optimizer_steps(args: MultitaskSettings, method: type[Method]) -> None
         require(args, "optim", name not in ("lomo", "adalomo") and not name.endswith("layerwise"), instead)
 
 
-def check_loss_function(args: MultitaskSettings, method: type[Method], compute_loss_func: Any) -> None:
+def check_scaled_loss(args: MultitaskSettings, method: type[Method], scaled_loss: str | None) -> None:
     """
-    Refuses a user's loss function with gradient accumulation if steps carry a batch of every task.
+    Refuses a loss that the user scales for gradient accumulation if steps carry a batch of every task.
 
-    Trainer expects such a function to divide by the number of items in the accumulated batches, but does not count the
+    Trainer expects such a loss to be divided by the number of items in the accumulated batches, but does not count the
     items in a batch of several tasks.
 
     Args:
         args (`MultitaskSettings`): For the accumulation steps.
         method (`type[Method]`): The method.
-        compute_loss_func (`Callable`, *optional*): The user's loss function.
+        scaled_loss (`str`, *optional*): What says that the user's loss is scaled, such as `"compute_loss_func"`.
 
     Raises:
-        ValueError: If there is a loss function, accumulation, and a method whose steps carry a batch of every task.
+        ValueError: If there is such a loss, accumulation, and a method whose steps carry a batch of every task.
     """
-    if compute_loss_func is not None and issubclass(method, StepMethod) and args.gradient_accumulation_steps > 1:
+    if scaled_loss is not None and issubclass(method, StepMethod) and args.gradient_accumulation_steps > 1:
         raise ValueError(
-            f"compute_loss_func with method {method.name!r} and gradient_accumulation_steps="
+            f"{scaled_loss} with method {method.name!r} and gradient_accumulation_steps="
             f"{args.gradient_accumulation_steps} is not supported: Trainer does not count the items in a batch of "
             f"several tasks, so losses would be {args.gradient_accumulation_steps} times too large. Pass "
             "gradient_accumulation_steps=1, or let the model compute its loss"

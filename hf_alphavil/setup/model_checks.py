@@ -12,7 +12,7 @@ from ..distributed.refusals import check_adapters, check_dtypes, check_tied_weig
 from ..methods import METHODS
 from ..modeling import MultitaskModel, unwrap_peft
 from ..settings.checks import require
-from .checks import check_loss_function, check_method, check_optimizer_steps, check_parameters, check_precision
+from .checks import check_method, check_optimizer_steps, check_parameters, check_precision, check_scaled_loss
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..settings import MultitaskSettings
 
 
-def check_model(model: nn.Module, accelerator: Accelerator, args: MultitaskSettings, compute_loss_func: Any) -> Any:
+def check_model(model: nn.Module, accelerator: Accelerator, args: MultitaskSettings, scaled_loss: str | None) -> Any:
     """
     Checks that a run can train a model.
 
@@ -28,7 +28,7 @@ def check_model(model: nn.Module, accelerator: Accelerator, args: MultitaskSetti
         model (`torch.nn.Module`): The model that the user passed.
         accelerator (`accelerate.Accelerator`): The trainer's accelerator.
         args (`MultitaskSettings`): The settings.
-        compute_loss_func (`Callable`, *optional*): The user's loss function.
+        scaled_loss (`str`, *optional*): What says that the user's loss is scaled for gradient accumulation.
 
     Returns:
         `torch.nn.Module`: The bare model without adapters.
@@ -46,7 +46,7 @@ def check_model(model: nn.Module, accelerator: Accelerator, args: MultitaskSetti
     check_tied_weights(accelerator, bare)
     check_method(accelerator, method)
     check_optimizer_steps(args, method)
-    check_loss_function(args, method, compute_loss_func)
+    check_scaled_loss(args, method, scaled_loss)
     has_native_heads = isinstance(unwrap_peft(bare), MultitaskModel)
     instead = "'multitask' or leave it out: only a MultitaskModel has a head that can be exported"
     require(args, "hub_export", has_native_heads or args.hub_export != "target", instead)

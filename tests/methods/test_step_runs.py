@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.methods import METHODS
 from hf_alphavil.run.divergence import DivergenceError
-from hf_alphavil.setup.checks import check_method, check_optimizer_steps
+from hf_alphavil.setup.checks import check_method, check_optimizer_steps, check_scaled_loss
 from support.bert_run import HEADS, run_bert
 from support.comparing import assert_same_run
 from support.forking import fork_runs
@@ -156,6 +156,9 @@ def test_a_loss_function_is_not_scaled_by_the_accumulation_steps(loss, tmp_path)
         torch.testing.assert_close(trainer.model.state_dict()[name], parameter)
     with pytest.raises(ValueError, match="Pass gradient_accumulation_steps=1, or let the model compute its loss"):
         trainers[2]()
+    args = toy_args(tmp_path, method="pcgrad", gradient_accumulation_steps=2)
+    with pytest.raises(ValueError, match="loss_is_scaled_for_ga=True with method 'pcgrad' and gradient_accumulation"):
+        check_scaled_loss(args, METHODS["pcgrad"], "loss_is_scaled_for_ga=True")
 
 
 def test_without_the_extra(monkeypatch):
