@@ -75,6 +75,7 @@ PINNED = {
     "compute_loss": ["self", "model", "inputs", "return_outputs", "num_items_in_batch"],
     "autocast_smart_context_manager": ["self", "cache_enabled"],
     "_get_learning_rate": ["self"],
+    "_get_num_items_in_batch": ["self", "batch_samples", "device"],
     "evaluate": ["self", "eval_dataset", "ignore_keys", "metric_key_prefix"],
     "predict": ["self", "test_dataset", "ignore_keys", "metric_key_prefix"],
     "get_eval_dataloader": ["self", "eval_dataset"],
