@@ -44,7 +44,8 @@ class TrainingStepMixin(Trainer):
         """`str`, *optional*: What says that the user's loss is scaled for gradient accumulation already."""
         if self.compute_loss_func is not None:
             return "compute_loss_func"
-        return "loss_is_scaled_for_ga=True" if self.loss_is_scaled_for_ga else None
+        reads_it = hasattr(Trainer, "loss_is_scaled_for_ga")  # older versions of transformers do not
+        return "loss_is_scaled_for_ga=True" if reads_it and self.loss_is_scaled_for_ga else None
 
     @multitask_hook
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
