@@ -337,12 +337,11 @@ class CheckpointingMixin(Trainer):
 
     @multitask_hook
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            self.take_optimizer()
-            check_optimizer(load_run_state(checkpoint)["optimizer"], self._optimizer_description())
-        super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
+        self.take_optimizer()
+        check_optimizer(load_run_state(checkpoint)["optimizer"], self._optimizer_description())
+        super()._load_optimizer_and_scheduler(checkpoint)
         if is_sharded(self.model):
             # Trainer does not load the schedule if there is no optimizer file.
             self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
