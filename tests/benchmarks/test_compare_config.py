@@ -87,7 +87,12 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": ["multitask"]}, "seeds, baseline, settings. Did you mean 'methods'?"),
+        (
+            {"method": ["multitask"]},
+            "unknown key 'method'; known are tasks, suite, data_dir, task_config, include_path, model_name_or_path, "
+            "data_seed, max_train_samples, selection_fraction, meta_fraction, methods, targets, seeds, baseline, "
+            "settings. Did you mean 'methods'?",
+        ),
         ({"tasks": []}, "tasks=[]: write a list with at least one entry"),
         ({"tasks": ["target"]}, "'target' alone has no auxiliaries"),
         (
@@ -103,13 +108,19 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
         ({"seeds": ["a"]}, "seeds: 'a' is not of type int: write one"),
         ({"methods": []}, "methods=[]: write a list of methods, or `all`"),
         ({"methods": ["multitask", "dynamics"]}, "unknown 'dynamics': pass 'probed_mixture', as it is called now"),
-        ({"methods": ["multitask", "alphaville"]}, "rlw. Did you mean 'alphavil'?"),
+        (
+            {"methods": ["multitask", "alphaville"]},
+            f"unknown 'alphaville'; pass one of {', '.join(METHODS)}. Did you mean 'alphavil'?",
+        ),
         (
             {"methods": ["multitask", "multitask"]},
             "'multitask' occurs more than once: give each entry a different `name`",
         ),
         ({"methods": [{"name": "x"}]}, "write a name, or a mapping with `method`"),
-        ({"methods": [{"method": "single", "setting": {}}]}, "unknown key of a method 'setting'; known are"),
+        (
+            {"methods": [{"method": "single", "setting": {}}]},
+            "unknown key of a method 'setting'; known are name, method, settings. Did you mean 'settings'?",
+        ),
         ({"methods": [{"method": "multitask", "name": "a/b"}]}, "name 'a/b' is used in file names"),
         ({"methods": ["single"], "baseline": "multitask"}, "baseline: unknown 'multitask'; pass one of single"),
         ({"baseline": "alphavil"}, "baseline: unknown 'alphavil'"),
