@@ -9,7 +9,7 @@ import sys
 from ..files.atomic_file import atomic_write
 from .folder import Folder
 from .jobs import Job, run_jobs
-from .plots import plot_differences, plot_scores
+from .plots import plot_auxiliaries, plot_differences, plot_scores
 from .report import format_report
 from .results import read_result
 from .run_options import Deadline, Share
@@ -62,6 +62,7 @@ def compare(folder: Folder, command: str, num_parallel: int, share: Share, deadl
     if results.runs:
         plot_differences(results, folder.path / "plots" / "differences.png")
         plot_scores(results, folder.path / "plots" / "scores.png")
+        plot_auxiliaries(results, folder.path / "plots" / "auxiliaries.png")
     for run in folder.failed:
         print(f"failed: {folder.failed_log(run)}", file=sys.stderr)
     if folder.failed:

@@ -63,7 +63,7 @@ class Data:
 @dataclass(frozen=True)
 class Run:
     """
-    One run: a method, a target and a seed.
+    One run: a method, a target and a seed, with all auxiliaries or without one of them.
 
     Args:
         name (`str`): Name of the [`MethodEntry`].
@@ -72,6 +72,7 @@ class Run:
         seed (`int`): Seed of everything random in training, such as new heads and dropout, except the order of rows.
         settings (`dict[str, Any]`): Training arguments.
         data (`Data`): Data and encoder.
+        without (`str`, *optional*): The auxiliary that is left out.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Run:
     seed: int
     settings: dict[str, Any]
     data: Data
+    without: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Comparison:
         baseline (`str`): Name of the method with which the others are compared.
         settings (`dict[str, Any]`): Training arguments of all methods.
         data (`Data`): Data and encoder of all runs.
+        leave_one_out (`list[str]`, *optional*): Names of methods that also train without each auxiliary.
     """
 
     methods: list[MethodEntry]
@@ -102,12 +105,18 @@ class Comparison:
     baseline: str
     settings: dict[str, Any]
     data: Data
+    leave_one_out: list[str] = field(default_factory=list)
+
+    def auxiliaries(self, target: str) -> list[str]:
+        """The auxiliaries of a target."""
+        return [task for task in self.data.tasks if task != target]
 
     def runs(self) -> list[Run]:
         """All runs. Methods vary fastest, so that early results are comparable."""
         return [
-            Run(entry.name, entry.method, target, seed, self.settings | entry.settings, self.data)
+            Run(entry.name, entry.method, target, seed, self.settings | entry.settings, self.data, without)
             for seed in self.seeds
             for target in self.targets
             for entry in self.methods
+            for without in (None, *(self.auxiliaries(target) if entry.name in self.leave_one_out else ()))
         ]

@@ -67,7 +67,7 @@ def _comparison(given: Any, folder: Path, data_dir: str | None, model_name_or_pa
     if not isinstance(given, dict):
         raise ValueError("not a mapping of keys to values, such as `tasks: [rte, mrpc]`")
     data_keys = [entry.name for entry in fields(Data)]
-    own_keys = ("methods", "targets", "seeds", "baseline", "settings")
+    own_keys = ("methods", "targets", "seeds", "baseline", "settings", "leave_one_out")
     _check_known("key", given, (*data_keys, *own_keys))
     data = _data({key: given[key] for key in data_keys if key in given}, folder, data_dir, model_name_or_path)
     targets = _items(given, "targets", str) if "targets" in given else data.tasks
@@ -84,6 +84,7 @@ def _comparison(given: Any, folder: Path, data_dir: str | None, model_name_or_pa
         baseline=given.get("baseline", "multitask" if "multitask" in names else names[0]),
         settings=settings,
         data=data,
+        leave_one_out=_leave_one_out(given, methods, data.tasks) if "leave_one_out" in given else [],
     )
     _check_choice("baseline", comparison.baseline, names)
     for entry in comparison.methods:
@@ -182,6 +183,20 @@ def _methods(given: Any) -> list[MethodEntry]:
         if names.count(name) > 1:
             raise ValueError(f"methods: {name!r} occurs more than once: give each entry a different `name`")
     return entries
+
+
+def _leave_one_out(given: Mapping[str, Any], methods: Collection[MethodEntry], tasks: Collection[str]) -> list[str]:
+    names = _items(given, "leave_one_out", str)
+    entries = {entry.name: entry for entry in methods}
+    for name in names:
+        _check_choice("leave_one_out", name, entries)
+        if not METHODS[entries[name].method].trains_on("an auxiliary", "the target"):
+            raise ValueError(f"leave_one_out: {name!r} trains no auxiliaries that could be left out: remove it")
+    if len(tasks) < 3:
+        raise ValueError(
+            "leave_one_out: with one auxiliary there is nothing left to train with: compare with the method 'single'"
+        )
+    return names
 
 
 def _method(given: Any) -> MethodEntry:

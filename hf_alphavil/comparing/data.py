@@ -108,7 +108,9 @@ def _hold_out(task: Task, rows: Dataset, data: Data, share: str) -> tuple[list[i
         ) from error
 
 
-def tasks_of_run(tasks: Mapping[str, Task], target: str, split: TargetSplit, holds_out: bool) -> dict[str, Task]:
+def tasks_of_run(
+    tasks: Mapping[str, Task], target: str, split: TargetSplit, holds_out: bool, without: str | None = None
+) -> dict[str, Task]:
     """
     The tasks for the trainer of a run.
 
@@ -119,12 +121,13 @@ def tasks_of_run(tasks: Mapping[str, Task], target: str, split: TargetSplit, hol
         target (`str`): The target.
         split (`TargetSplit`): The target's split.
         holds_out (`bool`): Whether the trainer itself holds the meta set out.
+        without (`str`, *optional*): The auxiliary that is left out.
 
     Returns:
-        `dict[str, Task]`: All tasks. Auxiliaries have only training rows.
+        `dict[str, Task]`: The tasks. Auxiliaries have only training rows.
     """
     train = tasks[target].split("train")
-    of_run = {name: replace(task, validation=None, test=None) for name, task in tasks.items()}
+    of_run = {name: replace(task, validation=None, test=None) for name, task in tasks.items() if name != without}
     of_run[target] = replace(
         tasks[target],
         train=train.select(split.rest_and_meta if holds_out else split.rest),
@@ -177,4 +180,7 @@ def run_id(run: Run, data_digest: str, encoder_digest: str) -> str:
     settings = asdict(run)
     for place in PLACES:  # the content counts, not its location
         settings["data"].pop(place)
-    return f"{run.target}-{run.name}-s{run.seed}-{hash_of(settings, data_digest, encoder_digest)[:8]}"
+    if run.without is None:  # ids that are older than leaving out stay valid
+        del settings["without"]
+    left_out = "" if run.without is None else f"-without-{run.without}"
+    return f"{run.target}-{run.name}{left_out}-s{run.seed}-{hash_of(settings, data_digest, encoder_digest)[:8]}"

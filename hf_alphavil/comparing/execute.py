@@ -90,17 +90,17 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
     method = METHODS[run.method]
     loaded = load_data(run.data)
     split = split_target(loaded[run.target], run.data)
-    tasks = tasks_of_run(loaded, run.target, split, method.needs_meta_set)
+    tasks = tasks_of_run(loaded, run.target, split, method.needs_meta_set, run.without)
     args = training_args(run, tasks, len(split.rest), str(folder / "out"))
     encoder = run.data.model_name_or_path
     if encoder is None:
         encoder = str(folder / "encoder")
         demo_encoder(encoder, run.data.data_seed)
-    # All methods start from the same weights, so every model has all heads, also those that its method does not train.
+    # All runs start from the same weights, so every model has all heads, also those that are not trained.
     set_seed(run.seed)
     best, count = BestModel(), ExampleCount()
     trainer = MultitaskTrainer(
-        model=MultitaskModel.from_encoder(encoder, tasks=tasks),
+        model=MultitaskModel.from_encoder(encoder, tasks=loaded),
         args=args,
         tasks=tasks,
         processing_class=AutoTokenizer.from_pretrained(encoder),
@@ -127,6 +127,7 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
         "method": run.method,
         "target": run.target,
         "seed": run.seed,
+        "without": run.without,
         "metric": main_metric,
         "score": scores[main_metric],
         "scores": scores,
@@ -159,7 +160,7 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
 
     Args:
         run (`Run`): The run.
-        tasks (`dict[str, Task]`): All tasks.
+        tasks (`dict[str, Task]`): The tasks of the run.
         target_rows (`int`): Number of the target's rows that are trained on.
         output_dir (`str`): A folder. Nothing is written to it.
     """

@@ -1,12 +1,15 @@
-"""The plots of a comparison: paired differences, and the scores behind them."""
+"""The plots of a comparison: paired differences, the scores behind them, and what each auxiliary gives."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..reporting.plots import COLOURS, DPI
+from .estimates import Estimate
+from .left_out import LEAST_SEEDS
 from .results import Results
 
 if TYPE_CHECKING:
@@ -28,31 +31,56 @@ def plot_differences(results: Results, path: Path) -> None:
         results (`Results`): The finished runs.
         path (`Path`): The PNG to write.
     """
+    baseline = results.comparison.baseline
+    estimates = {name: results.difference(name) for name in results.methods if name != baseline}
+    _plot_estimates(
+        {name: estimate for name, estimate in estimates.items() if estimate.n},
+        "Mean paired difference and 95 % interval",
+        "(with fewer than about ten pairs, intervals are too narrow)",
+        f"difference to {baseline}, points",
+        path,
+    )
+
+
+def plot_auxiliaries(results: Results, path: Path) -> None:
+    """
+    Plots what each auxiliary gives, with its interval.
+
+    If no method has finished with and without an auxiliary, no plot is written.
+
+    Args:
+        results (`Results`): The finished runs.
+        path (`Path`): The PNG to write.
+    """
+    found = [one for one in results.left_out() if one.gives.n]
+    _plot_estimates(
+        {f"{one.target}, {one.method}: {one.auxiliary}": one.gives for one in found},
+        "What each auxiliary gives: mean and 95 % interval",
+        f"(fewer than {LEAST_SEEDS} seeds cannot tell)",
+        "score with all auxiliaries minus score without it, points",
+        path,
+    )
+
+
+def _plot_estimates(estimates: Mapping[str, Estimate], title: str, remark: str, label: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    baseline = results.comparison.baseline
-    names = [name for name in results.methods if name != baseline and results.difference(name).n]
-    if not names:
+    if not estimates:
         return
-    figure = Figure(figsize=(7, 1.5 + ROW_HEIGHT * len(names)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(7, 1.5 + ROW_HEIGHT * len(estimates)), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.axvline(0, color="0.6", linewidth=0.8, zorder=1)
-    for row, name in enumerate(names):
-        estimate = results.difference(name)
+    for row, estimate in enumerate(estimates.values()):
         colour = BETTER if estimate.low > 0 else WORSE if estimate.high < 0 else OPEN
         if not math.isnan(estimate.low):
             axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot(estimate.mean, row, "o", color=colour, markersize=5)
-    _style(axes, [f"{name}  (n = {results.difference(name).n})" for name in names])
-    axes.set_xlabel(f"difference to {baseline}, points", fontsize=LABEL_POINTS)
-    axes.set_title(
-        "Mean paired difference and 95 % interval\n"
-        "blue: above 0, orange: below 0, grey: the interval contains 0\n"
-        "(with fewer than about ten pairs, intervals are too narrow)",
-        loc="left", fontsize=10,
-    )  # fmt: skip
+    _style(axes, [f"{name}  (n = {estimate.n})" for name, estimate in estimates.items()])
+    axes.set_xlabel(label, fontsize=LABEL_POINTS)
+    colours = "blue: above 0, orange: below 0, grey: the interval contains 0"
+    axes.set_title(f"{title}\n{colours}\n{remark}", loc="left", fontsize=10)
     _save(figure, path)
 
 

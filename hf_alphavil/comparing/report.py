@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..files.markdown import markdown_table
 from .estimates import Estimate
+from .left_out import LEAST_SEEDS
 from .results import Results
 
 MISSING = "–"
@@ -22,7 +23,8 @@ def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
         failed (`Sequence[str]`): Ids of the failed runs.
 
     Returns:
-        `str`: The scores, their paired differences to the baseline, and the cost of the runs.
+        `str`: The scores, their paired differences to the baseline, what each auxiliary gives, and the cost of the
+        runs.
     """
     comparison = results.comparison
     planned = len(comparison.runs())
@@ -41,9 +43,10 @@ def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
         "Mean over pairs with equal target and seed, and 95 % interval by a paired bootstrap (percentile). With fewer "
         "than about ten pairs, such an interval is too narrow.",
         _differences(results),
+        *(_auxiliaries(results) if comparison.leave_one_out else ()),
         "## Cost of the runs",
-        f"Means per run. Examples are those of the optimizer steps, as a share of `{comparison.baseline}`'s. Seconds "
-        "are those of training, including evaluation on the selection slice.",
+        "Means per run with all auxiliaries. Examples are those of the optimizer steps, as a share of "
+        f"`{comparison.baseline}`'s. Seconds are those of training, including evaluation on the selection slice.",
         _costs(results),
         _versions(results),
     ]
@@ -72,6 +75,22 @@ def _differences(results: Results) -> str:
         estimates = [results.difference(name, target) for target in targets]
         rows.append([name, str(results.difference(name).n), *map(_with_interval, estimates)])
     return markdown_table(["method", "pairs", *(target or "all targets" for target in targets)], rows)
+
+
+def _auxiliaries(results: Results) -> list[str]:
+    header = ["method", "target", "auxiliary", "score without it", "seeds", "what it gives", "verdict"]
+    rows = []
+    for one in results.left_out():
+        scores = _plus_minus(one.without), str(one.gives.n), _with_interval(one.gives)
+        rows.append([one.method, one.target, one.auxiliary, *scores, one.verdict])
+    return [
+        "## Which auxiliary helped",
+        "Leave-one-out: the method trains again without each auxiliary, with the same epochs and rows of all other "
+        "tasks. What an auxiliary gives is the score with all of them minus the score without it: mean and 95 % "
+        "interval over seeds (Student's t). *helped* and *hurt*: the interval is on one side of 0. Fewer than "
+        f"{LEAST_SEEDS} seeds cannot tell. Intervals are those of one auxiliary, and of this split of the rows.",
+        markdown_table(header, rows),
+    ]
 
 
 def _costs(results: Results) -> str:

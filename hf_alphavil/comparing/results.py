@@ -12,6 +12,7 @@ from typing import Any
 
 from .comparison import Comparison
 from .estimates import Estimate, mean_estimate, paired_estimate
+from .left_out import LeftOut
 
 #: Scores are shown in points, which are hundredths of the main metric.
 POINTS = 100
@@ -36,15 +37,20 @@ class Results:
         differences = {entry.name: self.difference(entry.name).mean for entry in self.comparison.methods}
         return sorted(differences, key=lambda name: (math.isnan(differences[name]), -differences[name]))
 
-    def of(self, method: str, target: str | None = None) -> list[dict[str, Any]]:
+    def of(self, method: str, target: str | None = None, without: str | None = None) -> list[dict[str, Any]]:
         """
         Results of a method.
 
         Args:
             method (`str`): Its name.
             target (`str`, *optional*): Restricts the results to this target.
+            without (`str`, *optional*): The auxiliary that was left out. By default, results with all of them.
         """
-        return [run for run in self.runs if run["name"] == method and target in (None, run["target"])]
+        return [
+            run
+            for run in self.runs
+            if run["name"] == method and target in (None, run["target"]) and run.get("without") == without
+        ]
 
     def points(self, method: str, target: str) -> list[float]:
         """
@@ -80,6 +86,27 @@ class Results:
         )
         pairs = [pair for pair in ours if pair in baseline]
         return paired_estimate([ours[pair] for pair in pairs], [baseline[pair] for pair in pairs])
+
+    def left_out(self) -> list[LeftOut]:
+        """`list[LeftOut]`: What each auxiliary gives, in the order of methods and targets, the most helpful first."""
+        comparison = self.comparison
+        return [
+            left_out
+            for name in comparison.leave_one_out
+            for target in comparison.targets
+            for left_out in sorted(
+                (self._left_out(name, target, auxiliary) for auxiliary in comparison.auxiliaries(target)),
+                key=lambda one: (math.isnan(one.gives.mean), -one.gives.mean),
+            )
+        ]
+
+    def _left_out(self, method: str, target: str, auxiliary: str) -> LeftOut:
+        with_all, without = (
+            {run["seed"]: POINTS * run["score"] for run in self.of(method, target, left_out)}
+            for left_out in (None, auxiliary)
+        )
+        gives = [with_all[seed] - score for seed, score in without.items() if seed in with_all]
+        return LeftOut(method, target, auxiliary, mean_estimate(list(without.values())), mean_estimate(gives))
 
     def mean_of(self, method: str, key: str) -> float | None:
         """

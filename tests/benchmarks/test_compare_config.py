@@ -38,6 +38,17 @@ def test_methods_times_targets_times_seeds(tmp_path):
     }
 
 
+def test_leave_one_out(tmp_path):
+    comparison = read_comparison(write(tmp_path, targets=["target", "noise"], leave_one_out=["alphavil-joint"]))
+    left_out = {(run.target, run.without) for run in comparison.runs() if run.name == "alphavil-joint"}
+    assert left_out == {
+        ("target", None), ("target", "helpful"), ("target", "noise"),
+        ("noise", None), ("noise", "target"), ("noise", "helpful"),
+    }  # fmt: skip
+    assert {run.without for run in comparison.runs() if run.name == "multitask"} == {None}
+    assert len(comparison.runs()) == 2 * 2 * (1 + 3)
+
+
 def test_all_tasks_are_targets_by_default(tmp_path):
     assert read_comparison(write(tmp_path, targets=None)).targets == VALID["tasks"]
 
@@ -91,7 +102,7 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
             {"method": ["multitask"]},
             "unknown key 'method'; known are tasks, suite, data_dir, task_config, include_path, model_name_or_path, "
             "data_seed, max_train_samples, selection_fraction, meta_fraction, methods, targets, seeds, baseline, "
-            "settings. Did you mean 'methods'?",
+            "settings, leave_one_out. Did you mean 'methods'?",
         ),
         ({"tasks": []}, "tasks=[]: write a list with at least one entry"),
         ({"tasks": ["target"]}, "'target' alone has no auxiliaries"),
@@ -145,6 +156,20 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
         (
             {"methods": ["multitask", {"method": "alphavil", "settings": {"method_kwargs": {"x": 1}}}]},
             "settings of the method 'alphavil': method_kwargs",
+        ),
+        ({"leave_one_out": []}, "leave_one_out=[]: write a list with at least one entry"),
+        ({"leave_one_out": True}, "leave_one_out=True: write a list with at least one entry"),
+        (
+            {"leave_one_out": ["alphavil"]},
+            "leave_one_out: unknown 'alphavil'; pass one of multitask, alphavil-joint.",
+        ),
+        (
+            {"methods": ["multitask", "single"], "leave_one_out": ["single"]},
+            "leave_one_out: 'single' trains no auxiliaries that could be left out: remove it",
+        ),
+        (
+            {"tasks": ["target", "helpful"], "leave_one_out": ["multitask"]},
+            "leave_one_out: with one auxiliary there is nothing left to train with: compare with the method 'single'",
         ),
         ({"suite": "superglue"}, "suite: unknown 'superglue'"),
         ({"selection_fraction": 1.0}, "selection_fraction=1.0: write a share in (0, 1)"),

@@ -108,13 +108,16 @@ def test_the_id_of_a_run(encoder, tmp_path):
     name = run_id(run, rows, "encoder")
     assert name.startswith("target-multitask-s3-")
     assert name == run_id(replace(run, data=replace(DATA, data_dir="elsewhere")), rows, "encoder")
+    assert run_id(replace(run, without="noise"), rows, "encoder").startswith("target-multitask-without-noise-s3-")
     others = [
+        (replace(run, without="noise"), rows, "encoder"),
+        (replace(run, without="helpful"), rows, "encoder"),
         (replace(run, settings={"learning_rate": 2e-4}), rows, "encoder"),
         (replace(run, data=replace(DATA, meta_fraction=0.3)), rows, "encoder"),
         (run, data_digest(load_data(replace(DATA, max_train_samples=150))), "encoder"),
         (run, rows, "other encoder"),
     ]
-    assert len({name, *(run_id(*other) for other in others)}) == 5
+    assert len({name, *(run_id(*other) for other in others)}) == 7
 
     demo_encoder(tmp_path / "same")
     demo_encoder(tmp_path / "other", seed=1)

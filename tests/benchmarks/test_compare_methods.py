@@ -265,6 +265,48 @@ def test_methods_see_equally_many_examples(method):
     assert result["score"] == result["scores"]["accuracy"]
 
 
+@pytest.mark.parametrize("method", ["multitask", "alphavil"])
+def test_without_an_auxiliary(method):
+    """Its rows are gone, and the others train as before: 5 + 7 steps per epoch."""
+    result, with_all = execute(replace(RUN, method=method, without="noise")), executed(method)
+    assert result["rows"]["train"] == {"target": 72, "helpful": 100}
+    assert result["without"] == "noise"
+    assert with_all["without"] is None
+    # αVIL's joint phase of 9.6 steps and its forks of 1 and 1.4 are rounded.
+    assert result["steps"] == {"multitask": 24, "alphavil": 24}[method]
+    assert len(result["selection_scores"]) == len(with_all["selection_scores"]) == 2
+    for part in ("meta", "selection", "validation"):
+        assert result["rows"][part] == with_all["rows"][part]
+
+
+def test_an_auxiliary_that_is_left_out_changes_no_initial_weight(monkeypatch):
+    weights = []
+
+    def trainer(model, **others):
+        weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        raise InterruptedError
+
+    monkeypatch.setattr("hf_alphavil.comparing.execute.MultitaskTrainer", trainer)
+    for without in (None, "helpful"):
+        with pytest.raises(InterruptedError):
+            execute(replace(RUN, without=without))
+    with_all, left_out = weights
+    assert with_all.keys() == left_out.keys()
+    assert all(torch.equal(with_all[name], left_out[name]) for name in with_all)
+
+
+def test_a_report_of_what_each_auxiliary_gives(tmp_path):
+    status, output = finish(tmp_path, methods=["multitask"], leave_one_out=["multitask"])
+    assert status == 0, output
+    lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [line["without"] for line in lines] == [None, "helpful", "noise"]
+    for auxiliary in ("helpful", "noise"):
+        assert f"| multitask | target | {auxiliary} | " in output
+    assert output.count("| 1 | ") == 2 + 1  # one seed each, and one run with all in the costs
+    assert output.count("too few seeds to tell") == 2
+    assert (tmp_path / "out" / "plots" / "auxiliaries.png").exists()
+
+
 def test_a_seed_determines_the_result():
     first, second, other = executed("multitask"), execute(RUN), execute(replace(RUN, seed=4))
     assert first["scores"]["loss"] == second["scores"]["loss"] != other["scores"]["loss"]

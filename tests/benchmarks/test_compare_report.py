@@ -8,7 +8,7 @@ import pytest
 
 from hf_alphavil.comparing.comparison import Comparison, Data, MethodEntry
 from hf_alphavil.comparing.estimates import mean_estimate, paired_estimate
-from hf_alphavil.comparing.plots import plot_differences, plot_scores
+from hf_alphavil.comparing.plots import plot_auxiliaries, plot_differences, plot_scores
 from hf_alphavil.comparing.report import format_report
 from hf_alphavil.comparing.results import Results
 
@@ -132,6 +132,63 @@ def test_tables(results):
     assert costs["absent"] == ["0", "–", "–", "–", "–", "–"]
 
 
+@pytest.fixture
+def left_out():
+    comparison = Comparison(
+        methods=[MethodEntry("alphavil", "alphavil")],
+        targets=["rte"],
+        seeds=[0, 1, 2],
+        baseline="alphavil",
+        settings={},
+        data=Data(tasks=["rte", "gives", "takes", "unclear", "few", "equal", "nothing"]),
+        leave_one_out=["alphavil"],
+    )
+    scores = {
+        None: [0.60, 0.70, 0.65],
+        "gives": [0.55, 0.66, 0.59],  # it gives 5, 4, 6
+        "takes": [0.62, 0.71, 0.68],  # −2, −1, −3, and 2 · 4.303 · 1 / √3 reaches beyond 0
+        "unclear": [0.50, 0.75, 0.65],
+        "few": [0.50, 0.59],
+        "equal": [0.59, 0.69, 0.64],
+        "nothing": [0.60, 0.70, 0.65],
+    }
+    runs = [
+        result("alphavil", "rte", seed, score, without=without)
+        for without, of_seed in scores.items()
+        for seed, score in enumerate(of_seed)
+    ]
+    del runs[0]["without"]  # written before auxiliaries could be left out
+    return Results(comparison, runs)
+
+
+def test_what_each_auxiliary_gives(left_out):
+    report = format_report(left_out, "x", [])
+    lines = report.split("## Which auxiliary helped")[1].split("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| alphavil")]
+    of = {row[2]: row[3:] for row in rows}
+    # The deviation of 5, 4, 6 is 1: 4.303 / √3 = 2.484.
+    assert of["gives"] == ["60.0 ± 13.8", "3", "+5.0 [+2.5, +7.5]", "helped"]
+    assert of["takes"] == ["67.0 ± 11.4", "3", "-2.0 [-4.5, +0.5]", "no clear effect"]
+    assert of["unclear"][1:] == ["3", "+1.7 [-17.3, +20.6]", "no clear effect"]
+    assert of["few"][1:] == ["2", "+10.5 [+4.1, +16.9]", "too few seeds to tell"]
+    assert of["equal"][1:] == ["3", "+1.0 [+1.0, +1.0]", "too few seeds to tell"]
+    assert of["nothing"][1:] == ["3", "+0.0 [+0.0, +0.0]", "no clear effect"]
+    assert list(of) == ["few", "gives", "unclear", "equal", "nothing", "takes"]
+    # Runs without an auxiliary count nowhere else.
+    _, scores = table_of(report, "Scores")
+    assert scores == {"alphavil (baseline)": ["65.0 ± 12.4"]}
+    _, costs = table_of(report, "Cost of the runs")
+    assert costs["alphavil (baseline)"][0] == "3"
+
+
+def test_an_auxiliary_that_takes(left_out):
+    for run in left_out.runs:
+        if run.get("without") == "takes":
+            run["score"] += 0.02
+    verdicts = {one.auxiliary: one.verdict for one in left_out.left_out()}
+    assert verdicts["takes"] == "hurt"  # −4, −3, −5
+
+
 def test_runs_of_different_versions_are_reported(results):
     assert "Produced by python 3.11, torch 2.13, cpu." in format_report(results, "x", [])
     results.runs.append(result("alone", "cb", 0, 0.5, versions=VERSIONS | {"torch": "2.14"}))
@@ -157,6 +214,13 @@ def test_plots(results, tmp_path):
         plot(results, tmp_path / "plots" / f"{name}.png")
         assert (tmp_path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         plot(Results(results.comparison, results.runs[-1:]), tmp_path / f"{name}_of_one.png")
+    plot_auxiliaries(results, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
     # A single method has scores but no difference.
     assert not (tmp_path / "differences_of_one.png").exists()
     assert (tmp_path / "scores_of_one.png").exists()
+
+
+def test_plot_of_auxiliaries(left_out, tmp_path):
+    plot_auxiliaries(left_out, tmp_path / "auxiliaries.png")
+    assert (tmp_path / "auxiliaries.png").read_bytes().startswith(b"\x89PNG")
