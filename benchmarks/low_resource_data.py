@@ -12,6 +12,8 @@ from workload import Rows, Workload
 TASKS = ("rte", "mrpc", "wnli", "cb", "copa", "stsb", "cola")
 #: The targets of αVIL's paper. The others are each one's auxiliaries.
 PAPER_TASKS = ("rte", "mrpc", "wnli", "cb", "copa")
+#: The auxiliaries of the suites in which it is known which of them help.
+AUXILIARIES = {"mixed": ("more", "unrelated", "shuffled"), "hostile": ("unrelated", "shuffled", "shuffled_too")}
 #: The greatest label of a regression task, by which its labels are divided.
 SCALES = {"stsb": 5.0}
 

@@ -69,10 +69,13 @@ def train_and_test(
     Trains on a problem and scores the last model.
 
     `multitask` and `single` train on all training rows of the target; methods that fit α or weights hold out a part.
-    `single` takes as many steps as all tasks together would.
+    `single` takes as many steps as all tasks together would. An auxiliary that is left out keeps its head, so that the
+    others' initial weights are the same.
 
     Args:
-        spec (`Mapping[str, Any]`): The run's `target`, `seed` and `settings` (training arguments).
+        spec (`Mapping[str, Any]`):
+            The run's `target`, `seed` and `settings` (training arguments). Optional are `training_seed`, which
+            replaces the seed in training, and `without`, an auxiliary.
         problem (`Problem`): The problem.
         make_model (`Callable`): Makes the model for heads by task.
         arguments (`dict`, *optional*): Arguments of [`MultitaskTrainer`] and training arguments of every run.
@@ -88,15 +91,19 @@ def train_and_test(
         settings["max_steps"] = settings["num_train_epochs"] * steps
         train = {target: train[target]}
     of_trainer = {name: arguments.pop(name, None) for name in ("processing_class", "callbacks")}
+    if spec.get("without") is not None:
+        del train[spec["without"]]
+    heads = {name: head for name, head in problem.heads.items() if name in train or name == spec.get("without")}
+    seed = spec.get("training_seed", spec["seed"])
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     began = now()
-    torch.manual_seed(spec["seed"])
+    torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         trainer = MultitaskTrainer(
-            model=make_model({name: problem.heads[name] for name in train}),
+            model=make_model(heads),
             args=MultitaskTrainingArguments(
-                output_dir=folder, target_task=target, seed=spec["seed"], report_to=[], save_strategy="no",
+                output_dir=folder, target_task=target, seed=seed, report_to=[], save_strategy="no",
                 disable_tqdm=True, logging_strategy="no", **arguments, **settings,
             ),
             train_dataset=train,

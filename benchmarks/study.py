@@ -18,6 +18,7 @@ import yaml
 
 from hf_alphavil.comparing.run_options import Deadline, add_run_options
 from hf_alphavil.comparing.versions import versions
+from low_resource_data import AUXILIARIES
 from memory import PRELOAD
 from study_summary import summary
 
@@ -26,15 +27,25 @@ Result = dict[str, Any]
 
 
 def specs_of(preset: Mapping[str, Any]) -> Iterator[Spec]:
-    """The runs of a preset, seed by seed, so that a stopped study has compared all methods on some seeds."""
+    """
+    The runs of a preset, seed by seed, so that a stopped study has compared all methods on some seeds.
+
+    `training_seeds` trains several times on the rows of a seed. With `leave_one_out`, all methods train again without
+    each auxiliary.
+    """
     problems = [(target, rows) for target, numbers in preset["rows"].items() for rows in numbers]
-    for seed, (target, rows), suite, (name, method) in product(
-        preset["seeds"], problems, preset["suites"], preset["methods"].items()
+    for seed, (target, rows), suite, training_seed, (name, method) in product(
+        preset["seeds"], problems, preset["suites"], preset.get("training_seeds", (None,)), preset["methods"].items()
     ):
-        yield {
+        spec = {
             "target": target, "suite": suite, "rows": rows, "auxiliary_rows": preset["auxiliary_rows"],
             "test_rows": preset["test_rows"], "seed": seed, "name": name, "settings": preset["settings"] | method,
         }  # fmt: skip
+        if training_seed is not None:
+            spec["training_seed"] = training_seed
+        yield spec
+        if preset.get("leave_one_out"):
+            yield from ({**spec, "without": auxiliary} for auxiliary in AUXILIARIES[suite])
 
 
 def id_of(spec: Spec) -> str:
@@ -109,7 +120,9 @@ def execute_study(options: argparse.Namespace, run: Callable[[Spec], Result]) ->
                 break
             future = next(as_completed(running))
             spec = running.pop(future)
-            label = f"{spec['target']} {spec['rows']} {spec['suite']} {spec['name']} seed {spec['seed']}"
+            left_out = f" without {spec['without']}" if "without" in spec else ""
+            seeds = "-".join(str(spec[key]) for key in ("seed", "training_seed") if key in spec)
+            label = f"{spec['target']} {spec['rows']} {spec['suite']} {spec['name']}{left_out} seed {seeds}"
             try:
                 result = {"id": id_of(spec), **spec, **future.result(), "versions": code}
             except Exception as error:

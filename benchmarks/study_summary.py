@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_alphavil.comparing.estimates import Estimate, mean_estimate
+from hf_alphavil.comparing.left_out import TOO_FEW_SEEDS, LeftOut
 from hf_alphavil.files.markdown import markdown_table
 from hf_alphavil.reporting.verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, verdicts
 
@@ -23,7 +24,7 @@ BASELINES = ("multitask", "single")
 #: The suites whose auxiliaries' use is known.
 KNOWN = ("mixed", "hostile")
 #: What must be equal in a pair of runs.
-PROBLEM = ("target", "suite", "rows", "auxiliary_rows", "seed")
+PROBLEM = ("target", "suite", "rows", "auxiliary_rows", "training_seed", "seed")
 
 
 def summary(results: Sequence[dict[str, Any]]) -> str:
@@ -35,12 +36,15 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
 
     Returns:
         `str`: Markdown: the mean score and number of runs by problem; by suite, the mean difference from each
-        baseline with its 95 % interval; verdicts by task; and the cost of a run.
+        baseline with its 95 % interval; verdicts by task; what each auxiliary gives, where it was left out; and the
+        cost of a run.
     """
     names = list(dict.fromkeys(result["name"] for result in results))
+    left_out = left_out_table(results)
+    results = [result for result in results if "without" not in result]
     parts = [_means(results, names)]
     parts += [_differences(results, names, baseline) for baseline in BASELINES if baseline in names]
-    return "\n\n".join([*parts, *_verdicts(results, names), _costs(results, names)])
+    return "\n\n".join([*parts, *_verdicts(results, names), *left_out, _costs(results, names)])
 
 
 def _means(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -77,7 +81,7 @@ def paired_differences(
 
     def scores(of: str) -> dict[tuple, float]:
         chosen = (r for r in results if r["name"] == of and (suites is None or r["suite"] in suites))
-        return {tuple(r[key] for key in PROBLEM): 100 * r["score"] for r in chosen}
+        return {tuple(r.get(key) for key in PROBLEM): 100 * r["score"] for r in chosen}
 
     ours, theirs = scores(name), scores(baseline)
     return {key: ours[key] - theirs[key] for key in ours if key in theirs}
@@ -144,6 +148,49 @@ def _verdicts(results: Sequence[dict[str, Any]], names: Sequence[str]) -> list[s
         return []
     header = ["method", "task", "verdicts", HELPED, NO_EFFECT, HURT, TOO_FEW_ROWS]
     return [f"Verdicts in the suites {' and '.join(KNOWN)}:\n\n" + markdown_table(header, rows)]
+
+
+def left_out_table(results: Sequence[dict[str, Any]]) -> list[str]:
+    """
+    What leaving out each auxiliary says: its mean effect, and how often it is said to help.
+
+    A verdict is over the training seeds of one draw of rows, as a user has it from `alphavil compare`.
+
+    Args:
+        results (`Sequence[dict]`): Lines of results.
+
+    Returns:
+        `list[str]`: A title with a table; empty if no auxiliary was left out.
+    """
+    with_all = {_case(result): result["score"] for result in results if "without" not in result}
+    differences = defaultdict(list)
+    for result in results:
+        if "without" in result and _case(result) in with_all:
+            case = *(result[key] for key in ("name", "target", "rows", "suite", "without")), result["seed"]
+            differences[case].append(100 * (with_all[_case(result)] - result["score"]))
+    by_task = defaultdict(list)
+    for (name, target, rows, suite, auxiliary, _), of_draw in differences.items():
+        none = mean_estimate([])
+        by_task[name, target, rows, suite, auxiliary].append(
+            LeftOut(name, target, auxiliary, none, mean_estimate(of_draw))
+        )
+    lines = []
+    for (name, target, rows, suite, auxiliary), draws in by_task.items():
+        gives = mean_estimate([draw.gives.mean for draw in draws])
+        interval = f" [{gives.low:+.1f}, {gives.high:+.1f}]" if gives.n > 1 else ""
+        effect = f"{gives.mean:+.1f}{interval}", str(gives.n)
+        words = Counter(draw.verdict for draw in draws)
+        counts = (str(words[word]) for word in (HELPED, NO_EFFECT, HURT, TOO_FEW_SEEDS))
+        lines.append([name, target, str(rows), suite, auxiliary, *effect, *counts])
+    if not lines:
+        return []
+    header = ["method", "target", "rows", "suite", "auxiliary", "gives", "draws", HELPED, NO_EFFECT, HURT]
+    title = "What each auxiliary gives, in points with 95 % intervals over draws, and verdicts over training seeds:"
+    return [f"{title}\n\n" + markdown_table([*header, TOO_FEW_SEEDS], lines)]
+
+
+def _case(result: dict[str, Any]) -> tuple:
+    return result["name"], *(result.get(key) for key in PROBLEM)
 
 
 def _costs(results: Sequence[dict[str, Any]], names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from transformers import EvalPrediction
 
-from low_resource_data import TASKS, make_problem, paper_problem
+from low_resource_data import AUXILIARIES, TASKS, make_problem, paper_problem
 from low_resource_run import matthews_of, score_of
 from many_auxiliaries import make_many
 from workload import Workload
@@ -46,6 +46,11 @@ def test_no_test_row_is_trained_on(target, suite, workload):
     trained = [each for rows in problem.train.values() for each in ids(rows)]
     assert not set(ids(problem.test)) & set(trained)
     assert len(set(ids(problem.test))) == TEST_ROWS
+
+
+@pytest.mark.parametrize("suite", AUXILIARIES)
+def test_the_auxiliaries_of_a_suite_are_known_by_name(suite, workload):
+    assert tuple(make(workload, "rte", suite, 200).train) == ("rte", *AUXILIARIES[suite])
 
 
 def test_the_seed_alone_decides_the_targets_rows(workload):

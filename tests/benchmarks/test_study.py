@@ -33,6 +33,15 @@ def test_presets_define_distinct_runs(preset):
     assert [spec["seed"] for spec in specs] == sorted(spec["seed"] for spec in specs)
 
 
+def test_each_auxiliary_is_left_out_for_every_training_seed():
+    preset = PRESET | {"training_seeds": [7, 8], "leave_one_out": True}
+    specs = list(specs_of(preset))
+    assert len(specs) == len({id_of(spec) for spec in specs}) == 2 * 3 * 2 * 2 * (1 + 3)
+    assert [spec.get("without") for spec in specs[:4]] == [None, "more", "unrelated", "shuffled"]
+    plain = [{key: spec[key] for key in spec if key != "training_seed"} for spec in specs if "without" not in spec]
+    assert {id_of(spec) for spec in plain} == {id_of(spec) for spec in specs_of(PRESET)}
+
+
 def test_report_shares_no_problem_with_development():
     """Neither a seed nor, for two targets, the task was seen when settings were chosen."""
     development, first, report = (
@@ -178,6 +187,32 @@ def test_verdicts_are_counted_by_task():
     assert "| alphavil | more | 1 | 1 | 0 | 0 | 0 |" in text
     assert "| alphavil | shuffled | 3 | 1 | 1 | 1 | 0 |" in text
     assert "| alphavil | rte " not in text
+
+
+def test_what_each_auxiliary_gives():
+    """Two draws of rows, each with three training seeds."""
+    scores = {
+        (0, None): (0.60, 0.70, 0.65),
+        (0, "more"): (0.55, 0.66, 0.59),  # 5, 4, 6 points: 5 ± 2.5
+        (0, "unrelated"): (0.64, 0.75, 0.71),  # −5 ± 2.5
+        (1, None): (0.60, 0.70, 0.65),
+        (1, "more"): (0.58, 0.72, 0.56),  # 2, −2, 9 points: the interval includes 0
+        (1, "shuffled"): (0.5, 0.6),
+    }
+    results = [
+        {
+            "target": "rte", "suite": "mixed", "rows": 9, "auxiliary_rows": 5, "seed": draw, "training_seed": seed,
+            "name": "alphavil", "score": score, "steps": 1, "seconds": 1.0,
+        } | ({} if without is None else {"without": without})
+        for (draw, without), of_seed in scores.items()
+        for seed, score in enumerate(of_seed)
+    ]  # fmt: skip
+    text = summary(results)
+    assert "| alphavil | rte | 9 | mixed | more | +4.0 [-8.7, +16.7] | 2 | 1 | 1 | 0 | 0 |" in text
+    assert "| alphavil | rte | 9 | mixed | unrelated | -5.0 | 1 | 0 | 0 | 1 | 0 |" in text
+    assert "| alphavil | rte | 9 | mixed | shuffled | +10.0 | 1 | 0 | 0 | 0 | 1 |" in text
+    assert "| rte | 9 | mixed | 65.0 (6) |" in text
+    assert "| alphavil | 6 | 1 | 1.0 | – |" in text
 
 
 def test_the_figure_is_drawn(tmp_path):

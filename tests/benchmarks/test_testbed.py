@@ -57,7 +57,7 @@ def spec(method, target="mrpc", suite="mixed"):
 @pytest.fixture
 def run(features, monkeypatch):
     monkeypatch.setattr(testbed, "load_features", lambda folder: features)
-    return lambda *args: testbed.run(spec(*args), "folder")
+    return lambda *args, **changes: testbed.run(spec(*args) | changes, "folder")
 
 
 def test_rows_become_pairs_of_sentences():
@@ -115,6 +115,20 @@ def test_every_method_trains_on_the_rows_that_it_should(run):
     for entry in alphavil["history"]:
         assert list(entry["alpha"]) == list(entry["task_weights"]) == list(multitask["trained_rows"])
         assert set(entry["contribution"]) == set(entry["alpha"])
+
+
+def test_an_auxiliary_is_left_out(run):
+    with_all, without = run({"method": "multitask"}), run({"method": "multitask"}, without="more")
+    assert without["trained_rows"] == {name: n for name, n in with_all["trained_rows"].items() if name != "more"}
+    assert (with_all["steps"], without["steps"]) == (2 * (4 + 3 + 3 + 3), 2 * (4 + 3 + 3))
+
+
+def test_the_training_seed_replaces_the_seed_in_training_alone(run):
+    first, same, other = (
+        run({"method": "multitask", "learning_rate": 1e-9}, training_seed=seed) for seed in (3, 3, 4)
+    )
+    assert first["test_loss"] == same["test_loss"] != other["test_loss"]  # that of the initial weights
+    assert run({"method": "multitask", "learning_rate": 1e-9})["test_loss"] == first["test_loss"]
 
 
 def test_the_seed_determines_a_run(run):
