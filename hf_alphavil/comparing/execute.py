@@ -182,6 +182,8 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
         save_strategy="no",
         **(settings | run.settings),
     )
+    if args.task_weights is not None:  # which may name the auxiliary that is left out
+        args.task_weights = {name: weight for name, weight in args.task_weights.items() if name != run.without}
     if not all(METHODS[run.method].trains_on(name, run.target) for name in tasks):
         # Its epochs have fewer steps, so it takes more epochs, but is evaluated as often as the others.
         num_rows = {name: len(task.split("train")) for name, task in tasks.items()} | {run.target: target_rows}

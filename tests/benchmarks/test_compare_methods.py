@@ -279,6 +279,15 @@ def test_without_an_auxiliary(method):
         assert result["rows"][part] == with_all["rows"][part]
 
 
+def test_the_weight_of_an_auxiliary_that_is_left_out():
+    of_others, of_it = (
+        execute(replace(RUN, without="noise", settings=RUN.settings | {"task_weights": weights}))
+        for weights in ({"helpful": 2.0, "noise": 0.5}, {"noise": 0.5})
+    )
+    assert of_others["task_weights"] == {"target": 1.0, "helpful": 2.0}
+    assert of_it["task_weights"] == {"target": 1.0, "helpful": 1.0}
+
+
 def test_an_auxiliary_that_is_left_out_changes_no_initial_weight(monkeypatch):
     weights = []
 
