@@ -55,6 +55,17 @@ def test_scores_are_right(tmp_path):
     assert "test_a_accuracy" in predicted.metrics
 
 
+def test_a_loop_over_a_loader_has_the_metrics_of_its_task(tmp_path):
+    metrics = {TARGET: accuracy, "b": lambda prediction: {"rows": float(len(prediction.label_ids))}}
+    trainer = evaluating_trainer(tmp_path, compute_metrics=metrics)
+    for name, metric in ((TARGET, "eval_accuracy"), ("b", "eval_rows")):
+        loop = trainer.evaluation_loop(trainer.get_eval_dataloader(name), description="x", metric_key_prefix="eval")
+        assert loop.metrics[metric] == trainer.evaluate(name)[metric.replace("eval", f"eval_{name}")]
+    # A training set of a task is its rows too.
+    loader = trainer.get_eval_dataloader(trainer.train_datasets["b"])
+    assert trainer.evaluation_loop(loader, description="x").metrics["eval_rows"] == len(trainer.train_datasets["b"])
+
+
 def test_auxiliaries_are_evaluated_when_asked_for(tmp_path):
     trainer = evaluating_trainer(
         tmp_path, logging_strategy="epoch", eval_auxiliaries=True, eval_strategy="epoch", num_train_epochs=1

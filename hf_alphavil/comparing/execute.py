@@ -30,6 +30,7 @@ from ..data import steps_per_task
 from ..demo.suite import demo_encoder
 from ..files.json_file import write_json
 from ..methods import METHODS
+from ..settings.task_weights import read_task_weights
 from .comparison import Data, Run
 from .data import load_data, split_target, tasks_of_run
 from .versions import versions
@@ -169,7 +170,10 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
         "logging_strategy": "no",
         "disable_tqdm": True,
         "dataloader_pin_memory": torch.accelerator.is_available(),
+        **run.settings,
     }
+    if weights := read_task_weights(settings.get("task_weights")):  # which may name the auxiliary that is left out
+        settings["task_weights"] = {name: weight for name, weight in weights.items() if name != run.without}
     args = MultitaskTrainingArguments(
         output_dir=output_dir,
         target_task=run.target,
@@ -180,10 +184,8 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
         alpha_holdout_fraction=run.data.meta_fraction,
         eval_strategy="epoch",
         save_strategy="no",
-        **(settings | run.settings),
+        **settings,
     )
-    if args.task_weights is not None:  # which may name the auxiliary that is left out
-        args.task_weights = {name: weight for name, weight in args.task_weights.items() if name != run.without}
     if not all(METHODS[run.method].trains_on(name, run.target) for name in tasks):
         # Its epochs have fewer steps, so it takes more epochs, but is evaluated as often as the others.
         num_rows = {name: len(task.split("train")) for name, task in tasks.items()} | {run.target: target_rows}
