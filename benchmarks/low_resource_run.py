@@ -18,6 +18,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from cpu_pairs import now
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
+from hf_alphavil.data import steps_per_task
+from hf_alphavil.methods import METHODS
 from low_resource_data import Problem, make_problem, paper_problem
 from workload import Workload
 
@@ -69,13 +71,13 @@ def train_and_test(
     Trains on a problem and scores the last model.
 
     `multitask` and `single` train on all training rows of the target; methods that fit α or weights hold out a part.
-    `single` takes as many steps as all tasks together would. An auxiliary that is left out keeps its head, so that the
-    others' initial weights are the same.
+    `single` takes as many steps as all tasks together would, and a run without an auxiliary as many as its method with
+    all of them. An auxiliary that is left out keeps its head, so that the others' initial weights are the same.
 
     Args:
         spec (`Mapping[str, Any]`):
-            The run's `target`, `seed` and `settings` (training arguments). Optional are `training_seed`, which
-            replaces the seed in training, and `without`, an auxiliary.
+            The run's `target`, `seed` and `settings` (training arguments). Optional are `training_seed`, the seed of
+            heads and dropout, and `without`, an auxiliary.
         problem (`Problem`): The problem.
         make_model (`Callable`): Makes the model for heads by task.
         arguments (`dict`, *optional*): Arguments of [`MultitaskTrainer`] and training arguments of every run.
@@ -91,9 +93,10 @@ def train_and_test(
         settings["max_steps"] = settings["num_train_epochs"] * steps
         train = {target: train[target]}
     of_trainer = {name: arguments.pop(name, None) for name in ("processing_class", "callbacks")}
-    if spec.get("without") is not None:
-        del train[spec["without"]]
-    heads = {name: head for name, head in problem.heads.items() if name in train or name == spec.get("without")}
+    without = spec.get("without")
+    if without is not None:
+        del train[without]
+    heads = {name: head for name, head in problem.heads.items() if name in train or name == without}
     seed = spec.get("training_seed", spec["seed"])
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -103,14 +106,20 @@ def train_and_test(
         trainer = MultitaskTrainer(
             model=make_model(heads),
             args=MultitaskTrainingArguments(
-                output_dir=folder, target_task=target, seed=seed, report_to=[], save_strategy="no",
-                disable_tqdm=True, logging_strategy="no", **arguments, **settings,
+                output_dir=folder, target_task=target, seed=seed, report_to=[], save_strategy="no", disable_tqdm=True,
+                logging_strategy="no", data_seed=spec["seed"] if "training_seed" in spec else None, **arguments,
+                **settings,
             ),
             train_dataset=train,
             compute_metrics={target: SCORES.get(target, score_of)},
             **of_trainer,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
+        if without is not None:
+            rows = {name: len(trainer.train_datasets.get(name, problem.train[name])) for name in problem.train}
+            of_tasks = steps_per_task(rows, size, trainer.args.delta_fraction, trainer.args.max_phase_steps)
+            plan = METHODS[settings["method"]](trainer.args, list(rows)).plan(0, of_tasks)
+            trainer.args.max_steps = settings["num_train_epochs"] * plan.nominal_steps
         trainer.train()
         metrics = trainer.evaluate({target: problem.test})
     rows = {name: len(dataset) for name, dataset in trainer.train_datasets.items()}

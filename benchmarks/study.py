@@ -18,6 +18,7 @@ import yaml
 
 from hf_alphavil.comparing.run_options import Deadline, add_run_options
 from hf_alphavil.comparing.versions import versions
+from hf_alphavil.methods import METHODS
 from low_resource_data import AUXILIARIES
 from memory import PRELOAD
 from study_summary import summary
@@ -45,6 +46,8 @@ def specs_of(preset: Mapping[str, Any]) -> Iterator[Spec]:
             spec["training_seed"] = training_seed
         yield spec
         if preset.get("leave_one_out"):
+            if suite not in AUXILIARIES or not METHODS[method["method"]].trains_on("an auxiliary", "the target"):
+                raise SystemExit(f"leave_one_out: {suite} with {name} has no known auxiliaries that are trained")
             yield from ({**spec, "without": auxiliary} for auxiliary in AUXILIARIES[suite])
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from hf_alphavil.comparing.estimates import Estimate, mean_estimate
-from hf_alphavil.comparing.left_out import TOO_FEW_SEEDS, LeftOut
+from hf_alphavil.comparing.left_out import TOO_FEW_SEEDS, verdict_of
 from hf_alphavil.files.markdown import markdown_table
 from hf_alphavil.reporting.verdicts import HELPED, HURT, NO_EFFECT, TOO_FEW_ROWS, verdicts
+from low_resource_data import AUXILIARIES
 
 #: The methods that others are compared with.
 BASELINES = ("multitask", "single")
 #: The suites whose auxiliaries' use is known.
-KNOWN = ("mixed", "hostile")
+KNOWN = tuple(AUXILIARIES)
 #: What must be equal in a pair of runs.
 PROBLEM = ("target", "suite", "rows", "auxiliary_rows", "training_seed", "seed")
 
@@ -39,9 +40,9 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
         baseline with its 95 % interval; verdicts by task; what each auxiliary gives, where it was left out; and the
         cost of a run.
     """
-    names = list(dict.fromkeys(result["name"] for result in results))
     left_out = left_out_table(results)
     results = [result for result in results if "without" not in result]
+    names = list(dict.fromkeys(result["name"] for result in results))
     parts = [_means(results, names)]
     parts += [_differences(results, names, baseline) for baseline in BASELINES if baseline in names]
     return "\n\n".join([*parts, *_verdicts(results, names), *left_out, _costs(results, names)])
@@ -80,7 +81,9 @@ def paired_differences(
     """
 
     def scores(of: str) -> dict[tuple, float]:
-        chosen = (r for r in results if r["name"] == of and (suites is None or r["suite"] in suites))
+        chosen = (
+            r for r in results if r["name"] == of and "without" not in r and (suites is None or r["suite"] in suites)
+        )
         return {tuple(r.get(key) for key in PROBLEM): 100 * r["score"] for r in chosen}
 
     ours, theirs = scores(name), scores(baseline)
@@ -154,7 +157,7 @@ def left_out_table(results: Sequence[dict[str, Any]]) -> list[str]:
     """
     What leaving out each auxiliary says: its mean effect, and how often it is said to help.
 
-    A verdict is over the training seeds of one draw of rows, as a user has it from `alphavil compare`.
+    A verdict is over the training seeds of one draw of rows, by the rule of `alphavil compare`.
 
     Args:
         results (`Sequence[dict]`): Lines of results.
@@ -166,20 +169,17 @@ def left_out_table(results: Sequence[dict[str, Any]]) -> list[str]:
     differences = defaultdict(list)
     for result in results:
         if "without" in result and _case(result) in with_all:
-            case = *(result[key] for key in ("name", "target", "rows", "suite", "without")), result["seed"]
-            differences[case].append(100 * (with_all[_case(result)] - result["score"]))
+            task = *(result[key] for key in ("name", "target", "rows", "auxiliary_rows", "suite")), result["without"]
+            differences[task, result["seed"]].append(100 * (with_all[_case(result)] - result["score"]))
     by_task = defaultdict(list)
-    for (name, target, rows, suite, auxiliary, _), of_draw in differences.items():
-        none = mean_estimate([])
-        by_task[name, target, rows, suite, auxiliary].append(
-            LeftOut(name, target, auxiliary, none, mean_estimate(of_draw))
-        )
+    for (task, _), of_draw in differences.items():
+        by_task[task].append(mean_estimate(of_draw))
     lines = []
-    for (name, target, rows, suite, auxiliary), draws in by_task.items():
-        gives = mean_estimate([draw.gives.mean for draw in draws])
+    for (name, target, rows, _, suite, auxiliary), draws in by_task.items():
+        gives = mean_estimate([draw.mean for draw in draws])
         interval = f" [{gives.low:+.1f}, {gives.high:+.1f}]" if gives.n > 1 else ""
         effect = f"{gives.mean:+.1f}{interval}", str(gives.n)
-        words = Counter(draw.verdict for draw in draws)
+        words = Counter(map(verdict_of, draws))
         counts = (str(words[word]) for word in (HELPED, NO_EFFECT, HURT, TOO_FEW_SEEDS))
         lines.append([name, target, str(rows), suite, auxiliary, *effect, *counts])
     if not lines:

@@ -112,11 +112,12 @@ class Comparison:
         return [task for task in self.data.tasks if task != target]
 
     def runs(self) -> list[Run]:
-        """All runs. Methods vary fastest, so that early results are comparable."""
+        """All runs. Methods vary fastest, so that early results are comparable. Those without an auxiliary follow."""
         return [
             Run(entry.name, entry.method, target, seed, self.settings | entry.settings, self.data, without)
             for seed in self.seeds
             for target in self.targets
+            for without in (None, *self.auxiliaries(target))
             for entry in self.methods
-            for without in (None, *(self.auxiliaries(target) if entry.name in self.leave_one_out else ()))
+            if without is None or entry.name in self.leave_one_out
         ]

@@ -190,12 +190,15 @@ def _leave_one_out(given: Mapping[str, Any], methods: Collection[MethodEntry], t
     entries = {entry.name: entry for entry in methods}
     for name in names:
         _check_choice("leave_one_out", name, entries)
-        if not METHODS[entries[name].method].trains_on("an auxiliary", "the target"):
+        method = METHODS[entries[name].method]
+        if not method.trains_on("an auxiliary", "the target"):
             raise ValueError(f"leave_one_out: {name!r} trains no auxiliaries that could be left out: remove it")
-    if len(tasks) < 3:
-        raise ValueError(
-            "leave_one_out: with one auxiliary there is nothing left to train with: compare with the method 'single'"
-        )
+        least = max(1, method.min_auxiliaries)
+        if len(tasks) < 2 + least:
+            raise ValueError(
+                f"leave_one_out: {name!r} needs {least + 1} auxiliaries or more, so that {least} "
+                f"{'is' if least == 1 else 'are'} left: add tasks, or compare with the method 'single'"
+            )
     return names
 
 

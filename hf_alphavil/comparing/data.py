@@ -27,8 +27,9 @@ class TargetSplit:
 
     Args:
         rest (`list[int]`): Rows on which every method trains.
-        meta (`list[int]`): Rows on which α and similar weights are fitted. No method trains on them.
-        selection (`list[int]`): Rows that choose the reported epoch.
+        meta (`list[int]`):
+            Rows on which α and similar weights are fitted. A method that fits none trains on them as on the rest.
+        selection (`list[int]`): Rows that choose the reported epoch. No method trains on them.
     """
 
     rest: list[int]
@@ -37,7 +38,7 @@ class TargetSplit:
 
     @property
     def rest_and_meta(self) -> list[int]:
-        """`list[int]`: Rows for the trainer of a method with a meta set. The trainer itself holds the meta set out."""
+        """`list[int]`: Rows for the trainer. It holds the meta set out itself if its method needs one."""
         return sorted(self.rest + self.meta)
 
 
@@ -109,7 +110,7 @@ def _hold_out(task: Task, rows: Dataset, data: Data, share: str) -> tuple[list[i
 
 
 def tasks_of_run(
-    tasks: Mapping[str, Task], target: str, split: TargetSplit, holds_out: bool, without: str | None = None
+    tasks: Mapping[str, Task], target: str, split: TargetSplit, without: str | None = None
 ) -> dict[str, Task]:
     """
     The tasks for the trainer of a run.
@@ -120,7 +121,6 @@ def tasks_of_run(
         tasks (`Mapping[str, Task]`): Tasks from [`load_data`].
         target (`str`): The target.
         split (`TargetSplit`): The target's split.
-        holds_out (`bool`): Whether the trainer itself holds the meta set out.
         without (`str`, *optional*): The auxiliary that is left out.
 
     Returns:
@@ -130,7 +130,7 @@ def tasks_of_run(
     of_run = {name: replace(task, validation=None, test=None) for name, task in tasks.items() if name != without}
     of_run[target] = replace(
         tasks[target],
-        train=train.select(split.rest_and_meta if holds_out else split.rest),
+        train=train.select(split.rest_and_meta),
         validation=train.select(split.selection),
         test=tasks[target].split("validation"),
     )
@@ -180,7 +180,5 @@ def run_id(run: Run, data_digest: str, encoder_digest: str) -> str:
     settings = asdict(run)
     for place in PLACES:  # the content counts, not its location
         settings["data"].pop(place)
-    if run.without is None:  # ids that are older than leaving out stay valid
-        del settings["without"]
     left_out = "" if run.without is None else f"-without-{run.without}"
     return f"{run.target}-{run.name}{left_out}-s{run.seed}-{hash_of(settings, data_digest, encoder_digest)[:8]}"

@@ -91,8 +91,9 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
     method = METHODS[run.method]
     loaded = load_data(run.data)
     split = split_target(loaded[run.target], run.data)
-    tasks = tasks_of_run(loaded, run.target, split, method.needs_meta_set, run.without)
-    args = training_args(run, tasks, len(split.rest), str(folder / "out"))
+    tasks = tasks_of_run(loaded, run.target, split, run.without)
+    trained_rows = split.rest if method.needs_meta_set else split.rest_and_meta
+    args = training_args(run, loaded, len(trained_rows), str(folder / "out"))
     encoder = run.data.model_name_or_path
     if encoder is None:
         encoder = str(folder / "encoder")
@@ -108,7 +109,7 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
         callbacks=[best, count],
     )
     count.trainer = trainer
-    _check_split(trainer, tasks[run.target], loaded[run.target], split.rest)
+    _check_split(trainer, tasks[run.target], loaded[run.target], trained_rows)
     trained = trainer.train()
     on_gpu = args.device.type == "cuda"
     # Linux reports KiB, macOS bytes.
@@ -157,11 +158,12 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
     """
     The training arguments of a run.
 
-    A method that leaves out tasks gets as many optimizer steps, and evaluations of the selection slice, as multitask.
+    A run that leaves out tasks gets as many optimizer steps, and evaluations of the selection slice, as one with all
+    of them: as multitask if its method trains only some tasks, else as its method.
 
     Args:
         run (`Run`): The run.
-        tasks (`dict[str, Task]`): The tasks of the run.
+        tasks (`dict[str, Task]`): All tasks of the comparison.
         target_rows (`int`): Number of the target's rows that are trained on.
         output_dir (`str`): A folder. Nothing is written to it.
     """
@@ -186,24 +188,28 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
         save_strategy="no",
         **settings,
     )
-    if not all(METHODS[run.method].trains_on(name, run.target) for name in tasks):
-        # Its epochs have fewer steps, so it takes more epochs, but is evaluated as often as the others.
-        num_rows = {name: len(task.split("train")) for name, task in tasks.items()} | {run.target: target_rows}
-        batch = args.train_batch_size * args.gradient_accumulation_steps
-        steps = sum(steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps).values())
-        args.max_steps = round(args.num_train_epochs) * steps
-        args.eval_strategy, args.eval_steps = transformers.IntervalStrategy.STEPS, steps
+    method = METHODS[run.method]
+    trains_all = all(method.trains_on(name, run.target) for name in tasks)
+    if trains_all and run.without is None:
+        return args
+    # Its epochs have fewer steps, so it takes more epochs, but is evaluated as often as the others.
+    num_rows = {name: len(task.split("train")) for name, task in tasks.items()} | {run.target: target_rows}
+    batch = args.train_batch_size * args.gradient_accumulation_steps
+    of_tasks = steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps)
+    steps = method(args, list(tasks)).plan(0, of_tasks).nominal_steps if trains_all else sum(of_tasks.values())
+    args.max_steps = round(args.num_train_epochs) * steps
+    args.eval_strategy, args.eval_steps = transformers.IntervalStrategy.STEPS, steps
     return args
 
 
-def _check_split(trainer: MultitaskTrainer, given: Task, loaded: Task, rest: list[int]) -> None:
-    """Checks that the trainer trains on the same rows as every other method."""
+def _check_split(trainer: MultitaskTrainer, given: Task, loaded: Task, expected: list[int]) -> None:
+    """Checks that the trainer trains on the rows that it should."""
     trained = trainer.train_datasets[given.name].dataset
     rows = given.split("train")
     if trainer.meta_set is not None:
         rows = rows.select(trained.indices)
-    if rows[:] != loaded.split("train").select(rest)[:]:
-        raise RuntimeError(f"method {trainer.args.method!r} would not train on the same rows as the others")
+    if rows[:] != loaded.split("train").select(expected)[:]:
+        raise RuntimeError(f"method {trainer.args.method!r} would not train on the rows of the split")
 
 
 def end_with(parent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..reporting.verdicts import HELPED, HURT, NO_EFFECT
@@ -10,6 +11,8 @@ from .estimates import Estimate
 TOO_FEW_SEEDS = "too few seeds to tell"
 #: Fewest seeds whose differences can say anything.
 LEAST_SEEDS = 3
+#: Decimals of a point. What is smaller is the rounding of equal scores.
+DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -17,16 +20,12 @@ class LeftOut:
     """
     A leave-one-out comparison: a method with all auxiliaries, and without one of them.
 
-    The rule of the verdict is ours. *helped* and *hurt*: Student's interval (95 %) of the differences over seeds is on
-    one side of 0. *no clear effect*: it includes 0. *too few seeds to tell*: there are fewer than `LEAST_SEEDS`, or
-    their differences are equal and not 0, so that they have no interval.
-
     Args:
         method (`str`): Name of the method.
         target (`str`): The target.
         auxiliary (`str`): The auxiliary that was left out.
-        without (`Estimate`): Mean score without it, in points.
-        gives (`Estimate`): Mean score with it minus the mean without it, in points, over seeds that have both.
+        without (`Estimate`): Mean score without it, in points, over the seeds that have both scores.
+        gives (`Estimate`): Mean score with it minus the mean without it, in points, over the same seeds.
     """
 
     method: str
@@ -35,10 +34,22 @@ class LeftOut:
     without: Estimate
     gives: Estimate
 
-    @property
-    def verdict(self) -> str:
-        """`str`: `HELPED`, `HURT`, `NO_EFFECT` or `TOO_FEW_SEEDS`."""
-        low, high = self.gives.low, self.gives.high
-        if self.gives.n < LEAST_SEEDS or (low == high and low != 0):
-            return TOO_FEW_SEEDS
-        return HELPED if low > 0 else HURT if high < 0 else NO_EFFECT
+
+def verdict_of(gives: Estimate) -> str:
+    """
+    The verdict on an auxiliary. The rule is ours.
+
+    The run without it takes as many optimizer steps, so that no auxiliary helps by its steps alone.
+
+    Args:
+        gives (`Estimate`): Mean of the differences over seeds, with Student's interval.
+
+    Returns:
+        `str`: `HELPED` or `HURT` if the interval is on one side of 0, `NO_EFFECT` if it includes 0, and
+        `TOO_FEW_SEEDS` if there are fewer than `LEAST_SEEDS`, a score is NaN, or all differences are equal and not 0,
+        so that they have no interval.
+    """
+    low, high = round(gives.low, DIGITS), round(gives.high, DIGITS)
+    if gives.n < LEAST_SEEDS or math.isnan(low) or low == high != 0:
+        return TOO_FEW_SEEDS
+    return HELPED if low > 0 else HURT if high < 0 else NO_EFFECT

@@ -59,10 +59,13 @@ def plot_auxiliaries(results: Results, path: Path) -> None:
         f"(fewer than {LEAST_SEEDS} seeds cannot tell)",
         "score with all auxiliaries minus score without it, points",
         path,
+        LEAST_SEEDS,
     )
 
 
-def _plot_estimates(estimates: Mapping[str, Estimate], title: str, remark: str, label: str, path: Path) -> None:
+def _plot_estimates(
+    estimates: Mapping[str, Estimate], title: str, remark: str, label: str, path: Path, least: int = 2
+) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -74,6 +77,7 @@ def _plot_estimates(estimates: Mapping[str, Estimate], title: str, remark: str, 
     axes.axvline(0, color="0.6", linewidth=0.8, zorder=1)
     for row, estimate in enumerate(estimates.values()):
         colour = BETTER if estimate.low > 0 else WORSE if estimate.high < 0 else OPEN
+        colour = colour if estimate.n >= least else OPEN
         if not math.isnan(estimate.low):
             axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot(estimate.mean, row, "o", color=colour, markersize=5)

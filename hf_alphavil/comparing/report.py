@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..files.markdown import markdown_table
 from .estimates import Estimate
-from .left_out import LEAST_SEEDS
+from .left_out import LEAST_SEEDS, verdict_of
 from .results import Results
 
 MISSING = "–"
@@ -32,9 +32,9 @@ def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
         f"# {len(comparison.methods)} methods, {len(comparison.targets)} targets, {len(comparison.seeds)} seeds",
         f"```bash\n{command}\n```",
         f"{len(results.runs)} of {planned} runs are finished. Scores are on the targets' validation sets, which tuned "
-        "nothing. Each run reports the epoch that scored best on a slice of the target's training rows. No method "
-        f"trains on that slice, or on the {_rows(results, 'meta')} rows on which α and similar weights are fitted. "
-        "Numbers are points, that is, hundredths of the main metric.",
+        "nothing. Each run reports the epoch that scored best on a slice of the target's training rows, on which no "
+        f"method trains. A method that fits α or similar weights holds {_rows(results, 'meta')} of the other rows out "
+        "for it; the others train on them too. Numbers are points, that is, hundredths of the main metric.",
         *([f"**{len(failed)} runs failed** and are missing below: {', '.join(failed)}."] if failed else []),
         "## Scores",
         "Mean over seeds ± 95 % interval (Student's t).",
@@ -82,13 +82,13 @@ def _auxiliaries(results: Results) -> list[str]:
     rows = []
     for one in results.left_out():
         scores = _plus_minus(one.without), str(one.gives.n), _with_interval(one.gives)
-        rows.append([one.method, one.target, one.auxiliary, *scores, one.verdict])
+        rows.append([one.method, one.target, one.auxiliary, *scores, verdict_of(one.gives)])
     return [
         "## Which auxiliary helped",
-        "Leave-one-out: the method trains again without each auxiliary, with the same epochs and rows of all other "
-        "tasks. What an auxiliary gives is the score with all of them minus the score without it: mean and 95 % "
-        "interval over seeds (Student's t). *helped* and *hurt*: the interval is on one side of 0. Fewer than "
-        f"{LEAST_SEEDS} seeds cannot tell. Intervals are those of one auxiliary, and of this split of the rows.",
+        "Leave-one-out: the method trains again without each auxiliary, for as many optimizer steps. What an "
+        "auxiliary gives is the score with all of them minus the score without it: mean and 95 % interval over the "
+        "seeds that have both (Student's t). *helped* and *hurt*: the interval is on one side of 0. Fewer than "
+        f"{LEAST_SEEDS} seeds cannot tell. Each interval is that of one auxiliary, for this split of the rows.",
         markdown_table(header, rows),
     ]
 

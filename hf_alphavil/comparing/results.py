@@ -105,8 +105,9 @@ class Results:
             {run["seed"]: POINTS * run["score"] for run in self.of(method, target, left_out)}
             for left_out in (None, auxiliary)
         )
-        gives = [with_all[seed] - score for seed, score in without.items() if seed in with_all]
-        return LeftOut(method, target, auxiliary, mean_estimate(list(without.values())), mean_estimate(gives))
+        seeds = [seed for seed in without if seed in with_all]
+        gives = mean_estimate([with_all[seed] - without[seed] for seed in seeds])
+        return LeftOut(method, target, auxiliary, mean_estimate([without[seed] for seed in seeds]), gives)
 
     def mean_of(self, method: str, key: str) -> float | None:
         """

@@ -114,7 +114,7 @@ def verdicts_in_short(history: Sequence[HistoryEntry]) -> str:
         + (f"{rows} held-out rows" if rows > 1 else "held-out rows, whose single losses are not known,")
         + f" over {epochs} epoch{'' if epochs == 1 else 's'} with forks"
         + (f" ({LEAST_EPOCHS} are needed to tell)" if epochs < LEAST_EPOCHS else "")
-        + ". They are hints and no proof: `alphavil compare` with `leave_one_out` decides (docs/choosing.md)."
+        + ". They are hints and no proof: `alphavil compare` with `leave_one_out` tests them (docs/choosing.md)."
     )
 
 

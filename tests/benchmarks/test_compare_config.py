@@ -46,6 +46,11 @@ def test_leave_one_out(tmp_path):
         ("noise", None), ("noise", "target"), ("noise", "helpful"),
     }  # fmt: skip
     assert {run.without for run in comparison.runs() if run.name == "multitask"} == {None}
+    # A stopped comparison has compared the methods first.
+    first = [(run.name, run.without) for run in comparison.runs()[:4]]
+    assert first == [("multitask", None), ("alphavil-joint", None)] + [
+        ("alphavil-joint", auxiliary) for auxiliary in ("helpful", "noise")
+    ]
     assert len(comparison.runs()) == 2 * 2 * (1 + 3)
 
 
@@ -169,7 +174,11 @@ GLUE = {"suite": "glue", "tasks": ["rte", "cb"], "targets": ["rte"], "model_name
         ),
         (
             {"tasks": ["target", "helpful"], "leave_one_out": ["multitask"]},
-            "leave_one_out: with one auxiliary there is nothing left to train with: compare with the method 'single'",
+            "leave_one_out: 'multitask' needs 2 auxiliaries or more, so that 1 is left: add tasks, or compare with",
+        ),
+        (
+            {"methods": ["forkmerge"], "leave_one_out": ["forkmerge"]},
+            "leave_one_out: 'forkmerge' needs 3 auxiliaries or more, so that 2 are left",
         ),
         ({"suite": "superglue"}, "suite: unknown 'superglue'"),
         ({"selection_fraction": 1.0}, "selection_fraction=1.0: write a share in (0, 1)"),

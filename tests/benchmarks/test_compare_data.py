@@ -77,7 +77,7 @@ def test_the_trainer_holds_out_the_same_meta_rows(seed, grouped, encoder, tmp_pa
     split = split_target(loaded["target"], DATA)
     of_trainer = {}
     for method, holds_out in (("alphavil", True), ("multitask", False)):
-        tasks = tasks_of_run(loaded, "target", split, holds_out)
+        tasks = tasks_of_run(loaded, "target", split)
         args = MultitaskTrainingArguments(
             output_dir=str(tmp_path), target_task="target", method=method, seed=seed, data_seed=DATA.data_seed,
             alpha_holdout_fraction=DATA.meta_fraction, report_to=[], max_length=8,
@@ -95,11 +95,12 @@ def test_the_trainer_holds_out_the_same_meta_rows(seed, grouped, encoder, tmp_pa
             assert [rows[i] for i in trainer.meta_set.dataset.indices] == [texts[i] for i in split.meta]
         else:
             assert trainer.meta_set is None
-            assert len(given) == len(split.rest)
+            assert len(given) == len(split.rest) + len(split.meta)
         assert tasks["target"].validation["text"][:] == [texts[i] for i in split.selection]
         assert tasks["target"].test.to_dict() == loaded["target"].validation.to_dict()
         assert tasks["noise"].validation is None
-    assert of_trainer["alphavil"] == of_trainer["multitask"] == [texts[i] for i in split.rest]
+    assert of_trainer["alphavil"] == [texts[i] for i in split.rest]
+    assert of_trainer["multitask"] == [texts[i] for i in split.rest_and_meta]
 
 
 def test_the_id_of_a_run(encoder, tmp_path):

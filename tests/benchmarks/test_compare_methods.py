@@ -1,6 +1,7 @@
 """Complete comparisons on the demo suite: their output, and their restart after a kill or a failed run."""
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -18,9 +19,11 @@ import yaml
 from hf_alphavil.comparing import command, jobs
 from hf_alphavil.comparing.comparison import Data, Run
 from hf_alphavil.comparing.config import read_comparison
-from hf_alphavil.comparing.execute import BestModel, execute
+from hf_alphavil.comparing.data import load_data
+from hf_alphavil.comparing.execute import BestModel, execute, training_args
 from hf_alphavil.comparing.execute import main as execute_main
 from hf_alphavil.comparing.folder import Folder
+from hf_alphavil.methods import METHODS
 from support.driving import call_main
 from support.forking import ROOT, SERVER, fork
 from support.own_files import write_rows
@@ -249,34 +252,52 @@ def executed(method):
 
 @pytest.mark.parametrize("method", ["multitask", "single", "alphavil", "mt_tartan"])
 def test_methods_see_equally_many_examples(method):
-    """72 rows of the target and 100 of each auxiliary, in batches of 16, make 5 + 7 + 7 steps per epoch."""
+    """
+    85 rows of the target and 100 of each auxiliary, in batches of 16, make 6 + 7 + 7 steps per epoch. αVIL holds 13 of
+    the target's rows out, and trains on the others in 5 steps.
+    """
     result = executed(method)
-    rows = {"target": 72, "helpful": 100, "noise": 100} if method != "single" else {"target": 72}
+    rows = {"target": 72 if method == "alphavil" else 85} | (
+        {"helpful": 100, "noise": 100} if method != "single" else {}
+    )
     assert {name: number for name, number in result["rows"]["train"].items() if number} == rows
     assert (result["rows"]["meta"], result["rows"]["selection"]) == (13, 15)
-    expected = 2 * 19 * 16
+    expected = 2 * 20 * 16
     # With multi-task steps there are a third as many, rounded up in each epoch. αVIL's joint phase of 15.2 steps and
     # its forks of 1, 1.4 and 1.4 are rounded too.
     assert result["examples"] == {"mt_tartan": 2 * 7 * 3 * 16, "alphavil": 2 * 18 * 16}.get(method, expected)
-    assert result["steps"] == {"mt_tartan": 14, "alphavil": 36}.get(method, 38)
+    assert result["steps"] == {"mt_tartan": 14, "alphavil": 36}.get(method, 40)
     assert len(result["selection_scores"]) == 2
     assert result["selection_score"] == max(result["selection_scores"])
     assert result["chosen_epoch"] == result["selection_scores"].index(result["selection_score"]) + 1
     assert result["score"] == result["scores"]["accuracy"]
 
 
-@pytest.mark.parametrize("method", ["multitask", "alphavil"])
-def test_without_an_auxiliary(method):
-    """Its rows are gone, and the others train as before: 5 + 7 steps per epoch."""
+@pytest.mark.parametrize(("method", "steps"), [("multitask", 40), ("alphavil", 36), ("mt_tartan", 14)])
+def test_a_run_without_an_auxiliary_takes_as_many_steps(method, steps):
+    """Its epochs are shorter, so it takes more of them, the last one whole."""
     result, with_all = execute(replace(RUN, method=method, without="noise")), executed(method)
-    assert result["rows"]["train"] == {"target": 72, "helpful": 100}
-    assert result["without"] == "noise"
-    assert with_all["without"] is None
-    # αVIL's joint phase of 9.6 steps and its forks of 1 and 1.4 are rounded.
-    assert result["steps"] == {"multitask": 24, "alphavil": 24}[method]
+    rows = {"target": 72 if method == "alphavil" else 85, "helpful": 100}
+    assert result["rows"]["train"] == rows
+    assert (result["without"], with_all["without"]) == ("noise", None)
+    epoch = {"multitask": 6 + 7, "alphavil": 10 + 1 + 1, "mt_tartan": 7}[method]  # αVIL's joint phase has 9.6 steps
+    assert with_all["steps"] == steps
+    assert steps <= result["steps"] < steps + epoch
     assert len(result["selection_scores"]) == len(with_all["selection_scores"]) == 2
     for part in ("meta", "selection", "validation"):
         assert result["rows"][part] == with_all["rows"][part]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [name for name, method in METHODS.items() if method.trains_on("b", "a") and method.min_auxiliaries < 2],
+)
+def test_every_method_knows_the_steps_of_a_run_without_an_auxiliary(method, tmp_path):
+    run = replace(RUN, method=method, without="noise", settings={"num_train_epochs": 4})
+    args = training_args(run, load_data(RUN.data), 85, str(tmp_path))
+    of_tasks = [math.ceil(rows / args.per_device_train_batch_size) for rows in (85, 100, 100)]
+    assert 4 * max(of_tasks) <= args.max_steps <= 4 * (sum(of_tasks) + 2)
+    assert args.eval_steps == args.max_steps / 4
 
 
 def test_the_weight_of_an_auxiliary_that_is_left_out():

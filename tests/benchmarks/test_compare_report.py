@@ -8,6 +8,7 @@ import pytest
 
 from hf_alphavil.comparing.comparison import Comparison, Data, MethodEntry
 from hf_alphavil.comparing.estimates import mean_estimate, paired_estimate
+from hf_alphavil.comparing.left_out import verdict_of
 from hf_alphavil.comparing.plots import plot_auxiliaries, plot_differences, plot_scores
 from hf_alphavil.comparing.report import format_report
 from hf_alphavil.comparing.results import Results
@@ -140,7 +141,7 @@ def left_out():
         seeds=[0, 1, 2],
         baseline="alphavil",
         settings={},
-        data=Data(tasks=["rte", "gives", "takes", "unclear", "few", "equal", "nothing"]),
+        data=Data(tasks=["rte", "gives", "takes", "unclear", "few", "equal", "nan", "nothing"]),
         leave_one_out=["alphavil"],
     )
     scores = {
@@ -149,7 +150,8 @@ def left_out():
         "takes": [0.62, 0.71, 0.68],  # −2, −1, −3, and 2 · 4.303 · 1 / √3 reaches beyond 0
         "unclear": [0.50, 0.75, 0.65],
         "few": [0.50, 0.59],
-        "equal": [0.59, 0.69, 0.64],
+        "equal": [0.60 - 1 / 277, 0.70 - 1 / 277, 0.65 - 1 / 277],  # one row of 277; their differences are rounded
+        "nan": [0.50, 0.60, math.nan],
         "nothing": [0.60, 0.70, 0.65],
     }
     runs = [
@@ -171,9 +173,10 @@ def test_what_each_auxiliary_gives(left_out):
     assert of["takes"] == ["67.0 ± 11.4", "3", "-2.0 [-4.5, +0.5]", "no clear effect"]
     assert of["unclear"][1:] == ["3", "+1.7 [-17.3, +20.6]", "no clear effect"]
     assert of["few"][1:] == ["2", "+10.5 [+4.1, +16.9]", "too few seeds to tell"]
-    assert of["equal"][1:] == ["3", "+1.0 [+1.0, +1.0]", "too few seeds to tell"]
+    assert of["equal"][1:] == ["3", "+0.4 [+0.4, +0.4]", "too few seeds to tell"]
+    assert of["nan"][-1] == "too few seeds to tell"
     assert of["nothing"][1:] == ["3", "+0.0 [+0.0, +0.0]", "no clear effect"]
-    assert list(of) == ["few", "gives", "unclear", "equal", "nothing", "takes"]
+    assert list(of) == ["few", "gives", "unclear", "equal", "nothing", "takes", "nan"]
     # Runs without an auxiliary count nowhere else.
     _, scores = table_of(report, "Scores")
     assert scores == {"alphavil (baseline)": ["65.0 ± 12.4"]}
@@ -185,8 +188,17 @@ def test_an_auxiliary_that_takes(left_out):
     for run in left_out.runs:
         if run.get("without") == "takes":
             run["score"] += 0.02
-    verdicts = {one.auxiliary: one.verdict for one in left_out.left_out()}
+    verdicts = {one.auxiliary: verdict_of(one.gives) for one in left_out.left_out()}
     assert verdicts["takes"] == "hurt"  # −4, −3, −5
+
+
+@pytest.mark.parametrize("rows", [277, 300, 408])
+@pytest.mark.parametrize("difference", [0, 1, 2])
+def test_equal_differences_are_no_evidence(rows, difference):
+    """Seeds that differ by equally many rows differ by the rounding of scores alone."""
+    for right in itertools.product(range(150, 200, 7), repeat=3):
+        gives = mean_estimate([100 * ((one + difference) / rows) - 100 * (one / rows) for one in right])
+        assert verdict_of(gives) == ("too few seeds to tell" if difference else "no clear effect")
 
 
 def test_runs_of_different_versions_are_reported(results):

@@ -22,7 +22,7 @@ PRESET = {
     "suites": ["mixed"],
     "seeds": [0, 1],
     "settings": {"learning_rate": 0.1},
-    "methods": {"multitask": {"method": "multitask"}, "other": {"method": "single", "learning_rate": 0.2}},
+    "methods": {"multitask": {"method": "multitask"}, "other": {"method": "stilts", "learning_rate": 0.2}},
 }
 
 
@@ -40,6 +40,12 @@ def test_each_auxiliary_is_left_out_for_every_training_seed():
     assert [spec.get("without") for spec in specs[:4]] == [None, "more", "unrelated", "shuffled"]
     plain = [{key: spec[key] for key in spec if key != "training_seed"} for spec in specs if "without" not in spec]
     assert {id_of(spec) for spec in plain} == {id_of(spec) for spec in specs_of(PRESET)}
+
+
+@pytest.mark.parametrize("changes", [{"suites": ["natural"]}, {"methods": {"alone": {"method": "single"}}}])
+def test_only_known_auxiliaries_that_are_trained_are_left_out(changes):
+    with pytest.raises(SystemExit, match="leave_one_out: "):
+        list(specs_of(PRESET | {"leave_one_out": True} | changes))
 
 
 def test_report_shares_no_problem_with_development():
@@ -213,6 +219,11 @@ def test_what_each_auxiliary_gives():
     assert "| alphavil | rte | 9 | mixed | shuffled | +10.0 | 1 | 0 | 0 | 0 | 1 |" in text
     assert "| rte | 9 | mixed | 65.0 (6) |" in text
     assert "| alphavil | 6 | 1 | 1.0 | – |" in text
+    # Without the runs that have all auxiliaries there is nothing to compare.
+    assert "more" not in summary([result for result in results if "without" in result])
+    other = [result | {"name": "multitask", "score": result["score"] - 0.1} for result in results]
+    differences = paired_differences(results + other, "alphavil", "multitask")
+    assert list(differences.values()) == pytest.approx([10] * 6)
 
 
 def test_the_figure_is_drawn(tmp_path):
