@@ -18,8 +18,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from cpu_pairs import now
 from hf_alphavil import MultitaskTrainer, MultitaskTrainingArguments
-from hf_alphavil.data import steps_per_task
-from hf_alphavil.methods import METHODS
+from hf_alphavil.comparing.steps import steps_without
 from low_resource_data import Problem, make_problem, paper_problem
 from workload import Workload
 
@@ -117,9 +116,7 @@ def train_and_test(
         trainer.remove_callback(PrinterCallback)
         if without is not None:
             rows = {name: len(trainer.train_datasets.get(name, problem.train[name])) for name in problem.train}
-            of_tasks = steps_per_task(rows, size, trainer.args.delta_fraction, trainer.args.max_phase_steps)
-            plan = METHODS[settings["method"]](trainer.args, list(rows)).plan(0, of_tasks)
-            trainer.args.max_steps = settings["num_train_epochs"] * plan.nominal_steps
+            trainer.args.max_steps = steps_without(trainer.args, rows, without)
         trainer.train()
         metrics = trainer.evaluate({target: problem.test})
     rows = {name: len(dataset) for name, dataset in trainer.train_datasets.items()}

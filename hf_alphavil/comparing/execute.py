@@ -33,6 +33,7 @@ from ..methods import METHODS
 from ..settings.task_weights import read_task_weights
 from .comparison import Data, Run
 from .data import load_data, split_target, tasks_of_run
+from .steps import steps_without
 from .versions import versions
 
 
@@ -159,7 +160,7 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
     The training arguments of a run.
 
     A run that leaves out tasks gets as many optimizer steps, and evaluations of the selection slice, as one with all
-    of them: as multitask if its method trains only some tasks, else as its method.
+    of them: as multitask if its method trains only some tasks, else as its method ([`steps_without`]).
 
     Args:
         run (`Run`): The run.
@@ -188,17 +189,20 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
         save_strategy="no",
         **settings,
     )
-    method = METHODS[run.method]
-    trains_all = all(method.trains_on(name, run.target) for name in tasks)
+    trains_all = all(METHODS[run.method].trains_on(name, run.target) for name in tasks)
     if trains_all and run.without is None:
         return args
     # Its epochs have fewer steps, so it takes more epochs, but is evaluated as often as the others.
     num_rows = {name: len(task.split("train")) for name, task in tasks.items()} | {run.target: target_rows}
-    batch = args.train_batch_size * args.gradient_accumulation_steps
-    of_tasks = steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps)
-    steps = method(args, list(tasks)).plan(0, of_tasks).nominal_steps if trains_all else sum(of_tasks.values())
-    args.max_steps = round(args.num_train_epochs) * steps
-    args.eval_strategy, args.eval_steps = transformers.IntervalStrategy.STEPS, steps
+    epochs = round(args.num_train_epochs)
+    if run.without is not None:
+        args.max_steps = steps_without(args, num_rows, run.without)
+    else:
+        batch = args.train_batch_size * args.gradient_accumulation_steps
+        args.max_steps = epochs * sum(
+            steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps).values()
+        )
+    args.eval_strategy, args.eval_steps = transformers.IntervalStrategy.STEPS, args.max_steps // epochs
     return args
 
 

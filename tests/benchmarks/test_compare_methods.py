@@ -1,7 +1,6 @@
 """Complete comparisons on the demo suite: their output, and their restart after a kill or a failed run."""
 
 import json
-import math
 import multiprocessing
 import os
 import signal
@@ -16,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from hf_alphavil import MultitaskTrainingArguments
 from hf_alphavil.comparing import command, jobs
 from hf_alphavil.comparing.comparison import Data, Run
 from hf_alphavil.comparing.config import read_comparison
@@ -23,6 +23,7 @@ from hf_alphavil.comparing.data import load_data
 from hf_alphavil.comparing.execute import BestModel, execute, training_args
 from hf_alphavil.comparing.execute import main as execute_main
 from hf_alphavil.comparing.folder import Folder
+from hf_alphavil.comparing.steps import steps_without
 from hf_alphavil.methods import METHODS
 from support.driving import call_main
 from support.forking import ROOT, SERVER, fork
@@ -275,14 +276,12 @@ def test_methods_see_equally_many_examples(method):
 
 @pytest.mark.parametrize(("method", "steps"), [("multitask", 40), ("alphavil", 36), ("mt_tartan", 14)])
 def test_a_run_without_an_auxiliary_takes_as_many_steps(method, steps):
-    """Its epochs are shorter, so it takes more of them, the last one whole."""
+    """Its epochs are shorter, so it takes more of them: αVIL has plans of 10 + 1 + 1 steps, and takes three."""
     result, with_all = execute(replace(RUN, method=method, without="noise")), executed(method)
     rows = {"target": 72 if method == "alphavil" else 85, "helpful": 100}
     assert result["rows"]["train"] == rows
     assert (result["without"], with_all["without"]) == ("noise", None)
-    epoch = {"multitask": 6 + 7, "alphavil": 10 + 1 + 1, "mt_tartan": 7}[method]  # αVIL's joint phase has 9.6 steps
-    assert with_all["steps"] == steps
-    assert steps <= result["steps"] < steps + epoch
+    assert result["steps"] == with_all["steps"] == steps
     assert len(result["selection_scores"]) == len(with_all["selection_scores"]) == 2
     for part in ("meta", "selection", "validation"):
         assert result["rows"][part] == with_all["rows"][part]
@@ -293,11 +292,24 @@ def test_a_run_without_an_auxiliary_takes_as_many_steps(method, steps):
     [name for name, method in METHODS.items() if method.trains_on("b", "a") and method.min_auxiliaries < 2],
 )
 def test_every_method_knows_the_steps_of_a_run_without_an_auxiliary(method, tmp_path):
+    """85, 100 and 100 rows make 11, 13 and 13 steps. Whole plans differ by less than half of one."""
     run = replace(RUN, method=method, without="noise", settings={"num_train_epochs": 4})
     args = training_args(run, load_data(RUN.data), 85, str(tmp_path))
-    of_tasks = [math.ceil(rows / args.per_device_train_batch_size) for rows in (85, 100, 100)]
-    assert 4 * max(of_tasks) <= args.max_steps <= 4 * (sum(of_tasks) + 2)
-    assert args.eval_steps == args.max_steps / 4
+    assert 4 * 13 - 13 / 2 <= args.max_steps <= 4 * (11 + 13 + 13) + 24 / 2 + 4
+    assert args.eval_steps == args.max_steps // 4
+
+
+def test_whole_plans_are_the_nearest_number_of_steps(tmp_path):
+    """αVIL's plan is 36 steps with `more`, else 24, so that 5 plans of the one are 7.5 of the other."""
+    args = MultitaskTrainingArguments(
+        output_dir=str(tmp_path), target_task="target", method="alphavil", num_train_epochs=5, joint_fraction=0.0,
+        per_device_train_batch_size=4,
+    )  # fmt: skip
+    assert steps_without(args, {"target": 48, "more": 48, "other": 48}, "more") == 24 * 8  # 7.5 is rounded to even
+    args.num_train_epochs = 3
+    assert steps_without(args, {"target": 48, "more": 32, "other": 48}, "more") == 24 * 4  # 32 · 3 = 96
+    args.method = "multitask"
+    assert steps_without(args, {"target": 48, "more": 20, "other": 48}, "more") == 3 * (12 + 5 + 12)
 
 
 def test_the_weight_of_an_auxiliary_that_is_left_out():
