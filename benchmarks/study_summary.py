@@ -130,8 +130,12 @@ def _interval(differences: dict[tuple, float]) -> str:
     if not differences:
         return ""
     estimate = mean_difference(differences)
+    return f"{_shown(estimate)} ({estimate.n})"
+
+
+def _shown(estimate: Estimate) -> str:
     interval = f" [{estimate.low:+.1f}, {estimate.high:+.1f}]" if estimate.n > 1 else ""
-    return f"{estimate.mean:+.1f}{interval} ({estimate.n})"
+    return f"{estimate.mean:+.1f}{interval}"
 
 
 def _verdicts(results: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
@@ -177,8 +181,7 @@ def left_out_table(results: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for (name, target, rows, _, suite, auxiliary), draws in by_task.items():
         gives = mean_estimate([draw.mean for draw in draws])
-        interval = f" [{gives.low:+.1f}, {gives.high:+.1f}]" if gives.n > 1 else ""
-        effect = f"{gives.mean:+.1f}{interval}", str(gives.n)
+        effect = _shown(gives), str(gives.n)
         words = Counter(map(verdict_of, draws))
         counts = (str(words[word]) for word in (HELPED, NO_EFFECT, HURT, TOO_FEW_SEEDS))
         lines.append([name, target, str(rows), suite, auxiliary, *effect, *counts])

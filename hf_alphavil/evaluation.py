@@ -184,13 +184,13 @@ class EvaluationMixin(Trainer):
         lower learning rates alike. A loop over a loader of the user's own has the metrics of the task whose rows it
         reads, which are the target's if the trainer does not know them.
         """
-        check_evaluation(self.accelerator, self.model)
         rows: Any = dataloader.dataset
         if self._task_under_evaluation is None:
             with self._metrics_of(self._owner(rows), rows):
                 return EvaluationMixin.evaluation_loop(
                     self, dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
                 )
+        check_evaluation(self.accelerator, self.model)
         same = {
             "the task to evaluate": self._task_under_evaluation,
             "the number of its rows": len(rows) if has_length(rows) else None,

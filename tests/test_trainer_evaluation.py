@@ -6,23 +6,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback
 
-from support.toy_run import TARGET, RecordingTrainer, toy_args, toy_data, toy_model
-
-
-def accuracy(prediction):
-    return {"accuracy": float(np.mean(prediction.predictions.argmax(-1) == prediction.label_ids))}
-
-
-def evaluating_trainer(tmp_path, callbacks=None, compute_metrics=accuracy, **settings):
-    train, meta = toy_data()
-    return RecordingTrainer(
-        model=toy_model(),
-        args=toy_args(tmp_path, **settings),
-        train_dataset=train,
-        eval_dataset={TARGET: meta, "b": train["b"]},
-        compute_metrics=compute_metrics,
-        callbacks=callbacks,
-    )
+from support.evaluating import accuracy, evaluating_trainer
+from support.toy_run import TARGET, toy_data, toy_model
 
 
 def test_scores_are_named_by_task(tmp_path):

@@ -26,14 +26,13 @@ import transformers
 from transformers import AutoTokenizer, TrainerCallback, set_seed
 
 from .. import MultitaskModel, MultitaskTrainer, MultitaskTrainingArguments, Task
-from ..data import steps_per_task
 from ..demo.suite import demo_encoder
 from ..files.json_file import write_json
 from ..methods import METHODS
 from ..settings.task_weights import read_task_weights
 from .comparison import Data, Run
 from .data import load_data, split_target, tasks_of_run
-from .steps import steps_without
+from .steps import steps_without, task_steps
 from .versions import versions
 
 
@@ -198,10 +197,7 @@ def training_args(run: Run, tasks: dict[str, Task], target_rows: int, output_dir
     if run.without is not None:
         args.max_steps = steps_without(args, num_rows, run.without)
     else:
-        batch = args.train_batch_size * args.gradient_accumulation_steps
-        args.max_steps = epochs * sum(
-            steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps).values()
-        )
+        args.max_steps = epochs * sum(task_steps(args, num_rows).values())
     args.eval_strategy, args.eval_steps = transformers.IntervalStrategy.STEPS, args.max_steps // epochs
     return args
 

@@ -76,8 +76,8 @@ def _plot_estimates(
     axes = figure.subplots()
     axes.axvline(0, color="0.6", linewidth=0.8, zorder=1)
     for row, estimate in enumerate(estimates.values()):
-        colour = BETTER if estimate.low > 0 else WORSE if estimate.high < 0 else OPEN
-        colour = colour if estimate.n >= least else OPEN
+        is_open = estimate.n < least or not (estimate.low > 0 or estimate.high < 0)
+        colour = OPEN if is_open else BETTER if estimate.low > 0 else WORSE
         if not math.isnan(estimate.low):
             axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot(estimate.mean, row, "o", color=colour, markersize=5)

@@ -34,8 +34,8 @@ class Results:
     @property
     def methods(self) -> list[str]:
         """`list[str]`: Names of the methods, best mean paired difference first; methods without a pair come last."""
-        differences = {entry.name: self.difference(entry.name).mean for entry in self.comparison.methods}
-        return sorted(differences, key=lambda name: (math.isnan(differences[name]), -differences[name]))
+        differences = {entry.name: self.difference(entry.name) for entry in self.comparison.methods}
+        return sorted(differences, key=lambda name: _best_first(differences[name]))
 
     def of(self, method: str, target: str | None = None, without: str | None = None) -> list[dict[str, Any]]:
         """
@@ -96,7 +96,7 @@ class Results:
             for target in comparison.targets
             for left_out in sorted(
                 (self._left_out(name, target, auxiliary) for auxiliary in comparison.auxiliaries(target)),
-                key=lambda one: (math.isnan(one.gives.mean), -one.gives.mean),
+                key=lambda one: _best_first(one.gives),
             )
         ]
 
@@ -122,6 +122,11 @@ class Results:
         """
         values = [run[key] for run in self.of(method)]
         return mean(values) if values and None not in values else None
+
+
+def _best_first(estimate: Estimate) -> tuple[bool, float]:
+    """The key that sorts greater means first, and those without values last."""
+    return math.isnan(estimate.mean), -estimate.mean
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -1,12 +1,24 @@
-"""How many optimizer steps a run takes that leaves an auxiliary out."""
+"""How many optimizer steps the runs of a comparison take that leave out tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ..data import steps_per_task
-from ..methods import METHODS
+from ..methods import METHODS, Method
 from ..training_args import MultitaskTrainingArguments
+
+
+def task_steps(args: MultitaskTrainingArguments, num_rows: Mapping[str, int]) -> dict[str, int]:
+    """
+    K_t, the steps in which every task sees its sampled rows once.
+
+    Args:
+        args (`MultitaskTrainingArguments`): The settings of the run.
+        num_rows (`Mapping[str, int]`): Training rows by task.
+    """
+    batch = args.train_batch_size * args.gradient_accumulation_steps
+    return steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps)
 
 
 def steps_without(args: MultitaskTrainingArguments, num_rows: Mapping[str, int], auxiliary: str) -> int:
@@ -19,13 +31,13 @@ def steps_without(args: MultitaskTrainingArguments, num_rows: Mapping[str, int],
         num_rows (`Mapping[str, int]`): Training rows of all tasks.
         auxiliary (`str`): The auxiliary.
     """
-    batch = args.train_batch_size * args.gradient_accumulation_steps
-    of_tasks = steps_per_task(num_rows, batch, args.delta_fraction, args.max_phase_steps)
+    of_tasks = task_steps(args, num_rows)
+    whole, rest = (
+        METHODS[args.method](args, [task for task in num_rows if task != without]) for without in (None, auxiliary)
+    )
 
-    def epoch_of(tasks: list[str]) -> int:
-        plan = METHODS[args.method](args, tasks).plan(0, {task: of_tasks[task] for task in tasks})
-        return plan.nominal_steps
+    def epoch_of(method: Method) -> int:
+        return method.plan(0, {task: of_tasks[task] for task in method.tasks}).nominal_steps
 
-    others = [task for task in num_rows if task != auxiliary]
-    steps, epoch = round(args.num_train_epochs) * epoch_of(list(num_rows)), epoch_of(others)
-    return epoch * round(steps / epoch) if METHODS[args.method](args, others).separates_phases else steps
+    steps, epoch = round(args.num_train_epochs) * epoch_of(whole), epoch_of(rest)
+    return epoch * round(steps / epoch) if rest.separates_phases else steps

@@ -1,36 +1,11 @@
 """Plans run whole: evaluations and stops wait for their end, errors leave the merged model, trainings start anew."""
 
-import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
 
-from support.toy_run import (
-    SIZES,
-    TARGET,
-    RecordingTrainer,
-    run_toy,
-    toy_args,
-    toy_data,
-    toy_model,
-    toy_trainer,
-)
-
-
-def accuracy(prediction):
-    return {"accuracy": float(np.mean(prediction.predictions.argmax(-1) == prediction.label_ids))}
-
-
-def evaluating_trainer(tmp_path, callbacks=None, compute_metrics=accuracy, **settings):
-    train, meta = toy_data()
-    return RecordingTrainer(
-        model=toy_model(),
-        args=toy_args(tmp_path, **settings),
-        train_dataset=train,
-        eval_dataset={TARGET: meta, "b": train["b"]},
-        compute_metrics=compute_metrics,
-        callbacks=callbacks,
-    )
+from support.evaluating import evaluating_trainer
+from support.toy_run import SIZES, run_toy, toy_model, toy_trainer
 
 
 class StopAt(TrainerCallback):
