@@ -227,6 +227,13 @@ class TrainingLoopMixin(Trainer):
 
     def _finish_plan(self) -> None:
         """Goes on with a plan inside which a callback asked for the next epoch, as Trainer's loop would begin it."""
+        if not self.accelerator.sync_gradients:  # Trainer's loop has left the epoch
+            raise RuntimeError(
+                "A callback set `control.should_epoch_stop` between the accumulated batches of a step "
+                f"(`on_substep_end`, after step {self.state.global_step}), but plans are run to their end: pass "
+                "`max_phase_steps` or `delta_fraction` for shorter epochs, or set `control.should_training_stop` to "
+                "end the run"
+            )
         self.control.should_epoch_stop = False
         if not self._told_of_whole_plans:
             self._told_of_whole_plans = True

@@ -105,6 +105,20 @@ def test_a_plan_is_run_to_its_end(tmp_path, caplog):
     assert caplog.text.count("A callback asked to end the epoch inside its plan") == 1
 
 
+class StopInsideStep(TrainerCallback):
+    """Asks for the next epoch between the accumulated batches of a step."""
+
+    def on_substep_end(self, args, state, control, **kwargs):
+        control.should_epoch_stop = state.global_step == 4
+
+
+@pytest.mark.parametrize("method", ["alphavil", "single"])
+def test_a_step_is_run_to_its_end(method, tmp_path):
+    trainer = toy_trainer(tmp_path, callbacks=[StopInsideStep()], gradient_accumulation_steps=2, method=method)
+    with pytest.raises(RuntimeError, match=r"between the accumulated batches .* after step 4\)"):
+        trainer.train()
+
+
 def test_no_checkpoint_is_a_start(tmp_path):
     trainer = toy_trainer(tmp_path, num_train_epochs=1, eval_on_start=True)
     trainer.train(resume_from_checkpoint=False)
