@@ -16,7 +16,6 @@ from .methods.ranking import Probes
 from .reporting.summary import align_columns
 from .reporting.verdicts import HELPED, HURT, Verdict, verdicts
 from .settings.checks import require
-from .settings.presets import PRESETS
 from .setup.unused_settings import unread_settings
 from .trainer import MultitaskTrainer
 from .training_args import MultitaskTrainingArguments
@@ -193,8 +192,6 @@ def rank_auxiliaries(
     args.forget(names)
     for name, value in {**SETTINGS, "num_train_epochs": rounds}.items():
         setattr(args, name, value)
-    if "alpha_holdout_fraction" not in args.given:  # the preset of another `method` may have set it
-        args.alpha_holdout_fraction = PRESETS[args.alphavil_preset]["alpha_holdout_fraction"]
     trainer = ProbingTrainer(model=model, args=args, target_steps=target_steps, probe_steps=probe_steps, **data)
     trainer.train()
     diverged = {task: Verdict(DIVERGED, float("nan"), None) for entry in trainer.history for task in entry["dropped"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -62,7 +61,7 @@ class SearchMixin(Trainer):
         """
         if compute_objective is None:
             compute_objective, direction = self._default_objective(direction)
-        self._before_search = {entry.name: getattr(self.args, entry.name) for entry in fields(self.args) if entry.init}
+        self._before_search = self.args.as_given()
         return super().hyperparameter_search(
             hp_space, compute_objective, n_trials, direction or "minimize", backend, hp_name, **kwargs
         )

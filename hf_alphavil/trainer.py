@@ -42,7 +42,7 @@ from .setup.model_checks import check_model
 from .setup.row_checks import check_rows
 from .setup.run_context import RunContext
 from .setup.task_setup import TaskSetup, make_task_setup, setup_settings
-from .setup.trainer_checks import check_arguments, check_model_suits, check_task_settings
+from .setup.trainer_checks import check_model_suits, check_task_settings, settle_arguments
 from .trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .training_args import MultitaskTrainingArguments
 
@@ -171,7 +171,7 @@ class MultitaskTrainer(
 
     def _set_up_tasks(self) -> tuple[TaskConcatDataset | None, dict[str, TaskDataset] | None]:
         """Makes the tasks' set-up from the arguments alone. Returns the training and validation rows."""
-        check_arguments(self.args)
+        settle_arguments(self.args)
         self.task_setup = setup = self._make_task_setup(self.args)
         self._check_settings()
         getattr(self, "_eval_dataloaders", {}).clear()  # Trainer's, of workers that stay alive
@@ -189,7 +189,7 @@ class MultitaskTrainer(
     def _check_settings(self) -> None:
         args, setup = self.args, self.task_setup
         check_task_settings(args, setup)
-        args.metric_for_best_model, args.greater_is_better = find_best_metric(args, setup)
+        args.derive(**find_best_metric(args, setup)._asdict())
 
     def _fit_to_model(self) -> None:
         """Does the part of the set-up that needs the model."""
@@ -328,7 +328,7 @@ class MultitaskTrainer(
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
         """Trainer's loop with a new runner, because batch-size and hyper-parameter search call it repeatedly."""
-        check_arguments(self.args)
+        settle_arguments(self.args)
         self._follow_settings(is_new_model=trial is not None)
         self._check_settings()
         self._checked_model()

@@ -66,6 +66,19 @@ class GradientSum:
                 self.value[i] = so_far.add(part)
                 self._owned.add(i)
 
+    def add_of(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """
+        Adds the gradient of a loss, in which frozen parameters have none. It changes no `.grad`, and calls no hooks
+        of DDP.
+
+        Args:
+            loss (`torch.Tensor`): A scalar.
+            parameters (`Sequence[torch.nn.Parameter]`): One parameter per entry.
+        """
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = iter(torch.autograd.grad(loss, trained, allow_unused=True))
+        self.add([next(gradients) if parameter.requires_grad else None for parameter in parameters])
+
 
 @torch.no_grad()
 def reduce_gradient(

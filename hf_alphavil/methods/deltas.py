@@ -103,7 +103,11 @@ class DeltaBank:
 
         Args:
             phases (`Collection[str]`): Names of the phases that may leave a delta.
+
+        Raises:
+            RuntimeError: If parameters have become trainable that were not.
         """
+        self._parameters.check_complete()
         shards = self._parameters.shards()
         into: Sequence[Tensor | None] = self._unused_start or [None] * len(shards)
         self._start = [self._storage.store(shard, old) for shard, old in zip(shards, into, strict=True)]

@@ -25,7 +25,23 @@ class TrainableParameters:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.model = model
         self.names: list[str] = list(named)
+        self._known = frozenset(named)
         self.tensors: list[nn.Parameter] = list(named.values())
+
+    def check_complete(self) -> None:
+        """
+        Checks that no other parameter has become trainable.
+
+        Raises:
+            RuntimeError: If one has. It would keep what one phase taught it in the next phase.
+        """
+        new = [name for name, p in self.model.named_parameters() if p.requires_grad and name not in self._known]
+        if new:
+            raise RuntimeError(
+                f"{len(new)} parameters have become trainable during training ({', '.join(new[:3])}), so that forks "
+                "would not start from the same parameters: let them require a gradient when `train()` is called. A "
+                "callback may freeze them in `on_train_begin` and unfreeze them later"
+            )
 
     def shards(self) -> list[Tensor]:
         """

@@ -239,8 +239,7 @@ class TaskObjective:
         total = GradientSum(len(parameters))
         for index, loss in self._losses(rows):
             losses[index] = loss.detach()
-            # Not backward(), which would change .grad and call DDP's hooks.
-            total.add(torch.autograd.grad(loss, parameters, allow_unused=True))
+            total.add_of(loss, parameters)
         return losses, total.value
 
     def _gradient_of_shards(

@@ -16,7 +16,7 @@ from ..checkpointing.best_model import find_best_checkpoint
 from ..checkpointing.preemption import STEPS_BETWEEN_AGREEMENTS, PreemptionCallback
 from ..checkpointing.run_state import load_run_state
 from ..data import TaskConcatDataset
-from ..setup.best_metric import reader_of_best_metric
+from ..setup.best_metric import reader_of_best_metric, scheduler_kwargs
 from ..setup.replaced_parts import check_compute_metrics, check_train_dataset, warn_of_uncalled_methods
 from ..trainer_hooks import multitask_hook, shadowable_property, temporarily
 from .callbacks import has_stopped_early, restore_callbacks
@@ -165,7 +165,8 @@ class TrainingLoopMixin(Trainer):
         runner = self.runner
         num_training_steps = num_training_steps * runner.plan.nominal_steps // runner.max_steps
         try:
-            scheduler = super().create_scheduler(num_training_steps, optimizer)
+            with temporarily(self.args, lr_scheduler_kwargs=scheduler_kwargs(self.args)):
+                scheduler = super().create_scheduler(num_training_steps, optimizer)
         except (TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(
                 f"lr_scheduler_type={self.args.lr_scheduler_type.value!r} does not work with "

@@ -149,5 +149,5 @@ class MultitaskStep:
                 loss = loss_of(outputs) * (weights[batch[TASK_KEY]] / scale)
                 if (labels := context.scales.get(batch[TASK_KEY])) is not None:
                     loss = labels.loss(loss)
-                total.add(torch.autograd.grad(loss, self.gradients.parameters, allow_unused=True))
+                total.add_of(loss, self.gradients.parameters)
         return self._over_ranks(total.value, "sum")

@@ -39,7 +39,21 @@ class PhaseLosses:
             self._sums[task], self._first_bad[task] = loss.clone(), bad
 
     def count_step(self, task: str) -> None:
-        """Counts an optimizer step of a task."""
+        """
+        Counts an optimizer step of a task.
+
+        Args:
+            task (`str`): The task.
+
+        Raises:
+            RuntimeError: If no loss of the task was observed before.
+        """
+        if task not in self._sums:
+            raise RuntimeError(
+                f"a step of task {task!r} gave no loss to the trainer: a `training_step` of your own must call "
+                "`super().training_step(model, inputs, num_items_in_batch)`, on which logs, methods, standardised "
+                "labels and the check for NaN losses rely. For a loss of your own, override `compute_loss`"
+            )
         self._steps[task] = self._steps.get(task, 0) + 1
 
     def reduce(self, gather: Callable[[Tensor], Tensor]) -> tuple[dict[str, float], dict[str, int]]:

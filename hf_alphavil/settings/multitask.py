@@ -14,7 +14,7 @@ from .checks import require
 from .hub import HubArguments
 from .method import MethodArguments
 from .phases import PhaseArguments
-from .presets import PRESETS
+from .presets import PRESETS, preset_values
 from .sampling import SamplingArguments
 from .task import TaskArguments
 from .task_weights import read_task_weights
@@ -23,8 +23,8 @@ from .weights import WeightArguments
 
 #: What a run sets by itself if the user has not.
 SET_BY_A_RUN = (
-    "ddp_find_unused_parameters", "average_tokens_across_devices", "dataloader_pin_memory", "metric_for_best_model",
-    "greater_is_better", "do_train", "do_eval", "target_task",
+    "ddp_find_unused_parameters", "average_tokens_across_devices", "dataloader_pin_memory", "do_train", "do_eval",
+    "target_task",
 )  # fmt: skip
 
 
@@ -61,9 +61,8 @@ class MultitaskSettings(
         self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
         self.task_weights = read_task_weights(self.task_weights)
         self.check_method()
-        preset = self.alphavil_preset if self.method == "alphavil" else "paper"
-        for name, value in PRESETS[preset].items():
-            if getattr(self, name) is None:
+        for name, value in preset_values(self.method, self.alphavil_preset).items():
+            if name not in given:
                 setattr(self, name, value)
         self.check_tasks()
         self.check_alpha()
@@ -102,6 +101,38 @@ class MultitaskSettings(
     def given(self) -> Mapping[str, Any]:
         """`Mapping[str, Any]`: The arguments that differ from the defaults, as the user passed them."""
         return self._given
+
+    def is_derived(self, name: str) -> bool:
+        """
+        Tells whether a setting has a value that nobody gave: its default, or what the arguments or a run made of it.
+
+        Args:
+            name (`str`): The setting.
+        """
+        return name not in self._given and getattr(self, name) == self._derived[name]
+
+    def as_given(self) -> dict[str, Any]:
+        """`dict[str, Any]`: The arguments, with `None` again where a preset or the tasks have set another value."""
+        replaced = (*PRESETS["paper"], "metric_for_best_model", "greater_is_better")
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
+        return values | {name: None for name in replaced if self.is_derived(name)}
+
+    def derive(self, **values: Any) -> None:
+        """
+        Sets settings to values that follow from others. Those that the user has not given are given no more for that.
+
+        Args:
+            values (`Any`): Values by setting.
+        """
+        for name, value in values.items():
+            setattr(self, name, value)
+        self._derived = {**self._derived, **values}
+
+    def follow_preset(self) -> None:
+        """Sets what the user has not given to the preset's values: `method` or `alphavil_preset` may have changed."""
+        self.check_method()
+        values = preset_values(self.method, self.alphavil_preset)
+        self.derive(**{name: value for name, value in values.items() if self.is_derived(name)})
 
     def forget(self, names: Collection[str]) -> None:
         """

@@ -5,22 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 #: By preset, the value of every setting that is `None` by default. `joint` is ours: benchmarks/README.md compares it
-#: with `paper`, the algorithm of arXiv 2405.07769. In `joint`, `final_target_epochs` stays `None`: it depends on the
-#: length of the run, see [`last_epochs`]. `paper` sets no `min_target_weight`.
+#: with `paper`, the algorithm of arXiv 2405.07769. `None` depends on the length of the run for `final_target_epochs`,
+#: see [`last_epochs`], and is no floor of its own for `min_target_weight`.
 PRESETS: dict[str, dict[str, Any]] = {
     "joint": {
         "joint_fraction": 0.8,
         "alpha_optimizer": "auto",
         "alpha_holdout_fraction": 0.3,
         "min_target_weight": 1.0,
+        "final_target_epochs": None,
     },
     "paper": {
         "joint_fraction": 0.0,
         "alpha_optimizer": "sgd",
         "alpha_holdout_fraction": 0.1,
+        "min_target_weight": None,
         "final_target_epochs": 0,
     },
 }
+
+
+def preset_values(method: str, alphavil_preset: str) -> dict[str, Any]:
+    """
+    The values that the settings have which the user does not give.
+
+    Args:
+        method (`str`): The method. Those that are not αVIL have the values of `paper`.
+        alphavil_preset (`str`): The preset of αVIL.
+    """
+    return PRESETS[alphavil_preset if method == "alphavil" else "paper"]
 
 
 def last_epochs(final_target_epochs: int | None, num_epochs: int) -> int:

@@ -11,23 +11,28 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..kinds import find_kind
 from ..settings import MultitaskSettings
+from ..settings.checks import require
 from ..settings.suggestion import did_you_mean
 from .task_setup import TaskSetup
 
 #: The mean of the main metrics of all tasks that evaluations cover.
 MEAN = "eval_mean"
 
+#: Schedulers that read the metric. Their own default is that less is better, as for Trainer's default, the loss.
+FOLLOW_METRIC = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
+
 
 class BestMetric(NamedTuple):
     """
-    A metric of a task.
+    What the settings of Trainer mean.
 
     Args:
-        name (`str`): The full name in the result of `evaluate()`, `eval_<task>_<metric>` or `eval_mean`.
+        metric_for_best_model (`str`):
+            The full name in the result of `evaluate()`, `eval_<task>_<metric>` or `eval_mean`.
         greater_is_better (`bool`): Its direction.
     """
 
-    name: str
+    metric_for_best_model: str
     greater_is_better: bool
 
 
@@ -35,14 +40,16 @@ def find_best_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
     """
     Finds the metric that `metric_for_best_model` means.
 
-    - `None`, or `loss`, which TrainingArguments sets instead of `None`: the target's main metric, or the target's loss
-      if there is no [`Task`] to define a main metric.
+    - No metric, for which TrainingArguments sets `loss`: the target's main metric, or the target's loss if there is no
+      [`Task`] to define a main metric.
+    - `loss`, if the user has set it: the target's loss.
     - `mean`: the mean of the main metrics of all tasks that evaluations cover.
     - A metric that starts with the name of a task, with or without `eval_`: that task's metric.
     - Any other metric, such as `accuracy`: the target's.
 
     `greater_is_better` holds for a metric that the user has named. Without it, the task defines whether a greater
-    value is better; for metrics of the user's own, greater is better, except for a loss.
+    value is better; for metrics of the user's own, greater is better, except for a loss. Without a name, and for a
+    mean, it must not contradict the metric's direction.
 
     Args:
         args (`MultitaskSettings`): For `metric_for_best_model`, `greater_is_better` and what evaluations give.
@@ -51,23 +58,22 @@ def find_best_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
     Raises:
         ValueError: If the task's metrics do not include it, or the tasks' main metrics have no mean.
     """
-    given = args.metric_for_best_model or "loss"
+    given = args.metric_for_best_model
+    if given is None or args.is_derived("metric_for_best_model"):
+        return _agreed(args, _default_metric(args, setup))
     if given in ("mean", MEAN):
-        return _mean_metric(args, setup)
+        return _agreed(args, _mean_metric(args, setup))
     task, metric = _split(args, setup, given.removeprefix("eval_"))
     scores = _known_scores(args, setup, task)
-    derived = not given.endswith("loss")  # TrainingArguments' own rule
-    if given in ("loss", "eval_loss"):
-        return _default_metric(args, setup)
     if scores is not None and metric not in scores:
         raise ValueError(
             f"metric_for_best_model={given!r}: an evaluation of task {task!r} gives no {metric!r}: pass one of "
             f"{', '.join(scores)}.{did_you_mean(metric, scores)}"
         )
-    if args.greater_is_better not in (None, derived):
-        greater = not derived
+    if (wish := _wish(args)) is not None:
+        greater = wish
     else:
-        greater = derived if scores is None else scores[metric]
+        greater = not given.endswith("loss") if scores is None else scores[metric]
     return BestMetric(f"eval_{task}_{metric}", greater)
 
 
@@ -86,6 +92,12 @@ def check_best_metric(args: MultitaskSettings, setup: TaskSetup) -> None:
         return
     if (reader := reader_of_best_metric(args)) is not None:
         _require_metric(args, setup, reader)
+    if args.lr_scheduler_type in FOLLOW_METRIC:
+        mode, given = "max" if args.greater_is_better else "min", scheduler_kwargs(args)["mode"]
+        require(
+            args, "lr_scheduler_kwargs", given == mode, f"'mode': {mode!r}, or no mode ({args.metric_for_best_model} "
+            f"is better if it is {'greater' if args.greater_is_better else 'less'})",
+        )  # fmt: skip
     if setup.target not in setup.eval_datasets:
         strategy = IntervalStrategy(args.eval_strategy).value
         raise ValueError(
@@ -100,20 +112,39 @@ def reader_of_best_metric(args: Any) -> str | None:
         return "load_best_model_at_end=True"
     if args.save_strategy == SaveStrategy.BEST:
         return "save_strategy='best'"
-    if args.lr_scheduler_type in (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY):
+    if args.lr_scheduler_type in FOLLOW_METRIC:
         return f"lr_scheduler_type={args.lr_scheduler_type.value!r}"
     return None
+
+
+def scheduler_kwargs(args: Any) -> dict[str, Any]:
+    """`dict[str, Any]`: `lr_scheduler_kwargs`, with the metric's direction for a scheduler that follows the metric."""
+    given = args.lr_scheduler_kwargs or {}
+    if args.lr_scheduler_type not in FOLLOW_METRIC:
+        return given
+    return {"mode": "max" if args.greater_is_better else "min"} | given
 
 
 def _default_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
     task = None if args.prediction_loss_only else setup.tasks.get(setup.target)
     metric, greater = ("loss", False) if task is None else (task.main_metric, bool(task.greater_is_better))
-    if args.greater_is_better and not greater:
-        raise ValueError(
-            f"greater_is_better=True, but the best model has the least {metric} of {setup.target!r}: leave it out, "
-            "or name the metric in `metric_for_best_model`"
-        )
     return BestMetric(f"eval_{setup.target}_{metric}", greater)
+
+
+def _wish(args: MultitaskSettings) -> bool | None:
+    """The direction that the user has given."""
+    return None if args.is_derived("greater_is_better") else args.greater_is_better
+
+
+def _agreed(args: MultitaskSettings, metric: BestMetric) -> BestMetric:
+    """Refuses a direction that contradicts that of a metric which the user has not named."""
+    if _wish(args) not in (None, metric.greater_is_better):
+        best = "greatest" if metric.greater_is_better else "least"
+        raise ValueError(
+            f"greater_is_better={args.greater_is_better}, but the best model has the {best} "
+            f"{metric.metric_for_best_model}: leave it out, or name the metric in `metric_for_best_model`"
+        )
+    return metric
 
 
 def mean_score(setup: TaskSetup, tasks: Iterable[str], metrics: Mapping[str, float], prefix: str) -> float:

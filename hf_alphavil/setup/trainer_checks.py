@@ -40,9 +40,10 @@ def check_model_suits(args: MultitaskSettings, model: nn.Module | None) -> None:
         require(args, name, suits, f"{instead} ({lacks})")
 
 
-def check_arguments(args: MultitaskSettings) -> None:
+def settle_arguments(args: MultitaskSettings) -> None:
     """
-    Refuses launches and values of Trainer's settings that do not suit several tasks, whatever the tasks are.
+    Lets the preset's values follow the method, which may have changed, and refuses launches and values of Trainer's
+    settings that do not suit several tasks, whatever the tasks are.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -50,6 +51,7 @@ def check_arguments(args: MultitaskSettings) -> None:
     Raises:
         ValueError: If a launch or a value is not supported.
     """
+    args.follow_preset()
     check_setup(args)
     check_trainer_fields(args)
 

@@ -1,4 +1,4 @@
-"""Losses of the user's own: they get the number of items of a step."""
+"""Losses of the user's own: they get the number of items of a step, and go through the trainer's step."""
 
 import pytest
 import torch
@@ -42,3 +42,30 @@ def test_a_loss_of_ones_own_gets_the_number_of_items(own, tmp_path):
     trainer.train()
     for name, tensor in run_toy(tmp_path, **settings)["state"].items():
         torch.testing.assert_close(trainer.model.state_dict()[name], tensor)
+
+
+class ReplacedStepTrainer(RecordingTrainer):
+    """Has a copy of Trainer's step in place of the trainer's own."""
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        model.train()
+        loss = self.compute_loss(model, self._prepare_inputs(inputs), num_items_in_batch=num_items_in_batch)
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+class ExtendedStepTrainer(RecordingTrainer):
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        return super().training_step(model, inputs, num_items_in_batch)
+
+
+@pytest.mark.parametrize("method", ["alphavil", "multitask"])
+def test_a_step_that_replaces_the_trainer_s_is_refused(method, tmp_path):
+    trainer = toy_trainer(tmp_path / "replaced", trainer_class=ReplacedStepTrainer, method=method)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    with pytest.raises(RuntimeError, match=r"a step of task '.' gave no loss .* call `super\(\).training_step"):
+        trainer.train()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+    extended = toy_trainer(tmp_path, trainer_class=ExtendedStepTrainer, method=method)
+    extended.train()
+    assert extended.history == run_toy(tmp_path, method=method)["history"]

@@ -4,30 +4,53 @@ import pytest
 
 from hf_alphavil import MultitaskTrainingArguments
 from hf_alphavil.settings.presets import PRESETS, last_epochs
-from support.toy_run import run_toy
+from support.toy_run import run_toy, toy_trainer
 
-FILLED = ("joint_fraction", "final_target_epochs", "alpha_optimizer", "alpha_holdout_fraction")
+FILLED = ("joint_fraction", "final_target_epochs", "alpha_optimizer", "alpha_holdout_fraction", "min_target_weight")
 
 
-def filled(**settings):
-    args = MultitaskTrainingArguments("out", use_cpu=True, report_to=[], **settings)
+JOINT, PAPER = (0.8, None, "auto", 0.3, 1.0), (0.0, 0, "sgd", 0.1, None)
+
+
+def values_of(args):
     return tuple(getattr(args, name) for name in FILLED)
 
 
+def filled(**settings):
+    return values_of(MultitaskTrainingArguments("out", use_cpu=True, report_to=[], **settings))
+
+
 def test_a_preset_fills_in_what_is_not_given():
-    assert filled() == filled(alphavil_preset="joint") == (0.8, None, "auto", 0.3)
-    assert filled(alphavil_preset="paper") == (0.0, 0, "sgd", 0.1)
-    assert filled(joint_fraction=0.0, alpha_optimizer="sgd", final_target_epochs=0) == (0.0, 0, "sgd", 0.3)
-    assert filled(alphavil_preset="paper", alpha_holdout_fraction=0.2, joint_fraction=0.5) == (0.5, 0, "sgd", 0.2)
+    assert filled() == filled(alphavil_preset="joint") == JOINT
+    assert filled(alphavil_preset="paper") == PAPER
+    assert filled(joint_fraction=0.0, alpha_optimizer="sgd", final_target_epochs=0) == (0.0, 0, "sgd", 0.3, 1.0)
+    assert filled(alphavil_preset="paper", alpha_holdout_fraction=0.2, joint_fraction=0.5) == (
+        0.5,
+        0,
+        "sgd",
+        0.2,
+        None,
+    )
 
 
 def test_other_methods_have_the_paper_s_values():
-    assert filled(method="diw") == filled(method="multitask") == (0.0, 0, "sgd", 0.1)
+    assert filled(method="diw") == filled(method="multitask") == PAPER
 
 
 def test_presets_fill_in_all_settings_without_a_default():
-    assert set(PRESETS["paper"]) == set(FILLED)
-    assert set(PRESETS["joint"]) == set(FILLED) - {"final_target_epochs"} | {"min_target_weight"}
+    assert set(PRESETS["paper"]) == set(PRESETS["joint"]) == set(FILLED)
+
+
+@pytest.mark.parametrize("changed", [{"alphavil_preset": "paper"}, {"method": "diw"}])
+def test_a_preset_follows_what_is_set_later(changed, tmp_path):
+    trainer = toy_trainer(tmp_path, alphavil_preset="joint", num_train_epochs=3, min_target_weight=0.5)
+    for name, value in changed.items():
+        setattr(trainer.args, name, value)
+    trainer.args.alpha_holdout_fraction = 0.4
+    trainer.train()
+    assert values_of(trainer.args) == (*PAPER[:3], 0.4, 0.5)
+    alone = run_toy(tmp_path, num_train_epochs=3, **changed, min_target_weight=0.5, alpha_holdout_fraction=0.4)
+    assert trainer.history == alone["history"]
 
 
 @pytest.mark.parametrize(("epochs", "last"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (10, 3)])

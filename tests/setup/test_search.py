@@ -103,6 +103,16 @@ def test_a_trial_equals_a_run_with_its_settings(tmp_path):
             assert torch.equal(tensor, result.state[name]), (number, name)
 
 
+def test_a_trial_has_the_values_of_its_own_preset(tmp_path):
+    trials = [{"alphavil_preset": "paper"}, {"method": "diw"}, {"alphavil_preset": "paper", "joint_fraction": 0.8}, {}]
+    trainer, keep = toy(tmp_path / "search", alphavil_preset="joint", alpha_data="train_holdout", num_train_epochs=3)
+    search(trainer, *trials)
+    assert [result.meta_rows for result in keep.trials] == [8, 8, 8, 11]
+    for number, (values, result) in enumerate(zip(trials, keep.trials, strict=True)):
+        settings = {"alphavil_preset": "joint", "alpha_data": "train_holdout", "num_train_epochs": 3} | values
+        assert result.history == run_toy(tmp_path / str(number), **settings)["history"], values
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -79,7 +79,10 @@ class NoStep(TrainerCallback):
             {"metric_for_best_model": "f1"},
             "metric_for_best_model='eval_a_f1'.*pass one of eval_a_accuracy, eval_a_loss",
         ),
-        ({"greater_is_better": True}, "greater_is_better=True, but the best model has the least loss of 'a'"),
+        (
+            {"greater_is_better": True},
+            "greater_is_better=True, but the best model has the least eval_a_loss: leave it",
+        ),
         (
             {"metric_for_best_model": "accuracy", "prediction_loss_only": True},
             "an evaluation of task 'a' gives no 'accuracy': pass one of loss",
