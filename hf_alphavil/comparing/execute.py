@@ -132,6 +132,7 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
         "without": run.without,
         "metric": main_metric,
         "score": scores[main_metric],
+        "greater_is_better": bool(tasks[run.target].greater_is_better),
         "scores": scores,
         "chosen_epoch": best.epoch,
         "selection_score": best.scores[best.epoch - 1],

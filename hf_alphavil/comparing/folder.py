@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..files.atomic_file import atomic_write
 from ..files.json_file import write_json
@@ -36,6 +37,7 @@ class Folder:
         tasks = load_data(comparison.data)
         for target in comparison.targets:
             split_target(tasks[target], comparison.data)
+        self._greater_is_better = {target: bool(tasks[target].greater_is_better) for target in comparison.targets}
         digests = data_digest(tasks), encoder_digest(comparison.data.model_name_or_path)
         self.runs = {run_id(run, *digests): run for run in comparison.runs()}
 
@@ -71,6 +73,11 @@ class Folder:
 
     def write_results(self) -> Results:
         """Collects the finished runs in `results.jsonl`."""
-        results = Results(self.comparison, [read_result(self.result_file(run)) for run in self.finished])
+        results = Results(self.comparison, [self._read(run) for run in self.finished])
         atomic_write(self.path / "results.jsonl", format_lines(results.runs))
         return results
+
+    def _read(self, run: str) -> dict[str, Any]:
+        """The result of a finished run. Those of earlier versions lack the metric's direction."""
+        result = read_result(self.result_file(run))
+        return {"greater_is_better": self._greater_is_better[result["target"]]} | result

@@ -1,4 +1,4 @@
-"""What each auxiliary gives: the score with all of them minus the score without it, over seeds."""
+"""What each auxiliary gives: how much better the score with all of them is than the score without it, over seeds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ class LeftOut:
         target (`str`): The target.
         auxiliary (`str`): The auxiliary that was left out.
         without (`Estimate`): Mean score without it, in points, over the seeds that have both scores.
-        gives (`Estimate`): Mean score with it minus the mean without it, in points, over the same seeds.
+        gives (`Estimate`):
+            How much better the mean score with it is than the mean without it, in points, over the same seeds. Above 0
+            is better, also where a smaller score is.
     """
 
     method: str

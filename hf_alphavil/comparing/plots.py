@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..reporting.plots import COLOURS, DPI
 from .estimates import Estimate
 from .left_out import LEAST_SEEDS
-from .results import Results
+from .results import SIGN, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def plot_differences(results: Results, path: Path) -> None:
         {name: estimate for name, estimate in estimates.items() if estimate.n},
         "Mean paired difference and 95 % interval",
         "(with fewer than about ten pairs, intervals are too narrow)",
-        f"difference to {baseline}, points",
+        f"difference to {baseline}, points ({SIGN})",
         path,
     )
 
@@ -57,7 +57,7 @@ def plot_auxiliaries(results: Results, path: Path) -> None:
         {f"{one.target}, {one.method}: {one.auxiliary}": one.gives for one in found},
         "What each auxiliary gives: mean and 95 % interval",
         f"(fewer than {LEAST_SEEDS} seeds cannot tell)",
-        "score with all auxiliaries minus score without it, points",
+        f"difference to the score without it, points ({SIGN})",
         path,
         LEAST_SEEDS,
     )
@@ -83,7 +83,7 @@ def _plot_estimates(
         axes.plot(estimate.mean, row, "o", color=colour, markersize=5)
     _style(axes, [f"{name}  (n = {estimate.n})" for name, estimate in estimates.items()])
     axes.set_xlabel(label, fontsize=LABEL_POINTS)
-    colours = "blue: above 0, orange: below 0, grey: the interval contains 0"
+    colours = "blue: better, orange: worse, grey: the interval contains 0"
     axes.set_title(f"{title}\n{colours}\n{remark}", loc="left", fontsize=10)
     _save(figure, path)
 
@@ -115,9 +115,8 @@ def plot_scores(results: Results, path: Path) -> None:
                 panel.plot(estimate.mean, row, "o", color=colour, markersize=5)
         _draw_intervals(panel, results, target)
         _style(panel, [f"{name} (baseline)" if name == comparison.baseline else name for name in names])
-        metric = next(run["metric"] for run in results.runs if run["target"] == target)
         panel.set_title(target, loc="left", fontsize=10)
-        panel.set_xlabel(f"{metric}, points", fontsize=LABEL_POINTS)
+        panel.set_xlabel(f"{results.metric(target)}, points", fontsize=LABEL_POINTS)
     figure.suptitle(
         "Validation scores: seeds (rings), mean and 95 % interval\nbars can extend beyond the edge of a panel",
         x=0.01,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..files.markdown import markdown_table
 from .estimates import Estimate
 from .left_out import LEAST_SEEDS, verdict_of
-from .results import Results
+from .results import SIGN, Results
 
 MISSING = "–"
 
@@ -34,12 +34,13 @@ def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
         f"{len(results.runs)} of {planned} runs are finished. Scores are on the targets' validation sets, which tuned "
         "nothing. Each run reports the epoch that scored best on a slice of the target's training rows, on which no "
         f"method trains. A method that fits α or similar weights holds {_rows(results, 'meta')} of the other rows out "
-        "for it; the others train on them too. Numbers are points, that is, hundredths of the main metric.",
+        "for it; the others train on them too. Numbers are points, that is, hundredths of the main metric. "
+        "Differences have the opposite sign where a smaller score is better, so that + is better for every target.",
         *([f"**{len(failed)} runs failed** and are missing below: {', '.join(failed)}."] if failed else []),
         "## Scores",
         "Mean over seeds ± 95 % interval (Student's t).",
         _scores(results),
-        f"## Paired differences to `{comparison.baseline}`",
+        f"## Paired differences to `{comparison.baseline}` ({SIGN})",
         "Mean over pairs with equal target and seed, and 95 % interval by a paired bootstrap (percentile). With fewer "
         "than about ten pairs, such an interval is too narrow.",
         _differences(results),
@@ -55,8 +56,8 @@ def format_report(results: Results, command: str, failed: Sequence[str]) -> str:
 
 def _scores(results: Results) -> str:
     targets = results.comparison.targets
-    metrics = {run["target"]: run["metric"] for run in results.runs}
-    header = ["method", *(f"{target} ({metrics[target]})" if target in metrics else target for target in targets)]
+    metrics = {target: results.metric(target) for target in targets}
+    header = ["method", *(f"{target} ({metric})" if metric else target for target, metric in metrics.items())]
     rows = [
         [_marked(results, name), *(_plus_minus(results.score(name, target)) for target in targets)]
         for name in results.methods
@@ -78,7 +79,7 @@ def _differences(results: Results) -> str:
 
 
 def _auxiliaries(results: Results) -> list[str]:
-    header = ["method", "target", "auxiliary", "score without it", "seeds", "what it gives", "verdict"]
+    header = ["method", "target", "auxiliary", "score without it", "seeds", f"what it gives ({SIGN})", "verdict"]
     rows = []
     for one in results.left_out():
         scores = _plus_minus(one.without), str(one.gives.n), _with_interval(one.gives)
@@ -86,9 +87,9 @@ def _auxiliaries(results: Results) -> list[str]:
     return [
         "## Which auxiliary helped",
         "Leave-one-out: the method trains again without each auxiliary, for as many optimizer steps. What an "
-        "auxiliary gives is the score with all of them minus the score without it: mean and 95 % interval over the "
-        "seeds that have both (Student's t). *helped* and *hurt*: the interval is on one side of 0. Fewer than "
-        f"{LEAST_SEEDS} seeds cannot tell. Each interval is that of one auxiliary, for this split of the rows.",
+        "auxiliary gives is the difference between the scores with all of them and without it: mean and 95 % interval "
+        "over the seeds that have both (Student's t). *helped* and *hurt*: the interval is on one side of 0. Fewer "
+        f"than {LEAST_SEEDS} seeds cannot tell. Each interval is that of one auxiliary, for this split of the rows.",
         markdown_table(header, rows),
     ]
 

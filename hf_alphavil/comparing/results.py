@@ -16,6 +16,8 @@ from .left_out import LeftOut
 
 #: Scores are shown in points, which are hundredths of the main metric.
 POINTS = 100
+#: What the sign of a difference says, whichever direction the metric has.
+SIGN = "+ is better"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ class Results:
             if run["name"] == method and target in (None, run["target"]) and run.get("without") == without
         ]
 
+    def metric(self, target: str) -> str | None:
+        """
+        The metric of a target's scores in words, which say so if a smaller score is better.
+
+        Args:
+            target (`str`): The target.
+
+        Returns:
+            `str`, *optional*: `None` if none of its runs is finished.
+        """
+        run = next((run for run in self.runs if run["target"] == target), None)
+        if run is None:
+            return None
+        return run["metric"] if run["greater_is_better"] else f"{run['metric']}, smaller is better"
+
     def points(self, method: str, target: str) -> list[float]:
         """
         Scores of a method on a target, one per finished seed, in points.
@@ -74,14 +91,15 @@ class Results:
 
     def difference(self, method: str, target: str | None = None) -> Estimate:
         """
-        The mean difference to the baseline over the (target, seed) pairs that both have finished, in points.
+        How much better than the baseline a method is: the mean difference over the (target, seed) pairs that both have
+        finished, in points. Above 0 is better, also where a smaller score is.
 
         Args:
             method (`str`): The method.
             target (`str`, *optional*): Restricts the pairs to this target.
         """
         ours, baseline = (
-            {(run["target"], run["seed"]): POINTS * run["score"] for run in self.of(name, target)}
+            {(run["target"], run["seed"]): _signed_points(run) for run in self.of(name, target)}
             for name in (method, self.comparison.baseline)
         )
         pairs = [pair for pair in ours if pair in baseline]
@@ -102,12 +120,12 @@ class Results:
 
     def _left_out(self, method: str, target: str, auxiliary: str) -> LeftOut:
         with_all, without = (
-            {run["seed"]: POINTS * run["score"] for run in self.of(method, target, left_out)}
-            for left_out in (None, auxiliary)
+            {run["seed"]: run for run in self.of(method, target, left_out)} for left_out in (None, auxiliary)
         )
         seeds = [seed for seed in without if seed in with_all]
-        gives = mean_estimate([with_all[seed] - without[seed] for seed in seeds])
-        return LeftOut(method, target, auxiliary, mean_estimate([without[seed] for seed in seeds]), gives)
+        scores = mean_estimate([POINTS * without[seed]["score"] for seed in seeds])
+        gives = mean_estimate([_signed_points(with_all[seed]) - _signed_points(without[seed]) for seed in seeds])
+        return LeftOut(method, target, auxiliary, scores, gives)
 
     def mean_of(self, method: str, key: str) -> float | None:
         """
@@ -122,6 +140,11 @@ class Results:
         """
         values = [run[key] for run in self.of(method)]
         return mean(values) if values and None not in values else None
+
+
+def _signed_points(run: dict[str, Any]) -> float:
+    """The score of a run in points, negative where a smaller score is better."""
+    return POINTS * run["score"] * (1 if run["greater_is_better"] else -1)
 
 
 def _best_first(estimate: Estimate) -> tuple[bool, float]:

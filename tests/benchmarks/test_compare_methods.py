@@ -233,6 +233,45 @@ def test_own_tasks_beside_those_of_glue(tmp_path, monkeypatch):
     assert not folder().finished
 
 
+def test_a_target_whose_smaller_score_is_better(tmp_path, monkeypatch):
+    """Files of versions that wrote no direction are finished runs, and mean the same."""
+    write_stand_ins(tmp_path)
+    rows = [{"text": f"w{n % 7} w{n % 5}", "label": (n % 7) / 7} for n in range(80)]
+    write_rows(tmp_path / "rows.csv", rows)
+    task = {"kind": "regression", "text_columns": ["text"], "metrics": ["mean_absolute_error"]}
+    task |= {"files": {"splits": {"train": "rows.csv"}}, "validation_fraction": 0.1}
+    (tmp_path / "tasks.yaml").write_text(yaml.safe_dump({"score": task, "more": task}), encoding="utf-8")
+    changes = {
+        "suite": "glue",
+        "task_config": "tasks.yaml",
+        "model_name_or_path": str(tmp_path / "roberta-base"),
+        "tasks": ["score", "more"],
+        "targets": ["score"],
+        "methods": ["multitask", "single"],
+        "settings": CONFIG["settings"] | {"use_cpu": True, "num_train_epochs": 3},
+    }
+    config = Path(arguments_of(tmp_path, **changes)[0])
+    folder = Folder(tmp_path / "out", read_comparison(config))
+    for run in folder.runs:
+        monkeypatch.setattr("sys.argv", list(folder.job(run).command[2:5]))
+        execute_main()
+    files = [folder.result_file(run) for run in folder.finished]
+    multitask, single = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    for result in (multitask, single):
+        assert (result["metric"], result["greater_is_better"]) == ("mean_absolute_error", False)
+        assert result["selection_score"] == min(result["selection_scores"])
+    less = 100 * (multitask["score"] - single["score"])
+    assert less != 0
+    assert folder.write_results().difference("single").mean == pytest.approx(less)
+    del single["greater_is_better"]
+    files[1].write_text(json.dumps(single), encoding="utf-8")
+    again = Folder(tmp_path / "out", read_comparison(config))
+    assert again.finished == folder.finished
+    assert again.write_results().difference("single").mean == pytest.approx(less)
+    lines = (tmp_path / "out" / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["greater_is_better"] for line in lines] == [False, False]
+
+
 def test_errors_come_before_any_run(tmp_path):
     status, output = finish(tmp_path, methods=["multitask"], selection_fraction=0.01)
     assert status == 2

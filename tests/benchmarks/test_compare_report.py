@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from hf_alphavil.comparing import plots
 from hf_alphavil.comparing.comparison import Comparison, Data, MethodEntry
 from hf_alphavil.comparing.estimates import mean_estimate, paired_estimate
 from hf_alphavil.comparing.left_out import verdict_of
@@ -66,9 +67,9 @@ VERSIONS = {"python": "3.11", "torch": "2.13", "commit": None}
 
 def result(name, target, seed, score, **changes):
     return {
-        "name": name, "target": target, "seed": seed, "score": score, "metric": "accuracy", "examples": 1000,
-        "steps": 50, "seconds": 10.0, "peak_memory": 2_000_000_000, "peak_gpu_memory": None,
-        "rows": {"meta": 30}, "versions": VERSIONS, "device": "cpu",
+        "name": name, "target": target, "seed": seed, "score": score, "metric": "accuracy",
+        "greater_is_better": True, "examples": 1000, "steps": 50, "seconds": 10.0, "peak_memory": 2_000_000_000,
+        "peak_gpu_memory": None, "rows": {"meta": 30}, "versions": VERSIONS, "device": "cpu",
     } | changes  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def test_tables(results):
     assert scores["worse"] == ["50.5 ± 6.4", "60.0 ± –"]
     assert scores["alone"] == ["66.0 ± –", "–"]
     assert scores["absent"] == ["–", "–"]
-    header, differences = table_of(report, "Paired differences to `multitask`")
+    header, differences = table_of(report, "Paired differences to `multitask` (+ is better)")
     assert header == ["method", "pairs", "all targets", "rte", "cb"]
     assert list(differences) == ["better", "alone", "worse", "absent"]
     assert differences["better"][0] == "6"
@@ -190,6 +191,83 @@ def test_an_auxiliary_that_takes(left_out):
             run["score"] += 0.02
     verdicts = {one.auxiliary: verdict_of(one.gives) for one in left_out.left_out()}
     assert verdicts["takes"] == "hurt"  # −4, −3, −5
+
+
+ERROR = {"metric": "mean_absolute_error", "greater_is_better": False}
+
+
+@pytest.fixture
+def errors():
+    """The scores of `score` are errors. `more` helps: without it, they are greater."""
+    comparison = Comparison(
+        methods=[MethodEntry(name, name) for name in ("worse", "multitask", "better")],
+        targets=["score", "rte"],
+        seeds=[0, 1, 2],
+        baseline="multitask",
+        settings={},
+        data=Data(tasks=["score", "rte", "more", "noise"]),
+        leave_one_out=["multitask"],
+    )
+    of_score = {
+        ("multitask", None): [0.30, 0.40, 0.35],
+        ("better", None): [0.25, 0.36, 0.29],  # 5, 4, 6 less
+        ("worse", None): [0.50, 0.60, 0.55],
+        ("multitask", "noise"): [0.26, 0.37, 0.30],  # noise adds 4, 3, 5
+        ("multitask", "more"): [0.35, 0.44, 0.41],  # more takes away 5, 4, 6
+    }
+    runs = [
+        result(name, "score", seed, score, without=without, **ERROR)
+        for (name, without), of_seed in of_score.items()
+        for seed, score in enumerate(of_seed)
+    ]
+    runs += [result("multitask", "rte", 0, 0.60), result("better", "rte", 0, 0.53)]
+    return Results(comparison, runs)
+
+
+def test_where_a_smaller_score_is_better(errors):
+    report = format_report(errors, "x", [])
+    header, scores = table_of(report, "Scores")
+    assert header == ["method", "score (mean_absolute_error, smaller is better)", "rte (accuracy)"]
+    assert list(scores) == ["better", "multitask (baseline)", "worse"]
+    assert [cells[0].split(" ±")[0] for cells in scores.values()] == ["30.0", "35.0", "55.0"]
+    _, differences = table_of(report, "Paired differences to `multitask` (+ is better)")
+    # Over all targets: 5, 4 and 6, and −7 where a greater score is better.
+    assert differences["better"][1].startswith("+2.0 [")
+    assert differences["better"][2:] == ["+5.0 [+4.0, +6.0]", "-7.0 [–]"]
+    assert differences["worse"] == ["3", "-20.0 [-20.0, -20.0]", "-20.0 [-20.0, -20.0]", "–"]
+
+
+def test_what_an_auxiliary_gives_where_a_smaller_score_is_better(errors):
+    report = format_report(errors, "x", [])
+    lines = report.split("## Which auxiliary helped")[1].split("\n## ")[0].splitlines()
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"]
+    assert header[-2:] == ["what it gives (+ is better)", "verdict"]
+    # The deviations are 1: 4.303 / √3 = 2.484. Scores are 35, 44, 41 and 26, 37, 30 as they are.
+    assert [row[2:] for row in rows if row[1] == "score" and row[2] in ("more", "noise")] == [
+        ["more", "40.0 ± 11.4", "3", "+5.0 [+2.5, +7.5]", "helped"],
+        ["noise", "31.0 ± 13.8", "3", "-4.0 [-6.5, -1.5]", "hurt"],
+    ]
+
+
+def test_plots_where_a_smaller_score_is_better(errors, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    for plot in (plot_differences, plot_auxiliaries, plot_scores):
+        plot(errors, tmp_path / "plot.png")
+    differences, auxiliaries, scores = ([*figure.axes] for figure in figures)
+    for (panel,), first, label in (
+        (differences, 2.0, "difference to multitask, points (+ is better)"),
+        (auxiliaries, 5.0, "difference to the score without it, points (+ is better)"),
+    ):
+        dots = [line for line in panel.lines if line.get_marker() == "o"]
+        assert dots[0].get_xdata() == pytest.approx([first])
+        assert panel.get_xlabel() == label
+        assert "blue: better, orange: worse" in panel.get_title(loc="left")
+    assert dots[0].get_color() == plots.BETTER
+    assert dots[1].get_color() == plots.WORSE
+    labels = [panel.get_xlabel() for panel in scores]
+    assert labels == ["mean_absolute_error, smaller is better, points", "accuracy, points"]
+    assert scores[0].lines[0].get_xdata() == pytest.approx([25, 36, 29])
 
 
 @pytest.mark.parametrize("rows", [277, 300, 408])

@@ -17,7 +17,7 @@ def test_a_frequent_class_1_has_accuracy_and_f1():
 
 @pytest.mark.parametrize(
     ("labels", "names", "f1"),
-    [([0, 0, 1], ("no", "yes"), 0.0), ([2, 2, 1, 0], ("a", "b", "c"), 2 / 9), ([1, 1], ("a", "b", "c"), 1 / 3)],
+    [([0, 0, 1], ("no", "yes"), 0.0), ([2, 2, 1, 0], ("a", "b", "c"), 2 / 9), ([1, 1], ("a", "b", "c"), 1.0)],
 )
 def test_f1_of_other_classes(labels, names, f1):
     assert majority_scores(labels, CLASSIFICATION, ("f1",), names) == {"f1": pytest.approx(f1)}

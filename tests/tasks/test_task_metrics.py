@@ -75,9 +75,31 @@ def test_by_hand():
     assert got["accuracy"] == pytest.approx(0.7)
     assert got["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 2))
     assert got["matthews_correlation"] == pytest.approx((3 * 4 - 1 * 2) / (4 * 5 * 5 * 6) ** 0.5)
-    # Class c occurs nowhere and counts as 0, as in SuperGLUE's scorer: F1 of a = 2/3, of b = 0.8, of c = 0.
-    got = score(classification(3, metrics=("accuracy", "f1")), logits_of([0, 1, 1, 1], 3), [0, 0, 1, 1])
-    assert got["f1"] == pytest.approx((2 / 3 + 0.8 + 0) / 3)
+    # Class c occurs nowhere and does not count: F1 of a = 2/3, of b = 0.8. A wrong c counts as 0.
+    macro = classification(3, metrics=("f1", "f1_macro"))
+    got = score(macro, logits_of([0, 1, 1, 1], 3), [0, 0, 1, 1])
+    assert [got["f1"], got["f1_macro"]] == pytest.approx([(2 / 3 + 0.8) / 2] * 2)
+    got = score(macro, logits_of([0, 2, 1, 1], 3), [0, 0, 1, 1])
+    assert [got["f1"], got["f1_macro"]] == pytest.approx([(2 / 3 + 1 + 0) / 3] * 2)
+
+
+def test_right_predictions_of_some_labels_score_one():
+    names = ("f1", "f1_macro", "f1_weighted", "f1_micro")
+    got = score(classification(4, metrics=names), logits_of([0, 2, 2], 4), [0, 2, 2])
+    assert got == dict.fromkeys((*names, "combined_score"), 1.0)
+
+
+@pytest.mark.parametrize("predicted", [(0, 1, 2), (0, 1), (1,)])
+def test_f1_of_cb_is_that_of_superglue(predicted, miniature):
+    """The scorer averages the F1 of every class, which is 0 if no row is right. CB's rows have these labels."""
+    references = np.repeat([0, 1, 2], [23, 28, 5])
+    predictions = np.random.default_rng(0).choice(predicted, size=56)
+    of_class = []
+    for label in range(3):
+        right = int(((predictions == label) & (references == label)).sum())
+        of_class.append(2 * right / int((predictions == label).sum() + (references == label).sum()))
+    got = score(load_tasks("cb", data_dir=miniature("cb"))["cb"], logits_of(predictions, 3), references)
+    assert got["f1"] == pytest.approx(sum(of_class) / 3)
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,10 @@ class Accuracy(PackagedMetric):
 
 class F1(PackagedMetric):
     """
-    F1 of class 1 if there are two labels, as in MRPC, else the mean of every class's F1, as in CB.
+    F1 of class 1 if there are two labels, as in MRPC, else the mean of the classes' F1 ([`F1Macro`]), as in CB.
 
-    A class that is in neither predictions nor references counts as 0, as in SuperGLUE's own scorer.
+    SuperGLUE's own scorer counts a class that is in neither predictions nor references as 0. CB has rows of every
+    class, so that its score is the same.
     """
 
     description = "F1: binary for two labels, macro for more"
@@ -36,25 +37,24 @@ class F1(PackagedMetric):
     def _compute(self, predictions: Any, references: Any, num_labels: int = 2) -> dict[str, float]:
         from sklearn.metrics import f1_score
 
-        labels = [1] if num_labels == 2 else list(range(num_labels))
+        labels = [1] if num_labels == 2 else None
         return {"f1": float(f1_score(references, predictions, labels=labels, average="macro", zero_division=0))}
 
 
 class AveragedF1(PackagedMetric):
     """
-    F1 with one of scikit-learn's averages over all labels. A label that occurs nowhere counts as 0.
+    F1 with one of scikit-learn's averages, over the labels in predictions or references.
 
-    Rows have one label or any number. With one label, the micro average equals the accuracy.
+    Rows have one label or any number. With one label, the micro average equals the accuracy. With any number, all
+    labels of the task are averaged, and one that occurs nowhere counts as 0.
     """
 
     average: ClassVar[str]
-    reads_num_labels = True
 
-    def _compute(self, predictions: Any, references: Any, num_labels: int) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         from sklearn.metrics import f1_score
 
-        labels = list(range(num_labels))
-        score = f1_score(references, predictions, labels=labels, average=self.average, zero_division=0)
+        score = f1_score(references, predictions, average=self.average, zero_division=0)
         return {f"f1_{self.average}": float(score)}
 
 
