@@ -148,6 +148,9 @@ class MultitaskTrainingArguments(MultitaskSettings):
             raise ValueError(NO_DEEPSPEED)
         super().__post_init__()
         apply_timeout(self.ddp_timeout_delta)
+
+    def settle(self) -> None:
+        super().settle()
         if self.method in FORMER_METHODS:
             raise ValueError(f"unknown method {self.method!r}: {FORMER_METHODS[self.method]}")
         if self.method not in METHODS:

@@ -25,7 +25,8 @@ def require(settings: Any, name: str, valid: bool, wanted: str) -> None:
 
 def require_choices(settings: Any, group: type) -> None:
     """
-    Checks every field of a group that lists its choices in its metadata. The default `None` needs no choice.
+    Checks every field of a group that lists its choices in its metadata, or is a flag. The default `None` needs no
+    choice.
 
     `HfArgumentParser` makes the same check on the command line; this one covers values that come from Python code or
     from a file.
@@ -35,10 +36,12 @@ def require_choices(settings: Any, group: type) -> None:
         group (`type`): The dataclass whose fields are checked.
 
     Raises:
-        ValueError: If a value is not one of its field's choices.
+        ValueError: If a value is not one of its field's choices, or that of a flag is neither true nor false.
     """
     for entry in fields(group):
         if choices := entry.metadata.get("choices"):
             value = getattr(settings, entry.name)
             valid = value in choices or (value is None and entry.default is None)
             require(settings, entry.name, valid, f"one of {', '.join(choices)}")
+        if entry.type in (bool, "bool"):  # a text such as 'False' would count as true
+            require(settings, entry.name, getattr(settings, entry.name) in (True, False), "True or False")

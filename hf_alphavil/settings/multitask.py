@@ -58,12 +58,29 @@ class MultitaskSettings(
         given = changed_fields(self)
         check_json_fields(self)
         super().__post_init__()
-        self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
-        self.task_weights = read_task_weights(self.task_weights)
         self.check_method()
         for name, value in preset_values(self.method, self.alphavil_preset).items():
             if name not in given:
                 setattr(self, name, value)
+        self.settle()
+
+        # Without a token, which `training_args.bin` would hold.
+        names = [entry.name for entry in fields(self) if entry.name != "hub_token"]
+        as_by_default = unchanged_fields(self)  # such as `debug`, where the command line's `[]` means its ""
+        self._given = {name: given[name] for name in names if name in given and name not in as_by_default}
+        self._derived = {name: getattr(self, name) for name in names}
+
+    def settle(self) -> None:
+        """
+        Brings the settings into their form and checks them. A trainer does so again, because they may have been set
+        since.
+
+        Raises:
+            ValueError: If a value is not allowed.
+        """
+        self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
+        self.task_weights = read_task_weights(self.task_weights)
+        self.check_method()
         self.check_tasks()
         self.check_alpha()
         self.check_weights()
@@ -81,12 +98,6 @@ class MultitaskSettings(
         is_grouped = self.train_sampling_strategy == "group_by_length"
         instead = "'on' or 'auto' with train_sampling_strategy='group_by_length'"
         require(self, "length_grouping", not is_grouped or self.length_grouping != "off", instead)
-
-        # Without a token, which `training_args.bin` would hold.
-        names = [entry.name for entry in fields(self) if entry.name != "hub_token"]
-        as_by_default = unchanged_fields(self)  # such as `debug`, where the command line's `[]` means its ""
-        self._given = {name: given[name] for name in names if name in given and name not in as_by_default}
-        self._derived = {name: getattr(self, name) for name in names}
 
     def changed(self) -> dict[str, Any]:
         """`dict[str, Any]`: The arguments that the user has set, here or later, to other values than the defaults."""

@@ -42,16 +42,17 @@ def check_model_suits(args: MultitaskSettings, model: nn.Module | None) -> None:
 
 def settle_arguments(args: MultitaskSettings) -> None:
     """
-    Lets the preset's values follow the method, which may have changed, and refuses launches and values of Trainer's
+    Settles settings that may have been set after the arguments were made, and refuses launches and values of Trainer's
     settings that do not suit several tasks, whatever the tasks are.
 
     Args:
         args (`MultitaskSettings`): The settings.
 
     Raises:
-        ValueError: If a launch or a value is not supported.
+        ValueError: If a launch is not supported, or a value is not allowed.
     """
     args.follow_preset()
+    args.settle()
     check_setup(args)
     check_trainer_fields(args)
 

@@ -45,6 +45,16 @@ def test_fields_are_those_of_trainer_then_the_groups_in_order():
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("text", ["False", "no", ""])
+@pytest.mark.parametrize("name", ["merge_deltas", "eval_auxiliaries", "alpha_autocast"])
+def test_a_text_is_no_flag(name, text):
+    with pytest.raises(ValueError, match=f"{name}='{text}': pass True or False"):
+        arguments(**{name: text})
+    assert getattr(parse(f"--{name}", "false"), name) is False  # resolves the fields' types in place
+    with pytest.raises(ValueError, match=f"{name}='{text}': pass True or False"):
+        arguments(**{name: text})
+
+
 @pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
 def test_every_field_has_help_and_is_in_the_docstring_with_its_default(entry):
     assert entry.metadata["help"]

@@ -101,6 +101,23 @@ def test_what_cannot_work_is_refused_before_training(settings, message, tmp_path
         toy_trainer(tmp_path, callbacks=[NoStep()], **{"eval_strategy": "epoch"} | settings).train()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("joint_fraction", 2.0, r"joint_fraction=2.0: pass a share in \[0, 1\)"),
+        ("alpha_data", "nowhere", "alpha_data='nowhere': pass one of train_holdout"),
+        ("method", "alphavill", "unknown method 'alphavill': .*Did you mean 'alphavil'"),
+        ("alphavil_preset", "letter", "alphavil_preset='letter': pass one of joint, paper"),
+        ("task_weights", "a=-1", "task_weights='a=-1': pass a number above 0"),
+    ],
+)
+def test_what_is_set_later_is_checked_too(name, value, message, tmp_path):
+    trainer = toy_trainer(tmp_path, callbacks=[NoStep()])
+    setattr(trainer.args, name, value)
+    with pytest.raises(ValueError, match=message):
+        trainer.train()
+
+
 def test_a_target_without_validation_rows_cannot_be_evaluated_during_training(tmp_path):
     train, _ = toy_data()
     args = toy_args(tmp_path, alpha_data="train", eval_strategy="epoch")
