@@ -14,12 +14,14 @@ from ..data.row_lengths import RowLengths
 from ..kinds import find_kind
 from ..methods import METHODS
 from ..modeling import MultitaskModel
+from ..modeling.tasks import tasks_by_name
 from ..tasks.label_warnings import label_warnings
 from .checks import check_heads
 from .datasets import check_head_tasks, check_target, check_train_datasets, tokenized_split
 from .heads import match_heads
 from .meta_set import split_meta_set
 from .raw_datasets import with_tokenized_rows
+from .task_names import check_task_names
 from .unused_settings import warn_of_unused_settings
 
 if TYPE_CHECKING:
@@ -170,10 +172,16 @@ def make_task_setup(
             One function for all tasks, or functions by task. Defaults to the tasks' metrics.
 
     Raises:
-        ValueError: If the target is missing, a task has no training rows, or the held-out slice is too small.
+        ValueError: If the target is missing, a name is that of no task or of two, a task has no training rows, or the
+            held-out slice is too small.
         TypeError: If a training set is iterable-style.
     """
     given_rows = train_dataset
+    tasks = tasks_by_name(tasks or {})
+    check_task_names(
+        tasks, train_dataset, model, eval_dataset=eval_dataset, compute_metrics=compute_metrics,
+        data_collator=data_collator,
+    )  # fmt: skip
     tasks, train_dataset, eval_dataset = with_tokenized_rows(
         args, tasks, train_dataset, eval_dataset, processing_class, data_collator, model
     )
@@ -203,6 +211,7 @@ def make_task_setup(
             if METHODS[args.method].trains_on(name, target)
         }
         warn_of_unused_settings(args, tokenizes=bool(tasks))
+        _warn_of_untrained(args, target, with_heads, trained)
         if tasks and "max_length" in args.given and (own := _rows_of_the_user(given_rows, trained)):
             logger.warning(
                 "max_length=%d does not change the rows of %s, which you have tokenised.",
@@ -225,6 +234,18 @@ def make_task_setup(
         lengths=RowLengths(*_length_settings(args)),
         settings=setup_settings(args),
     )
+
+
+def _warn_of_untrained(
+    args: MultitaskSettings, target: str, tasks: Mapping[str, Task], trained: Mapping[str, TaskDataset]
+) -> None:
+    left_out = [name for name, task in tasks.items() if task.train is not None and name not in trained]
+    if left_out := [name for name in left_out if METHODS[args.method].trains_on(name, target)]:
+        logger.warning(
+            "train_dataset leaves out %s, whose tasks have training rows: they are not trained. Add them, as "
+            "{%r: task}, if they should be.",
+            ", ".join(left_out), left_out[0],
+        )  # fmt: skip
 
 
 def _rows_of_the_user(given: Any, trained: Mapping[str, TaskDataset]) -> list[str]:
