@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class TaskSetup:
         metrics (`Mapping[str, Callable]`): `compute_metrics` of every task that has one.
         kinds (`Mapping[str, str]`): The kind of every task whose kind is known.
         heads (`Mapping[str, dict]`): The descriptions of the model's heads by task, where they are known.
+        own_rows (`Collection[str]`): The tasks whose training rows are the user's own, not tokenised here.
         lengths (`RowLengths`): Lengths of rows, for batches of rows of similar length.
         settings (`tuple`): The settings that it was made with, see [`setup_settings`].
     """
@@ -60,6 +61,7 @@ class TaskSetup:
     metrics: Mapping[str, Callable]
     kinds: Mapping[str, str]
     heads: Mapping[str, dict[str, Any]]
+    own_rows: Collection[str] = ()
     lengths: RowLengths = field(default_factory=RowLengths)
     settings: tuple[Any, ...] = ()
 
@@ -202,7 +204,7 @@ def make_task_setup(
             "A run without validation sets of auxiliaries does not read eval_auxiliaries=True, which has no effect."
         )
     names = tuple(dict.fromkeys([*given, *evaluated, *tasks]))
-    trained, meta_set = {}, None
+    trained, meta_set, own_rows = {}, None, list[str]()
     if train_dataset is not None:
         check_train_datasets(train_dataset)
         trained = {
@@ -212,15 +214,16 @@ def make_task_setup(
         }
         warn_of_unused_settings(args, tokenizes=bool(tasks))
         _warn_of_untrained(args, target, with_heads, trained)
-        if tasks and "max_length" in args.given and (own := _rows_of_the_user(given_rows, trained)):
+        own_rows = _rows_of_the_user(given_rows, trained)
+        if tasks and "max_length" in args.given and own_rows:
             logger.warning(
                 "max_length=%d does not change the rows of %s, which you have tokenised.",
-                args.max_length, ", ".join(own),
+                args.max_length, ", ".join(own_rows),
             )  # fmt: skip
         for name in trained:
             for warning in label_warnings(tasks[name]) if name in tasks else ():
                 logger.warning("Task %r: %s.", name, warning)
-        trained, meta_set = split_meta_set(args, target, trained, evaluated, tasks, processing_class)
+        trained, meta_set = split_meta_set(args, target, trained, evaluated, tasks, processing_class, own_rows)
     return TaskSetup(
         target=target,
         tasks=tasks,
@@ -231,6 +234,7 @@ def make_task_setup(
         metrics=_metrics(tasks, names, compute_metrics),
         kinds={name: task.kind for name, task in tasks.items()},
         heads={name: task.head for name, task in with_heads.items()},
+        own_rows=own_rows,
         lengths=RowLengths(*_length_settings(args)),
         settings=setup_settings(args),
     )
