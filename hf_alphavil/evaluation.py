@@ -19,6 +19,7 @@ from .distributed.refusals import check_evaluation
 from .distributed.timeout import explained_waits
 from .setup.best_metric import MEAN, mean_score
 from .setup.datasets import tokenized_split
+from .setup.heads import check_label_names
 from .setup.raw_datasets import tokenized_rows
 from .setup.replaced_parts import check_compute_metrics
 from .setup.row_checks import check_dataset
@@ -70,7 +71,8 @@ class EvaluationMixin(Trainer):
             `eval_mean`, the mean of the tasks' main metrics.
 
         Raises:
-            ValueError: If a task is unknown or has no validation set.
+            ValueError: If a task is unknown or has no validation set, or if rows name their label ids in another order
+                than the task's.
         """
         has_mean = eval_dataset is None and self.args.metric_for_best_model == MEAN
         if eval_dataset is None:
@@ -108,7 +110,8 @@ class EvaluationMixin(Trainer):
             `PredictionOutput`: Predictions, labels if there are any, and metrics.
 
         Raises:
-            ValueError: If the task is unknown or has no test rows.
+            ValueError: If the task is unknown or has no test rows, or if rows name their label ids in another order
+                than the task's.
         """
         name = self._task_of(self.args.target_task if test_dataset is None else test_dataset)
         given: Any = name if test_dataset is None else test_dataset
@@ -309,6 +312,7 @@ class EvaluationMixin(Trainer):
             return dataset
         given = TaskDataset(self._tokenized(dataset, name, "validation"), self.task_setup.head_of(name))
         check_dataset(given, self.data_collator)
+        check_label_names(given, self.task_setup.heads.get(given.task, {}).get("labels"))
         return given
 
     @contextlib.contextmanager

@@ -69,7 +69,7 @@ class MultitaskTrainer(
             One collator for all tasks, or collators by task. Defaults to the collator of each task's kind.
         train_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
             Rows by task, target included: tokenised map-style datasets; or raw ones, `datasets.DatasetDict` or
-            [`Task`], which `processing_class` tokenises. Defaults to `tasks`' training rows.
+            [`Task`], which `processing_class` tokenises. Others are not trained. Defaults to `tasks`' training rows.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*):
             Validation rows by task, or the target's. Defaults to the validation rows of `tasks` and `DatasetDict`.
         compute_metrics (`Callable` or `dict[str, Callable]`, *optional*):

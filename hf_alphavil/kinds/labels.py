@@ -61,7 +61,7 @@ class LabelReader:
                 return self._in_form("name", number, value)
         if self.written is None:
             written = number_of(value)
-            if written is not None and 0 <= written < len(names) and all(number_of(name) is None for name in names):
+            if written is not None and 0 <= written < len(names) and not names_numbers(names):
                 return self._in_form("id", written, value)
             if type(value) is int and str(value) in names:
                 return self._in_form("name", list(names).index(str(value)), value)
@@ -148,6 +148,11 @@ def number_of(value: Any) -> int | None:
     if type(value) is str and value.isascii() and value.removeprefix("-").isdecimal() and len(value) < 10:
         return int(value)
     return None
+
+
+def names_numbers(labels: Sequence[Any]) -> bool:
+    """Whether a label's name is a number, such as `"1"`. Then whole numbers in rows are names, and otherwise ids."""
+    return any(number_of(label) is not None for label in labels)
 
 
 def listed(names: Sequence[Any]) -> str:

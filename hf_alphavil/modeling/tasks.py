@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import nn
@@ -34,15 +34,36 @@ def check_tasks(tasks: Any) -> dict[str, dict[str, Any]]:
         TypeError: If `tasks` or one of its values has the wrong type.
         ValueError: If a name, a kind, the labels or the problem type are wrong.
     """
-    if isinstance(tasks, (list, tuple)):
-        tasks = dict(map(_named, tasks))
-    if not isinstance(tasks, Mapping):
-        raise TypeError(f"tasks must be a dict from task name to task, got {type(tasks).__name__}")
     return {
         _check_name(name): _check_head(name, head_in(name, task) if is_dataset(task) else getattr(task, "head", task))
-        for name, task in tasks.items()
+        for name, task in tasks_by_name(tasks).items()
         if getattr(task, "head_task", None) is None
     }
+
+
+def tasks_by_name(tasks: Any) -> dict[Any, Any]:
+    """
+    Returns tasks by name.
+
+    Args:
+        tasks (`Mapping` or `Collection`): Tasks by name, or tasks that have a name.
+
+    Raises:
+        TypeError: If `tasks` is neither, or one of them has no name.
+        ValueError: If two have the same name.
+    """
+    if isinstance(tasks, Mapping):
+        return dict(tasks)
+    if isinstance(tasks, str) or not isinstance(tasks, Collection):
+        raise TypeError(f"tasks must be a dict from task name to task, or a list of Task, got {type(tasks).__name__}")
+    named = list(map(_named, tasks))
+    names = [name for name, _ in named]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(
+            f"tasks has {names.count(twice[0])} tasks with the name {twice[0]!r}: leave one out, or pass a dict from "
+            "task name to task"
+        )
+    return dict(named)
 
 
 def _named(task: Any) -> tuple[Any, Any]:

@@ -52,7 +52,8 @@ class RunObjectives:
     def meta_halves(self) -> tuple[list[int], list[int]]:
         """`tuple[list[int], list[int]]`: The rows of the meta set in two halves, see [`split_halves`]."""
         setup = self.context.setup
-        return split_halves(self.context.args, self._meta_set, setup.tasks.get(setup.target))
+        is_own = setup.target in setup.own_rows
+        return split_halves(self.context.args, self._meta_set, setup.tasks.get(setup.target), is_own)
 
     def training(self, task: str) -> TaskObjective:
         """`TaskObjective`: A task's loss and score on its training rows."""

@@ -47,12 +47,29 @@ def match_heads(model: MultitaskModel, tasks: Mapping[str, Task], sets: Sequence
             if wanted is None:
                 wanted = {**head, "labels": labels}
                 _match_head(model, name, wanted)
-            elif labels != wanted["labels"]:
-                raise ValueError(
-                    f"a dataset of task {name!r} names its label ids {labels}, and the task's labels are "
-                    f"{wanted['labels']}: give all datasets of the task one order of labels "
-                    "(`datasets.Dataset.align_labels_with_mapping`)"
-                )
+            else:
+                check_label_names(dataset, wanted["labels"])
+
+
+def check_label_names(dataset: TaskDataset, wanted: Sequence[str] | None) -> None:
+    """
+    Checks that a dataset which names its label ids names them in the order of its task's labels. Other names are the
+    rows' own.
+
+    Args:
+        dataset (`TaskDataset`): The dataset.
+        wanted (`Sequence[str]`, *optional*): The task's labels, if it has some.
+
+    Raises:
+        ValueError: If the names are the task's labels in another order.
+    """
+    labels = _label_names(dataset)
+    if labels is not None and wanted is not None and set(labels) == set(wanted) and labels != list(wanted):
+        raise ValueError(
+            f"a dataset of task {dataset.task!r} names its label ids {labels}, and the task's labels are "
+            f"{list(wanted)}: give all datasets of the task one order of labels "
+            "(`datasets.Dataset.align_labels_with_mapping`)"
+        )
 
 
 def _match_head(model: MultitaskModel, name: str, wanted: Mapping[str, Any]) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sized
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Subset
 
-from ..data import TaskDataset, split_holdout
+from ..data import TaskDataset, select_columns, split_holdout
 from ..data.holdout import MIN_HOLDOUT_ROWS
+from ..data.underlying import underlying
 from ..kinds import find_kind
 from ..methods import METHODS
 from ..settings import MultitaskSettings
@@ -29,6 +30,7 @@ def split_meta_set(
     validation: Mapping[str, TaskDataset],
     tasks: Mapping[str, Task],
     tokenizer: Any,
+    own_rows: Collection[str] = (),
 ) -> tuple[dict[str, TaskDataset], TaskDataset | None]:
     """
     Selects the meta set on which α is fitted, and removes a held-out slice from the training sets.
@@ -40,19 +42,20 @@ def split_meta_set(
         validation (`Mapping[str, TaskDataset]`): Validation sets by task.
         tasks (`Mapping[str, Task]`): For the target's group column, such as passages, and its test rows.
         tokenizer (`PreTrainedTokenizerBase`, or `None`): The encoder's tokenizer. Only `alpha_data="test"` needs it.
+        own_rows (`Collection[str]`, *optional*): The tasks whose training rows are the user's own, not tokenised here.
 
     Returns:
         `tuple[dict[str, TaskDataset], TaskDataset | None]`: The training sets, and the meta set if the method needs
         one.
 
     Raises:
-        ValueError: If the held-out slice is too small, if the target lacks the validation or test set that
-            `alpha_data` asks for, or if that has no rows or no labels.
+        ValueError: If the held-out slice is too small, if rows lack the group column, if the target lacks the
+            validation or test set that `alpha_data` asks for, or if that has no rows or no labels.
     """
     train = dict(train)
     if not METHODS[args.method].needs_meta_set:
         return train, None
-    train, meta = _selected(args, target, train, validation, tasks.get(target), tokenizer)
+    train, meta = _selected(args, target, train, validation, tasks.get(target), tokenizer, target in own_rows)
     _check_meta_set(args, meta, train[target], tasks.get(target))
     return train, meta
 
@@ -64,6 +67,7 @@ def _selected(
     validation: Mapping[str, TaskDataset],
     task: Task | None,
     tokenizer: Any,
+    is_own: bool,
 ) -> tuple[dict[str, TaskDataset], TaskDataset]:
     """The training sets, and the rows that `alpha_data` asks for."""
     if args.alpha_data == "train":
@@ -86,7 +90,7 @@ def _selected(
                 "target has a test split, or hold out a slice of the training rows with alpha_data='train_holdout'"
             )
         return train, TaskDataset(tokenized_split({target: task}, "test", tokenizer, args)[target], target)
-    train[target], meta = _hold_out(args, train[target], task)
+    train[target], meta = _hold_out(args, train[target], task, is_own)
     return train, meta
 
 
@@ -104,7 +108,9 @@ def _check_meta_set(args: MultitaskSettings, meta: TaskDataset, train: TaskDatas
         logger.warning("The meta set has only %d rows: fitted values will be noisy.", len(meta))
 
 
-def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) -> tuple[TaskDataset, TaskDataset]:
+def _hold_out(
+    args: MultitaskSettings, dataset: TaskDataset, task: Task | None, is_own: bool
+) -> tuple[TaskDataset, TaskDataset]:
     """
     Holds out `alpha_holdout_fraction` of a training set, stratified by class, and without splitting a group of rows.
 
@@ -116,7 +122,7 @@ def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) 
         args.alpha_holdout_fraction,
         args.resolved_data_seed,
         _classes(dataset, task),
-        _groups(dataset, task),
+        _groups(dataset, task, is_own),
     )
     logger.info(
         "The meta set is %d of the %d training rows of %s, held out", len(held_out), len(dataset), dataset.task
@@ -133,7 +139,9 @@ def _hold_out(args: MultitaskSettings, dataset: TaskDataset, task: Task | None) 
     )
 
 
-def split_halves(args: MultitaskSettings, meta: TaskDataset, task: Task | None) -> tuple[list[int], list[int]]:
+def split_halves(
+    args: MultitaskSettings, meta: TaskDataset, task: Task | None, is_own: bool = False
+) -> tuple[list[int], list[int]]:
     """
     Splits the meta set in two halves, as [`split_holdout`] does: α is fitted on the first and accepted on the second.
 
@@ -144,19 +152,16 @@ def split_halves(args: MultitaskSettings, meta: TaskDataset, task: Task | None) 
         args (`MultitaskSettings`): For `alpha_data`, `alpha_objective` and the data seed.
         meta (`TaskDataset`): The meta set.
         task (`Task`, *optional*): The target.
+        is_own (`bool`, *optional*, defaults to `False`): Whether its training rows are the user's own.
 
     Returns:
         `tuple[list[int], list[int]]`: The rows of each half, in ascending order.
 
     Raises:
-        ValueError: If there are too few rows.
+        ValueError: If there are too few rows, or if training rows lack the group column.
     """
     labels = None if args.alpha_objective == "entropy" else _classes(meta, task)
-    groups = None
-    if args.alpha_data == "train":
-        groups = _groups(meta, task)
-    elif args.alpha_data == "train_holdout" and (of_train := _groups(meta.dataset.dataset, task)) is not None:
-        groups = [of_train[row] for row in meta.dataset.indices]
+    groups = _groups(meta, task, is_own) if args.alpha_data in ("train", "train_holdout") else None
     try:
         return split_holdout(len(meta), 0.5, args.resolved_data_seed, labels, groups)
     except ValueError:
@@ -166,12 +171,21 @@ def split_halves(args: MultitaskSettings, meta: TaskDataset, task: Task | None) 
         ) from None
 
 
-def _groups(train: Sized, task: Task | None) -> list[Any] | None:
-    """The group of every training row, such as its passage, where it is known."""
-    if task is None or task.group_column is None or task.train is None:
+def _groups(dataset: TaskDataset, task: Task | None, is_own: bool) -> list[Any] | None:
+    """The group of every row of a training set or of a slice of it, such as its passage; `None` without groups."""
+    if task is None or task.group_column is None:
         return None
-    groups = list(task.train[task.group_column][:])
-    return groups if len(groups) == len(train) else None
+    column = task.group_column
+    if not is_own:  # tokenisation keeps the order of the rows, not the column
+        return [_plain(group) for group in select_columns(task.train, [column], underlying(dataset)[1])[column]]
+    try:
+        return [_plain(group) for group in select_columns(dataset, [column])[column]]
+    except ValueError:
+        raise ValueError(
+            f"rows of task {task.name!r} with equal {column!r} (group_column) must stay together, but the training "
+            f"rows that you have tokenised lack the column {column!r}: keep it beside the model's inputs, pass raw "
+            "rows, or a task without group_column"
+        ) from None
 
 
 def _classes(dataset: TaskDataset, task: Task | None) -> list[Any] | None:
@@ -179,7 +193,12 @@ def _classes(dataset: TaskDataset, task: Task | None) -> list[Any] | None:
     labels = dataset.labels()
     if labels is None or (task is not None and not task.has_one_class):
         return None
-    labels = [label.item() if hasattr(label, "item") and np.ndim(label) == 0 else label for label in labels]
+    labels = list(map(_plain, labels))
     if any(isinstance(label, float) or np.ndim(label) for label in labels):
         return None
     return labels
+
+
+def _plain(value: Any) -> Any:
+    """A number or a text, if the value is an array or a tensor without dimensions."""
+    return value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value

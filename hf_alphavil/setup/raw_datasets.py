@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 def with_tokenized_rows(
     args: MultitaskSettings,
-    tasks: Any,
+    tasks: Mapping[str, Any],
     train_dataset: Any,
     eval_dataset: Any,
     processing_class: Any,
@@ -41,7 +41,7 @@ def with_tokenized_rows(
 
     Args:
         args (`MultitaskSettings`): For `target_task` and `max_length`.
-        tasks (`dict[str, Task | Dataset | DatasetDict]` or `list[Task]`, *optional*): The tasks, or their raw rows.
+        tasks (`dict[str, Task | Dataset | DatasetDict]`): The tasks, or their raw rows.
         train_dataset (`dict[str, Dataset | DatasetDict | Task]`, *optional*): Training rows by task, or all splits.
         eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*): Validation rows by task, or the target's.
         processing_class (`Any`): The tokenizer, if there is one.
@@ -59,7 +59,6 @@ def with_tokenized_rows(
     reader = _RawReader(processing_class, data_collator, model)
     tasks = reader.tasks(tasks)
     named = train_dataset if isinstance(train_dataset, Mapping) else {}
-    _refuse_splits(named)
     if eval_dataset is not None and not isinstance(eval_dataset, Mapping):
         eval_dataset = {check_target(args, list(named or tasks)): eval_dataset}
     tasks |= {name: task for name, task in named.items() if isinstance(task, Task)}
@@ -127,11 +126,8 @@ class _RawReader:
         # A module of the user's own may read other columns than tokens.
         self.reads_texts = model is None or isinstance(bare, MultitaskModel) or tokenizer is not None
 
-    def tasks(self, tasks: Any) -> dict[str, Task]:
-        """The user's tasks by name. Those that are raw rows become a [`Task`]."""
-        given: Mapping[str, Any] = (
-            tasks if isinstance(tasks, Mapping) else {getattr(task, "name", "?"): task for task in tasks or ()}
-        )
+    def tasks(self, given: Mapping[str, Any]) -> dict[str, Task]:
+        """The user's tasks. Those that are raw rows become a [`Task`]."""
         for name, task in given.items():
             if not (isinstance(task, Task) or is_dataset(task)):
                 raise TypeError(
@@ -180,14 +176,6 @@ class _RawReader:
         except ValueError:  # such as flags, which need names
             found = None
         return {} if found is not None and set(found[0]) == set(labels) else {"labels": tuple(labels)}
-
-
-def _refuse_splits(train_dataset: Mapping[str, Any]) -> None:
-    if is_dataset(train_dataset) and "train" in train_dataset and set(train_dataset) <= set(SPLITS):
-        raise ValueError(
-            f"train_dataset has the splits {', '.join(train_dataset)} instead of a dataset for each task: pass "
-            "{'my_task': dataset}, with the task's name"
-        )
 
 
 def _splits(name: str, dataset: Any) -> dict[str, Any]:

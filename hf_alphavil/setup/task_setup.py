@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,14 @@ from ..data.row_lengths import RowLengths
 from ..kinds import find_kind
 from ..methods import METHODS
 from ..modeling import MultitaskModel
+from ..modeling.tasks import tasks_by_name
 from ..tasks.label_warnings import label_warnings
 from .checks import check_heads
 from .datasets import check_head_tasks, check_target, check_train_datasets, tokenized_split
 from .heads import match_heads
 from .meta_set import split_meta_set
 from .raw_datasets import with_tokenized_rows
+from .task_names import check_task_names
 from .unused_settings import warn_of_unused_settings
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class TaskSetup:
         metrics (`Mapping[str, Callable]`): `compute_metrics` of every task that has one.
         kinds (`Mapping[str, str]`): The kind of every task whose kind is known.
         heads (`Mapping[str, dict]`): The descriptions of the model's heads by task, where they are known.
+        own_rows (`Collection[str]`): The tasks whose training rows are the user's own, not tokenised here.
         lengths (`RowLengths`): Lengths of rows, for batches of rows of similar length.
         settings (`tuple`): The settings that it was made with, see [`setup_settings`].
     """
@@ -58,6 +61,7 @@ class TaskSetup:
     metrics: Mapping[str, Callable]
     kinds: Mapping[str, str]
     heads: Mapping[str, dict[str, Any]]
+    own_rows: Collection[str] = ()
     lengths: RowLengths = field(default_factory=RowLengths)
     settings: tuple[Any, ...] = ()
 
@@ -170,10 +174,16 @@ def make_task_setup(
             One function for all tasks, or functions by task. Defaults to the tasks' metrics.
 
     Raises:
-        ValueError: If the target is missing, a task has no training rows, or the held-out slice is too small.
+        ValueError: If the target is missing, a name is that of no task or of two, a task has no training rows, or the
+            held-out slice is too small.
         TypeError: If a training set is iterable-style.
     """
     given_rows = train_dataset
+    tasks = tasks_by_name(tasks or {})
+    check_task_names(
+        tasks, train_dataset, model, eval_dataset=eval_dataset, compute_metrics=compute_metrics,
+        data_collator=data_collator,
+    )  # fmt: skip
     tasks, train_dataset, eval_dataset = with_tokenized_rows(
         args, tasks, train_dataset, eval_dataset, processing_class, data_collator, model
     )
@@ -194,7 +204,7 @@ def make_task_setup(
             "A run without validation sets of auxiliaries does not read eval_auxiliaries=True, which has no effect."
         )
     names = tuple(dict.fromkeys([*given, *evaluated, *tasks]))
-    trained, meta_set = {}, None
+    trained, meta_set, own_rows = {}, None, list[str]()
     if train_dataset is not None:
         check_train_datasets(train_dataset)
         trained = {
@@ -203,15 +213,17 @@ def make_task_setup(
             if METHODS[args.method].trains_on(name, target)
         }
         warn_of_unused_settings(args, tokenizes=bool(tasks))
-        if tasks and "max_length" in args.given and (own := _rows_of_the_user(given_rows, trained)):
+        _warn_of_untrained(args, target, with_heads, trained)
+        own_rows = _rows_of_the_user(given_rows, trained)
+        if tasks and "max_length" in args.given and own_rows:
             logger.warning(
                 "max_length=%d does not change the rows of %s, which you have tokenised.",
-                args.max_length, ", ".join(own),
+                args.max_length, ", ".join(own_rows),
             )  # fmt: skip
         for name in trained:
             for warning in label_warnings(tasks[name]) if name in tasks else ():
                 logger.warning("Task %r: %s.", name, warning)
-        trained, meta_set = split_meta_set(args, target, trained, evaluated, tasks, processing_class)
+        trained, meta_set = split_meta_set(args, target, trained, evaluated, tasks, processing_class, own_rows)
     return TaskSetup(
         target=target,
         tasks=tasks,
@@ -222,9 +234,22 @@ def make_task_setup(
         metrics=_metrics(tasks, names, compute_metrics),
         kinds={name: task.kind for name, task in tasks.items()},
         heads={name: task.head for name, task in with_heads.items()},
+        own_rows=own_rows,
         lengths=RowLengths(*_length_settings(args)),
         settings=setup_settings(args),
     )
+
+
+def _warn_of_untrained(
+    args: MultitaskSettings, target: str, tasks: Mapping[str, Task], trained: Mapping[str, TaskDataset]
+) -> None:
+    left_out = [name for name, task in tasks.items() if task.train is not None and name not in trained]
+    if left_out := [name for name in left_out if METHODS[args.method].trains_on(name, target)]:
+        logger.warning(
+            "train_dataset leaves out %s, whose tasks have training rows: they are not trained. Add them, as "
+            "{%r: task}, if they should be.",
+            ", ".join(left_out), left_out[0],
+        )  # fmt: skip
 
 
 def _rows_of_the_user(given: Any, trained: Mapping[str, TaskDataset]) -> list[str]:

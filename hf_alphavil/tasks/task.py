@@ -31,9 +31,10 @@ class Task(TaskSpec):
         train, validation, test (`datasets.Dataset`, *optional*):
             Raw rows, columns as on the Hub: the texts, `label` (an id or a name; a float for regression; a list of
             ids or names, or a flag for each label, for several labels at once; for token classification an id or a
-            name for each word), `idx`. A split whose labels are absent, or all -1 as in GLUE's test sets, is
-            unlabelled. Without `labels`, the names are those of the rows' `ClassLabel`, or the values in the training
-            rows, sorted.
+            name for each word), `idx`. If a label's name is a number, such as `"1"`, whole numbers are names, and ids
+            need a `ClassLabel`. A split whose labels are absent, or all -1 as in GLUE's test sets, is unlabelled.
+            Without `labels`, the names are those of the rows' `ClassLabel`, or the values in the training rows,
+            sorted.
 
     Raises:
         ValueError: If settings do not fit together.
@@ -63,17 +64,15 @@ class Task(TaskSpec):
         if kind.has_classes:
             splits = {split: rows for split in SPLITS if (rows := getattr(self, split))}
             try:
-                written = None
                 if spec.labels is None and kind.learns_labels and splits:
                     rows = next(iter(splits.values()))
                     found = labels_in(rows, spec.kind, spec.problem_type, spec.label_column)
-                    labels, written = found if found is not None else (None, None)
-                    spec = replace(spec, labels=labels)
+                    spec = replace(spec, labels=found[0] if found is not None else None)
                 spec = replace(spec, labels=checked_labels(kind.labels_of(spec, list(splits.values()))))
                 check_submission(kind, spec)
                 for split, rows in splits.items():
                     check_label_order(rows, spec.label_column, spec.labels)
-                    object.__setattr__(self, split, with_label_ids(rows, spec, written, split))
+                    object.__setattr__(self, split, with_label_ids(rows, spec, split))
             except DataError:
                 raise
             except ValueError as error:

@@ -207,6 +207,22 @@ def test_datasets_that_name_their_labels_in_another_order(column, tmp_path):
         own_sets(model, tmp_path, tokens(labels, ["a", "b"], column), flipped)
 
 
+def test_rows_to_evaluate_that_name_their_labels_in_another_order(tmp_path):
+    torch.manual_seed(0)
+    model = MultitaskModel(MultitaskConfig(encoder=CONFIG, tasks={"pair": TASKS["pair"]}))
+    labels = [number % 2 for number in range(20)]
+    rows, flipped = tokens(labels, ["a", "b"]), tokens([1 - label for label in labels], ["b", "a"])
+    trainer = own_sets(model, tmp_path, rows)
+    message = r"names its label ids \['b', 'a'\], and the task's labels are \['a', 'b'\]"
+    for call in (trainer.evaluate, trainer.predict, lambda rows: trainer.evaluate({"pair": rows})):
+        with pytest.raises(ValueError, match=message):
+            call(flipped)
+    aligned = flipped.align_labels_with_mapping({"a": 0, "b": 1}, "labels")
+    assert trainer.predict(aligned).label_ids.tolist() == labels
+    assert trainer.evaluate(aligned)["eval_pair_loss"] == trainer.evaluate()["eval_pair_loss"]
+    trainer.evaluate(tokens(labels, ["yes", "no"]))  # other words for them
+
+
 def test_rows_that_name_the_labels_of_their_task_in_another_order():
     rows = Dataset.from_dict({"text": ["w1", "w2"], "label": [0, 1]})
     named = rows.cast_column("label", ClassLabel(names=["good", "bad"]))

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset as TableOfRows
 from torch.utils.data import Dataset, Subset
 
-from hf_alphavil import MultitaskTrainer
+from hf_alphavil import MultitaskTrainer, Task
 from hf_alphavil.data import TaskDataset
 from hf_alphavil.setup.meta_set import split_halves, split_meta_set
 from support.toy_run import TARGET, toy_args, toy_data, toy_model
@@ -125,23 +126,87 @@ def test_few_rows_are_warned_of(tmp_path, caplog):
     assert "The meta set has only 7 rows" in caplog.text
 
 
+# ---- Groups of rows that a user has tokenised
+
+
+def passages(count):
+    return [{"x": [float(i), 0, 0, 0, 0, 0], "labels": i % 2, "p": f"passage {i // 4}"} for i in range(count)]
+
+
+class Tensors(Dataset):
+    """Rows whose passages are numbers in tensors."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.rows[i] | {"p": torch.tensor(int(self.rows[i]["p"].split()[1]))}
+
+
+def grouped(tmp_path, rows, **settings):
+    source = TableOfRows.from_list([{"text": "a", "label": row["labels"], "p": row["p"]} for row in passages(80)])
+    task = Task("a", "sequence_classification", ("text",), ("no", "yes"), group_column="p", train=source)
+    args = toy_args(tmp_path, **{"alpha_data": "train_holdout"} | settings)
+    train = toy_data()[0] | {TARGET: rows}
+    return MultitaskTrainer(model=toy_model(), args=args, tasks=[task], train_dataset=train)
+
+
+TOKENISED = TableOfRows.from_list(passages(80))
+ARRANGED = {
+    "in the task's order": TOKENISED,
+    "shuffled": TOKENISED.shuffle(seed=1),
+    "fewer": TOKENISED.select(range(76)),
+    "others": TableOfRows.from_list(passages(122)).select(range(42, 122)),
+    "dictionaries": TOKENISED.shuffle(seed=2).to_list(),
+    "tensors": Tensors(TOKENISED.shuffle(seed=3).to_list()),
+}
+
+
+@pytest.mark.parametrize("arranged", ARRANGED)
+def test_no_passage_of_a_users_own_rows_is_trained_and_held_out(arranged, tmp_path):
+    trainer = grouped(tmp_path, ARRANGED[arranged])
+    trained, held_out = (
+        [str(row["p"]) for row in rows] for rows in (trainer.train_datasets[TARGET], trainer.meta_set)
+    )
+    assert len(trained) + len(held_out) == len(ARRANGED[arranged])
+    assert len(held_out) >= 8
+    assert not set(trained) & set(held_out)
+
+
+def test_rows_without_their_passages_are_refused_if_they_are_split(tmp_path):
+    rows = TOKENISED.remove_columns("p")
+    with pytest.raises(ValueError, match=r"equal 'p' \(group_column\) must .* lack the column 'p': keep it"):
+        grouped(tmp_path, rows)
+    assert len(grouped(tmp_path, rows, alpha_data="train").meta_set) == 80
+    assert grouped(tmp_path, rows, method="multitask").meta_set is None
+
+
 # ---- Halves of the meta set
 
 
-def halves(tmp_path, num_rows, groups=None, **settings):
-    rows = [{"x": torch.zeros(6), "labels": i % 2} for i in range(num_rows)]
-    task = SimpleNamespace(kind="sequence_classification", has_one_class=True, group_column="p", train={"p": groups})
+def halves(tmp_path, num_rows, groups=None, is_own=False, **settings):
+    """Groups are a column of the rows if these are the user's own, and otherwise of the task's raw rows."""
+    rows = [{"x": torch.zeros(6), "labels": i % 2} | ({"p": groups[i]} if is_own else {}) for i in range(num_rows)]
+    source = TableOfRows.from_dict({"p": groups if groups and not is_own else [0]})
+    task = SimpleNamespace(
+        name=TARGET, kind="sequence_classification", has_one_class=True, group_column="p", train=source
+    )
     task = task if groups else None
     args = toy_args(tmp_path, **{"alpha_data": "train_holdout", "alpha_holdout_fraction": 0.5} | settings)
-    dataset = TaskDataset(rows, TARGET)
-    _, meta = split_meta_set(args, TARGET, {TARGET: dataset}, {}, {TARGET: task} if task else {}, None)
-    return meta, split_halves(args, meta, task)
+    dataset, tasks = TaskDataset(rows, TARGET), {TARGET: task} if task else {}
+    own_rows = [TARGET] if is_own else []
+    _, meta = split_meta_set(args, TARGET, {TARGET: dataset}, {}, tasks, None, own_rows)
+    return meta, split_halves(args, meta, task, is_own)
 
 
+@pytest.mark.parametrize("is_own", [False, True])
 @pytest.mark.parametrize("alpha_data", ["train_holdout", "train"])
-def test_halves_have_the_classes_of_the_whole_and_whole_passages(alpha_data, tmp_path):
+def test_halves_have_the_classes_of_the_whole_and_whole_passages(alpha_data, is_own, tmp_path):
     passages = [i // 5 for i in range(400)]
-    meta, (fitted, accepted) = halves(tmp_path, 400, passages, alpha_data=alpha_data)
+    meta, (fitted, accepted) = halves(tmp_path, 400, passages, is_own, alpha_data=alpha_data)
     assert sorted(fitted + accepted) == list(range(len(meta)))
     assert len(accepted) == pytest.approx(len(meta) / 2, abs=5)
     numbers = meta.dataset.indices if alpha_data == "train_holdout" else range(400)

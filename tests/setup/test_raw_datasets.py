@@ -94,6 +94,26 @@ def test_numbers_that_name_the_heads_labels_are_names(tmp_path):
     assert trainer.train_datasets["pair"].labels() == PAIR.train["label"][:]
 
 
+def stars(count, most):
+    return Dataset.from_dict({
+        "text": [f"w{number % 20} w{number % 7}" for number in range(count)],
+        "label": [1 + number % most for number in range(count)],
+    })  # fmt: skip
+
+
+def test_stars_from_1_to_5_are_names_in_rows_without_the_fifth_too(tmp_path):
+    task, low = Task.from_dataset("pair", stars(20, 5)), stars(8, 4)
+    wanted = [number % 4 for number in range(8)]
+    trainer = trainer_of(tmp_path / "evaluated", None, [task], heads=[task], eval_dataset={"pair": low})
+    assert trainer.eval_dataset["pair"].labels() == trainer.predict(low).label_ids.tolist() == wanted
+    assert trainer.evaluate(low)["eval_pair_loss"] == trainer.evaluate()["eval_pair_loss"]
+    trained = trainer_of(tmp_path / "trained", {"pair": low}, [task], heads=[task])
+    assert trained.train_datasets["pair"].labels() == wanted
+    trainer.save_model(tmp_path / "saved")
+    of_head = trainer_of(tmp_path / "head", {"pair": low}, model=MultitaskModel.from_pretrained(tmp_path / "saved"))
+    assert of_head.train_datasets["pair"].labels() == wanted
+
+
 REFUSED = {
     "no tokenizer": (
         {"pair": raw(PAIR)}, {"tokenizer": False}, "'pair' is not tokenised, it has the columns text, label"

@@ -1,9 +1,12 @@
 """Label ids are those of the source, not those of an earlier run or those that a label's name looks like."""
 
+from dataclasses import replace
+
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import List as ListFeature
 
+from hf_alphavil import Task
 from hf_alphavil.tasks import DataError, load_tasks
 
 TASK = """
@@ -95,6 +98,39 @@ def test_named_ids_of_choices(define, hub):
     hub(train=rows.add_column("choices", [["x", "y", "z"], ["x", "y"]]))
     text = "{kind: multiple_choice, context_template: '{text}', choices_column: choices, hub: {path: owner/rows}}"
     assert load_tasks(str(define(f"task: {text}")))["task"].train["label"][:] == [2, 1]
+
+
+SINGLE, MULTI = "sequence_classification", "problem_type: multi_label_classification"
+NUMBERS = {
+    "one label": (SINGLE, "", [3, 1, 2, 1], [2, 0, 1, 0]),
+    "several labels": (SINGLE, MULTI, [[3, 1], [2], [], [1, 2]], [[2, 0], [1], [], [0, 1]]),
+    "labels of words": (
+        "token_classification", "", [[3, 1], [2, 2], [1, 3], [1, 1]], [[2, 0], [1, 1], [0, 2], [0, 0]]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_whole_numbers_are_names_where_a_label_is_a_number(case, define):
+    """In a file, and in rows that are passed to the file's task later."""
+    kind, settings, labels, ids = NUMBERS[case]
+    text = filled(TASK, kind, f"{settings}\n  labels: ['1', '2', '3']")
+    train = [{"text": "a word", "label": label} for label in labels]
+    task = load_tasks(str(define(text, train__jsonl=train, dev__jsonl=train[:1])))["task"]
+    assert task.train["label"][:] == ids
+    later = Task.from_spec(task.spec, train=Dataset.from_list(train), test=Dataset.from_list(train[1:]))
+    assert (later.train["label"][:], later.test["label"][:]) == (ids, ids[1:])
+    assert replace(later, validation=Dataset.from_list(train[2:])).validation["label"][:] == ids[2:]
+
+
+def test_ids_of_labels_that_are_numbers_need_their_names():
+    rows = Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]})
+    message = r"train row 1: the label 0 is none of '1', '2'.*give ids as a `datasets.ClassLabel`"
+    with pytest.raises(DataError, match=message):
+        Task("task", "sequence_classification", "text", labels=("1", "2"), train=rows)
+    named = rows.cast_column("label", ClassLabel(names=["1", "2"]))
+    assert Task("task", "sequence_classification", "text", labels=("1", "2"), train=named).train["label"][:] == [1, 0]
+    assert Task("task", "sequence_classification", "text", labels=("1", "0"), train=rows).train["label"][:] == [0, 1]
 
 
 def test_splits_that_name_labels_in_another_order(define, hub):
