@@ -17,6 +17,7 @@ from .data.length_ordered import LengthOrdered
 from .distributed.agreement import require_equal_ranks
 from .distributed.refusals import check_evaluation
 from .distributed.timeout import explained_waits
+from .reporting.card import OTHER_ROWS
 from .setup.best_metric import MEAN, mean_score
 from .setup.datasets import tokenized_split
 from .setup.heads import check_label_names
@@ -86,6 +87,8 @@ class EvaluationMixin(Trainer):
             given = name if dataset is None else dataset
             with self._metrics_of(name, (self.eval_dataset or {}).get(name) if dataset is None else dataset):
                 metrics.update(super().evaluate(given, ignore_keys, f"{metric_key_prefix}_{name}"))
+            if dataset is not None and not self._is_validation_set(dataset, name):
+                self._mark_other_rows(f"{metric_key_prefix}_{name}_runtime")
         if has_mean:
             mean = {f"{metric_key_prefix}_mean": mean_score(self.task_setup, eval_dataset, metrics, metric_key_prefix)}
             self.log(mean)
@@ -300,6 +303,16 @@ class EvaluationMixin(Trainer):
                 if dataset is known or (isinstance(known, TaskDataset) and dataset is known.dataset):
                     return name
         return dataset.task if is_ours else self._task_under_evaluation or self.args.target_task
+
+    def _is_validation_set(self, dataset: Any, name: str) -> bool:
+        known, task = (self.eval_dataset or {}).get(name), self.task_setup.tasks.get(name)
+        ours = (known, getattr(known, "dataset", None), getattr(task, "validation", None))
+        return any(dataset is one for one in ours)
+
+    def _mark_other_rows(self, key: str) -> None:
+        """Notes in the log that the last evaluation with this entry was not one of a validation set."""
+        entry = next((entry for entry in reversed(self.state.log_history) if key in entry), {})
+        entry[OTHER_ROWS] = True
 
     def _tokenized(self, rows: Any, name: str, split: str) -> Any:
         collate = getattr(self.data_collator, "collators", {}).get(name)

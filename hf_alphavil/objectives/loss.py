@@ -16,6 +16,7 @@ from transformers import EvalPrediction
 from transformers.trainer_pt_utils import nested_concat
 
 from ..data import TaskDataset
+from ..data.generators import repeated_draws
 from ..distributed.fsdp import is_sharded, local_tensor, without_gradients
 from ..distributed.gradient_exchange import Gradient, GradientSum, reduce_gradient
 from ..methods.objective import Predictions, Products
@@ -268,8 +269,10 @@ class TaskObjective:
         return loss if self.scale is None else self.scale.loss(loss)
 
     def _inputs(self, rows: Sequence[int]) -> Any:
-        """The model's inputs for a micro-batch."""
-        return self.prepare_inputs(self.collator(self.dataset.__getitems__(rows)))
+        """The model's inputs for a micro-batch, the same in every pass, so that losses of merges can be compared."""
+        with repeated_draws(rows):
+            batch = self.collator(self.dataset.__getitems__(rows))
+        return self.prepare_inputs(batch)
 
     def _forward(self, inputs: Mapping[str, Any]) -> Any:
         return plain_forward(self.model, self.accelerator, inputs, self.autocast)

@@ -12,6 +12,7 @@ from ..methods import METHODS, Method
 from ..methods.options import read_options
 from ..modeling import MultitaskModel, unwrap_peft
 from ..settings.changed import changed_fields
+from ..setup.best_metric import tasks_of_best_metric
 from ..setup.unused_settings import unread_settings
 from ..tasks.majority import majority_scores
 from .cost import cost_of, machine_of, peak_memory
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Values that Trainer logs in an evaluation besides scores.
 NOT_SCORES = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+
+#: Marks the log of an evaluation of other rows than the trainer's validation sets.
+OTHER_ROWS = "other_rows"
 
 #: Settings that a reader needs to reproduce the run.
 SETTINGS = (
@@ -95,13 +99,18 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str], best_step: 
         best_step (`int`, *optional*):
             The step of the best model, if that was loaded at the end of training. Scores of other models, from
             training's other steps, do not count.
+
+    Returns:
+        `list[CardScore]`: The scores. Evaluations of other rows than the validation sets have none.
     """
     ends = [number for number, entry in enumerate(log_history) if "train_runtime" in entry]
     training = ends[-1] if ends and best_step is not None else 0
+    last_step = max((entry.get("step", 0) for entry in log_history), default=0) if best_step is None else 0
     scores: dict[tuple[str, str], CardScore] = {}
     for number, entry in enumerate(log_history):
-        if number < training and entry.get("step") != best_step:
+        if (number < training and entry.get("step") != best_step) or OTHER_ROWS in entry:
             continue
+        step = entry["step"] if entry.get("step", last_step) < last_step else None
         for key, value in entry.items():
             # The longest match wins: `eval_mnli_mismatched_accuracy` is not a score of `mnli`.
             owners = [task for task in tasks if key.startswith(f"eval_{task}_")]
@@ -109,7 +118,7 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str], best_step: 
                 task = max(owners, key=len)
                 metric = key.removeprefix(f"eval_{task}_")
                 if metric not in NOT_SCORES:
-                    scores[task, metric] = CardScore(task, "validation", metric, value)
+                    scores[task, metric] = CardScore(task, "validation", metric, value, step=step)
     return list(scores.values())
 
 
@@ -187,8 +196,9 @@ def run_facts(
         alpha_data=args.alpha_data if method.needs_meta_set else None,
         meta_use=method.meta_use,
         meta_rows=len(setup.meta_set) if setup.meta_set is not None else None,
-        meta_rows_trained_in_the_end=args.final_target_epochs != 0 and any(map(trains_target_alone, history)),
+        meta_rows_trained_in_the_end=any(map(trains_target_alone, history)),
         selected_on="validation" if is_best else None,
+        selected_tasks=tasks_of_best_metric(args, setup) if is_best else None,
         base_model=base_model or _base_model(model),
         training=without_local_paths(settings | options | processes),
         changed=without_local_paths(changed | changed_options | (processes if args.world_size > 1 else {})),

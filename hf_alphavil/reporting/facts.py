@@ -28,7 +28,7 @@ class RunFacts:
         method (`str`): The training method.
         tasks (`Sequence[CardTask]`): The tasks that were trained, and those that were only scored.
         scores (`Sequence[CardScore]`, *optional*): The scores of the kept model.
-        alpha_data, meta_use, meta_rows, meta_rows_trained_in_the_end, selected_on, base_model:
+        alpha_data, meta_use, meta_rows, meta_rows_trained_in_the_end, selected_on, selected_tasks, base_model:
             As in [`write_model_card`].
         training (`Mapping[str, Any]`, *optional*): The settings that a reader needs to reproduce the run.
         changed (`Mapping[str, Any]`, *optional*): The settings that are not at their default.
@@ -45,6 +45,7 @@ class RunFacts:
     meta_rows: int | None = None
     meta_rows_trained_in_the_end: bool = False
     selected_on: str | None = None
+    selected_tasks: list[str] | None = None
     base_model: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     changed: Mapping[str, Any] = field(default_factory=dict)
@@ -111,7 +112,7 @@ def with_rows(scores: Sequence[CardScore], tasks: Sequence[CardTask], eval_rows:
     def rows_of(score: CardScore) -> int | None:
         rows = eval_rows.get(score.task, 0)
         right = score.value * rows
-        is_share = score.metric == "accuracy" and kind_of(by_name[score.task]).has_one_class
+        is_share = score.metric == "accuracy" and 0 <= score.value <= 1 and kind_of(by_name[score.task]).has_one_class
         return rows if is_share and rows and abs(right - round(right)) < 1e-6 * rows else None
 
     return [replace(score, rows=rows_of(score)) for score in scores]

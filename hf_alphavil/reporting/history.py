@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data.plan import TARGET_PHASE
 from ..files.atomic_file import atomic_write
 
 HISTORY_FILE = "alphavil_history.json"
@@ -107,7 +106,7 @@ def fitted_entry(history: Sequence[HistoryEntry]) -> HistoryEntry:
 
 def trains_target_alone(entry: HistoryEntry) -> bool:
     """Whether an epoch was one of the last ones, which train on the target alone (`final_target_epochs`)."""
-    return set(entry.get("phase_steps", ())) == {TARGET_PHASE}
+    return bool(entry.get("trains_held_out"))
 
 
 def best_was_loaded(history: Sequence[HistoryEntry]) -> bool:

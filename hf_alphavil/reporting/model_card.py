@@ -83,6 +83,7 @@ def write_model_card(
     meta_rows: int | None = None,
     meta_rows_trained_in_the_end: bool = False,
     selected_on: str | None = None,
+    selected_tasks: Sequence[str] | None = None,
     base_model: str | None = None,
     training: Mapping[str, Any] | None = None,
     changed: Collection[str] | None = None,
@@ -118,6 +119,7 @@ def write_model_card(
             Whether the run's last epochs trained on the rows of the meta set too.
         selected_on (`str`, *optional*):
             The split on which the best checkpoint or the stopping point was chosen; `None` if the last model was kept.
+        selected_tasks (`Sequence[str]`, *optional*): The tasks whose scores chose it. Defaults to the target.
         base_model (`str`, *optional*):
             The encoder. A Hub id goes into the front matter; of a local path, the card shows no more than a name.
         training (`Mapping[str, Any]`, *optional*): Training settings to list.
@@ -162,7 +164,11 @@ def write_model_card(
         datasets=[name for name in hub_datasets if name and is_hub_id(name)] or None,
         metrics=list(dict.fromkeys(score.metric for score in scores)) or None,
         pipeline_tag=kind.hub_task if root == "target" and kind.has_pipeline else None,
-        eval_results=[_eval_result(by_name[score.task], score) for score in scores if math.isfinite(score.value)],
+        eval_results=[
+            _eval_result(by_name[score.task], score)
+            for score in scores
+            if math.isfinite(score.value) and score.step is None
+        ],
     )
     encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else encoder_in_words(base_model)
     by_task = verdicts(history)
@@ -187,7 +193,9 @@ def write_model_card(
         introduction=_introduction(encoder, tasks, target, method),
         tasks="\n\n".join(filter(None, [no_better, _task_table(tasks, target, history, by_task, held_out)])),
         remarks=remarks,
-        results=_score_table(scores, target, alpha_data, meta_use, selected_on) if scores else None,
+        results=_score_table(scores, target, alpha_data, meta_use, selected_on, selected_tasks or [target])
+        if scores
+        else None,
         data=_data_table(tasks, target) if any(task.dataset or task.license for task in tasks) else None,
         cosines=f"{COSINES_IN_WORDS}\n\n{_cosine_table(matrix, target)}" if matrix else None,
         meta_use=meta_use,
@@ -306,12 +314,20 @@ def _kept_epoch_in_words(history: Sequence[HistoryEntry]) -> str:
 
 
 def _score_table(
-    scores: Sequence[CardScore], target: str, alpha_data: str | None, meta_use: str, selected_on: str | None
+    scores: Sequence[CardScore],
+    target: str,
+    alpha_data: str | None,
+    meta_use: str,
+    selected_on: str | None,
+    selected_tasks: Sequence[str],
 ) -> str:
     rows, has_intervals = [], any(score.interval for score in scores)
     has_majorities = any(score.majority is not None for score in scores)
     for score in scores:
-        trust = score_in_words(score.split, score.task == target, alpha_data, selected_on, meta_use)
+        trust = score_in_words(
+            score.split, score.task == target, alpha_data, selected_on, meta_use,
+            is_selecting=score.task in selected_tasks, step=score.step,
+        )  # fmt: skip
         interval = [score.interval_in_words or "–"] if has_intervals else []
         majority = [score.majority_in_words or "–"] if has_majorities else []
         value = f"{score.value:.4f}"

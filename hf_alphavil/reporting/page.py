@@ -162,7 +162,13 @@ def _score_row(score: CardScore, facts: RunFacts) -> dict[str, str]:
         "interval": f"{score.interval_in_words} ({score.rows} rows)" if score.interval else "",
         "majority": score.majority_in_words,
         "remark": score_in_words(
-            score.split, score.task == facts.target, facts.alpha_data, facts.selected_on, facts.meta_use
+            score.split,
+            score.task == facts.target,
+            facts.alpha_data,
+            facts.selected_on,
+            facts.meta_use,
+            is_selecting=score.task in (facts.selected_tasks or [facts.target]),
+            step=score.step,
         ),
     }
 

@@ -21,6 +21,8 @@ class CardScore:
             Number of rows, if the score is the share of them that is right. Only such a score has an interval.
         majority (`float`, *optional*):
             What always answering the most frequent label of the same rows scores, if it is known.
+        step (`int`, *optional*):
+            The step of the training at which it was measured, if the model has been trained since.
     """
 
     task: str
@@ -29,6 +31,7 @@ class CardScore:
     value: float
     rows: int | None = None
     majority: float | None = None
+    step: int | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:

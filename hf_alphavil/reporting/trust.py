@@ -71,6 +71,9 @@ def score_in_words(
     alpha_data: str | None,
     selected_on: str | None,
     meta_use: str = "α was fitted",
+    *,
+    is_selecting: bool,
+    step: int | None = None,
 ) -> str:
     """
     A warning about a score; empty if there is nothing to warn about.
@@ -79,18 +82,21 @@ def score_in_words(
         split (`str`): The split the score was measured on.
         is_target (`bool`): Whether it is a score of the target.
         alpha_data (`str`, *optional*): Source of the meta set.
-        selected_on (`str`, *optional*): The target's split on which the best checkpoint was chosen.
+        selected_on (`str`, *optional*): The split on which the best checkpoint was chosen.
         meta_use (`str`, *optional*, defaults to `"α was fitted"`):
             What the meta set was used for, as the start of a sentence that continues with "on ...".
+        is_selecting (`bool`): Whether the best checkpoint was chosen by a score of the task.
+        step (`int`, *optional*): The step at which it was measured, if the model has been trained since.
 
     Returns:
         `str`: A remark, such as `"optimistic: α was fitted on this split"`.
     """
-    if not is_target:
-        return ""
     reasons = []
-    if alpha_data == split:
+    if is_target and alpha_data == split:
         reasons.append(f"{meta_use} on this split" + ("'s text" if split == "test" else ""))
-    if selected_on == split:
+    if selected_on == split and is_selecting:
         reasons.append("the best model was selected on it")
-    return f"optimistic: {' and '.join(reasons)}" if reasons else ""
+    remarks = [f"optimistic: {' and '.join(reasons)}"] if reasons else []
+    if step is not None:
+        remarks.append(f"of the model at step {step}, before the training's end")
+    return "; ".join(remarks)

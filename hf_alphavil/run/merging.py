@@ -94,6 +94,7 @@ class Merging:
         return {
             "phase_steps": dict(steps),
             "target_steps_in_a_row": plan.steps_in_a_row(self.context.args.target_task),
+            "trains_held_out": plan.trains_held_out,
         }
 
     def _require_a_phase(self) -> None:

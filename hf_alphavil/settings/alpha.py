@@ -143,7 +143,7 @@ class AlphaArguments:
         default=None,
         metadata={
             "help": "Rows of the meta set per device and forward pass. More rows are faster on a GPU and take more "
-            "memory; results differ by rounding. Default: per_device_train_batch_size."
+            "memory; results differ by rounding (more for labels of words). Default: per_device_train_batch_size."
         },
     )
 

@@ -204,15 +204,24 @@ def _known_scores(args: MultitaskSettings, setup: TaskSetup, name: str) -> Mappi
     return None if setup.has_own_metrics(name) else {"loss": False, **setup.tasks[name].score_directions}
 
 
+def tasks_of_best_metric(args: MultitaskSettings, setup: TaskSetup) -> list[str]:
+    """
+    The tasks on whose validation sets the best model is chosen.
+
+    Args:
+        args (`MultitaskSettings`): The settings, with the full name of the metric.
+        setup (`TaskSetup`): The tasks.
+    """
+    if args.metric_for_best_model == MEAN:
+        return setup.evaluated(args.eval_auxiliaries)
+    metric = (args.metric_for_best_model or "").removeprefix("eval_")
+    return [max((name for name in setup.names if metric.startswith(f"{name}_")), key=len, default=setup.target)]
+
+
 def _require_metric(args: MultitaskSettings, setup: TaskSetup, reader: str) -> None:
     """Refuses a metric of a task that evaluations leave out, or whose validation rows have no labels."""
-    if args.metric_for_best_model == MEAN:
-        for name in setup.evaluated(args.eval_auxiliaries):
-            _require_scores(args, setup, reader, name)
-        return
-    metric = (args.metric_for_best_model or "").removeprefix("eval_")
-    task = max((name for name in setup.names if metric.startswith(f"{name}_")), key=len, default=setup.target)
-    _require_scores(args, setup, reader, task)
+    for name in tasks_of_best_metric(args, setup):
+        _require_scores(args, setup, reader, name)
 
 
 def _require_scores(args: MultitaskSettings, setup: TaskSetup, reader: str, task: str) -> None:

@@ -1,5 +1,8 @@
 """`alpha_optimizer=auto`: which optimizer it takes, when it says so, and that its state is kept."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -67,23 +70,49 @@ def test_another_loss_takes_sgd_and_says_so(tmp_path, caplog):
     assert any(value != 1 for value in auto[1]["alpha"].values())
 
 
-def test_labels_that_a_collator_draws_take_sgd(tmp_path, caplog):
+def with_drawn_labels(folder, draw, **settings):
+    """A trained trainer whose collator of the target draws the labels."""
     train, meta = toy_data()
 
     def collate(rows):
         batch = default_data_collator(rows)
-        return batch | {"labels": torch.randint_like(batch["labels"], 2)}
+        return batch | {"labels": draw(len(rows))}
 
     trainer = MultitaskTrainer(
         model=ToyModel(LABELS),
-        args=toy_args(tmp_path, **SETTINGS),
+        args=toy_args(folder, **SETTINGS | settings),
         train_dataset=train,
         eval_dataset={TARGET: meta},
         data_collator={TARGET: collate},
     )
     trainer.train()
+    return trainer
+
+
+def test_labels_that_a_collator_draws_by_itself_take_sgd(tmp_path, caplog):
+    own = torch.Generator().manual_seed(0)
+    trainer = with_drawn_labels(tmp_path, lambda count: torch.randint(2, (count,), generator=own))
     assert "gives them other labels in each" in caplog.text
     assert taken(trainer.history) == ["sgd", "sgd"]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda count: torch.randint(2, (count,)),
+        lambda count: torch.tensor([random.randrange(2) for _ in range(count)]),
+        lambda count: torch.tensor(np.random.randint(2, size=count)),
+    ],
+    ids=["torch", "python", "numpy"],
+)
+def test_labels_drawn_from_global_generators_are_the_same_for_every_merge(draw, tmp_path):
+    """Merges of a run that hardly moves differ by as little, whatever the collator draws in training."""
+    trainer = with_drawn_labels(tmp_path, draw, learning_rate=1e-7)
+    assert taken(trainer.history) == ["secant", "secant"]
+    for entry in trainer.history:
+        assert all(abs(effect["mean"]) < 1e-5 for effect in entry["contribution"].values())
+        assert max(entry["meta_loss"]) - min(entry["meta_loss"]) < 1e-5
+    assert entry["meta_loss"][0] > 0.1
 
 
 def test_too_many_tasks_take_sgd(tmp_path, caplog, monkeypatch):

@@ -10,7 +10,6 @@ from huggingface_hub import ModelCard
 
 import hf_alphavil
 from hf_alphavil import MultitaskTrainer
-from hf_alphavil.data.plan import TARGET_PHASE
 from hf_alphavil.reporting.effective import effective_settings
 from support.toy_run import META_ROWS, TARGET, accuracy, toy_args, toy_data, toy_model
 
@@ -54,10 +53,49 @@ def test_card_of_a_run(trained):
 def test_settings_that_the_run_resolves_have_the_value_that_took_effect(tmp_path):
     args = toy_args(tmp_path, alphavil_preset="joint", alpha_optimizer="auto", num_train_epochs=3)
     assert effective_settings(args, []) == {"alpha_optimizer": "auto (secant)", "final_target_epochs": 1}
-    history = [{"alpha_optimizer": "sgd", "phase_steps": {"joint": 1, "a": 1}}, {"phase_steps": {TARGET_PHASE: 2}}]
+    history = [{"alpha_optimizer": "sgd", "trains_held_out": False}, {"trains_held_out": True}]
     assert effective_settings(args, history) == {"alpha_optimizer": "auto (sgd)", "final_target_epochs": 1}
     assert effective_settings(args, history[:1])["final_target_epochs"] == 0
     assert effective_settings(toy_args(tmp_path, final_target_epochs=2), history) == {}
+
+
+def test_epochs_that_lost_all_auxiliaries_are_no_last_epochs(tmp_path):
+    """Six epochs, the auxiliary pruned in the first: the last two are those of `final_target_epochs`."""
+    train, meta = toy_data()
+    args = toy_args(
+        tmp_path, alpha_data="train_holdout", alphavil_preset="joint", num_train_epochs=6, target_phase="last",
+        joint_fraction=0.0, prune_below=0.99, prune_patience=1, min_task_weight=0.0, learning_rate=0.3,
+        alpha_optimizer="sgd", normalize_task_weights="none",
+    )  # fmt: skip
+    trainer = MultitaskTrainer(
+        model=toy_model(), args=args, train_dataset={name: train[name] for name in ("a", "b")},
+        eval_dataset={TARGET: meta}, compute_metrics=accuracy,
+    )  # fmt: skip
+    trainer.train()
+    assert [set(entry["phase_steps"]) == {"(target)"} for entry in trainer.history] == [False] + [True] * 5
+    assert [entry["trains_held_out"] for entry in trainer.history] == [False] * 4 + [True] * 2
+    trainer.create_model_card()
+    assert "| `final_target_epochs` | 2 |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def percent(prediction):
+    return {"accuracy": 100 * accuracy(prediction)["accuracy"]}
+
+
+def test_a_metric_in_percent_is_no_share_of_rows(tmp_path):
+    train, meta = toy_data()
+    trainer = MultitaskTrainer(
+        model=toy_model(), args=toy_args(tmp_path, num_train_epochs=1), train_dataset=train,
+        eval_dataset={TARGET: meta}, compute_metrics=percent,
+    )  # fmt: skip
+    trainer.train()
+    score = trainer.evaluate()["eval_a_accuracy"]
+    assert 1 < score <= 100
+    trainer.create_model_card()
+    trainer.write_report()
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"| a | validation | accuracy | {score:.4f} |" in text
+    assert "95 % interval" not in text
 
 
 def test_a_card_takes_what_it_is_told(trained, caplog, tmp_path):

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from huggingface_hub import ModelCard
+from transformers import TrainerCallback
 
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.reporting import (
@@ -16,7 +18,9 @@ from hf_alphavil.reporting.card import last_scores
 from hf_alphavil.reporting.history import kept_entry
 from hf_alphavil.script_arguments import DriverArguments
 from hf_alphavil.settings.changed import changed_fields
+from support.evaluating import evaluating_trainer
 from support.example_run import HISTORY
+from support.kinds_run import kinds_trainer
 from support.toy_run import TARGET, toy_args, toy_data, toy_model
 
 #: The scores of three epochs: the second is the best.
@@ -105,6 +109,58 @@ def test_scores_after_training_are_the_kept_model_s():
     assert [score.value for score in last_scores(log, ["a"], best_step=2)] == [0.9]
     assert [score.value for score in last_scores(log, ["a"])] == [0.3]
     assert [score.value for score in last_scores([*log, {"eval_a_f1": 0.8, "step": 3}], ["a"], best_step=2)] == [0.8]
+
+
+class StopAt(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step == 13
+
+
+def test_a_score_of_an_older_model_says_so(tmp_path):
+    trainer = evaluating_trainer(tmp_path, method="multitask", eval_strategy="steps", eval_steps=10)
+    trainer.add_callback(StopAt())
+    trainer.train()
+    (at,) = [entry for entry in trainer.state.log_history if "eval_a_accuracy" in entry]
+    assert (at["step"], trainer.state.global_step) == (10, 13)
+    trainer.create_model_card()
+    card = ModelCard.load(tmp_path / "README.md")
+    assert f"| {at['eval_a_accuracy']:.4f} |" in card.text
+    assert "of the model at step 10, before the training's end |" in card.text
+    assert not card.data.eval_results
+    now = trainer.evaluate()["eval_a_accuracy"]
+    trainer.create_model_card()
+    card = ModelCard.load(tmp_path / "README.md")
+    assert "at step 10" not in card.text
+    assert [result.metric_value for result in card.data.eval_results] == [now]
+
+
+def test_scores_of_other_rows_are_not_of_the_validation_set(tmp_path):
+    trainer = evaluating_trainer(tmp_path, num_train_epochs=1)
+    trainer.train()
+    validation = trainer.eval_dataset[TARGET]
+    score = trainer.evaluate()["eval_a_accuracy"]
+    other = trainer.evaluate(trainer.train_datasets[TARGET])["eval_a_accuracy"]
+    assert other != score
+    for again in (None, TARGET, validation, validation.dataset):
+        if again is not None:
+            assert trainer.evaluate(again)["eval_a_accuracy"] == score
+        trainer.create_model_card()
+        assert [one.metric_value for one in ModelCard.load(tmp_path / "README.md").data.eval_results] == [score]
+
+
+def test_the_card_names_the_scores_that_chose(tmp_path):
+    trainer = kinds_trainer(
+        tmp_path, target="names", num_train_epochs=2, eval_auxiliaries=True, metric_for_best_model="pair_accuracy",
+        eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True, alpha_data="train",
+    )  # fmt: skip
+    trainer.train()
+    trainer.create_model_card()
+    chose = [
+        line
+        for line in (tmp_path / "README.md").read_text().splitlines()
+        if "the best model was selected on it" in line
+    ]
+    assert [line.split("|")[1:4:2] for line in chose] == [[" pair ", " accuracy "]]
 
 
 def test_the_card_lists_every_changed_argument(tmp_path):
