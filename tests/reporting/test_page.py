@@ -256,8 +256,8 @@ def test_charts_without_data_are_left_out(history, charts, tmp_path):
 
 def test_epochs_that_trained_on_the_held_out_rows_are_left_out(tmp_path):
     names = ["rte", "mrpc"]
-    history = [entry_of(names, 1, 0.75) | {"phase_steps": {"rte": 3, "mrpc": 3}}]
-    history += [entry_of(names, epoch, 0.125) | {"phase_steps": {"(target)": 6}} for epoch in (2, 3)]
+    history = [entry_of(names, 1, 0.75) | {"trains_held_out": False}]
+    history += [entry_of(names, epoch, 0.125) | {"trains_held_out": True} for epoch in (2, 3)]
 
     def drawn(alpha_data):
         page = Page(write_page(tmp_path, facts_of(names, alpha_data=alpha_data), history, []))
