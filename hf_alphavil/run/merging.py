@@ -98,6 +98,5 @@ class Merging:
 
     def _require_a_phase(self) -> None:
         state = self.state
-        names = [phase.name for phase in state.plan.phases if phase.name not in state.dropped]
-        if not (state.deltas.phases if state.deltas.is_open else names):
+        if not (state.deltas.phases if state.deltas.is_open else state.plan.without(state.dropped).phases):
             raise self.finite.lost_epoch("every task's loss became NaN or infinite")

@@ -58,7 +58,7 @@ class MultitaskCallback(TrainerCallback):
         Args:
             phase (`Phase`): The phase.
             losses (`Mapping[str, float]`): The phase's mean loss by task.
-            diverged (`bool`): Whether its loss became NaN or infinite, so that it was dropped.
+            diverged (`bool`): Whether its loss or a parameter became NaN or infinite, so that it was undone.
         """
 
     def on_merge(

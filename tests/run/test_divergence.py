@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from hf_alphavil import MultitaskCallback
 from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.data import EpochPlan, Phase
 from hf_alphavil.methods import METHODS
@@ -91,6 +92,33 @@ def test_a_dropped_phase_resumes(tmp_path):
         assert resumed.history == whole.history
         for name, tensor in whole.model.state_dict().items():
             assert torch.equal(tensor, resumed.model.state_dict()[name]), (step, name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "poisoned", "label"),
+    [
+        ({}, 1, "b (round 1)"),
+        ({}, 6, "b (round 2)"),
+        ({"target_phase": "last"}, 2, "(target) (round 1)"),  # after a step each of b and c
+    ],
+)
+def test_a_phase_that_diverged_in_one_round_is_told_from_that_of_another(settings, poisoned, label, tmp_path):
+    """What the callback and the history say, against the losses of the phases."""
+    told, happened = [], []
+
+    class Ends(MultitaskCallback):
+        def on_phase_end(self, args, state, control, *, phase, losses, diverged, **kwargs):
+            told.append((phase.name, diverged))
+            happened.append((phase.name, not all(map(math.isfinite, losses.values()))))
+
+    run = trainer(tmp_path, Poison([poisoned]), Ends(), rounds_per_epoch=2, num_train_epochs=1, **settings)
+    run.train()
+    assert told == happened
+    (number,) = [number for number, (_, diverged) in enumerate(told) if diverged]
+    name = told[number][0]
+    assert [other for other, _ in told].count(name) == 2
+    nth = 1 + [other for other, _ in told[:number]].count(name)
+    assert [*run.history[0]["dropped"]] == [f"{name} (round {nth})"] == [label]
 
 
 def test_a_diverged_joint_phase_is_undone(tmp_path, caplog):
