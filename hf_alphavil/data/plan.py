@@ -132,6 +132,21 @@ class EpochPlan:
         """
         return replace(self, phases=tuple(phase for phase in self.phases if phase.name in names))
 
+    def label(self, phase: Phase) -> str:
+        """`str`: A phase's name, followed by its round if the plan has several phases of that name."""
+        is_only = sum(other.name == phase.name for other in self.phases) == 1
+        # A phase after a merge has the number of the next round's forks.
+        return phase.name if is_only else f"{phase.name} (round {phase.round + phase.fork})"
+
+    def without(self, labels: Collection[str]) -> EpochPlan:
+        """
+        The plan without some of its phases.
+
+        Args:
+            labels (`Collection[str]`): What [`label`] calls the phases to leave out.
+        """
+        return replace(self, phases=tuple(phase for phase in self.phases if self.label(phase) not in labels))
+
     def schedule_position(self, step: int) -> float:
         """
         Position of an optimizer step on the learning-rate schedule.

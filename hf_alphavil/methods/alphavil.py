@@ -40,9 +40,9 @@ class AlphaVIL(Method):
     other than one round of forks ([`alphavil_plan`]). The paper fits α by gradient steps on the target's loss and
     leaves other optimizers to future work.
 
-    The weights change once per epoch. With several rounds, α_t is the mean over the rounds. The α of a task without a
-    fork stays at its start: the target's with `target_phase="last"`, and that of an auxiliary that was not chosen. An
-    epoch without forks fits no α and changes no weight.
+    The weights change once per epoch. With several rounds, α_t is the mean over the rounds, and a contribution their
+    sum. The α of a task without a fork stays at its start: the target's with `target_phase="last"`, and that of an
+    auxiliary that was not chosen. An epoch without forks fits no α and changes no weight.
 
     Args:
         args (`MultitaskSettings`): The settings.
@@ -245,7 +245,7 @@ class AlphaVIL(Method):
             objective=self.args.alpha_objective,
             merged_loss=merged_loss,
             pruned=leaving if self.args.prune_below is not None else None,
-            contributions=last["contributions"],
+            contributions=self.contributions.end_epoch(),
             details=last["details"] | self._choice_entry(chosen) | ({"rounds": by_round} if len(rounds) > 1 else {}),
         )
 
@@ -271,7 +271,7 @@ class AlphaVIL(Method):
             merged_loss=loss,
             pruned=[] if args.prune_below is not None else None,
             task_weights_used={t: float(t == args.target_task) for t in self.tasks} if trains_only_target else None,
-            contributions=self.contributions.so_far(),
+            contributions=self.contributions.end_epoch(),
             details=self._choice_entry([] if trains_only_target else chosen),
         )
 

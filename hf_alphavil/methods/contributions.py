@@ -87,36 +87,43 @@ def row_losses(problem: AlphaProblem, alpha: Tensor) -> np.ndarray:
 
 class Contributions:
     """
-    The contributions of an epoch's deltas, and their sums over epochs, by row of the meta set.
+    The contributions of deltas, and their sums over an epoch's rounds and over epochs, by row of the meta set.
 
-    Standard errors are those of a mean over independent rows. Sums over epochs are taken row by row before the error
-    is computed, because every epoch measures the same rows.
+    Standard errors are those of a mean over independent rows. Sums are taken row by row before the error is computed,
+    because every round measures the same rows.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, np.ndarray] = {}
+        self._sums_of_epoch: dict[str, np.ndarray] = {}
         self._held_out_loss: float | None = None
 
     def add(self, gains: Mapping[str, np.ndarray], held_out_loss: float) -> dict[str, Any]:
         """
-        Adds an epoch.
+        Adds a round of forks, which may be a whole epoch.
 
         Args:
             gains (`Mapping[str, np.ndarray]`): What the task's delta saved each row, by task.
             held_out_loss (`float`): The target's mean loss on the rows under the merge.
 
         Returns:
-            `dict`: `held_out_loss`, `contribution` (of this epoch) and `total_contribution` (of all epochs so far). By
+            `dict`: `held_out_loss`, `contribution` (of this round) and `total_contribution` (of all rounds so far). By
             task, the last two have the `mean` over rows, its `standard_error` (`None` if losses of single rows are not
             known) and the number of `rows`.
         """
         self._held_out_loss = held_out_loss
-        for task, of_rows in gains.items():
-            before = self._sums.get(task, np.zeros_like(of_rows))
-            if len(before) != len(of_rows):  # only the mean was known in one of them
-                before = np.broadcast_to(before.mean(), of_rows.shape)
-            self._sums[task] = before + of_rows
+        for sums in (self._sums, self._sums_of_epoch):
+            for task, of_rows in gains.items():
+                before = sums.get(task, np.zeros_like(of_rows))
+                if len(before) != len(of_rows):  # only the mean was known in one of them
+                    before = np.broadcast_to(before.mean(), of_rows.shape)
+                sums[task] = before + of_rows
         return {"contribution": _summaries(gains), **self.so_far()}
+
+    def end_epoch(self) -> dict[str, Any]:
+        """`dict`: As [`add`], with the `contribution` of all rounds since this was last called, if there were any."""
+        of_epoch, self._sums_of_epoch = self._sums_of_epoch, {}
+        return {**({"contribution": _summaries(of_epoch)} if of_epoch else {}), **self.so_far()}
 
     def so_far(self) -> dict[str, Any]:
         """`dict`: `total_contribution`, and the `held_out_loss` of the last merge; empty before the first."""
@@ -129,12 +136,15 @@ class Contributions:
         return {
             "held_out_loss": self._held_out_loss,
             "sums": {task: of_rows.tolist() for task, of_rows in self._sums.items()},
+            "sums_of_epoch": {task: of_rows.tolist() for task, of_rows in self._sums_of_epoch.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of [`state_dict`]."""
         self._held_out_loss = state["held_out_loss"]
         self._sums = {task: np.array(of_rows) for task, of_rows in state["sums"].items()}
+        # A checkpoint of an earlier version has none.
+        self._sums_of_epoch = {task: np.array(of_rows) for task, of_rows in state.get("sums_of_epoch", {}).items()}
 
 
 def _summaries(gains: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:

@@ -73,8 +73,9 @@ class Probes(Method):
         effects = {target: start - reference} | {
             task: reference - of_rows for task, of_rows in zip(auxiliaries, losses, strict=True)
         }
+        self.contributions.add(effects, float(reference.mean()))
         return EpochRecord(
             meta_values=[float(start.mean()), float(reference.mean())],
             merged_loss=float(start.mean()),
-            contributions=self.contributions.add(effects, float(reference.mean())),
+            contributions=self.contributions.end_epoch(),
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -37,6 +37,22 @@ class EpochRecord:
     merged_loss: float | None = None
     contributions: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def without_alpha(self, tasks: Collection[str]) -> EpochRecord:
+        """
+        The record without the α of some tasks.
+
+        Args:
+            tasks (`Collection[str]`): Tasks none of whose deltas was merged, because their phases diverged.
+        """
+
+        def others(by_task: Mapping[str, Any]) -> dict[str, Any]:
+            return {task: value for task, value in by_task.items() if task not in tasks}
+
+        details = dict(self.details)
+        if "alpha_by_layer" in details:
+            details["alpha_by_layer"] = others(details["alpha_by_layer"])
+        return replace(self, alpha=others(self.alpha), details=details)
 
     def history_entry(self) -> dict[str, Any]:
         """`dict[str, Any]`: `alpha`, `meta_<objective>`, details, and what else is not `None`; JSON-serialisable."""

@@ -19,6 +19,7 @@ from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_ent
 from .local_paths import is_hub_id
 from .scores import CardScore, no_better_in_words
 from .trust import alpha_data_in_words, rows_in_words, score_in_words
+from .undone import undone_in_words
 from .verdicts import VERDICTS_IN_WORDS, Verdict, verdicts, verdicts_in_short
 
 PAPER = "https://arxiv.org/abs/2405.07769"
@@ -172,7 +173,9 @@ def write_model_card(
     )
     encoder = f"[{hub_model}](https://huggingface.co/{hub_model})" if hub_model else encoder_in_words(base_model)
     by_task = verdicts(history)
-    remarks = [verdicts_in_short(history), VERDICTS_IN_WORDS] if by_task else []
+    remarks = [words] if (words := undone_in_words(history)) else []
+    if by_task:
+        remarks += [verdicts_in_short(history), VERDICTS_IN_WORDS]
     if best_was_loaded(history):
         remarks.append(_kept_epoch_in_words(history))
     if plot is not None:

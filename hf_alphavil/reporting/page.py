@@ -16,6 +16,7 @@ from .facts import RunFacts
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
 from .scores import CardScore, no_better_in_words
 from .trust import rows_in_words, score_in_words
+from .undone import undone_in_words
 from .verdicts import HELPED, HURT, NO_EFFECT, SMALL_EFFECT, TOO_FEW_ROWS, Verdict, verdicts, verdicts_in_short
 
 PAGE_FILE = "report.html"
@@ -94,6 +95,7 @@ def _contents(
         "verdicts_in_short": verdicts_in_short(history),
         "small_effect": f"{SMALL_EFFECT:.0%}",
         "no_better": no_better_in_words(facts.scores, target),
+        "undone": undone_in_words(history),
         "summary": _summary(by_task, target),
         "scores": [_score_row(score, facts) for score in _target_first(facts.scores, target)],
         "epoch": _epoch_in_words(history),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from .history import HistoryEntry, best_was_loaded, epochs_of_choice, fitted_entry, kept_entry, tasks_of
 from .scores import CardScore, no_better_in_words
+from .undone import undone_in_words
 from .verdicts import Verdict, verdicts, verdicts_in_short
 
 MISSING = "-"
@@ -22,8 +23,8 @@ def format_summary_table(
 ) -> str:
     """
     Summarises a run: the target's score, then every task's verdict and contribution up to the kept model's epoch, and
-    its α and weight in that epoch; and how many epochs chose an auxiliary, if epochs choose. A line below says how far
-    verdicts go.
+    its α and weight in that epoch; and how many epochs chose an auxiliary, if epochs choose. Lines below say which
+    phases diverged, if any did, and how far verdicts go.
 
     Apart from task names the table is ASCII, so that any terminal can print it.
 
@@ -55,8 +56,8 @@ def format_summary_table(
         rows.append([name, *(_judged(by_task.get(task)) if by_task else []), *trained, *numbers])
     kept = f", kept epoch {last.get('epoch', 0)}" if best_was_loaded(history) else ""
     heading = f"{target}: {score_name} {_number(score, 4)}  (method {method}, epochs {len(history)}{kept})"
-    caveat = [verdicts_in_short(history)] if by_task else []
-    return "\n".join([heading, *_majority_lines(scores, target), "", align_columns(rows), *caveat])
+    below = filter(None, [undone_in_words(history), verdicts_in_short(history)])
+    return "\n".join([heading, *_majority_lines(scores, target), "", align_columns(rows), *below])
 
 
 def format_comparison_table(

@@ -91,7 +91,7 @@ class PlanCallback(TrainerCallback):
             state.epoch = run.state.epoch + 1.0
         self._act_on(outcome, args, control)
         if phase is not None and step_in_phase + 1 == phase.num_steps:
-            end = {"losses": run.state.phase_losses[phase.name], "diverged": phase.name in run.state.dropped}
+            end = {"losses": run.state.phase_losses[phase.name], "diverged": outcome.diverged}
             announce(self.callbacks, "on_phase_end", args, state, control, phase=phase, **end, **kwargs)
         if run.plan_is_done:
             self._merge_plan(run, args, state, control, **kwargs)

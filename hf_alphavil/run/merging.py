@@ -64,15 +64,17 @@ class Merging:
         state, method, plan = self.state, self.state.method, self.state.plan
         self._require_a_phase()
         weights_used = dict(method.task_weights)
+        kept = plan.without(state.dropped)
         cosines = self._delta_cosines() if state.deltas.is_open else state.delta_cosines
         record = method.merge(state.deltas, objectives, state.epoch, progress)
+        record = record.without_alpha(set(plan.forks) - set(kept.forks))
         if method.forks:
             self.finite.require_merged(record.merged_loss)
         weights = dict(method.task_weights)
         entry = {"task_weights": weights, "task_weights_used": weights_used, "dropped": state.dropped}
         entry |= {"delta_cosine": cosines} if cosines else {}
         # A method whose weights are known only when the epoch ends overrides those used.
-        state.begin_epoch(entry | self._phases_run(plan) | record.history_entry())
+        state.begin_epoch(entry | self._phases_run(plan, kept) | record.history_entry())
         if method.changes_weights:
             outcome.logs.append(record.logs(weights))
         if record.pruned:
@@ -87,18 +89,17 @@ class Merging:
             gramians = self.context.accelerator.reduce(gramians, reduction="sum")
         return delta_cosines(gramians, deltas.phases)
 
-    def _phases_run(self, plan: EpochPlan) -> dict[str, Any]:
+    def _phases_run(self, plan: EpochPlan, kept: EpochPlan) -> dict[str, Any]:
         steps = Counter[str]()
         for phase in plan.phases:
             steps[phase.name] += phase.num_steps
         return {
             "phase_steps": dict(steps),
-            "target_steps_in_a_row": plan.steps_in_a_row(self.context.args.target_task),
+            "target_steps_in_a_row": kept.steps_in_a_row(self.context.args.target_task),
             "trains_held_out": plan.trains_held_out,
         }
 
     def _require_a_phase(self) -> None:
         state = self.state
-        names = [phase.name for phase in state.plan.phases if phase.name not in state.dropped]
-        if not (state.deltas.phases if state.deltas.is_open else names):
+        if not (state.deltas.phases if state.deltas.is_open else state.plan.without(state.dropped).phases):
             raise self.finite.lost_epoch("every task's loss became NaN or infinite")

@@ -58,7 +58,7 @@ class MultitaskCallback(TrainerCallback):
         Args:
             phase (`Phase`): The phase.
             losses (`Mapping[str, float]`): The phase's mean loss by task.
-            diverged (`bool`): Whether its loss became NaN or infinite, so that it was dropped.
+            diverged (`bool`): Whether its loss or a parameter became NaN or infinite, so that it was undone.
         """
 
     def on_merge(
@@ -77,7 +77,8 @@ class MultitaskCallback(TrainerCallback):
         forks do not call it, nor do the rounds inside an epoch (`rounds_per_epoch`).
 
         Args:
-            alpha (`Mapping[str, float]`): α by task; empty for methods without α.
+            alpha (`Mapping[str, float]`):
+                α by task, without tasks whose fork was undone; empty for methods without α.
             task_weights (`Mapping[str, float]`): The task weights of the next epoch.
             entry (`Mapping[str, Any]`): The epoch's entry in `trainer.history`.
         """

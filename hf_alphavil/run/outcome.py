@@ -21,11 +21,13 @@ class StepOutcome:
         logs (`list[dict[str, float]]`, *optional*): Entries for `Trainer.log`, in order.
         warnings (`list[str]`, *optional*): Warnings for the user.
         must_save (`bool`, *optional*, defaults to `False`): Whether to save a checkpoint that Trainer would not.
+        diverged (`bool`, *optional*, defaults to `False`): Whether the step ended a phase that diverged.
     """
 
     logs: list[dict[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     must_save: bool = False
+    diverged: bool = False
 
     def log_phase(self, losses: Mapping[str, float]) -> None:
         """

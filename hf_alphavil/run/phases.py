@@ -54,7 +54,7 @@ class PhaseBoundaries:
 
         Args:
             phase (`Phase`): The phase, whose last step has been taken.
-            outcome (`StepOutcome`): Receives the phase's losses, and a warning if it diverged.
+            outcome (`StepOutcome`): Receives the phase's losses, and whether it diverged, with a warning.
 
         Raises:
             DivergenceError: If the only model of a method without forks became NaN or infinite.
@@ -75,7 +75,8 @@ class PhaseBoundaries:
             state.optimizer_states.end_phase(phase.name, failed is not None, phase.is_last, is_followed)
         if failed is not None:
             state.deltas.rewind()
-            state.dropped[phase.name] = failed.step
+            state.dropped[state.plan.label(phase)] = failed.step
+            outcome.diverged = True
             if state.groups.is_leader:
                 outcome.warnings.append(self.finite.dropped_phase(phase, failed))
         elif phase.fork:
@@ -98,6 +99,6 @@ class PhaseBoundaries:
             state.deltas.open(state.plan.forks)
         for phase in state.plan.phases:
             outcome.log_phase(state.phase_losses[phase.name])
-            if phase.name not in state.dropped:
+            if state.plan.label(phase) not in state.dropped:
                 keep_buffers = state.method.gives_buffers(phase)
                 state.deltas.share(phase.name, state.groups.leader_of(phase.name), keep_buffers)

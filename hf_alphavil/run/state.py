@@ -50,7 +50,8 @@ class RunState:
         optimizer_states (`PerPhaseOptimizerState`, *optional*): Only for methods that separate phases.
         losses (`PhaseLosses`): Losses of the running phase.
         phase_losses (`dict[str, dict[str, float]]`): Mean loss by task of the epoch's finished phases.
-        dropped (`dict[str, int]`): Phases of the epoch that diverged, with the step at which they did.
+        dropped (`dict[str, int]`):
+            Phases of the epoch that diverged, by [`EpochPlan.label`], with the step at which they did.
         delta_cosines (`dict[str, dict[str, float]]`):
             Cosines between the deltas of the epoch's last round that was merged.
         evaluation (`DeferredEvaluation`): An evaluation that waits for the end of the plan.

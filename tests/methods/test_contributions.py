@@ -11,9 +11,10 @@ from scipy import stats
 from torch.nn import functional as F
 
 from hf_alphavil.methods.alpha_problem import AlphaProblem
+from hf_alphavil.methods.alphavil import AlphaVIL
 from hf_alphavil.methods.contributions import Contributions, leave_one_out
 from methods.test_secant import TASKS, Linear, fit
-from support.toy_run import META_ROWS, TARGET, run_toy, toy_trainer
+from support.toy_run import LABELS, META_ROWS, TARGET, run_toy, toy_data, toy_model, toy_trainer
 
 ALPHA = torch.tensor([[0.5], [1.5], [-0.25]], dtype=torch.float64)
 
@@ -100,6 +101,57 @@ def test_epochs_are_summed_row_by_row():
         assert total["rte"]["mean"] == pytest.approx((first + second).mean())
         assert total["rte"]["standard_error"] == pytest.approx(stats.sem(first + second))
         assert total["cola"]["standard_error"] == pytest.approx(stats.sem(second))
+
+
+def toy_row_losses(theta, rows):
+    """The toy's loss on every row of the target, by torch alone."""
+    model = toy_model()
+    model.load_state_dict(theta, strict=False)
+    with torch.no_grad():
+        logits = model(TARGET, rows["x"])["logits"]
+    return F.cross_entropy(logits, rows["labels"], reduction="none").numpy()
+
+
+def test_an_epoch_s_contribution_is_that_of_all_its_rounds(tmp_path, monkeypatch):
+    """The sum over rounds of each row's loss without the task's δ minus the loss with it, by the toy alone."""
+    merges = []
+    merge_round = AlphaVIL.merge_round
+
+    def recorded(method, deltas, *args):
+        start = {name: tensor.clone() for name, tensor in deltas.start().items()}
+        moves = {task: {name: d.clone() for name, d in deltas.delta(task).items()} for task in deltas.phases}
+        loss = merge_round(method, deltas, *args)
+        merges.append((start, moves))
+        return loss
+
+    monkeypatch.setattr(AlphaVIL, "merge_round", recorded)
+    trainer = toy_trainer(
+        tmp_path, rounds_per_epoch=2, num_train_epochs=3, learning_rate=1.0, logging_strategy="epoch"
+    )
+    trainer.train()
+    rows = [toy_data()[1][number] for number in range(META_ROWS)]
+    rows = {name: torch.stack([row[name] for row in rows]) for name in ("x", "labels")}
+    totals = dict.fromkeys(LABELS, 0.0)
+    logged = [entry for entry in trainer.state.log_history if f"contribution_{TARGET}" in entry]
+    for number, (entry, logs) in enumerate(zip(trainer.history, logged, strict=True)):
+        of_epoch = dict.fromkeys(LABELS, 0.0)
+        for of_round, (start, moves) in zip(entry["rounds"], merges[2 * number : 2 * number + 2], strict=True):
+            for task in moves:
+
+                def merged(left_out=None, start=start, moves=moves, alpha=of_round["alpha"]):
+                    return {
+                        name: theta + sum(alpha[u] * moves[u][name] for u in moves if u != left_out)
+                        for name, theta in start.items()
+                    }
+
+                of_epoch[task] += toy_row_losses(merged(task), rows) - toy_row_losses(merged(), rows)
+        for task, of_rows in of_epoch.items():
+            found = entry["contribution"][task]
+            assert found["mean"] == pytest.approx(of_rows.mean())
+            assert found["standard_error"] == pytest.approx(stats.sem(of_rows))
+            assert logs[f"contribution_{task}"] == found["mean"]
+            totals[task] = totals[task] + of_rows
+            assert entry["total_contribution"][task]["mean"] == pytest.approx(totals[task].mean())
 
 
 def test_secant_knows_the_gains_without_a_pass():

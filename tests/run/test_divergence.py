@@ -2,11 +2,13 @@
 
 import math
 import re
+from collections import Counter
 
 import pytest
 import torch
 from transformers import TrainerCallback
 
+from hf_alphavil import MultitaskCallback
 from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.data import EpochPlan, Phase
 from hf_alphavil.methods import METHODS
@@ -63,7 +65,9 @@ def test_a_diverged_phase_is_dropped(value, settings, tmp_path, caplog):
         torch.testing.assert_close(merged, expected, rtol=0, atol=1e-12)
         assert torch.isfinite(run.epochs[2]["theta"][name]).all()
     assert [entry["dropped"] for entry in run.history] == [{}, {"b": 1}, {}]
-    assert record["alpha"]["b"] == 1.0
+    assert record["alpha"].keys() == second["delta"].keys()
+    logs = [entry for entry in run.state.log_history if "alpha_a" in entry]
+    assert ["alpha_b" in entry for entry in logs] == [True, False, True]
     assert record["task_weights"]["b"] == record["task_weights_used"]["b"]
     if "phase_optimizer_state" not in settings:
         # b's next phase starts from the same state as the dropped phase. The states of other tasks have changed.
@@ -91,6 +95,66 @@ def test_a_dropped_phase_resumes(tmp_path):
         assert resumed.history == whole.history
         for name, tensor in whole.model.state_dict().items():
             assert torch.equal(tensor, resumed.model.state_dict()[name]), (step, name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "poisoned", "label"),
+    [
+        ({}, 1, "b (round 1)"),
+        ({}, 6, "b (round 2)"),
+        ({"target_phase": "last"}, 2, "(target) (round 1)"),  # after a step each of b and c
+    ],
+)
+def test_a_phase_that_diverged_in_one_round_is_told_from_that_of_another(settings, poisoned, label, tmp_path):
+    """What the callback and the history say, against the losses of the phases."""
+    told, happened = [], []
+
+    class Ends(MultitaskCallback):
+        def on_phase_end(self, args, state, control, *, phase, losses, diverged, **kwargs):
+            told.append((phase.name, diverged))
+            happened.append((phase.name, not all(map(math.isfinite, losses.values()))))
+
+    run = trainer(tmp_path, Poison([poisoned]), Ends(), rounds_per_epoch=2, num_train_epochs=1, **settings)
+    run.train()
+    assert told == happened
+    (number,) = [number for number, (_, diverged) in enumerate(told) if diverged]
+    name = told[number][0]
+    assert [other for other, _ in told].count(name) == 2
+    nth = 1 + [other for other, _ in told[:number]].count(name)
+    assert [*run.history[0]["dropped"]] == [f"{name} (round {nth})"] == [label]
+
+
+class TargetSteps(MultitaskCallback):
+    """The steps of the target in each phase, and the phases that were kept, as the run shows them."""
+
+    def __init__(self):
+        self.steps, self.kept = Counter(), []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.steps[state.phase] += state.task == "a"
+
+    def on_phase_end(self, args, state, control, *, phase, losses, **kwargs):
+        if all(map(math.isfinite, losses.values())):
+            self.kept.append(phase.name)
+
+
+@pytest.mark.parametrize(("poisoned", "dropped"), [([0], ["(joint)"]), ([3], ["a"]), ([], [])])
+def test_steps_that_were_undone_are_none_of_the_target_s_steps_in_a_row(poisoned, dropped, tmp_path):
+    """The target has steps in the joint phase, which has three, and in its own fork."""
+    seen = TargetSteps()
+    run = trainer(tmp_path, Poison(poisoned), seen, joint_fraction=0.3, num_train_epochs=1)
+    run.train()
+    assert seen.steps["(joint)"] > 0 < seen.steps["a"]
+    assert seen.kept == [name for name in ("(joint)", "a", "b", "c") if name not in dropped]
+    assert run.history[0]["target_steps_in_a_row"] == sum(seen.steps[phase] for phase in seen.kept)
+
+
+def test_layers_of_a_dropped_fork_have_no_alpha(tmp_path):
+    settings = {"alpha_granularity": "layer", "alpha_optimizer": "secant", "num_train_epochs": 1}
+    run = trainer(tmp_path, Poison([4]), **settings)
+    run.train()
+    ((recorded,), (entry,)) = run.epochs, run.history
+    assert entry["alpha_by_layer"].keys() == entry["alpha"].keys() == recorded["delta"].keys() == {"a", "c"}
 
 
 def test_a_diverged_joint_phase_is_undone(tmp_path, caplog):
