@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     with UserErrorsInOneLine() as errors:
         classes = (DriverArguments, DriverTrainingArguments, LoraArguments)
         driver, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog, COMMON_FLAGS)
+        lora.given = given
         check_together(driver, args, lora)
         check_can_write(args.output_dir)
         if not driver.demo:
