@@ -42,8 +42,6 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
         `int`: The script's exit status.
     """
     assert driver.target is not None  # `check_together`
-    if not args.is_told_what_to_do:
-        args.do_train = args.do_eval = True
     warn_of_unread_flags(driver, args)
     warn_of_unread_hub_flags(args)
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
