@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +27,9 @@ COMMON_FLAGS = (
     "hub_model_id", "seed", "use_cpu", "do_train", "do_eval", "do_predict", "resume_from_checkpoint",
     "overwrite_output_dir", "early_stopping_patience",
 )  # fmt: skip
+
+#: What the script can do.
+DEEDS = ("do_train", "do_eval", "do_predict")
 
 
 @dataclass
@@ -150,7 +154,7 @@ class DriverTrainingArguments(MultitaskTrainingArguments):
 
     def __post_init__(self) -> None:
         # Before TrainingArguments derives `do_eval` from `eval_strategy`.
-        self.is_told_what_to_do = self.do_train or self.do_eval or self.do_predict
+        self._told = {name: getattr(self, name) for name in DEEDS}
         self.all_methods = self.method == "all"
         if self.all_methods:  # for the demo, which compares the methods
             self.method = "alphavil"
@@ -159,10 +163,25 @@ class DriverTrainingArguments(MultitaskTrainingArguments):
                 raise ValueError(f"--{name} is empty: pass a path, or leave the flag out")
         super().__post_init__()
 
-    @property
-    def trains(self) -> bool:
-        """`bool`: Whether the script trains: it is told to, or not told what to do."""
-        return self.do_train or not self.is_told_what_to_do
+    def decide(self, given: Collection[str], predicts: bool) -> None:
+        """
+        Sets what the script does. If no flag says what, it trains and evaluates, unless a flag says not to.
+
+        Args:
+            given (`Collection[str]`): The fields that the user has given.
+            predicts (`bool`): Whether the script predicts without `do_predict` too.
+
+        Raises:
+            ValueError: If nothing is left to do.
+        """
+        told = {name: value for name, value in self._told.items() if name in given}
+        by_default = not any(told.values())
+        self.do_train = told.get("do_train", by_default)
+        self.do_eval = told.get("do_eval", by_default or self.do_eval)
+        if not (self.do_train or self.do_eval or self.do_predict or predicts):
+            raise ValueError(
+                "--do_train false --do_eval false leave nothing to do: leave one of them out, or add --do_predict"
+            )
 
 
 def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArguments) -> None:
@@ -171,7 +190,7 @@ def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora:
 
     Args:
         driver (`DriverArguments`): What to train, on which data.
-        args (`DriverTrainingArguments`): The training arguments, before the script has chosen what to do.
+        args (`DriverTrainingArguments`): The training arguments, after the script has chosen what to do.
         lora (`LoraArguments`): The settings of adapters.
 
     Raises:
@@ -197,11 +216,11 @@ def check_together(driver: DriverArguments, args: DriverTrainingArguments, lora:
         raise ValueError(f"{', '.join(ignored)} without --use_peft would train no adapters: add it, or leave them out")
     if driver.model_revision is not None and Path(driver.model_name_or_path).is_dir():
         raise ValueError(f"--model_revision is for the Hub, and {driver.model_name_or_path} is a folder: leave it out")
-    if driver.recipe not in (AUTO, NO_RECIPE) and not args.trains:
+    if driver.recipe not in (AUTO, NO_RECIPE) and not args.do_train:
         raise ValueError(f"--recipe {driver.recipe} says how to train: add --do_train, or leave it out")
     if driver.overwrite_output_dir and args.resume_from_checkpoint is not None:
         raise ValueError("--overwrite_output_dir contradicts --resume_from_checkpoint: leave one of them out")
-    if not args.trains and args.resume_from_checkpoint is not None:
+    if not args.do_train and args.resume_from_checkpoint is not None:
         raise ValueError(
             "--resume_from_checkpoint continues a training: add --do_train, or pass a trained model as "
             "--model_name_or_path"
@@ -220,7 +239,7 @@ def check_early_stopping(driver: DriverArguments, args: DriverTrainingArguments)
         ValueError: If the run trains and would not look for a best model.
     """
     has_best_model = args.load_best_model_at_end and args.eval_strategy != "no"  # the target's main metric by default
-    if driver.early_stopping_patience is None or has_best_model or not args.trains:
+    if driver.early_stopping_patience is None or has_best_model or not args.do_train:
         return
     raise ValueError(
         f"--early_stopping_patience {driver.early_stopping_patience} compares evaluations with the best one: add "

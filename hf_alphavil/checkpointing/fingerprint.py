@@ -40,7 +40,8 @@ def run_fingerprint(
         "model": dict(describe_model(model)),
         "other": {"number of processes": args.world_size}
         | dict(describe_details(model, tokenizer))
-        | {f"validation rows of {name}": _describe_rows(rows) for name, rows in setup.eval_datasets.items()},
+        | {f"validation rows of {name}": _describe_rows(rows) for name, rows in setup.eval_datasets.items()}
+        | {f"head that scores {name}": rows.task for name, rows in setup.eval_datasets.items() if rows.task != name},
     }
 
 

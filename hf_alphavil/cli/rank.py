@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     with UserErrorsInOneLine() as errors:
         classes = (RankArguments, DriverTrainingArguments, LoraArguments)
         ranked, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog, COMMON_FLAGS)
+        lora.given = given
         if ranked.target is None:
             raise ValueError("which task should the candidates help? Pass --target, for example --target rte")
         if ranked.top is not None and ranked.top < 1:

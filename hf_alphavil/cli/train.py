@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     with UserErrorsInOneLine() as errors:
         classes = (DriverArguments, DriverTrainingArguments, LoraArguments)
         driver, args, lora, given = read_flags(errors, classes, __doc__, arguments, prog, COMMON_FLAGS)
+        lora.given = given
+        if not driver.demo:
+            args.decide(given, predicts=driver.make_submission is not None)
         check_together(driver, args, lora)
         check_can_write(args.output_dir)
         if not driver.demo:

@@ -29,7 +29,7 @@ def check_folder_is_free(driver: DriverArguments, args: DriverTrainingArguments)
             If the folder holds a run, and the user has not said what should become of it. If `torchrun` or
             `accelerate launch --max_restarts` has restarted the run, whose own checkpoints would be removed.
     """
-    if not args.trains or args.resume_from_checkpoint is not None:
+    if not args.do_train or args.resume_from_checkpoint is not None:
         return
     folder = Path(str(args.output_dir))
     if driver.overwrite_output_dir:

@@ -29,7 +29,7 @@ def use_recipe(
         `list[str]`: What to print once training starts, line by line.
     """
     assert driver.target is not None  # `check_together`
-    if driver.recipe == NO_RECIPE or not args.trains:
+    if driver.recipe == NO_RECIPE or not args.do_train:
         return []
     recipe, wanted = None, f"{driver.target} with {driver.model_name_or_path}"
     if driver.recipe == AUTO and (lora.use_peft or holds_adapters(driver.model_name_or_path)):

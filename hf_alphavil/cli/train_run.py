@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from ..modeling.lora import LoraArguments, holds_adapters, holds_heads
+from ..modeling.lora import LoraArguments, adapter_settings, holds_adapters, holds_heads
 from ..reporting import format_summary_table, plot_task_weights
 from ..reporting.card import scores_of
 from ..script_arguments import DriverArguments, DriverTrainingArguments, warn_of_unread_flags, warn_of_unread_hub_flags
@@ -42,8 +42,6 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
         `int`: The script's exit status.
     """
     assert driver.target is not None  # `check_together`
-    if not args.is_told_what_to_do:
-        args.do_train = args.do_eval = True
     warn_of_unread_flags(driver, args)
     warn_of_unread_hub_flags(args)
     # Pinned memory speeds up copies to an accelerator; without one it only warns.
@@ -69,6 +67,11 @@ def run(driver: DriverArguments, args: DriverTrainingArguments, lora: LoraArgume
     if not (args.do_train or is_trained):
         logger.warning("%s has no heads: they start at random, and nothing will train them", path)
     model, tokenizer = load_run_model(driver, args, lora, tasks)
+    # Those of a folder that had them already are no flags.
+    adapters = {
+        name: value for name, value in adapter_settings(model).items() if value != getattr(LoraArguments, name)
+    }
+    args.script_settings = {**args.script_settings, **adapters}  # type: ignore[misc]  # this run's
 
     # Training
     start = SayAtStart(said)

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME
 
-from . import MultitaskConfig, MultitaskModel, head_modules, upcast_trainable
+from . import MultitaskConfig, MultitaskModel, head_modules, unwrap_peft, upcast_trainable
 from .half_precision import HALF_PRECISION
 from .label_order import reorder_labels
 from .loading import load_config
@@ -61,14 +61,15 @@ def load_model(path: str, tasks: Any, args: LoraArguments, revision: str | None 
     Args:
         path (`str`): Hub id or folder.
         tasks (`dict[str, Task]` or `dict[str, dict]`): The tasks, for new heads.
-        args (`LoraArguments`): Settings of new adapters. Ignored for a folder that already has adapters.
+        args (`LoraArguments`):
+            Settings of new adapters. A folder with adapters keeps its own, and refuses others that the user has given.
         revision (`str`, *optional*): Revision on the Hub.
 
     Returns:
         `MultitaskModel` or `peft.PeftModel`: The model to pass to [`MultitaskTrainer`].
 
     Raises:
-        ValueError: If a file of weights is damaged.
+        ValueError: If a file of weights is damaged, or the adapters in the folder have other settings than given.
     """
     try:
         if holds_adapters(path):
@@ -94,6 +95,9 @@ def load_adapted(path: str, tasks: Any, args: LoraArguments | None = None) -> An
 
     Returns:
         `peft.PeftModel`: The model, with trainable adapters.
+
+    Raises:
+        ValueError: If the adapters have other settings than the user has given.
     """
     _require_peft()
     from peft import PeftConfig, PeftModel
@@ -111,11 +115,67 @@ def load_adapted(path: str, tasks: Any, args: LoraArguments | None = None) -> An
         # A head that is not in the folder is the base model's, and the run may have changed the order of its outputs.
         if head["labels"] != model.config.tasks[name]["labels"]:
             reorder_labels(model, name, head["labels"])
+    given = _given_settings(model, args) if args is not None else {}
     adapted: Any = upcast_trainable(PeftModel.from_pretrained(model, path, is_trainable=True))
+    _check_settings(given, adapted, path)
     if any(parameter.dtype in HALF_PRECISION for parameter in model.parameters()):
         # The weights of the heads were rounded when they were copied into those of the base.
         adapted.load_adapter(path, adapted.active_adapter, is_trainable=True)
     return adapted
+
+
+def adapter_settings(model: Any) -> dict[str, Any]:
+    """
+    The settings of the adapters that a model has, by the names of [`LoraArguments`].
+
+    Args:
+        model (`torch.nn.Module`): The model.
+
+    Returns:
+        `dict[str, Any]`: Values by name; nothing for a model without adapters, and `use_peft` alone for other adapters
+        than LoRA's.
+    """
+    if unwrap_peft(model) is model:
+        return {}
+    from peft import LoraConfig
+
+    config = model.peft_config[model.active_adapter]
+    if not isinstance(config, LoraConfig):
+        return {"use_peft": True}
+    return {
+        "use_peft": True,
+        "lora_r": config.r,
+        "lora_alpha": config.lora_alpha,
+        "lora_dropout": config.lora_dropout,
+        "lora_target_modules": sorted({name.rsplit(".", 1)[-1] for name in model.targeted_module_names}),
+    }
+
+
+def _given_settings(model: MultitaskModel, args: LoraArguments) -> dict[str, Any]:
+    """What the user has given of [`adapter_settings`]. The model has no adapters yet."""
+    given = {
+        name: getattr(args, name) for name in sorted(args.given) if name == "use_peft" or name.startswith("lora_")
+    }
+    if "lora_target_modules" in given:
+        given["lora_target_modules"] = _target_names(model, args.lora_target_modules)
+    return given
+
+
+def _check_settings(given: dict[str, Any], adapted: Any, path: str) -> None:
+    found = adapter_settings(adapted)
+    others = {name: value for name, value in given.items() if value != found.get(name)}
+    if others:
+        said, has = (_in_words({name: values.get(name) for name in others}) for values in (given, found))
+        raise ValueError(
+            f"{said} contradicts the adapters in {path}, which have {has} and keep it: leave "
+            f"{', '.join(f'--{name}' for name in others)} out, or pass a model without adapters as "
+            "--model_name_or_path, which gets new ones"
+        )
+
+
+def _in_words(settings: dict[str, Any]) -> str:
+    pairs = {name: " ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
+    return ", ".join(f"{name}={value}" for name, value in pairs.items())
 
 
 def _base_arguments_of(encoder: PreTrainedConfig) -> dict[str, Any]:
@@ -159,22 +219,27 @@ def holds_adapters(path: str) -> bool:
 
 def _targets(model: MultitaskModel, wanted: Sequence[str] | None) -> str:
     """A pattern for layers of the encoder only, since heads and pooler can have layers of the same names."""
+    return rf"encoder\.(?!pooler\.)(?:.*\.)?(?:{'|'.join(map(re.escape, _target_names(model, wanted)))})"
+
+
+def _target_names(model: MultitaskModel, wanted: Sequence[str] | None) -> list[str]:
+    """The last parts of the names of the layers that get an adapter."""
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
 
-    layers = {
-        name: name.rsplit(".", 1)[-1]
+    names = {
+        name.rsplit(".", 1)[-1]
         for name, module in model.encoder.named_modules()
         if isinstance(module, (nn.Linear, Conv1D)) and not name.startswith("pooler.")
     }
     if wanted is None:
         wanted = DEFAULT_TARGETS.get(model.encoder.config.model_type, ["all-linear"])
-    chosen = set(layers.values()) if list(wanted) == ["all-linear"] else set(wanted)
-    if unknown := chosen - set(layers.values()):
+    chosen = names if list(wanted) == ["all-linear"] else set(wanted)
+    if unknown := chosen - names:
         raise ValueError(
             f"the encoder has no linear layer named {', '.join(sorted(unknown))}: pass as `lora_target_modules` "
-            f"any of {', '.join(sorted(set(layers.values())))}, or all-linear"
+            f"any of {', '.join(sorted(names))}, or all-linear"
         )
-    return rf"encoder\.(?!pooler\.)(?:.*\.)?(?:{'|'.join(map(re.escape, sorted(chosen)))})"
+    return sorted(chosen)
 
 
 def _require_peft() -> None:

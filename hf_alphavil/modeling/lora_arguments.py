@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -15,6 +16,8 @@ class LoraArguments:
     """Settings for adapters instead of full fine-tuning. Names and defaults are those of trl."""
 
     help_title: ClassVar[str] = "LoRA"  # in `--help`
+    #: The fields that the user of a script has given, even with the default value.
+    given: ClassVar[Collection[str]] = ()
 
     use_peft: bool = field(
         default=False,

@@ -25,6 +25,8 @@ from .model_card import CardTask, write_model_card
 from .scores import CardScore
 
 if TYPE_CHECKING:
+    from transformers import TrainerState
+
     from ..settings import MultitaskSettings
     from ..setup.task_setup import TaskSetup
 
@@ -147,8 +149,7 @@ def run_facts(
     args: MultitaskSettings,
     setup: TaskSetup,
     history: list[dict[str, Any]],
-    log_history: list[dict[str, Any]],
-    best_step: int | None,
+    state: TrainerState,
     model: Any,
     model_name: str | None = None,
     base_model: str | None = None,
@@ -160,8 +161,7 @@ def run_facts(
         args (`MultitaskSettings`): The run's settings.
         setup (`TaskSetup`): The run's tasks.
         history (`list[dict]`): `trainer.history`.
-        log_history (`list[dict]`): `trainer.state.log_history`.
-        best_step (`int`, *optional*): `trainer.state.best_global_step`.
+        state (`TrainerState`): `trainer.state`.
         model (`torch.nn.Module`): The bare model. The card gives the name of its encoder.
         model_name (`str`, *optional*): Defaults to the output folder's name.
         base_model (`str`, *optional*): The encoder. Defaults to the one that the model was built from.
@@ -169,15 +169,17 @@ def run_facts(
     target = setup.target
     names = list(setup.train_datasets) or [target]
     method = METHODS[args.method]
-    values = args.to_dict()
+    effective = effective_settings(args, history, state.train_batch_size)
+    values = args.to_dict() | effective
     chosen = read_options(method.Options, args.method_kwargs, method.name)
     options = {f"method_kwargs.{name}": value for name, value in asdict(chosen).items()}
     changed_options = {f"method_kwargs.{name}": value for name, value in changed_fields(chosen).items()}
     # A run may end before its first epoch does.
+    best_step = state.best_global_step
     is_best = best_was_loaded(history) or bool(not history and args.load_best_model_at_end and best_step)
-    scores = scores_of(setup, log_history, best_step if is_best else None)
+    scores = scores_of(setup, state.log_history, best_step if is_best else None)
     changed = args.changed() | dict(args.script_settings)
-    values |= effective_settings(args, history)
+    changed |= {name: value for name, value in effective.items() if name in changed}
     settings = {name: values[name] for name in settings_of(method)} | changed
     for listed in (settings, changed):
         if "model_name_or_path" in listed:
@@ -186,7 +188,7 @@ def run_facts(
     # Tasks that were trained, then those that were only scored, such as MNLI's mismatched set.
     tasks = [_card_task(setup, name) for name in dict.fromkeys([*names, *(score.task for score in scores)])]
     processes = {"processes": args.world_size}
-    cost = cost_of(log_history, peak_memory())
+    cost = cost_of(state.log_history, peak_memory())
     return RunFacts(
         model_name=model_name or Path(str(args.output_dir)).resolve().name,
         target=target,

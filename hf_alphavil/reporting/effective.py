@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from ..settings import MultitaskSettings
 
 
-def effective_settings(args: MultitaskSettings, history: Sequence[HistoryEntry]) -> dict[str, Any]:
+def effective_settings(
+    args: MultitaskSettings, history: Sequence[HistoryEntry], batch_size: int | None = None
+) -> dict[str, Any]:
     """
-    The settings whose value, `auto` or `None`, says nothing of the run, with the value that took effect.
+    The settings whose value, such as `auto` or `None`, does not say what the run did, with the value that took effect.
 
     Args:
         args (`MultitaskSettings`): The run's settings.
         history (`Sequence[dict]`): `trainer.history`.
+        batch_size (`int`, *optional*):
+            `trainer.state.train_batch_size`, the rows of a process, which `auto_find_batch_size` makes fewer.
     """
     resolved: dict[str, Any] = {}
     if args.alpha_optimizer == "auto":
@@ -29,4 +33,7 @@ def effective_settings(args: MultitaskSettings, history: Sequence[HistoryEntry])
     if args.final_target_epochs is None:
         trained = sum(map(trains_target_alone, history))
         resolved["final_target_epochs"] = trained if history else last_epochs(None, math.ceil(args.num_train_epochs))
+    if args.auto_find_batch_size and batch_size not in (None, args.train_batch_size):
+        took_effect = batch_size // max(1, args.n_gpu)
+        resolved["per_device_train_batch_size"] = f"{args.per_device_train_batch_size} ({took_effect} took effect)"
     return resolved

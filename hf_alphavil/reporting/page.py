@@ -180,7 +180,10 @@ def _epoch_in_words(history: Sequence[HistoryEntry]) -> str:
         return "No epoch was finished."
     epoch, number = kept_entry(history).get("epoch"), len(history)
     if not best_was_loaded(history):
-        return f"The model is that of the last of {number} epochs." if number > 1 else "The run had one epoch."
+        # Of a checkpoint, these are not all epochs of the run.
+        return (
+            f"The model is that of the last of {number} finished epochs." if number > 1 else "One epoch was finished."
+        )
     if epoch is None:
         return "The best model is from the first epoch, before its end."
     return f"The best model is that of epoch {epoch} of {number}."

@@ -107,30 +107,38 @@ def _of_checkpoint(folder: Path) -> RunFiles:
     state, log_history = load_run_state(folder), _log_history(folder)
     fingerprint = state["fingerprint"]
     settings, rows, other = (fingerprint[part] for part in ("settings", "rows", "other"))
-    names = list(dict.fromkeys([settings["target_task"], *rows["tasks in order"]]))
-    heads = {name: rows.get(f"head of {name}") or {} for name in names}
+    eval_rows = {name: _count(rows_of) for name, rows_of in _by_task(other, "validation rows of ").items()}
+    heads = _by_task(rows, "head of ")
+    trained = [settings["target_task"], *rows["tasks in order"]]
+    scores = last_scores(log_history, [*trained, *eval_rows, *heads])
+    names = dict.fromkeys([*trained, *(score.task for score in scores)])
+    heads |= {name: heads.get(head) for name, head in _by_task(other, "head that scores ").items()}
     tasks = [
         CardTask(
             name,
-            heads[name].get("kind") or "sequence_classification",
+            (heads.get(name) or {}).get("kind") or "sequence_classification",
             _count(rows.get(f"training rows of {name}")),
-            problem_type=heads[name].get("problem_type"),
+            problem_type=(heads.get(name) or {}).get("problem_type"),
         )
         for name in names
     ]
-    eval_rows = {name: _count(other.get(f"validation rows of {name}")) for name in names}
     method = METHODS[settings["method"]]
     facts = RunFacts(
         model_name=f"{folder.resolve().parent.name}, {folder.resolve().name}",
         target=settings["target_task"],
         method=method.name,
         tasks=tasks,
-        scores=with_rows(last_scores(log_history, names), tasks, eval_rows),
+        scores=with_rows(scores, tasks, eval_rows),
         alpha_data=settings["alpha_data"] if method.needs_meta_set else None,
         meta_use=method.meta_use,
         cost=cost_of(log_history),
     )
     return RunFiles(facts, state["history"], log_history)
+
+
+def _by_task(part: Mapping[str, Any], start: str) -> dict[str, Any]:
+    """The entries of a fingerprint whose names are these words and a task."""
+    return {name.removeprefix(start): value for name, value in part.items() if name.startswith(start)}
 
 
 def _count(description: str | None) -> int:

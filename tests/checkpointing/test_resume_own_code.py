@@ -302,6 +302,7 @@ def test_a_task_that_is_only_evaluated_may_go(tmp_path, caplog):
     without = copy.deepcopy(with_other)
     assert not any("of other" in name for name in with_other["rows"])
     assert without["other"].pop("validation rows of other")
+    assert without["other"].pop("head that scores other") == "pair"
     check_resume("c", with_other, without)
     assert "validation rows of other=8 rows" in told(caplog)
 

@@ -69,9 +69,11 @@ def flags_of_training(words):
 
 
 def parse_training(flags):
-    driver, args, lora, _ = parse_command_line(
+    driver, args, lora, given = parse_command_line(
         (DriverArguments, DriverTrainingArguments, LoraArguments), arguments=flags, prog="alphavil train"
     )
+    if not driver.demo:
+        args.decide(given, predicts=driver.make_submission is not None)
     check_together(driver, args, lora)
     return driver
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, pipeline
 
 from hf_alphavil.checkpointing.folder import checkpoints
 from hf_alphavil.demo.suite import demo_encoder
-from support.driving import SMALL, drive, drive_until_sigterm, is_plain, launch_driver, read
+from support.driving import SMALL, drive, drive_until_sigterm, is_plain, launch_driver, read, refused_by_driver
 from support.forking import ROOT, free_port
 from support.page_reader import Page
 
@@ -84,6 +84,19 @@ def test_adapters_are_trained_merged_and_loaded_again(data_dir, small_encoder, t
     assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
     assert read(tmp_path / "out" / "config.json")["encoder"]["dtype"] == "bfloat16"
     drive(*common, "--model_name_or_path", tmp_path / "out", "--output_dir", tmp_path / "again", "--do_eval")
+    # A run that goes on from the folder needs no flags, and its card tells of the same adapters.
+    drive(
+        *common, "--model_name_or_path", tmp_path / "out", "--output_dir", tmp_path / "on", "--num_train_epochs", "1"
+    )
+    config = read(tmp_path / "on" / "adapter_config.json")
+    assert config["r"] == 2
+    for folder in ("out", "on"):
+        card = (tmp_path / folder / "README.md").read_text(encoding="utf-8")
+        rows = {"use_peft": True, "lora_r": config["r"], "lora_target_modules": ["dense", "query"]}
+        assert all(f"| `{name}` | {value} |" in card for name, value in rows.items())
+        assert "lora_alpha" not in card  # the default
+    words = [*common, "--model_name_or_path", tmp_path / "out", "--use_peft", "--lora_r", "16", "--use_cpu"]
+    assert "lora_r=16 contradicts the adapters in" in refused_by_driver(words, tmp_path)
     # The exports have ordinary weights without adapters, equal from the run and from its saved folder.
     one, other = (load_file(tmp_path / folder / "export" / "cb" / "model.safetensors") for folder in ("out", "again"))
     assert not any("lora" in name for name in one)

@@ -92,6 +92,8 @@ def command(**flags):
         ([*command(), "--demo"], "--demo has its own tasks and encoder: leave --target, .*--auxiliary"),
         ([*command(), "--do_predict"], "--do_predict: the target mood has no test set to predict. Add one"),
         ([*command(resume_from_checkpoint="nowhere"), "--do_eval"], "--resume_from_checkpoint continues a training"),
+        (command(resume_from_checkpoint="auto", do_train="false"), "--resume_from_checkpoint continues a training"),
+        (command(do_train="false", do_eval="false"), "--do_train false --do_eval false leave nothing to do"),
         (command(resume_from_checkpoint=""), "--resume_from_checkpoint is empty"),
         (command(resume_from_checkpoint="enc"), "enc is a corrupt checkpoint: enc/manifest.json is missing"),
         (command(resume_from_checkpoint="mood.csv"), "there is no checkpoint mood.csv"),

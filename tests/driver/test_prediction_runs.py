@@ -118,6 +118,17 @@ def test_what_the_user_says_is_told_from_what_is_derived(command, tmp_path):
     assert len((tmp_path / "part" / "predictions" / "moods.tsv").read_text().splitlines()) == 6
 
 
+def test_what_the_user_says_not_to_do_is_not_done(command, tmp_path):
+    trained, out = tmp_path / "trained", tmp_path / "out"
+    flags = ["--eval_strategy", "epoch", "--use_cpu", "true", "--output_dir"]
+    drive(*alone(command), *flags, trained, "--do_eval", "false")
+    assert "train_loss" in read(trained / "all_results.json")
+    assert not (trained / "eval_results.json").exists()
+    drive(*alone(command), *flags, out, "--do_train", "false", "--model_name_or_path", trained)
+    assert "eval_moods_accuracy" in read(out / "all_results.json")
+    assert not (out / "train_results.json").exists()
+
+
 def test_a_target_without_a_validation_set(command, tmp_path):
     (tmp_path / "tasks.yaml").write_text(YAML.replace("  validation_fraction: 0.2\n", ""))
     said = refused_by_driver([*command, "--use_cpu"], tmp_path)

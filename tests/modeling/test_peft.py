@@ -1,14 +1,16 @@
 """αVIL with LoRA: which parameters have deltas, and what is merged, saved, resumed and exported."""
 
+import json
+
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, BertConfig, BertModel
 
 from hf_alphavil import MultitaskModel
 from hf_alphavil.modeling import head_modules, merge_adapters, unwrap_peft
-from hf_alphavil.modeling.lora import load_adapted
+from hf_alphavil.modeling.lora import LoraArguments, adapter_settings, load_adapted, load_model
 from support.bert_run import HEADS, TARGET, adapted, bert_data, bert_model, bert_trainer
 
 # PEFT itself imports a deprecated name.
@@ -218,3 +220,63 @@ def test_all_linear_layers_of_the_encoder():
 def test_unknown_layers_are_refused():
     with pytest.raises(ValueError, match=r"no linear layer named qkv: .* dense, key, query, value"):
         adapted(lora_target_modules=["qkv", "query"])
+
+
+# ---- Flags beside a folder with adapters
+
+
+@pytest.fixture(scope="module")
+def folder_with_adapters(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapters")
+    bert_model().save_pretrained(folder / "base")
+    base = MultitaskModel.from_pretrained(folder / "base")
+    model = adapted(base, lora_r=4, lora_target_modules=["query", "value"])
+    bert_trainer(folder / "out", model=model).save_model(folder / "saved")
+    return folder / "saved"
+
+
+def loaded(folder, **flags):
+    lora = LoraArguments(**{"use_peft": True} | flags)
+    lora.given = set(flags)
+    return load_model(str(folder), HEADS, lora)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"lora_r": 16}, "lora_r=16 contradicts .*, which have lora_r=4 and keep it: leave --lora_r out"),
+        ({"lora_r": 4, "lora_alpha": 9, "lora_dropout": 0.4},
+         "lora_alpha=9, lora_dropout=0.4 contradicts .* lora_alpha=4, lora_dropout=0.0 and keep it: "
+         "leave --lora_alpha, --lora_dropout out"),
+        ({"lora_target_modules": ["key", "query"]}, "=key query contradicts .* lora_target_modules=query value"),
+        ({"lora_target_modules": ["all-linear"]}, "lora_target_modules=dense key query value contradicts"),
+        ({"use_peft": False}, "use_peft=False contradicts"),
+    ],
+)  # fmt: skip
+def test_flags_that_contradict_the_folder_are_refused(flags, said, folder_with_adapters):
+    """Even those that say the default."""
+    with pytest.raises(ValueError, match=said):
+        loaded(folder_with_adapters, **flags)
+
+
+def test_flags_that_say_what_the_folder_has(folder_with_adapters):
+    config = json.loads((folder_with_adapters / "adapter_config.json").read_text(encoding="utf-8"))
+    flags = {"lora_r": config["r"], "lora_alpha": config["lora_alpha"], "lora_dropout": config["lora_dropout"]}
+    flags["lora_target_modules"] = ["value", "query"]
+    model = loaded(folder_with_adapters, **flags)
+    assert adapter_settings(model) == {"use_peft": True, **flags, "lora_target_modules": ["query", "value"]}
+    assert adapter_settings(loaded(folder_with_adapters)) == adapter_settings(model)
+    assert adapter_settings(bert_model()) == {}
+    shapes = {parameter.shape[0] for name, parameter in model.named_parameters() if ".lora_A" in name}
+    assert shapes == {config["r"]}
+
+
+def test_other_adapters_have_no_settings_of_lora(tmp_path):
+    bert_model().save_pretrained(tmp_path / "base")
+    base = MultitaskModel.from_pretrained(tmp_path / "base")
+    config = IA3Config(target_modules=["key"], feedforward_modules=[], modules_to_save=head_modules(base))
+    model = get_peft_model(base, config)
+    assert adapter_settings(model) == {"use_peft": True}
+    bert_trainer(tmp_path / "out", model=model).save_model(tmp_path / "saved")
+    with pytest.raises(ValueError, match=r"lora_r=4 contradicts .*, which have lora_r=None"):
+        loaded(tmp_path / "saved", lora_r=4)

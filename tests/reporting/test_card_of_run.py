@@ -11,7 +11,8 @@ from huggingface_hub import ModelCard
 import hf_alphavil
 from hf_alphavil import MultitaskTrainer
 from hf_alphavil.reporting.effective import effective_settings
-from support.toy_run import META_ROWS, TARGET, accuracy, toy_args, toy_data, toy_model
+from reference.toy import ToyModel
+from support.toy_run import META_ROWS, TARGET, accuracy, toy_args, toy_data, toy_model, toy_trainer
 
 
 @pytest.fixture
@@ -48,6 +49,30 @@ def test_card_of_a_run(trained):
     assert "| `weight_applies_to` | loss |" in card.text
     assert "| hardware | CPU |" in card.text
     assert f"| software | hf_alphavil {hf_alphavil.__version__}, torch {torch.__version__}," in card.text
+
+
+def test_the_card_lists_the_batch_size_that_took_effect(tmp_path, monkeypatch):
+    rows = []
+    forward = ToyModel.forward
+
+    def forward_in_little_memory(self, task, x=None, labels=None):
+        if torch.is_grad_enabled():
+            if len(x) > 5:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            rows.append(len(x))
+        return forward(self, task, x, labels)
+
+    monkeypatch.setattr(ToyModel, "forward", forward_in_little_memory)
+    settings = {"auto_find_batch_size": True, "alphavil_preset": "joint", "alpha_optimizer": "auto"}
+    trainer = toy_trainer(tmp_path, num_train_epochs=1, per_device_train_batch_size=6, **settings)
+    trainer.train()
+    trainer.create_model_card()
+    facts = trainer._run_facts()
+    said = {"per_device_train_batch_size": f"6 ({max(rows)} took effect)", "alpha_optimizer": "auto (secant)"}
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    for name, value in said.items():
+        assert f"| `{name}` | {value} |" in card
+        assert facts.training[name] == facts.changed[name] == value
 
 
 def test_settings_that_the_run_resolves_have_the_value_that_took_effect(tmp_path):

@@ -8,16 +8,18 @@ from dataclasses import replace
 import pytest
 from datasets import Dataset
 
-from hf_alphavil import Task
+from hf_alphavil import MultitaskTrainer, Task
 from hf_alphavil.cli.main import main
 from hf_alphavil.reporting import CardScore, CardTask
 from hf_alphavil.reporting.facts import RunFacts, read_facts
 from hf_alphavil.reporting.page import write_page
+from hf_alphavil.reporting.run_files import read_run_files
 from hf_alphavil.reporting.verdicts import verdicts, verdicts_in_short
 from support.example_run import HISTORY, WITHOUT_ALPHA
 from support.hub_server import HubServer, hub_at
+from support.kinds_run import every_kind, kinds_trainer, word_tokenizer
 from support.page_reader import Page
-from support.toy_run import SIZES, TARGET, toy_trainer
+from support.toy_run import SIZES, TARGET, toy_args, toy_trainer
 
 CHARTS = ["alpha", "weights", "contributions", "held_out", "losses", "cosines"]
 AROUND = (["verdicts", "score", "epoch"], ["settings", "cost", "rows"])
@@ -151,10 +153,44 @@ def test_the_command_writes_the_page_of_a_checkpoint(trainer, folder):
     assert main(["report", str(checkpoint)]) == 0
     page = Page(checkpoint / "report.html")
     assert list(page.sections) == [*AROUND[0], *CHARTS, *AROUND[1]]
-    assert "last of 2 epochs" in page.sections["epoch"]
+    assert "last of 2 finished epochs" in page.sections["epoch"]
     evaluations = [entry["eval_a_accuracy"] for entry in trainer.state.log_history if "eval_a_accuracy" in entry]
     assert f"{evaluations[1]:.4f}" in page.sections["score"]
     assert re.search(rf"a \(target\)sequence classification{SIZES['a']}", page.sections["rows"])
+
+
+def test_the_page_of_a_checkpoint_shows_the_scores_of_its_run(tmp_path):
+    """Those of a set whose name starts with the target's are not the target's, and rates are no scores."""
+    tasks = every_kind()
+    rows = tasks["names"].validation.select(range(4))
+    hard = replace(tasks["names"], name="names_hard", head_task="names", train=None, validation=rows, test=None)
+    trainer = MultitaskTrainer(
+        model=kinds_trainer(tmp_path).model,
+        args=toy_args(
+            tmp_path / "run", target_task="names", method="multitask", num_train_epochs=2, save_strategy="epoch",
+            eval_strategy="epoch",
+        ),
+        tasks=[tasks["names"], tasks["pair"], hard],
+        processing_class=word_tokenizer(),
+    )  # fmt: skip
+    trainer.train()
+    trainer.write_report()
+    first, last = sorted(trainer.run_dir.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    of_run, of_last = (read_run_files(folder).facts for folder in (trainer.run_dir, last))
+    logged = {key: value for entry in trainer.state.log_history for key, value in entry.items()}
+    wanted = {task: logged[f"eval_{task}_span_f1"] for task in ("names", "names_hard")}
+    for facts in (of_run, of_last):
+        assert {score.task: score.value for score in facts.scores} == wanted
+        assert {score.metric for score in facts.scores} == {"span_f1"}
+        assert {task.name: (task.kind, task.rows) for task in facts.tasks} == {
+            "names": ("token_classification", 24), "pair": ("sequence_classification", 24),
+            "names_hard": ("token_classification", 0),
+        }  # fmt: skip
+    for folder, words in ((first, "One epoch was finished."), (last, "last of 2 finished epochs")):
+        assert main(["report", str(folder)]) == 0
+        page = Page(folder / "report.html")
+        assert words in page.sections["epoch"]
+        assert not re.search(r"_runtime|per_second|hard_", page.sections["score"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import fields
+from functools import partial
 
 import pytest
 from transformers import TrainingArguments
@@ -194,3 +195,35 @@ def test_help_shows_the_most_used_flags_and_examples_as_they_are_written(capsys,
     assert len(flags["--help_all"]) > 200
     assert len(shown["--help"].splitlines()) < 150
     assert f"most used of {len(flags['--help_all']) + 1} flags" in shown["--help"]  # with `-h, --help`
+
+
+@pytest.mark.parametrize(
+    ("words", "done"),
+    [
+        ("", "train eval"),
+        ("--do_train", "train"),
+        ("--do_eval", "eval"),
+        ("--do_predict", "predict"),
+        ("--do_train --eval_strategy epoch", "train eval"),
+        ("--do_eval false", "train"),
+        ("--do_eval false --eval_strategy epoch", "train"),
+        ("--do_train --do_eval false --eval_strategy epoch", "train"),
+        ("--do_train false", "eval"),
+        ("--do_predict false", "train eval"),
+        ("--do_train false --do_predict", "predict"),
+        ("--do_train false --do_eval false --do_predict", "predict"),
+        ("--do_train false --do_eval false --make_submission glue", ""),
+        ("--do_train false --do_eval false --eval_strategy epoch", None),
+    ],
+)
+def test_what_the_script_does(words, done, tmp_path):
+    """Without a flag that says yes, training and evaluation, unless a flag says no."""
+    driver, args, _, given = parse_command_line(CLASSES, arguments=[*words.split(), "--output_dir", str(tmp_path)])
+    decide = partial(args.decide, given, predicts=driver.make_submission is not None)
+    if done is None:
+        with pytest.raises(ValueError, match="leave nothing to do"):
+            decide()
+    else:
+        decide()
+        assert [name for name in ("train", "eval", "predict") if getattr(args, f"do_{name}")] == done.split()
+        assert args.changed().keys() & {"do_train", "do_eval"} <= given
