@@ -5,6 +5,7 @@ INSTALLED := .venv/.installed
 OLDEST := .venv-oldest
 OLDEST_TESTS := tests/test_trainer.py tests/test_trainer_evaluation.py tests/checkpointing/test_resume.py tests/cli/test_command.py
 OLDEST_TESTS += $(addprefix tests/run/test_,inside_a_plan.py own_losses.py plan_progress.py)
+OLDEST_TESTS += $(addprefix tests/setup/test_,best_metric.py heads.py)
 OLDEST_TESTS += tests/benchmarks/test_compare_report.py tests/data/test_content_hash.py tests/publishing/test_push.py
 OLDEST_TESTS += $(addprefix tests/modeling/test_,model.py peft.py saving.py)
 OLDEST_TESTS += $(addprefix tests/reporting/test_,card_of_run.py page.py plots.py verdicts.py)
