@@ -242,3 +242,15 @@ def test_flags_and_ids_in_one_column(define):
         DataError, match=r"train.jsonl, line 2: the label 1 is read as id, where the first was read as fl"
     ):
         load_tasks(str(path))
+
+
+@pytest.mark.parametrize("labels", [("True", "False"), ("true", "false")])
+def test_truth_values_in_another_order_are_refused(labels):
+    rows = Dataset.from_dict({"text": ["a", "b"], "label": [True, False]})
+    with pytest.raises(
+        ValueError, match=r"the column 'label' holds truth values, of which false is id 0, and .*: pass"
+    ):
+        Task("mood", "sequence_classification", "text", labels, train=rows)
+    right = Task("mood", "sequence_classification", "text", labels[::-1], train=rows)
+    assert [right.labels[label].lower() for label in right.train["label"]] == ["true", "false"]
+    assert Task("mood", "sequence_classification", "text", ("no", "yes"), train=rows).labels == ("no", "yes")
