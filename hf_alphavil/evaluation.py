@@ -300,14 +300,14 @@ class EvaluationMixin(Trainer):
         is_ours = isinstance(dataset, TaskDataset)
         if is_ours or self._task_under_evaluation is None:
             for name, known in [*(self.eval_dataset or {}).items(), *self.task_setup.train_datasets.items()]:
-                if dataset is known or (isinstance(known, TaskDataset) and dataset is known.dataset):
+                if _is_same(dataset, known):
                     return name
         return dataset.task if is_ours else self._task_under_evaluation or self.args.target_task
 
     def _is_validation_set(self, dataset: Any, name: str) -> bool:
-        known, task = (self.eval_dataset or {}).get(name), self.task_setup.tasks.get(name)
-        ours = (known, getattr(known, "dataset", None), getattr(task, "validation", None))
-        return any(dataset is one for one in ours)
+        task = self.task_setup.tasks.get(name)
+        raw = task is not None and dataset is task.validation
+        return raw or _is_same(dataset, (self.eval_dataset or {}).get(name))
 
     def _mark_other_rows(self, key: str) -> None:
         """Notes in the log that the last evaluation with this entry was not one of a validation set."""
@@ -348,3 +348,8 @@ class EvaluationMixin(Trainer):
     def _get_collator_with_removed_columns(self, data_collator: Callable, description: str | None = None) -> Callable:
         # Our collator drops unused columns itself, because it must keep the task's name.
         return data_collator
+
+
+def _is_same(dataset: Any, known: Any) -> bool:
+    """Whether a dataset is one that the trainer knows, as it was given or as the trainer wraps it."""
+    return dataset is known or (isinstance(known, TaskDataset) and dataset is known.dataset)

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import Trainer, set_seed
 from transformers.trainer_utils import default_compute_objective, enable_full_determinism
 
+from .setup.best_metric import owner_of
 from .setup.task_setup import TaskSetup
 from .setup.trainer_checks import check_model_suits
 from .trainer_hooks import multitask_hook
@@ -106,8 +107,6 @@ class SearchMixin(Trainer):
 
 def _sum_of_scores(target: str, names: tuple[str, ...], metrics: dict[str, float]) -> float:
     """Trainer's default objective, of the target's metrics alone."""
-    owners = {key: max((n for n in names if key.startswith(f"eval_{n}_")), key=len, default="") for key in metrics}
-    prefix = f"eval_{target}_"
-    return default_compute_objective(
-        {f"eval_{key.removeprefix(prefix)}": value for key, value in metrics.items() if owners[key] == target}
-    )
+    values = {key.removeprefix("eval_"): value for key, value in metrics.items() if key.startswith("eval_")}
+    of_target = {key: value for key, value in values.items() if owner_of(key, names) == target}
+    return default_compute_objective({f"eval_{key.removeprefix(f'{target}_')}": of_target[key] for key in of_target})

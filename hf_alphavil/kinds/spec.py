@@ -101,8 +101,8 @@ class TaskSpec:
         default="label",
         metadata=yaml_key(
             TEXT,
-            "the column of the label (`label`): an id, counted from 0, or a name, in the same form in every row. If "
-            "a label's name is a number, such as `1`, whole numbers are names. "
+            "the column of the label (`label`): an id, counted from 0, or a name, in the same form in every row. "
+            "Whole numbers are ids, but names if a label's name is a number, such as `1`. "
             "Several labels, and the labels of words, are a list or a string. Several labels can also be flags, one "
             "for each of `labels`, as `[1, 0, 1]` (for two labels, `true` and `false`). Flags in columns of "
             "their own are not read",

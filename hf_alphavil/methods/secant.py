@@ -75,9 +75,9 @@ class Secant(AlphaOptimizer):
         if not _have_equal_labels(units, [_loss_of(again).units(batch) for batch in again]):
             raise ValueError(
                 "alpha_optimizer='secant' compares the losses of rows in several passes, but the target's collator "
-                "gives them other labels in each, as one that masks tokens by a generator of its own does: pass one "
-                "that does not draw, or draws from the global generators (`DataCollatorForLanguageModeling` without "
-                "`seed`)"
+                "gives them other labels in each, because it draws from a generator of its own: pass a collator that "
+                "draws from the global generators (`DataCollatorForLanguageModeling` without `seed`), or one "
+                "that does not draw"
             )
         numbers = sum(of_batch.logits.size for of_batch in units if of_batch) * len(rows) / len(rows[: self.LOOKED_AT])
         if numbers * (unknowns + 1) > self.MAX_NUMBERS:

@@ -12,7 +12,7 @@ from ..methods import METHODS, Method
 from ..methods.options import read_options
 from ..modeling import MultitaskModel, unwrap_peft
 from ..settings.changed import changed_fields
-from ..setup.best_metric import tasks_of_best_metric
+from ..setup.best_metric import owner_of, tasks_of_best_metric
 from ..setup.unused_settings import unread_settings
 from ..tasks.majority import majority_scores
 from .cost import cost_of, machine_of, peak_memory
@@ -114,13 +114,9 @@ def last_scores(log_history: list[dict[str, Any]], tasks: list[str], best_step: 
             continue
         step = entry["step"] if entry.get("step", last_step) < last_step else None
         for key, value in entry.items():
-            # The longest match wins: `eval_mnli_mismatched_accuracy` is not a score of `mnli`.
-            owners = [task for task in tasks if key.startswith(f"eval_{task}_")]
-            if owners:
-                task = max(owners, key=len)
-                metric = key.removeprefix(f"eval_{task}_")
-                if metric not in NOT_SCORES:
-                    scores[task, metric] = CardScore(task, "validation", metric, value, step=step)
+            task = owner_of(key.removeprefix("eval_"), tasks) if key.startswith("eval_") else None
+            if task is not None and (metric := key.removeprefix(f"eval_{task}_")) not in NOT_SCORES:
+                scores[task, metric] = CardScore(task, "validation", metric, value, step=step)
     return list(scores.values())
 
 

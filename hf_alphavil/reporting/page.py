@@ -180,7 +180,7 @@ def _epoch_in_words(history: Sequence[HistoryEntry]) -> str:
         return "No epoch was finished."
     epoch, number = kept_entry(history).get("epoch"), len(history)
     if not best_was_loaded(history):
-        # Of a checkpoint, these are not all epochs of the run.
+        # The history of a checkpoint lacks the epochs that follow it.
         return (
             f"The model is that of the last of {number} finished epochs." if number > 1 else "One epoch was finished."
         )

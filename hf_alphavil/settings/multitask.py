@@ -55,25 +55,22 @@ class MultitaskSettings(
     script_settings: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
+        # Without a token, which `training_args.bin` would hold.
+        names = [entry.name for entry in fields(self) if entry.name != "hub_token"]
         given = changed_fields(self)
         check_json_fields(self)
         super().__post_init__()
-        self.check_method()
-        for name, value in preset_values(self.method, self.alphavil_preset).items():
-            if name not in given:
-                setattr(self, name, value)
+        self._given, self._derived = given, {name: getattr(self, name) for name in names}
         self.settle()
 
-        # Without a token, which `training_args.bin` would hold.
-        names = [entry.name for entry in fields(self) if entry.name != "hub_token"]
         as_by_default = unchanged_fields(self)  # such as `debug`, where the command line's `[]` means its ""
         self._given = {name: given[name] for name in names if name in given and name not in as_by_default}
         self._derived = {name: getattr(self, name) for name in names}
 
     def settle(self) -> None:
         """
-        Brings the settings into their form and checks them. A trainer does so again, because they may have been set
-        since.
+        Brings the settings into their form, with the preset's values for those that the user has not given, and checks
+        them. A trainer does so again, because they may have been set since.
 
         Raises:
             ValueError: If a value is not allowed.
@@ -81,6 +78,8 @@ class MultitaskSettings(
         self.alpha_init = str(self.alpha_init)  # a YAML or JSON file may hold a number
         self.task_weights = read_task_weights(self.task_weights)
         self.check_method()
+        values = preset_values(self.method, self.alphavil_preset)
+        self.derive(**{name: value for name, value in values.items() if self.is_derived(name)})
         self.check_tasks()
         self.check_alpha()
         self.check_weights()
@@ -138,12 +137,6 @@ class MultitaskSettings(
         for name, value in values.items():
             setattr(self, name, value)
         self._derived = {**self._derived, **values}
-
-    def follow_preset(self) -> None:
-        """Sets what the user has not given to the preset's values: `method` or `alphavil_preset` may have changed."""
-        self.check_method()
-        values = preset_values(self.method, self.alphavil_preset)
-        self.derive(**{name: value for name, value in values.items() if self.is_derived(name)})
 
     def forget(self, names: Collection[str]) -> None:
         """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 #: By preset, the value of every setting that is `None` by default. `joint` is ours: benchmarks/README.md compares it
-#: with `paper`, the algorithm of arXiv 2405.07769. `None` depends on the length of the run for `final_target_epochs`,
-#: see [`last_epochs`], and is no floor of its own for `min_target_weight`.
+#: with `paper`, the algorithm of arXiv 2405.07769. With `None`, `final_target_epochs` depends on the length of the run
+#: (see [`last_epochs`]), and `min_target_weight` is `min_task_weight`.
 PRESETS: dict[str, dict[str, Any]] = {
     "joint": {
         "joint_fraction": 0.8,

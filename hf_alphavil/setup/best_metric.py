@@ -36,6 +36,17 @@ class BestMetric(NamedTuple):
     greater_is_better: bool
 
 
+def owner_of(metric: str, tasks: Iterable[str]) -> str | None:
+    """
+    The task whose metric a name means. The longest match wins: `mnli_mismatched_accuracy` is not a metric of `mnli`.
+
+    Args:
+        metric (`str`): The name, without `eval_`.
+        tasks (`Iterable[str]`): The tasks.
+    """
+    return max((task for task in tasks if metric.startswith(f"{task}_")), key=len, default=None)
+
+
 def find_best_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
     """
     Finds the metric that `metric_for_best_model` means.
@@ -93,11 +104,9 @@ def check_best_metric(args: MultitaskSettings, setup: TaskSetup) -> None:
     if (reader := reader_of_best_metric(args)) is not None:
         _require_metric(args, setup, reader)
     if args.lr_scheduler_type in FOLLOW_METRIC:
-        mode, given = "max" if args.greater_is_better else "min", scheduler_kwargs(args)["mode"]
-        require(
-            args, "lr_scheduler_kwargs", given == mode, f"'mode': {mode!r}, or no mode ({args.metric_for_best_model} "
-            f"is better if it is {'greater' if args.greater_is_better else 'less'})",
-        )  # fmt: skip
+        mode, better = _mode(args), "greater" if args.greater_is_better else "less"
+        wanted = f"'mode': {mode!r}, or no mode ({args.metric_for_best_model} is better if it is {better})"
+        require(args, "lr_scheduler_kwargs", scheduler_kwargs(args)["mode"] == mode, wanted)
     if setup.target not in setup.eval_datasets:
         strategy = IntervalStrategy(args.eval_strategy).value
         raise ValueError(
@@ -122,7 +131,12 @@ def scheduler_kwargs(args: Any) -> dict[str, Any]:
     given = args.lr_scheduler_kwargs or {}
     if args.lr_scheduler_type not in FOLLOW_METRIC:
         return given
-    return {"mode": "max" if args.greater_is_better else "min"} | given
+    return {"mode": _mode(args)} | given
+
+
+def _mode(args: Any) -> str:
+    """The direction of the metric, as schedulers call it."""
+    return "max" if args.greater_is_better else "min"
 
 
 def _default_metric(args: MultitaskSettings, setup: TaskSetup) -> BestMetric:
@@ -192,8 +206,7 @@ def _split(args: MultitaskSettings, setup: TaskSetup, metric: str) -> tuple[str,
     """The task and the metric that a name without `eval_` means."""
     if metric in (_known_scores(args, setup, setup.target) or {}):
         return setup.target, metric
-    # The longest match wins: `mnli_mismatched_accuracy` is not a metric of `mnli`.
-    owner = max((name for name in setup.names if metric.startswith(f"{name}_")), key=len, default=None)
+    owner = owner_of(metric, setup.names)
     return (setup.target, metric) if owner is None else (owner, metric.removeprefix(f"{owner}_"))
 
 
@@ -215,7 +228,7 @@ def tasks_of_best_metric(args: MultitaskSettings, setup: TaskSetup) -> list[str]
     if args.metric_for_best_model == MEAN:
         return setup.evaluated(args.eval_auxiliaries)
     metric = (args.metric_for_best_model or "").removeprefix("eval_")
-    return [max((name for name in setup.names if metric.startswith(f"{name}_")), key=len, default=setup.target)]
+    return [owner_of(metric, setup.names) or setup.target]
 
 
 def _require_metric(args: MultitaskSettings, setup: TaskSetup, reader: str) -> None:

@@ -51,7 +51,6 @@ def settle_arguments(args: MultitaskSettings) -> None:
     Raises:
         ValueError: If a launch is not supported, or a value is not allowed.
     """
-    args.follow_preset()
     args.settle()
     check_setup(args)
     check_trainer_fields(args)

@@ -84,17 +84,21 @@ def test_a_small_target_holds_out_a_larger_share_and_says_so(tmp_path, caplog):
     assert trainer.history[0]["alpha"][TARGET] != 1.0
 
 
-class Unlabelled(Dataset):
-    """Rows without their labels."""
+class Changed(Dataset):
+    """Rows that are changed when they are read."""
 
-    def __init__(self, rows):
-        self.rows = rows
+    def __init__(self, rows, change):
+        self.rows, self.change = rows, change
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, i):
-        return {"x": self.rows[i]["x"]}
+        return self.change(self.rows[i])
+
+
+def unlabelled(rows):
+    return Changed(rows, lambda row: {"x": row["x"]})
 
 
 def trainer_on(tmp_path, validation, **settings):
@@ -106,7 +110,7 @@ def trainer_on(tmp_path, validation, **settings):
 @pytest.mark.parametrize("method", ["alphavil", "forkmerge", "diw", "hydalearn"])
 def test_a_meta_set_without_rows_or_labels_is_refused(method, tmp_path):
     _, meta = toy_data()
-    for validation, lacks in [(Unlabelled(meta), "labels"), (Subset(meta, []), "rows")]:
+    for validation, lacks in [(unlabelled(meta), "labels"), (Subset(meta, []), "rows")]:
         with pytest.raises(ValueError, match=f"the validation set of the target 'a', .* has no {lacks}"):
             trainer_on(tmp_path, {TARGET: validation}, method=method)
 
@@ -114,7 +118,7 @@ def test_a_meta_set_without_rows_or_labels_is_refused(method, tmp_path):
 def test_entropy_needs_no_labels_but_rows(tmp_path):
     _, meta = toy_data()
     settings = {"alpha_objective": "entropy", "alpha_learning_rate": 0.5}
-    run = trainer_on(tmp_path, {TARGET: Unlabelled(meta)}, **settings)
+    run = trainer_on(tmp_path, {TARGET: unlabelled(meta)}, **settings)
     run.train()
     assert run.history[0]["alpha"][TARGET] != 1.0
     with pytest.raises(ValueError, match="has no rows"):
@@ -133,17 +137,9 @@ def passages(count):
     return [{"x": [float(i), 0, 0, 0, 0, 0], "labels": i % 2, "p": f"passage {i // 4}"} for i in range(count)]
 
 
-class Tensors(Dataset):
+def with_tensors(rows):
     """Rows whose passages are numbers in tensors."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        return self.rows[i] | {"p": torch.tensor(int(self.rows[i]["p"].split()[1]))}
+    return Changed(rows, lambda row: row | {"p": torch.tensor(int(row["p"].split()[1]))})
 
 
 def grouped(tmp_path, rows, **settings):
@@ -161,7 +157,7 @@ ARRANGED = {
     "fewer": TOKENISED.select(range(76)),
     "others": TableOfRows.from_list(passages(122)).select(range(42, 122)),
     "dictionaries": TOKENISED.shuffle(seed=2).to_list(),
-    "tensors": Tensors(TOKENISED.shuffle(seed=3).to_list()),
+    "tensors": with_tensors(TOKENISED.shuffle(seed=3).to_list()),
 }
 
 
@@ -248,7 +244,7 @@ def test_rows_that_cannot_select_the_best_model_are_refused(setting, tmp_path):
     _, meta = toy_data()
     settings = {**SELECTING[setting], **MULTITASK}
     for validation, lacks in [
-        ({TARGET: Unlabelled(meta)}, "the validation rows of task 'a' have no labels"),
+        ({TARGET: unlabelled(meta)}, "the validation rows of task 'a' have no labels"),
         ({TARGET: Subset(meta, [])}, "the validation set of task 'a' has no rows"),
         ({"b": meta}, "task 'a' has no validation set"),
     ]:
@@ -271,6 +267,6 @@ def test_an_auxiliary_selects_the_best_model_only_if_it_is_evaluated(tmp_path):
 def test_evaluations_that_select_nothing_may_lack_the_metric(lacks, tmp_path):
     """As with Trainer itself."""
     _, meta = toy_data()
-    run = trainer_on(tmp_path, {TARGET: Unlabelled(meta) if lacks == "labels" else Subset(meta, [])}, **MULTITASK)
+    run = trainer_on(tmp_path, {TARGET: unlabelled(meta) if lacks == "labels" else Subset(meta, [])}, **MULTITASK)
     run.train()
     assert sum("eval_a_runtime" in log for log in run.state.log_history) == 2

@@ -43,7 +43,7 @@ def test_a_name_of_no_task_is_refused(argument, tmp_path):
 
 
 def test_names_of_tasks_that_a_run_does_not_train_are_known(tmp_path):
-    """Of another head of the model, and of a task that is left out of training."""
+    """A name may be that of another head of the model, or of a task that is left out of training."""
     trained = {"pair": TASKS["pair"]}
     named = dict.fromkeys(TASKS, accuracy)
     two = {name: TASKS[name] for name in ("pair", "score")}
